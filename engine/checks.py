@@ -1,0 +1,165 @@
+"""Whether a config, its endpoint and this machine are fit for a run: each ok, or what to do."""
+
+from __future__ import annotations
+
+import importlib.metadata as metadata
+import importlib.util
+import platform
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.config import RunConfig
+from engine.errors import ConfigError, EngineError
+from engine.items import Completion, Prompt
+from engine.llm.backends.openai_compatible import Renegotiated
+from engine.protocols import Backend
+from engine.run import VALIDATORS, Inputs, opened_backend
+
+DISTRIBUTION = "datagen-engine"
+_SCHEMA = {
+    "type": "object",
+    "properties": {"items": {"type": "array", "items": {"type": "string"}}},
+    "required": ["items"],
+    "additionalProperties": False,
+}
+_TRIES = 5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`ok` is None for a plain fact."""
+
+    name: str
+    ok: bool | None
+    detail: str
+
+
+async def check(path: Path, overrides: dict[str, object]) -> AsyncIterator[Finding]:
+    """Everything that `run` needs, tried. One tiny model call is made."""
+    try:
+        config = RunConfig.load(path, overrides)
+        yield Finding("config", True, f"{path} is valid")
+        inputs = Inputs.load(config)
+    except ConfigError as error:
+        yield Finding("config", False, str(error))
+        return
+    yield _dataset(inputs)
+    names = ", ".join(validator.name for validator in config.validators) or "none"
+    yield Finding("validators", True, names)
+    yield _price(inputs)
+    yield await _endpoint(config)
+
+
+def _dataset(inputs: Inputs) -> Finding:
+    if inputs.config.dataset.path is None:
+        return Finding("dataset", True, "none; zero-shot")
+    usable = f"{len(inputs.dataset.examples):,} usable rows"
+    complaint = inputs.dataset.complaint()
+    return Finding("dataset", True, f"{usable}; {complaint} (skipped)" if complaint else usable)
+
+
+def _price(inputs: Inputs) -> Finding:
+    if inputs.price is None:
+        return Finding(
+            "price", None, "not known: costs are not counted; set model.price to count and cap them"
+        )
+    tier = inputs.price.tiers[0]
+    return Finding("price", True, f"${tier.input / 1e6:g} in, ${tier.output / 1e6:g} out, per million tokens")
+
+
+async def _endpoint(config: RunConfig) -> Finding:
+    prompt = Prompt(
+        key="check",
+        purpose="items",
+        batch=0,
+        system="You answer with one JSON object and nothing else.",
+        user='Answer with {"items": []}',
+        schema=_SCHEMA,
+        temperature=0.0,
+        max_tokens=32,
+        seed=config.seed,
+    )
+    try:
+        async with opened_backend(config) as backend:
+            reply = await _answered(backend, prompt)
+    except EngineError as error:
+        return Finding("endpoint", False, str(error))
+    usage = "no usage; costs will be estimated" if reply.usage.estimated else "usage is reported"
+    return Finding("endpoint", True, f"{reply.model} answers; {usage}")
+
+
+async def _answered(backend: Backend, prompt: Prompt) -> Completion:
+    for _ in range(_TRIES - 1):
+        try:
+            return await backend.complete(prompt)
+        except Renegotiated:
+            continue
+    return await backend.complete(prompt)
+
+
+def doctor() -> Iterator[Finding]:
+    """What this machine can do."""
+    yield Finding(
+        "python", sys.version_info >= (3, 11), f"{platform.python_version()} on {platform.platform()}"
+    )
+    yield _event_loop()
+    yield Finding("sqlite", sqlite3.sqlite_version_info >= (3, 24), sqlite3.sqlite_version)
+    yield _open_files()
+    for package in ("aiohttp", "orjson", "pydantic", "tenacity", "genai-prices", "pyarrow", "openai"):
+        yield _version(package)
+    for name in ("engine", "validators"):
+        yield _clash(name)
+    for point in sorted(metadata.entry_points(group=VALIDATORS), key=lambda point: point.name):
+        yield _loads(point)
+
+
+def _event_loop() -> Finding:
+    if importlib.util.find_spec("uvloop") is None:
+        return Finding("event loop", None, "asyncio's own; uvloop is faster where it can be installed")
+    return Finding("event loop", True, f"uvloop {metadata.version('uvloop')}")
+
+
+def _open_files() -> Finding:
+    try:
+        import resource
+    except ImportError:
+        return Finding("open files", None, "no limit known on this system")
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = soft >= 1024
+    advice = "" if enough else "; raise it (ulimit -n) above the concurrency you want"
+    return Finding("open files", enough, f"{soft} at once{advice}")
+
+
+def _version(package: str) -> Finding:
+    try:
+        return Finding(package, True, metadata.version(package))
+    except metadata.PackageNotFoundError:
+        return Finding(package, False, f"is not installed: pip install {package}")
+
+
+def _clash(name: str) -> Finding:
+    """Whether the import name is this project's: PyPI has another `validators`."""
+    owners = set(metadata.packages_distributions().get(name, ())) - {DISTRIBUTION}
+    spec = importlib.util.find_spec(name)
+    found = Path(spec.origin).parent if spec is not None and spec.origin else None
+    ours = Path(__file__).parent.parent / name
+    if found != ours:
+        return Finding(
+            f"import {name}", False, f"comes from {found}, not from this project ({ours}); remove the other"
+        )
+    if owners:
+        return Finding(
+            f"import {name}", False, f"is also claimed by {', '.join(sorted(owners))}; uninstall that package"
+        )
+    return Finding(f"import {name}", True, str(ours))
+
+
+def _loads(point: metadata.EntryPoint) -> Finding:
+    try:
+        point.load()
+    except Exception as error:  # a plugin may fail in any way; the others are still told
+        return Finding(f"validator {point.name}", False, f"cannot be loaded: {error}")
+    return Finding(f"validator {point.name}", True, point.value)

@@ -1,0 +1,304 @@
+"""The command `datagen`: arguments in, exit code out."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from engine.config import RunConfig
+    from engine.report.summary import Report
+
+EXITS = {"target": 0, "budget": 3, "fatal": 4, "attempts": 5, "interrupted": 130}
+WRONG = 2
+FATAL = 4
+
+app = typer.Typer(
+    name="datagen",
+    help="Grow a small dataset into a large, checked, cost-capped synthetic one.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 target reached, 2 command line or config wrong, 3 stopped at the budget, "
+    "4 stopped by a fatal error, 5 attempts exhausted, 130 interrupted. All but 2 leave a run that can be resumed.",
+)
+
+Config = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The run's settings.")]
+RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The folder of a run.")]
+Target = Annotated[int | None, typer.Option(min=1, help="Accepted items wanted (generate.target).")]
+Cap = Annotated[float | None, typer.Option("--budget", help="Ceiling in US dollars (limits.budget_usd).")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Set any key of the config, e.g. limits.concurrency=128."
+    ),
+]
+
+
+@app.command()
+def run(
+    config: Config,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="RUN_DIR", help="Default: runs/ and the config's name."),
+    ] = None,
+    target: Target = None,
+    budget: Cap = None,
+    set_: Sets = None,
+) -> None:
+    """Start a run, or continue it: the same line again is the resume."""
+    from engine.config import RunConfig
+
+    with mistakes():
+        loaded = RunConfig.load(config, overrides(set_, target, budget))
+        _finish(_go(loaded, out or Path("runs") / config.stem), out or Path("runs") / config.stem)
+
+
+@app.command()
+def resume(run_dir: RunDir, target: Target = None, budget: Cap = None, set_: Sets = None) -> None:
+    """Continue a run from its folder alone."""
+    from engine.config import RunConfig
+    from engine.store.folder import RunFolder
+
+    with mistakes():
+        folder = RunFolder.existing(run_dir)
+        loaded = RunConfig.load(folder.config, overrides(set_, target, budget))
+        _finish(_go(loaded, run_dir), run_dir)
+
+
+@app.command()
+def plan(
+    config: Config,
+    show_prompts: Annotated[int, typer.Option(metavar="K", min=0, help="Print the first K prompts.")] = 0,
+    target: Target = None,
+    budget: Cap = None,
+    set_: Sets = None,
+) -> None:
+    """What a run would take: calls, tokens, dollars, hours. Makes no model call."""
+    from itertools import islice
+
+    from engine.config import RunConfig
+    from engine.estimate import estimates, prompts
+    from engine.report.tables import plan_table
+    from engine.run import Inputs
+
+    with mistakes():
+        inputs = Inputs.load(RunConfig.load(config, overrides(set_, target, budget)))
+        _say_bad_rows(inputs.dataset.complaint())
+        show(plan_table(estimates(inputs), inputs.config.limits.budget_usd))
+        for prompt in islice(prompts(inputs), show_prompts):
+            typer.echo(f"\n--- {prompt.key} system\n{prompt.system}\n--- {prompt.key} user\n{prompt.user}")
+
+
+@app.command()
+def check(config: Config, set_: Sets = None) -> None:
+    """Try everything a run needs: config, dataset, endpoint (one tiny call). Each is ok, or says what to do."""
+    from engine.checks import Finding, check
+    from engine.run import in_loop
+
+    async def all_findings() -> list[Finding]:
+        found = []
+        async for finding in check(config, overrides(set_, None, None)):
+            found.append(finding)
+            _say(finding)
+        return found
+
+    with mistakes():
+        findings = in_loop(all_findings)
+        failed = {finding.name for finding in findings if finding.ok is False}
+        raise typer.Exit(0 if not failed else WRONG if "config" in failed else FATAL)
+
+
+@app.command()
+def status(
+    run_dir: RunDir, json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False
+) -> None:
+    """Where a run stands, live or stopped."""
+    from engine.report.tables import status_table
+
+    with mistakes():
+        report, running = _report_of(run_dir)
+        if json:
+            import orjson
+
+            typer.echo(orjson.dumps({**report.data, "running": running}, option=orjson.OPT_INDENT_2).decode())
+        else:
+            show(status_table(report, running))
+
+
+@app.command()
+def export(
+    run_dir: RunDir,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="PATH", help="'-' is standard output.")],
+    format: Annotated[
+        str, typer.Option("-f", "--format", help="jsonl, json, csv, parquet, alpaca or openai.")
+    ] = "jsonl",
+    meta: Annotated[bool, typer.Option("--meta", help="Keep _meta: how each item came to be.")] = False,
+) -> None:
+    """Write the accepted items of a run in another tool's format."""
+    from engine.config import RunConfig
+    from engine.dataset.fields import Fields, LabelStyle
+    from engine.store.export import export
+    from engine.store.folder import RunFolder
+    from engine.store.journal import connect, read_fact, read_items
+
+    with mistakes():
+        folder = RunFolder.existing(run_dir)
+        config = RunConfig.load(folder.config, {"model.api_key": None, "model.headers": {}})
+        with contextlib.closing(connect(folder.database)) as connection:
+            fields = Fields(config.dataset.fields, LabelStyle(**read_fact(connection, "style")))
+            description = config.dataset.description
+            count = export(
+                lambda: read_items(connection, "accepted"), format, out, fields, description, meta=meta
+            )
+        typer.echo(f"{count:,} items written to {out}", err=True)
+
+
+@app.command()
+def simulate(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8377,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KNOB=VALUE", help="Any knob, e.g. wrong_labels=0.2; see --knobs."),
+    ] = None,
+    knobs: Annotated[
+        bool, typer.Option("--knobs", help="List the knobs with their defaults, and end.")
+    ] = False,
+) -> None:
+    """Serve the simulated OpenAI-compatible endpoint. It is a program that plays a language model, not one."""
+    import orjson
+    from pydantic import ValidationError
+
+    from engine.config import SimulatorConfig
+    from engine.errors import ConfigError
+    from engine.run import in_loop
+    from engine.simulator.serving import serve
+
+    if knobs:
+        for name, value in SimulatorConfig().model_dump().items():
+            typer.echo(f"{name}={value}")
+        return
+    with mistakes():
+        try:
+            chosen = SimulatorConfig.model_validate_json(orjson.dumps(overrides(set_, None, None)))
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ConfigError(f"--set {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+        def ready(url: str) -> None:
+            typer.echo(f"A simulation, not a language model, answers at {url} (Ctrl-C ends it)")
+
+        in_loop(lambda: serve(chosen, port, ready, with_parent=False))
+
+
+@app.command()
+def doctor() -> None:
+    """What this machine can do: Python, event loop, versions, name clashes, validators."""
+    from engine.checks import doctor
+
+    findings = list(doctor())
+    for finding in findings:
+        _say(finding)
+    raise typer.Exit(FATAL if any(finding.ok is False for finding in findings) else 0)
+
+
+@app.command()
+def version() -> None:
+    """The version of this engine."""
+    from engine import __version__
+
+    typer.echo(__version__)
+
+
+# --- shared ----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def mistakes() -> Iterator[None]:
+    """The engine's errors as one plain message each, and their exit codes."""
+    from engine.errors import ConfigError, EngineError
+
+    try:
+        yield
+    except ConfigError as error:
+        typer.echo(f"datagen: {error}", err=True)
+        raise typer.Exit(WRONG) from None
+    except EngineError as error:
+        typer.echo(f"datagen: {error}", err=True)
+        raise typer.Exit(FATAL) from None
+
+
+def overrides(sets: list[str] | None, target: int | None, budget: float | None) -> dict[str, Any]:
+    """Dotted keys and values from the command line. Raises ConfigError."""
+    from engine.config_file import scalar
+    from engine.errors import ConfigError
+
+    found: dict[str, Any] = {}
+    for entry in sets or ():
+        key, equals, value = entry.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {entry}: must be KEY=VALUE, such as limits.concurrency=128")
+        found[key.strip()] = scalar(value)
+    if target is not None:
+        found["generate.target"] = target
+    if budget is not None:
+        found["limits.budget_usd"] = budget
+    return found
+
+
+def _go(config: RunConfig, folder: Path) -> Report:
+    from engine.run import arun, in_loop
+
+    return in_loop(lambda: arun(config, folder, show=sys.stderr))
+
+
+def _finish(report: Report, folder: Path) -> None:
+    from engine.report.tables import outcome_lines
+
+    for line in outcome_lines(report, folder):
+        typer.echo(line)
+    raise typer.Exit(EXITS[report.outcome])
+
+
+def _report_of(run_dir: Path) -> tuple[Report, bool]:
+    from engine.config import RunConfig
+    from engine.report.summary import summarize
+    from engine.store.folder import RunFolder
+    from engine.store.journal import connect
+
+    folder = RunFolder.existing(run_dir)
+    config = RunConfig.load(folder.config, {"model.api_key": None, "model.headers": {}})
+    with contextlib.closing(connect(folder.database)) as connection:
+        report = summarize(connection, target=config.generate.target, cap_usd=config.limits.budget_usd)
+    return report, folder.in_use()
+
+
+def _say(finding: Any) -> None:
+    mark = {True: "ok", False: "FAILED", None: "note"}[finding.ok]
+    typer.echo(f"{finding.name:<20} {mark:<7} {finding.detail}")
+
+
+def _say_bad_rows(complaint: str) -> None:
+    if complaint:
+        typer.echo(f"dataset: {complaint}; skipped", err=True)
+
+
+def show(table: Any) -> None:
+    """A rich table on standard output."""
+    from rich.console import Console
+
+    Console(soft_wrap=True, markup=False, highlight=False).print(table)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,477 @@
+"""Every knob of a run: its unit, its default, what it may be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    WrapSerializer,
+    field_validator,
+    model_validator,
+)
+
+from engine import config_file
+from engine.constraints import (
+    Constraint,
+    Contains,
+    Excludes,
+    FreeText,
+    LabelIn,
+    LabelRatio,
+    Language,
+    Length,
+    Regex,
+)
+
+Format = Literal["json", "jsonl", "csv", "parquet"]
+
+
+class Section(BaseModel):
+    """A mapping in the config file. Unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# --- dataset ---------------------------------------------------------------------------------------
+
+
+class LabelField(Section):
+    """Where the label stands in a row, and how it is spelled there."""
+
+    field: str
+    pattern: str | None = None
+    """A regular expression; its first group is the label, e.g. '#### (.+)' for GSM8K."""
+    write: str = "{label}"
+    """How a generated label is written back, e.g. '#### {label}'."""
+    kind: Literal["auto", "index", "letter", "text"] = "auto"
+    """For multiple choice: whether the label is a choice's index (from 0), its letter or its text."""
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        if pattern is not None and _compiled(pattern).groups < 1:
+            raise ValueError("needs one group in parentheses around the label")
+        return pattern
+
+    @field_validator("write")
+    @classmethod
+    def _has_place(cls, write: str) -> str:
+        if "{label}" not in write:
+            raise ValueError("must contain {label}")
+        return write
+
+
+class ChoicesField(Section):
+    """The choices of a multiple-choice item: a list in one field, or one column each."""
+
+    field: str | None = None
+    columns: tuple[str, ...] = ()
+    separator: str | None = None
+    """Where the field is one string, what stands between two choices."""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.field is None) == (not self.columns):
+            raise ValueError("give either 'field' (a list) or 'columns' (one choice each)")
+        return self
+
+
+class ExtraField(Section):
+    """A further field, carried into prompts and output."""
+
+    separator: str | None = None
+    """Set where the field is a list written as one string, e.g. '; '."""
+    required: bool = False
+
+
+def _as_field(value: Any) -> Any:
+    return {"field": value} if isinstance(value, str) else value
+
+
+def _as_extras(value: Any) -> Any:
+    return {name: {} for name in value} if isinstance(value, list) else value
+
+
+class FieldsConfig(Section):
+    """Which fields of a row are what."""
+
+    text: str = "text"
+    label: Annotated[LabelField | None, BeforeValidator(_as_field)] = None
+    choices: Annotated[ChoicesField | None, BeforeValidator(_as_field)] = None
+    extras: Annotated[dict[str, ExtraField], BeforeValidator(_as_extras)] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        clash = {"text", "label", "choices"} & set(self.extras)
+        taken = {self.text} | ({self.label.field} if self.label else set())
+        if clash - taken:
+            raise ValueError(f"an extra field may not be called {sorted(clash)[0]!r}")
+        if taken & set(self.extras):
+            raise ValueError(f"{sorted(taken & set(self.extras))[0]!r} is the text or the label already")
+        return self
+
+
+CHECKED: dict[str, type] = {
+    "length": Length,
+    "regex": Regex,
+    "language": Language,
+    "contains": Contains,
+    "excludes": Excludes,
+    "label_in": LabelIn,
+    "label_ratio": LabelRatio,
+}
+_SHORT = {
+    "language": "code",
+    "regex": "pattern",
+    "contains": "words",
+    "excludes": "words",
+    "label_in": "labels",
+}
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"is not a regular expression: {error}") from None
+
+
+def _constraint(value: Any) -> Constraint:
+    """A string is a free-text rule; {kind: options} is one that a program checks."""
+    if isinstance(value, Constraint):
+        return value
+    if isinstance(value, str):
+        return FreeText(value)
+    if not isinstance(value, dict) or len(value) != 1:
+        raise ValueError(f"is neither a sentence nor one of {', '.join(CHECKED)}")
+    [(kind, options)] = value.items()
+    if kind not in CHECKED:
+        raise ValueError(f"has no kind {kind!r}; there are {', '.join(CHECKED)}")
+    if kind == "label_ratio" and isinstance(options, dict) and "weights" not in options:
+        options = {"weights": options}
+    elif not isinstance(options, dict) and kind in _SHORT:
+        options = {
+            _SHORT[kind]: [options]
+            if kind in ("contains", "excludes") and isinstance(options, str)
+            else options
+        }
+    return _plausible(_parsed(kind, options))
+
+
+def _parsed(kind: str, options: Any) -> Constraint:
+    cls = CHECKED[kind]
+    if isinstance(options, dict) and (unknown := set(options) - set(cls.__dataclass_fields__)):  # type: ignore[attr-defined]
+        allowed = ", ".join(cls.__dataclass_fields__)  # type: ignore[attr-defined]
+        raise ValueError(f"{kind} has no option {sorted(unknown)[0]!r}; there are {allowed}")
+    try:
+        parsed: Constraint = TypeAdapter(cls).validate_python(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in (kind, *first["loc"]))
+        raise ValueError(f"{where}: {first['msg']}") from None
+    return parsed
+
+
+def _plausible(constraint: Constraint) -> Constraint:
+    match constraint:
+        case Length(min=None, max=None):
+            raise ValueError("length needs min, max or both")
+        case Length(min=low, max=high) if low is not None and high is not None and low > high:
+            raise ValueError(f"length: min {low} is above max {high}")
+        case Regex(pattern=pattern):
+            _compiled(pattern)
+        case Language(code=code) if not re.fullmatch(r"[a-z]{2}", code):
+            raise ValueError(f"language: {code!r} is no ISO 639-1 code such as 'en'")
+        case LabelRatio(weights=weights) if not weights or min(weights.values()) <= 0:
+            raise ValueError("label_ratio needs a positive weight for each label")
+    return constraint
+
+
+def _written(constraint: Any, default: SerializerFunctionWrapHandler) -> Any:
+    """The constraint as it is written in a config file."""
+    if isinstance(constraint, FreeText):
+        return constraint.rule
+    kind = next(name for name, cls in CHECKED.items() if cls is type(constraint))
+    return {kind: default(constraint)}
+
+
+ConstraintEntry = Annotated[Any, BeforeValidator(_constraint), WrapSerializer(_written)]
+
+
+class DatasetConfig(Section):
+    """The base dataset and what is said of it."""
+
+    path: Path | None = None
+    """Relative to the config file. May be absent where few_shot is 0."""
+    format: Format | None = None
+    """By the file's ending where absent."""
+    description: str
+    fields: FieldsConfig = FieldsConfig()
+    constraints: tuple[ConstraintEntry, ...] = ()
+    bad_rows: Literal["skip", "refuse"] = "skip"
+    max_row_bytes: int = Field(default=1_000_000, ge=100)
+    """A longer row is a bad row."""
+
+    @field_validator("description")
+    @classmethod
+    def _says_something(cls, description: str) -> str:
+        if not description.strip():
+            raise ValueError("is empty; say in a sentence or two what the dataset is")
+        return description.strip()
+
+    @property
+    def ratio(self) -> LabelRatio | None:
+        return next((c for c in self.constraints if isinstance(c, LabelRatio)), None)
+
+
+# --- generation ------------------------------------------------------------------------------------
+
+
+class GenerateConfig(Section):
+    """How new items are asked for."""
+
+    target: int = Field(ge=1)
+    """Accepted items wanted."""
+    batch_size: int = Field(default=5, ge=1, le=1000)
+    """Items asked for in one call."""
+    few_shot: int = Field(default=5, ge=0, le=1000)
+    """Examples from the base dataset in each prompt."""
+    temperature: float | tuple[float, float] = 1.0
+    """One value, or [low, high]: drawn anew for each batch."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Most completion tokens of one call; 512 for each item asked for, and at least 1,024, where absent."""
+    template: Path | None = None
+    """Your own prompt template (Jinja, blocks 'system' and 'user'), relative to the config file."""
+
+    @field_validator("temperature")
+    @classmethod
+    def _in_range(cls, value: float | tuple[float, float]) -> float | tuple[float, float]:
+        low, high = value if isinstance(value, tuple) else (value, value)
+        if not 0 <= low <= high <= 2:
+            raise ValueError("must lie between 0 and 2, the lower first")
+        return value
+
+    @property
+    def completion_limit(self) -> int:
+        return self.max_tokens or max(1024, 512 * self.batch_size)
+
+
+# --- model -----------------------------------------------------------------------------------------
+
+
+class PriceConfig(Section):
+    """US dollars per million tokens."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cached_input: float | None = Field(default=None, ge=0)
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class SimulatorConfig(Section):
+    """The simulated endpoint. It is a program that plays a language model, not one.
+
+    The shares of defects are what the reference paper reports, or implies, for unchecked GPT-4 output.
+    """
+
+    seed: int = 0
+    kind: Literal["auto", "word_problems", "multiple_choice", "short_facts"] = "auto"
+    wrong_labels: Share = 0.56
+    """Word problems whose label is wrong (44 % right before code verification, 92 % after)."""
+    wrong_facts: Share = 0.10
+    """Facts and multiple-choice items whose label is wrong."""
+    near_duplicates: Share = 0.10
+    violations: Share = 0.05
+    """Items that break a length or language rule: far too long, or in another language."""
+    bad_json: Share = 0.02
+    prose: Share = 0.05
+    """Replies with sentences and code fences around the JSON."""
+    wrong_count: Share = 0.02
+    refusals: Share = 0.005
+    answer_accuracy: Share = 0.80
+    review_accuracy: Share = 0.90
+    program_errors: Share = 0.08
+    """Programs that compute a wrong answer or crash."""
+    latency_s: float = Field(default=0.0, ge=0)
+    """Seconds before a reply; the median where latency_p99_s is set too."""
+    latency_p99_s: float | None = Field(default=None, gt=0)
+    """Makes the latency lognormal."""
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    errors: Share = 0.0
+    """Replies with status 500."""
+    resets: Share = 0.0
+    """Connections reset instead of a reply."""
+    cut_bodies: Share = 0.0
+    """Replies with half a body."""
+    stalls: Share = 0.0
+    """Requests that are never answered."""
+    slow_bodies: Share = 0.0
+    """Bodies that come in small pieces, over about a second."""
+    no_usage: Share = 0.0
+    """Replies without the usage field."""
+    json_schema: bool = True
+    """Whether response_format json_schema is taken; a 400 otherwise."""
+    json_object: bool = True
+    api_key: str | None = None
+    """The one key that is taken; any where absent."""
+
+    @model_validator(mode="after")
+    def _lognormal(self) -> Self:
+        if self.latency_p99_s is not None and not 0 < self.latency_s <= self.latency_p99_s:
+            raise ValueError("latency_p99_s needs latency_s, the median, above 0 and not above it")
+        return self
+
+
+SIMULATED_PRICE = PriceConfig(input=0.15, output=0.60, cached_input=0.075)
+"""Pretended dollars of the simulated endpoint, so that cost and cap have something to show."""
+
+
+class ModelConfig(Section):
+    """One OpenAI-compatible endpoint."""
+
+    name: str
+    base_url: str = "https://api.openai.com/v1"
+    api_key: str | None = None
+    headers: dict[str, str] = Field(default_factory=dict)
+    price: PriceConfig | None = None
+    """From the genai-prices package where absent."""
+    response_format: Literal["auto", "json_schema", "json_object", "none"] = "auto"
+    """'auto' starts with json_schema and steps down where the endpoint refuses it."""
+    send_seed: bool = True
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of the request's body, as they are."""
+    simulator: SimulatorConfig | None = None
+    """Set, or with the name 'simulated': a simulated endpoint is started on loopback for the run."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_http(cls, url: str) -> str:
+        if not re.match(r"https?://[^/\s]+", url):
+            raise ValueError("must start with http:// or https:// and name a host")
+        return url.rstrip("/")
+
+    @property
+    def simulated(self) -> bool:
+        return self.simulator is not None
+
+
+def _as_model(value: Any) -> Any:
+    if value == "simulated":
+        value = {"name": "simulated"}
+    if isinstance(value, dict) and (value.get("name") == "simulated" or value.get("simulator")):
+        value = {"name": "simulated", "price": SIMULATED_PRICE.model_dump(), "simulator": {}, **value}
+    return value
+
+
+# --- limits ----------------------------------------------------------------------------------------
+
+
+class LimitsConfig(Section):
+    """What the run may take. These may change between two starts of one run."""
+
+    concurrency: int = Field(default=64, ge=1, le=10_000)
+    """Calls in flight at once."""
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    budget_usd: float | None = Field(default=None, gt=0)
+    """The run's ceiling over all its starts."""
+    attempts: float = Field(default=10.0, ge=1)
+    """Items asked for, at most, for each item wanted."""
+    retries: int = Field(default=6, ge=0)
+    """Further attempts of one call; waiting for a rate limit does not count."""
+    attempt_timeout_s: float = Field(default=120.0, gt=0)
+    call_timeout_s: float = Field(default=600.0, gt=0)
+    """One call with all its attempts and waits."""
+
+
+class ValidatorConfig(Section):
+    """One validator by its entry-point name, with its options."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    workers: int | None = Field(default=None, ge=1)
+    """Items looked at at once; limits.concurrency where absent."""
+
+
+def _as_validator(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, dict) and "name" in value:
+        known = {key: item for key, item in value.items() if key in ("name", "workers")}
+        given = value.get("options", {})
+        rest = {key: item for key, item in value.items() if key not in ("name", "workers", "options")}
+        return {**known, "options": {**given, **rest} if isinstance(given, dict) else given}
+    return value
+
+
+class RunConfig(Section):
+    """One run, whole. `RunConfig.load(path)` reads a config file."""
+
+    dataset: DatasetConfig
+    generate: GenerateConfig
+    model: Annotated[ModelConfig, BeforeValidator(_as_model)]
+    limits: LimitsConfig = LimitsConfig()
+    validators: tuple[Annotated[ValidatorConfig, BeforeValidator(_as_validator)], ...] = (
+        ValidatorConfig(name="constraints"),
+    )
+    """In the order in which an item meets them."""
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.dataset.path is None and self.generate.few_shot > 0:
+            raise ValueError(
+                "generate.few_shot is above 0 and there is no dataset.path to take examples from"
+            )
+        if self.dataset.constraints and self.dataset.fields.label is None:
+            for constraint in self.dataset.constraints:
+                about_label = getattr(constraint, "field", None) == "label"
+                if about_label or isinstance(constraint, LabelIn | LabelRatio):
+                    raise ValueError("dataset.constraints speak of a label and dataset.fields names none")
+        if sum(isinstance(c, LabelRatio) for c in self.dataset.constraints) > 1:
+            raise ValueError("dataset.constraints holds more than one label_ratio")
+        names = [validator.name for validator in self.validators]
+        if len(set(names)) < len(names):
+            raise ValueError("validators names one of them twice")
+        return self
+
+    _raw: dict[str, Any] = PrivateAttr(default_factory=dict)
+    """As written in the file, where there is one: with `${...}` in place."""
+
+    @classmethod
+    def load(cls, path: Path | str, overrides: Mapping[str, Any] | None = None) -> RunConfig:
+        """Read a YAML config. `overrides` maps dotted keys to values. Raises ConfigError."""
+        config, raw = config_file.read(cls, Path(path), overrides or {})
+        config._raw = raw
+        return config
+
+    def without_secrets(self) -> dict[str, Any]:
+        """The resolved settings as plain values, fit to be written into a run folder."""
+        return config_file.without_secrets(self.model_dump(mode="json"), self._raw)
+
+
+OPERATIONAL = (
+    "generate.target",
+    "limits",
+    "model.base_url",
+    "model.api_key",
+    "model.headers",
+    "model.price",
+    "model.simulator",
+    "validators.*.workers",
+)
+"""What may differ between two starts of one run; everything else is the run's identity."""

@@ -1,0 +1,109 @@
+"""What a generated item must satisfy: the declared constraints, and how each is said to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Unit = Literal["words", "characters", "sentences"]
+
+
+@dataclass(frozen=True, slots=True)
+class FreeText:
+    """A rule in plain words: it goes into the prompt; no program can check it."""
+
+    rule: str
+
+    def sentence(self) -> str:
+        return self.rule
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """`min` to `max` units, both inclusive, either may be absent."""
+
+    min: int | None = None
+    max: int | None = None
+    unit: Unit = "words"
+    field: str = "text"
+
+    def sentence(self) -> str:
+        if self.min is not None and self.max is not None:
+            bounds = f"between {self.min} and {self.max}"
+        elif self.min is not None:
+            bounds = f"at least {self.min}"
+        else:
+            bounds = f"at most {self.max}"
+        return f"The {self.field} has {bounds} {self.unit}."
+
+
+@dataclass(frozen=True, slots=True)
+class Regex:
+    """The pattern must be found in the field (Python syntax, `re.search`)."""
+
+    pattern: str
+    field: str = "text"
+
+    def sentence(self) -> str:
+        return f"The {self.field} matches the regular expression {self.pattern}"
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """ISO 639-1 code of the language that the field is written in."""
+
+    code: str
+    field: str = "text"
+
+    def sentence(self) -> str:
+        return f"The {self.field} is written in the language with ISO 639-1 code '{self.code}'."
+
+
+@dataclass(frozen=True, slots=True)
+class Contains:
+    """Each of these must occur in the field (case ignored)."""
+
+    words: tuple[str, ...]
+    field: str = "text"
+
+    def sentence(self) -> str:
+        return f"The {self.field} contains each of: {_quoted(self.words)}."
+
+
+@dataclass(frozen=True, slots=True)
+class Excludes:
+    """None of these may occur in the field (case ignored)."""
+
+    words: tuple[str, ...]
+    field: str = "text"
+
+    def sentence(self) -> str:
+        return f"The {self.field} contains none of: {_quoted(self.words)}."
+
+
+@dataclass(frozen=True, slots=True)
+class LabelIn:
+    """The label is one of these."""
+
+    labels: tuple[str, ...]
+
+    def sentence(self) -> str:
+        return f"The label is one of: {_quoted(self.labels)}."
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRatio:
+    """Share of each label in the accepted items, as weights; labels without a weight are not accepted."""
+
+    weights: Mapping[str, float]
+
+    def sentence(self) -> str:
+        return f"The label is one of: {_quoted(tuple(self.weights))}."
+
+
+Constraint = FreeText | Length | Regex | Language | Contains | Excludes | LabelIn | LabelRatio
+
+
+def _quoted(words: tuple[str, ...]) -> str:
+    return ", ".join(f"'{word}'" for word in words)

@@ -1,0 +1,101 @@
+"""The base dataset, loaded whole: its examples, its bad rows, its fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from engine.config import DatasetConfig
+from engine.dataset.fields import Example, FieldProblem, Fields, LabelStyle
+from engine.dataset.rows import BadRow, Numbered, read_rows, unit_of
+from engine.errors import ConfigError
+from engine.protocols import Row
+
+_STYLE_SAMPLES = 2_000
+"""Rows looked at to learn how the dataset spells its labels."""
+_KEPT_BAD_ROWS = 100
+"""Bad rows remembered one by one; beyond that they are only counted."""
+
+
+@dataclass
+class BaseDataset:
+    """What generation starts from."""
+
+    fields: Fields
+    examples: list[Example] = field(default_factory=list)
+    bad: list[BadRow] = field(default_factory=list)
+    bad_counts: Counter[str] = field(default_factory=Counter)
+    sha256: str = ""
+    unit: str = "line"
+
+    @classmethod
+    def load(cls, config: DatasetConfig) -> BaseDataset:
+        """Raises ConfigError where the file is no dataset, holds no usable row, or bad rows are refused."""
+        if config.path is None:
+            return cls(Fields(config.fields))
+        fields = Fields(config.fields, _style(config))
+        dataset = cls(fields, sha256=_sha256(config.path), unit=unit_of(config.path, config.format))
+        seen: set[tuple[str, tuple[str, ...]]] = set()
+        for number, row in _rows(config):
+            dataset._take(number, row, seen)
+        dataset._judge(config)
+        return dataset
+
+    def _take(self, number: int, row: Row | BadRow, seen: set[tuple[str, tuple[str, ...]]]) -> None:
+        if isinstance(row, BadRow):
+            return self._refuse(row)
+        try:
+            example = self.fields.read(number, row)
+        except FieldProblem as problem:
+            return self._refuse(BadRow(number, problem.reason, str(problem)))
+        same = " ".join(example.text.casefold().split()), example.choices
+        if same in seen:
+            return self._refuse(BadRow(number, "duplicate", "has the text of an earlier row"))
+        seen.add(same)
+        self.examples.append(example)
+        return None
+
+    def _refuse(self, row: BadRow) -> None:
+        self.bad_counts[row.reason] += 1
+        if len(self.bad) < _KEPT_BAD_ROWS:
+            self.bad.append(row)
+
+    def _judge(self, config: DatasetConfig) -> None:
+        if self.bad and config.bad_rows == "refuse":
+            raise ConfigError(f"{config.path}: {self.complaint()} (dataset.bad_rows: skip leaves them out)")
+        if not self.examples:
+            raise ConfigError(f"{config.path}: no usable row; {self.complaint() or 'the file is empty'}")
+
+    def complaint(self, shown: int = 3) -> str:
+        """'12 bad rows: line 4: …; line 9: …; and 10 more', or nothing."""
+        total = self.bad_counts.total()
+        if not total:
+            return ""
+        named = [f"{self.unit} {row.number}: {row.detail}" for row in self.bad[:shown]]
+        more = [f"and {total - shown} more"] if total > shown else []
+        return f"{total} bad row{'s' if total > 1 else ''}: " + "; ".join(named + more)
+
+
+def _rows(config: DatasetConfig) -> Iterator[Numbered]:
+    assert config.path is not None
+    return read_rows(config.path, config.format, config.max_row_bytes)
+
+
+def _style(config: DatasetConfig) -> LabelStyle:
+    samples = []
+    for _, row in islice(_rows(config), _STYLE_SAMPLES):
+        if not isinstance(row, BadRow):
+            try:
+                samples.append(Fields(config.fields).sample(row))
+            except FieldProblem:
+                continue  # counted when the rows are read for good
+    return LabelStyle.of(config.fields, samples)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

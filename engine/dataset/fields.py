@@ -1,0 +1,301 @@
+"""The mapping between a dataset's own fields and the text, label, choices and extras of an item."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from engine.config import FieldsConfig
+from engine.items import Item
+from engine.protocols import Row
+
+LETTERS = string.ascii_uppercase
+LabelKind = Literal["index", "letter", "text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One usable row. For multiple choice the label is the right choice's letter."""
+
+    number: int
+    text: str
+    label: str | None = None
+    choices: tuple[str, ...] = ()
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+
+class FieldProblem(ValueError):
+    """A row or a reply that does not fit the mapping. `reason` is a stable slug."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class LabelStyle:
+    """How the dataset spells its labels, so that generated ones are spelled the same."""
+
+    kind: LabelKind = "text"
+    type: Literal["string", "integer", "number", "boolean"] = "string"
+
+    @classmethod
+    def of(cls, config: FieldsConfig, samples: Sequence[tuple[Any, tuple[str, ...]]]) -> LabelStyle:
+        """From raw labels and their choices. What fits every sample wins: text, then letter, then index."""
+        values = [value for value, _ in samples]
+        if config.label is None:
+            return cls()
+        if config.choices is None:
+            return cls("text", _json_type(values))
+        if config.label.kind != "auto":
+            return cls(config.label.kind, _json_type(values))
+        fits: dict[LabelKind, bool] = {
+            "text": all(str(value) in choices for value, choices in samples),
+            "letter": all(_letter(value, len(choices)) for value, choices in samples),
+            "index": all(_index(value, len(choices)) is not None for value, choices in samples),
+        }
+        return cls(next((kind for kind, fit in fits.items() if fit), "letter"), _json_type(values))
+
+
+def _json_type(values: Sequence[Any]) -> Literal["string", "integer", "number", "boolean"]:
+    if values and all(isinstance(value, bool) for value in values):
+        return "boolean"
+    if values and all(isinstance(value, int) and not isinstance(value, bool) for value in values):
+        return "integer"
+    if values and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        return "number"
+    return "string"
+
+
+def _letter(value: Any, count: int) -> str | None:
+    name = value.strip().strip("().").upper() if isinstance(value, str) else ""
+    return name if len(name) == 1 and name in LETTERS[:count] else None
+
+
+def _index(value: Any, count: int) -> int | None:
+    if isinstance(value, str) and value.strip().isdigit():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < count else None
+
+
+def plain(value: Any) -> str:
+    """A label as text: 3.0 and 3 are both '3', True is 'true'."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Reads rows and replies into examples and items; writes items in the dataset's own shape."""
+
+    config: FieldsConfig
+    style: LabelStyle = LabelStyle()
+
+    # --- from the dataset ---
+
+    def read(self, number: int, row: Row) -> Example:
+        """Raises FieldProblem where a field is missing, empty or of the wrong type."""
+        text = _text(row, self.config.text)
+        choices = self._choices(row)
+        label = self._label(self.raw_label(row), choices)
+        return Example(number, text, label, choices, self._extras(row))
+
+    def raw_label(self, row: Row) -> Any:
+        """The label as the row spells it, with the pattern applied. Raises FieldProblem."""
+        spec = self.config.label
+        if spec is None:
+            return None
+        value = row.get(spec.field)
+        if value is None or value == "":
+            raise FieldProblem("missing_field", f"field {spec.field!r} is missing or empty")
+        if isinstance(value, dict | list):
+            raise FieldProblem("wrong_type", f"field {spec.field!r} is a {type(value).__name__}, not a label")
+        if spec.pattern is None:
+            return value
+        match = re.search(spec.pattern, str(value))
+        if match is None:
+            raise FieldProblem("no_label", f"field {spec.field!r} does not match {spec.pattern!r}")
+        return match[1].strip()
+
+    def sample(self, row: Row) -> tuple[Any, tuple[str, ...]]:
+        """A raw label with its choices, for LabelStyle.of. Raises FieldProblem."""
+        return self.raw_label(row), self._choices(row)
+
+    def _label(self, raw: Any, choices: tuple[str, ...]) -> str | None:
+        if raw is None:
+            return None
+        if not choices:
+            return plain(raw)
+        letter: str | None = None
+        match self.style.kind:
+            case "index":
+                index = _index(raw, len(choices))
+                letter = LETTERS[index] if index is not None else None
+            case "letter":
+                letter = _letter(raw, len(choices))
+            case "text":
+                letter = LETTERS[choices.index(str(raw))] if str(raw) in choices else None
+        if letter is None:
+            raise FieldProblem("bad_label", f"the label {raw!r} is not a choice's {self.style.kind}")
+        return letter
+
+    def _choices(self, row: Row) -> tuple[str, ...]:
+        spec = self.config.choices
+        if spec is None:
+            return ()
+        if spec.columns:
+            value: Any = [row.get(column) for column in spec.columns if row.get(column) not in (None, "")]
+        else:
+            value = row.get(str(spec.field))
+            if value is None:
+                raise FieldProblem("missing_field", f"field {spec.field!r} is missing")
+            if isinstance(value, str) and spec.separator is not None:
+                value = [part for part in value.split(spec.separator) if part.strip()]
+        if not isinstance(value, list):
+            raise FieldProblem("wrong_type", f"the choices are a {type(value).__name__}, not a list")
+        if not 2 <= len(value) <= len(LETTERS):
+            raise FieldProblem("bad_choices", f"{len(value)} choices; 2 to {len(LETTERS)} are allowed")
+        return tuple(plain(choice) for choice in value)
+
+    def _extras(self, row: Row) -> dict[str, Any]:
+        extras = {}
+        for name, spec in self.config.extras.items():
+            value = row.get(name)
+            if value is None and spec.required:
+                raise FieldProblem("missing_field", f"field {name!r} is missing")
+            if isinstance(value, str) and spec.separator is not None:
+                value = [part.strip() for part in value.split(spec.separator) if part.strip()]
+            if value is not None:
+                extras[name] = value
+        return extras
+
+    # --- from and to the wire ---
+
+    def wire(self, example: Example) -> dict[str, Any]:
+        """An example as a model is shown it."""
+        shown: dict[str, Any] = {"text": example.text}
+        if example.choices:
+            shown["choices"] = list(example.choices)
+        if example.label is not None:
+            shown["label"] = example.label
+        return {**shown, **example.extras}
+
+    def item_schema(self, labels: Sequence[str] = (), lists: frozenset[str] = frozenset()) -> dict[str, Any]:
+        """JSON Schema of one item on the wire; `lists` names the extras that hold lists."""
+        properties: dict[str, Any] = {"text": {"type": "string"}}
+        if self.config.choices is not None:
+            properties["choices"] = {"type": "array", "items": {"type": "string"}}
+        if self.config.label is not None:
+            properties["label"] = {"type": "string", "enum": list(labels)} if labels else {"type": "string"}
+        for name in self.config.extras:
+            listed = name in lists or self.config.extras[name].separator is not None
+            properties[name] = (
+                {"type": "array", "items": {"type": "string"}} if listed else {"type": "string"}
+            )
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": list(properties),
+            "additionalProperties": False,
+        }
+
+    def content(self, reply: Mapping[str, Any]) -> dict[str, Any]:
+        """What a model sent as one item, as the fields of an Item. Raises FieldProblem."""
+        text = _text(reply, "text")
+        extras = {name: reply[name] for name in self.config.extras if reply.get(name) is not None}
+        choices: tuple[str, ...] = ()
+        if self.config.choices is not None:
+            choices = _reply_choices(reply.get("choices"))
+        return {
+            "text": text,
+            "label": self._reply_label(reply.get("label"), choices),
+            "choices": choices,
+            "extras": extras,
+        }
+
+    def _reply_label(self, value: Any, choices: tuple[str, ...]) -> str | None:
+        if self.config.label is None:
+            return None
+        if value is None or isinstance(value, dict | list) or plain(value) == "":
+            raise FieldProblem("no_label", "the label is missing")
+        if not choices:
+            return plain(value)
+        if letter := _letter(value, len(choices)):
+            return letter
+        if plain(value) in choices:
+            return LETTERS[choices.index(plain(value))]
+        if (index := _index(value, len(choices))) is not None:
+            return LETTERS[index]
+        raise FieldProblem("bad_label", f"the label {value!r} is none of the {len(choices)} choices")
+
+    # --- to the dataset ---
+
+    def write(self, item: Item) -> Row:
+        """The item in the base dataset's own fields, spelled as that dataset spells them."""
+        row: Row = {self.config.text: item.text}
+        if (spec := self.config.choices) is not None:
+            if spec.columns:
+                row.update(zip(spec.columns, item.choices, strict=False))
+            else:
+                listed = list(item.choices)
+                row[str(spec.field)] = listed if spec.separator is None else spec.separator.join(listed)
+        if self.config.label is not None and item.label is not None:
+            row[self.config.label.field] = self._spelled(item.label, item.choices)
+        for name, value in item.extras.items():
+            separator = self.config.extras[name].separator
+            joined = separator is not None and isinstance(value, list)
+            row[name] = str(separator).join(map(str, value)) if joined else value
+        return row
+
+    def _spelled(self, label: str, choices: tuple[str, ...]) -> Any:
+        assert self.config.label is not None
+        spelled = label
+        if choices and self.style.kind != "letter":
+            index = LETTERS.index(label)
+            spelled = choices[index] if self.style.kind == "text" else str(index)
+        if self.config.label.pattern is not None or self.style.type == "string":
+            return self.config.label.write.replace("{label}", spelled)
+        return _typed(spelled, self.style.type)
+
+
+def _typed(label: str, type: str) -> Any:
+    """The label as the JSON type of the base dataset, or as text where it has no such value."""
+    try:
+        match type:
+            case "integer":
+                return int(label)
+            case "number":
+                return float(label)
+            case "boolean":
+                return {"true": True, "false": False}[label]
+    except (ValueError, KeyError):
+        pass
+    return label
+
+
+def _text(row: Mapping[str, Any], name: str) -> str:
+    value = row.get(name)
+    if value is None:
+        raise FieldProblem("missing_field", f"field {name!r} is missing")
+    if not isinstance(value, str):
+        raise FieldProblem("wrong_type", f"field {name!r} is a {type(value).__name__}, not text")
+    if not value.strip():
+        raise FieldProblem("empty_text", f"field {name!r} is empty")
+    return value.strip()
+
+
+def _reply_choices(value: Any) -> tuple[str, ...]:
+    if isinstance(value, dict):  # {"A": "…", "B": "…"}
+        value = list(value.values())
+    if not isinstance(value, list) or not 2 <= len(value) <= len(LETTERS):
+        raise FieldProblem("bad_choices", "the choices are not a list of two or more")
+    choices = tuple(plain(choice) for choice in value)
+    if not all(choices) or len(set(choices)) < len(choices):
+        raise FieldProblem("bad_choices", "two choices are the same, or one is empty")
+    return choices

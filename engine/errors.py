@@ -1,0 +1,174 @@
+"""What can go wrong, and what each kind of failure costs.
+
+EngineError
+├─ ConfigError        before the run; names the key, the value, what is allowed       exit 2
+├─ TransientError     retried
+│  ├─ RateLimited         429; carries the server's Retry-After
+│  ├─ Unavailable         408, 409, 5xx
+│  ├─ CallTimeout         no whole reply within the attempt's time
+│  ├─ Disconnected        reset, refused, closed half-way
+│  └─ MalformedReply      a 200 whose body is cut or is no JSON
+├─ PermanentError     this call only; its items become REJECTs
+│  ├─ BadRequest          the endpoint refuses this very request
+│  ├─ ContentFiltered     the endpoint's content filter stopped it
+│  ├─ Unparseable         nothing usable in the reply
+│  └─ RetriesExhausted    failed on every attempt while other calls went through
+├─ FatalError         stops the run; it can be resumed once mended                     exit 4
+│  ├─ AuthError           the key is refused
+│  ├─ EndpointError       the address or the model does not exist there
+│  ├─ EndpointDown        nothing has answered for a whole call's patience
+│  └─ StoreError          the journal cannot be written
+│     └─ DiskFull
+└─ StopRun            not a failure: the run ends early, in order, and can be resumed
+   ├─ TargetReached       all items wanted are accepted                                 exit 0
+   ├─ BudgetExhausted     no room for another call under the cap                       exit 3
+   └─ Interrupted         the user asked for the end                                   exit 130
+"""
+
+from __future__ import annotations
+
+from engine.items import Usage
+
+
+class EngineError(Exception):
+    """Base of everything that the engine raises on purpose."""
+
+
+class ConfigError(EngineError):
+    """The command line, the config or the dataset is wrong; nothing was spent."""
+
+
+class TransientError(EngineError):
+    """Worth another attempt."""
+
+    reason = "transient"
+    paid = False
+    """Whether the endpoint may have charged for the attempt although no usage came back."""
+
+
+class RateLimited(TransientError):
+    """The endpoint asks us to slow down (429)."""
+
+    reason = "rate_limited"
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds, as the server asked for; None where it did not say."""
+
+
+class Unavailable(TransientError):
+    """The endpoint answered, but could not serve (408, 409, 5xx)."""
+
+    reason = "unavailable"
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class CallTimeout(TransientError):
+    """No whole reply in time; the endpoint may have worked, and charged, all the same."""
+
+    reason = "timeout"
+    paid = True
+
+
+class Disconnected(TransientError):
+    """The connection failed. `paid` is set where the request had already left."""
+
+    reason = "disconnected"
+
+    def __init__(self, message: str, *, paid: bool = False) -> None:
+        super().__init__(message)
+        self.paid = paid
+
+
+class MalformedReply(TransientError):
+    """A success status with a body that is cut short or not JSON: charged, and of no use."""
+
+    reason = "malformed_reply"
+    paid = True
+
+
+class PermanentError(EngineError):
+    """Asking again would give the same; costs the items of this one call."""
+
+    reason = "permanent"
+    usage: Usage | None = None
+    """What a useless answer took all the same."""
+
+
+class BadRequest(PermanentError):
+    """The endpoint refuses this request (400, 413, 422)."""
+
+    reason = "bad_request"
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        """The request field that the endpoint complained about, where it said."""
+
+
+class ContentFiltered(PermanentError):
+    """The endpoint's own content filter refused the prompt or withheld the answer."""
+
+    reason = "content_filtered"
+
+
+class Unparseable(PermanentError):
+    """The reply holds nothing that can be used."""
+
+    reason = "unparseable"
+
+
+class RetriesExhausted(PermanentError):
+    """One call failed on every attempt while others went through."""
+
+    reason = "retries_exhausted"
+
+
+class FatalError(EngineError):
+    """Going on would waste money or lose work; the run stops and can be resumed."""
+
+
+class AuthError(FatalError):
+    """The endpoint refuses the key (401, 403) or the account has no credit left."""
+
+
+class EndpointError(FatalError):
+    """Nothing of that name at the endpoint (404, 405)."""
+
+
+class EndpointDown(FatalError):
+    """No call at all was answered for as long as one call is allowed to take."""
+
+
+class StoreError(FatalError):
+    """The journal cannot be read or written."""
+
+
+class DiskFull(StoreError):
+    """No space is left for the journal; everything up to here is intact."""
+
+
+class StopRun(EngineError):
+    """The run ends early and in order."""
+
+
+class TargetReached(StopRun):
+    """All items wanted are accepted."""
+
+
+class BudgetExhausted(StopRun):
+    """The cap has no room for another call."""
+
+
+class Interrupted(StopRun):
+    """The user asked the run to end."""
+
+
+PERMANENT_BY_REASON: dict[str, type[PermanentError]] = {
+    cls.reason: cls for cls in (BadRequest, ContentFiltered, Unparseable, RetriesExhausted)
+}
+"""For raising a journaled failure again without asking the endpoint a second time."""

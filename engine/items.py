@@ -1,0 +1,155 @@
+"""The values that travel through a run: frozen, without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Self
+
+PICO = 10**12
+"""Money is counted in whole picodollars, so that sums are exact and a cap is a cap."""
+
+
+def usd(picodollars: int) -> float:
+    """Picodollars as dollars, for people and reports."""
+    return picodollars / PICO
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one or more calls took. `cost` is in picodollars; `cached_tokens` are part of `prompt_tokens`."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    cost: int = 0
+    estimated: bool = False
+    """True where the endpoint sent no usage and the client's own estimate stands in for it."""
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.cost + other.cost,
+            self.estimated or other.estimated,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One question to a model. `key` names the call within its run: the same key is never paid twice."""
+
+    key: str
+    purpose: str
+    batch: int
+    system: str
+    user: str
+    schema: Mapping[str, Any]
+    temperature: float
+    max_tokens: int
+    seed: int
+    priority: int = 0
+    """Lower goes first: work further down the pipeline is admitted before new work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What came back for a Prompt."""
+
+    text: str
+    model: str
+    finish_reason: str
+    usage: Usage
+    attempts: int = 1
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`size` items to ask for in one call. A pure function of the run's seed, its number and its round."""
+
+    number: int
+    size: int
+    seed: int
+    temperature: float
+    examples: tuple[int, ...] = ()
+    """Row numbers in the base dataset."""
+    labels: tuple[tuple[str, int], ...] = ()
+    """How many of each label to ask for; empty where the labels are free."""
+
+
+class Decision(StrEnum):
+    """What a validator says of an item."""
+
+    PASS = "pass"  # noqa: S105 - a verdict, not a password
+    REVISE = "revise"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A validator's answer. `reason` is a stable slug for counting, `feedback` the sentence for people."""
+
+    decision: Decision
+    by: str
+    reason: str = ""
+    feedback: str = ""
+    item: Item | None = None
+    """The new item of a REVISE."""
+    seconds: float = 0.0
+
+    @classmethod
+    def passed(cls, by: str) -> Verdict:
+        return cls(Decision.PASS, by)
+
+    @classmethod
+    def rejected(cls, by: str, reason: str, feedback: str = "") -> Verdict:
+        return cls(Decision.REJECT, by, reason, feedback)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One candidate. `of` is the number of items of its batch, so that a batch's end needs no marker."""
+
+    batch: Batch
+    position: int
+    of: int
+    text: str = ""
+    label: str | None = None
+    choices: tuple[str, ...] = ()
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    model: str = ""
+    usage: Usage = Usage()
+    """This item's share of the calls made for it."""
+    verdicts: tuple[Verdict, ...] = ()
+    revisions: int = 0
+
+    @property
+    def id(self) -> str:
+        return f"{self.batch.number}-{self.position}"
+
+    @property
+    def rejection(self) -> Verdict | None:
+        """The verdict that ended this item, if one did."""
+        last = self.verdicts[-1] if self.verdicts else None
+        return last if last is not None and last.decision is Decision.REJECT else None
+
+    @property
+    def settled(self) -> bool:
+        """No further validator needs to look at it."""
+        return self.rejection is not None
+
+    def evolve(self, **changes: Any) -> Self:
+        return replace(self, **changes)
+
+    def judged(self, verdict: Verdict) -> Item:
+        """This item, or the verdict's revision of it, with the verdict on its record."""
+        if verdict.decision is Decision.REVISE and verdict.item is not None:
+            return replace(
+                verdict.item,
+                verdicts=(*self.verdicts, replace(verdict, item=None)),
+                revisions=self.revisions + 1,
+            )
+        return replace(self, verdicts=(*self.verdicts, verdict))

@@ -1,0 +1,209 @@
+"""Any endpoint that speaks OpenAI's chat completions, over one pooled aiohttp session."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from engine.config import ModelConfig
+from engine.errors import (
+    AuthError,
+    BadRequest,
+    CallTimeout,
+    ContentFiltered,
+    Disconnected,
+    EndpointError,
+    EngineError,
+    MalformedReply,
+    PermanentError,
+    RateLimited,
+    TransientError,
+    Unavailable,
+    Unparseable,
+)
+from engine.items import Completion, Prompt, Usage
+from engine.llm.backends.dialect import Dialect
+
+MAX_BODY = 32 * 1024 * 1024
+"""Bytes; a longer reply is malformed."""
+
+
+class Renegotiated(TransientError):
+    """The endpoint refused an optional field; the next attempt leaves it out."""
+
+    reason = "renegotiated"
+    retry_after = 0.0  # at once
+
+
+class OpenAICompatible:
+    """One endpoint. `complete` is one HTTP request; redirects are never followed, least of all with the key."""
+
+    def __init__(self, model: ModelConfig, *, concurrency: int, timeout: float) -> None:
+        self.name = f"{model.name} at {model.base_url}"
+        self._model = model
+        self._url = URL(f"{model.base_url}/chat/completions")
+        self.dialect = Dialect(model)
+        headers = {"Content-Type": "application/json", **model.headers}
+        if model.api_key:
+            headers["Authorization"] = f"Bearer {model.api_key}"
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=concurrency),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=timeout),
+            headers=headers,
+        )
+
+    async def complete(self, prompt: Prompt) -> Completion:
+        """Raises TransientError, PermanentError or FatalError, by status and body."""
+        version = self.dialect.version
+        try:
+            async with self._session.post(
+                self._url, data=self._body(prompt), allow_redirects=False
+            ) as response:
+                body = await _read(response)
+        except aiohttp.ClientConnectorError as error:
+            raise Disconnected(f"cannot connect: {error}") from None
+        except (aiohttp.ClientError, ConnectionError) as error:
+            raise Disconnected(f"connection lost: {type(error).__name__}", paid=True) from None
+        except TimeoutError:
+            raise CallTimeout("no whole reply within limits.attempt_timeout_s") from None
+        if response.status == 200:
+            return _completion(body, self._model.name)
+        failure = failure_of(response.status, response.headers, body)
+        if isinstance(failure, BadRequest) and self.dialect.adapt(failure, version):
+            raise Renegotiated(str(failure))
+        raise failure
+
+    async def close(self) -> None:
+        await self._session.close()
+        await asyncio.sleep(0)  # lets the transports close before the loop does
+
+    def _body(self, prompt: Prompt) -> bytes:
+        return orjson.dumps(
+            {
+                "model": self._model.name,
+                "messages": (
+                    {"role": "system", "content": prompt.system},
+                    {"role": "user", "content": prompt.user},
+                ),
+                **self.dialect.fields(prompt),
+                **self._model.extra_body,
+            }
+        )
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    if (response.content_length or MAX_BODY) < MAX_BODY and "Content-Encoding" not in response.headers:
+        return await response.read()
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > MAX_BODY:
+            response.close()
+            raise MalformedReply(f"the reply is longer than {MAX_BODY:,} bytes")
+    return bytes(body)
+
+
+# --- what a reply means: pure functions ------------------------------------------------------------
+
+#  status                      becomes
+#  400, 413, 422, other 4xx    BadRequest, or ContentFiltered where the error code says so
+#  401, 402, 403               AuthError; so is 429 with the code insufficient_quota
+#  404, 405, 3xx               EndpointError
+#  408, 409, 425, 5xx          Unavailable
+#  429                         RateLimited
+
+
+def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> EngineError:
+    """The error class of a reply that is no success."""
+    code, message, param = _error_of(body)
+    said = f"{status}: {message}"
+    if status == 429:
+        if code == "insufficient_quota":
+            return AuthError(f"the account has no credit left ({said})")
+        return RateLimited(said, retry_after(headers))
+    if status in (408, 409, 425) or status >= 500:
+        return Unavailable(said, retry_after(headers))
+    if status in (401, 402, 403):
+        return AuthError(f"the endpoint refuses the key ({said})")
+    if 300 <= status < 400:
+        where = headers.get("Location", "elsewhere")
+        return EndpointError(f"redirects to {where}; set model.base_url to the address itself")
+    if status in (404, 405):
+        return EndpointError(f"no such model or address ({said}); see model.name and model.base_url")
+    if code in ("content_filter", "content_policy_violation"):
+        return ContentFiltered(said)
+    return BadRequest(said, param)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds from retry-after-ms or retry-after (seconds or an HTTP date), if the server sent one."""
+    try:
+        if (milliseconds := headers.get("retry-after-ms")) is not None:
+            return max(0.0, float(milliseconds) / 1000)
+        if (value := headers.get("retry-after")) is not None:
+            return max(0.0, float(value)) if value.strip()[:1].isdigit() else _until(value)
+    except ValueError:
+        pass
+    return None
+
+
+def _until(date: str) -> float:
+    from datetime import UTC, datetime
+    from email.utils import parsedate_to_datetime
+
+    return max(0.0, (parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds())
+
+
+def _error_of(body: bytes) -> tuple[str | None, str, str | None]:
+    """(code, message, param) of an error body in OpenAI's shape, or what can be shown of another."""
+    try:
+        error = orjson.loads(body)
+        error = error.get("error", error) if isinstance(error, dict) else error
+    except orjson.JSONDecodeError:
+        error = body[:200].decode(errors="replace").strip()
+    if not isinstance(error, dict):
+        return None, str(error)[:300] or "no explanation", None
+    message = error.get("message") or error.get("detail") or error
+    return error.get("code"), str(message)[:300], error.get("param")
+
+
+def _completion(body: bytes, model: str) -> Completion:
+    try:
+        reply = orjson.loads(body)
+        choice = reply["choices"][0]
+        message, finish = choice["message"], choice.get("finish_reason") or "stop"
+    except orjson.JSONDecodeError:
+        raise MalformedReply("the body is not whole JSON") from None
+    except (KeyError, IndexError, TypeError):
+        raise MalformedReply("the body holds no choices") from None
+    usage = _usage(reply.get("usage"))
+    text = message.get("content")
+    if finish == "content_filter":
+        raise _charged(ContentFiltered("the endpoint's content filter withheld the answer"), usage)
+    if not isinstance(text, str) or not text.strip():
+        refusal = message.get("refusal")
+        said = f"the model refused: {str(refusal)[:200]}" if refusal else "the answer is empty"
+        raise _charged(Unparseable(said), usage)
+    return Completion(text, str(reply.get("model") or model), str(finish), usage)
+
+
+def _charged(error: PermanentError, usage: Usage) -> PermanentError:
+    """The error, with what the useless answer took."""
+    error.usage = usage
+    return error
+
+
+def _usage(usage: Any) -> Usage:
+    """From OpenAI's usage object; marked as estimated, and empty, where there is none."""
+    if not isinstance(usage, dict) or not isinstance(usage.get("prompt_tokens"), int):
+        return Usage(estimated=True)
+    details = usage.get("prompt_tokens_details") or {}
+    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
+    prompt = usage["prompt_tokens"]
+    return Usage(prompt, int(usage.get("completion_tokens") or 0), min(prompt, int(cached or 0)))

@@ -1,0 +1,99 @@
+"""The run's ceiling: the worst case of a call is set aside before it is sent, and settled after."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+from engine.errors import BudgetExhausted
+from engine.items import usd
+from engine.llm.waiting import Line
+
+
+class BudgetStatistics(NamedTuple):
+    """Picodollars, but for the counts."""
+
+    cap: int | None
+    spent: int
+    reserved: int
+    outstanding: int
+    waiting: int
+
+
+class Reservation:
+    """Money set aside for one attempt. `settle` exactly once; 0 where nothing was charged."""
+
+    __slots__ = ("_budget", "amount")
+
+    def __init__(self, budget: Budget, amount: int) -> None:
+        self._budget = budget
+        self.amount = amount
+
+    def settle(self, cost: int) -> None:
+        self._budget._settled(self.amount, cost)
+
+
+class Budget:
+    """spent + reserved never passes the cap.
+
+    A call that does not fit waits while others in flight may still give money back; when none is left in
+    flight and it still does not fit, the budget is exhausted.
+    Mutable state: `spent`, `reserved`, the count outstanding, the line of waiters.
+    """
+
+    def __init__(self, cap: int | None, spent: int = 0) -> None:
+        self.cap = cap
+        self.spent = spent
+        self.reserved = 0
+        self._outstanding = 0
+        self._line: Line[Reservation] = Line()
+
+    async def reserve(self, amount: int, priority: int = 0) -> Reservation:
+        """Sets aside `amount` picodollars. Raises BudgetExhausted."""
+        if self._line.head is None and self._fits(amount):
+            return self._grant(amount)
+        future = self._line.join(priority, amount)
+        self._admit()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                future.result().settle(0)  # granted in the same instant as cancelled
+            raise
+
+    def close(self, reason: BaseException) -> None:
+        """Those in line get the reason instead of money."""
+        self._line.dismiss(reason)
+
+    def _fits(self, amount: int) -> bool:
+        return self.cap is None or self.spent + self.reserved + amount <= self.cap
+
+    def _grant(self, amount: int) -> Reservation:
+        self.reserved += amount
+        self._outstanding += 1
+        return Reservation(self, amount)
+
+    def _settled(self, amount: int, cost: int) -> None:
+        self.reserved -= amount
+        self.spent += cost
+        self._outstanding -= 1
+        self._admit()
+
+    def _admit(self) -> None:
+        while (head := self._line.head) is not None and self._fits(head.amount):
+            self._line.pop().future.set_result(self._grant(head.amount))
+        if self._line.head is not None and self._outstanding == 0:
+            self._line.dismiss(self._exhausted(self._line.head.amount))
+
+    def _exhausted(self, amount: int) -> BudgetExhausted:
+        return BudgetExhausted(
+            f"${usd(self.spent):.4f} of ${usd(self.cap or 0):.4f} is spent and the next call "
+            f"may cost ${usd(amount):.4f}"
+        )
+
+    def statistics(self) -> BudgetStatistics:
+        return BudgetStatistics(self.cap, self.spent, self.reserved, self._outstanding, len(self._line))
+
+    def __repr__(self) -> str:
+        cap = "no cap" if self.cap is None else f"${usd(self.cap):.4f}"
+        return f"<Budget ${usd(self.spent):.4f} spent, ${usd(self.reserved):.4f} reserved, {cap}>"

@@ -1,0 +1,203 @@
+"""One question, one answer: journaled, paced, paid for once, tried again where that helps."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field, replace
+
+from tenacity import RetryCallState
+
+from engine.errors import (
+    EndpointDown,
+    EngineError,
+    FatalError,
+    PermanentError,
+    RateLimited,
+    RetriesExhausted,
+    TransientError,
+)
+from engine.flow.halt import Halt
+from engine.items import Completion, Prompt, Usage
+from engine.llm.budget import Budget, Reservation
+from engine.llm.limiter import Limiter
+from engine.llm.prices import FREE, Price
+from engine.llm.retry import RetryPolicy
+from engine.llm.tokens import TokenEstimator, prompt_bound
+from engine.protocols import Backend, CallJournal
+
+
+@dataclass
+class CallCounts:
+    """Attempts of this start. Completed calls are counted in the journal."""
+
+    completed: int = 0
+    replayed: int = 0
+    """Answers that the journal already held."""
+    retried: int = 0
+    rate_limited: int = 0
+    failed: int = 0
+    unconfirmed: int = 0
+    """Picodollars set aside for good: attempts that may have been charged though no usage came back."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    """Failed attempts by kind."""
+
+
+class Client:
+    """Asks one Backend, for everybody in the run.
+
+    The order of an attempt: a place in the limiter's line, money from the budget, the request, both
+    settled. No place and no money is held while waiting to try again.
+    Mutable state: `counts` and the time of the last answer.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        journal: CallJournal,
+        limiter: Limiter,
+        budget: Budget,
+        halt: Halt,
+        price: Price | None = None,
+        policy: RetryPolicy | None = None,
+    ) -> None:
+        self._backend = backend
+        self._journal = journal
+        self._limiter = limiter
+        self._budget = budget
+        self._halt = halt
+        self._price = price or FREE
+        self._policy = policy or RetryPolicy()
+        self._tokens = TokenEstimator()
+        self._answered = 0.0
+        self._schema_bytes: dict[int, int] = {}
+        self.counts = CallCounts()
+        halt.on_set(limiter.close)
+        halt.on_set(budget.close)
+
+    async def ask(self, prompt: Prompt) -> Completion:
+        """The completion, from the journal if it holds one. It is on disk when this returns.
+
+        Raises PermanentError (this call is lost), FatalError or StopRun (the run ends).
+        """
+        held = self._journal.find(prompt.key)
+        if held is not None:
+            self.counts.replayed += 1
+            if isinstance(held, PermanentError):
+                raise held
+            return held
+        try:
+            completion = await self._persist(prompt)
+        except PermanentError as error:
+            self.counts.failed += 1
+            await self._journal.record(prompt, error)
+            raise
+        self.counts.completed += 1
+        await self._journal.record(prompt, completion)
+        return completion
+
+    # --- all attempts ---
+
+    async def _persist(self, prompt: Prompt) -> Completion:
+        began = time.monotonic()
+        try:
+            completion = await self._attempt(prompt)
+        except TransientError as first:
+            completion = await self._again(prompt, first, began)
+        seconds = time.monotonic() - began
+        return replace(completion, seconds=round(seconds, 4))
+
+    async def _again(self, prompt: Prompt, first: TransientError, began: float) -> Completion:
+        """All attempts after the first, which cost nothing extra: retry machinery is for those who need it."""
+        failed: list[TransientError] = [first]
+        attempts = 0
+        retrying = self._policy.retrying(self._rest, self._note)
+        try:
+            async for attempt in retrying:
+                with attempt:
+                    attempts += 1
+                    if failed:
+                        raise failed.pop()
+                    return replace(await self._attempt(prompt), attempts=attempts)
+        except TransientError as last:
+            raise self._given_up(last, attempts, began) from last
+        raise AssertionError("tenacity returned without an outcome")
+
+    def _note(self, state: RetryCallState) -> None:
+        assert state.outcome is not None
+        limited = isinstance(state.outcome.exception(), RateLimited)
+        self.counts.retried += not limited
+
+    async def _rest(self, seconds: float) -> None:
+        """Sleep, unless the run is halted: nothing new is sent then. Raises the reason."""
+        self._halt.check()
+        try:
+            async with asyncio.timeout(seconds):
+                raise await self._halt.wait()
+        except TimeoutError:
+            return
+
+    def _given_up(self, last: TransientError, attempts: int, began: float) -> EngineError:
+        said = f"{last} (after {attempts} attempts)"
+        if self._answered < began:
+            return EndpointDown(f"no answer from {self._backend.name}: {said}")
+        return RetriesExhausted(said)
+
+    # --- one attempt ---
+
+    async def _attempt(self, prompt: Prompt) -> Completion:
+        lease = await self._limiter.acquire(self._tokens.whole(prompt), prompt.priority)
+        used: int | None = None
+        try:
+            reservation = await self._budget.reserve(self._worst(prompt), prompt.priority)
+            completion = await self._paid(prompt, reservation)
+            used = completion.usage.prompt_tokens + completion.usage.completion_tokens
+            return completion
+        finally:
+            lease.release(used)
+
+    async def _paid(self, prompt: Prompt, reservation: Reservation) -> Completion:
+        cost = reservation.amount  # unless something better is known: a cancelled call may be charged
+        try:
+            completion = await self._backend.complete(prompt)
+            completion = self._priced(prompt, completion)
+            cost = completion.usage.cost
+            return completion
+        except TransientError as error:
+            cost = reservation.amount if error.paid else 0
+            self.counts.unconfirmed += cost
+            self.counts.rate_limited += isinstance(error, RateLimited)
+            self.counts.errors[error.reason] = self.counts.errors.get(error.reason, 0) + 1
+            raise
+        except PermanentError as error:
+            cost = self._price.cost(error.usage) if error.usage else 0
+            error.usage = replace(error.usage or Usage(), cost=cost)
+            raise
+        except FatalError:
+            cost = 0
+            raise
+        finally:
+            reservation.settle(cost)
+
+    def _priced(self, prompt: Prompt, completion: Completion) -> Completion:
+        usage = completion.usage
+        if usage.estimated:
+            usage = replace(
+                usage,
+                prompt_tokens=self._tokens.prompt(prompt),
+                completion_tokens=len(completion.text) // 3 + 1,
+            )
+        else:
+            self._tokens.learn(prompt, usage)
+        self._answered = time.monotonic()
+        self.counts.prompt_tokens += usage.prompt_tokens
+        self.counts.completion_tokens += usage.completion_tokens
+        return replace(completion, usage=replace(usage, cost=self._price.cost(usage)))
+
+    def _worst(self, prompt: Prompt) -> int:
+        known = self._schema_bytes.get(id(prompt.schema))
+        if known is None:
+            known = self._schema_bytes[id(prompt.schema)] = len(str(prompt.schema))
+        return self._price.worst(prompt_bound(prompt, known), prompt.max_tokens)

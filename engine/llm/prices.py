@@ -1,0 +1,95 @@
+"""What a token costs, from the config or from the genai-prices package."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
+from typing import Any, NamedTuple
+
+from engine.config import ModelConfig, PriceConfig
+from engine.items import PICO, Usage
+
+MILLION = 1_000_000
+
+
+class Tier(NamedTuple):
+    """Picodollars per token, for prompts of more than `above` tokens."""
+
+    above: int
+    input: int
+    cached: int
+    output: int
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """One model's price. Where there are several tiers, the highest one reached applies to all tokens."""
+
+    tiers: tuple[Tier, ...]
+
+    def cost(self, usage: Usage) -> int:
+        """Picodollars for what was used."""
+        tier = self.tiers[0]
+        for candidate in self.tiers[1:]:
+            if usage.prompt_tokens > candidate.above:
+                tier = candidate
+        fresh = usage.prompt_tokens - usage.cached_tokens
+        return fresh * tier.input + usage.cached_tokens * tier.cached + usage.completion_tokens * tier.output
+
+    def worst(self, prompt_tokens: int, completion_tokens: int) -> int:
+        """The most that a call within these bounds can cost."""
+        return max(
+            prompt_tokens * max(tier.input, tier.cached) + completion_tokens * tier.output
+            for tier in self.tiers
+            if prompt_tokens > tier.above
+        )
+
+
+FREE = Price((Tier(-1, 0, 0, 0),))
+"""Where the price is unknown and no cap asks for one."""
+
+
+def price_of(model: ModelConfig) -> Price | None:
+    """The configured price, else the published one; None where neither is known."""
+    return _configured(model.price) if model.price is not None else _published(model)
+
+
+def _configured(price: PriceConfig) -> Price:
+    cached = price.input if price.cached_input is None else price.cached_input
+    return Price((Tier(-1, _pico(price.input), _pico(cached), _pico(price.output)),))
+
+
+def _published(model: ModelConfig) -> Price | None:
+    from genai_prices import Usage as PricedUsage
+    from genai_prices import calc_price
+
+    probe = PricedUsage(input_tokens=1, output_tokens=1)
+    for address in (model.base_url, None):  # the provider's own price first, then any provider's
+        try:
+            return _tiered(calc_price(probe, model.name, provider_api_url=address).model_price)
+        except LookupError:
+            continue
+    return None
+
+
+def _tiered(prices: Any) -> Price | None:
+    rates = [getattr(prices, name, None) for name in ("input_mtok", "cache_read_mtok", "output_mtok")]
+    if rates[0] is None or rates[2] is None:
+        return None
+    rates[1] = rates[0] if rates[1] is None else rates[1]
+    starts = sorted({tier.start for rate in rates for tier in getattr(rate, "tiers", ())})
+    return Price(tuple(Tier(above, *(_at(rate, above) for rate in rates)) for above in (-1, *starts)))
+
+
+def _at(rate: Any, above: int) -> int:
+    """Picodollars per token at a prompt length just over `above`."""
+    if isinstance(rate, Decimal | int | float):
+        return _pico(rate)
+    reached = [tier.price for tier in rate.tiers if tier.start <= above]
+    return _pico(reached[-1] if reached else rate.base)
+
+
+def _pico(dollars_per_million: Decimal | float) -> int:
+    """Rounded up: a cap must hold."""
+    exact = Decimal(str(dollars_per_million)) * (PICO // MILLION)
+    return int(exact.to_integral_value(ROUND_CEILING))

@@ -1,0 +1,41 @@
+"""How many tokens a call will take: a bound that holds, and an estimate learned from the replies."""
+
+from __future__ import annotations
+
+from engine.items import Prompt, Usage
+
+MESSAGE_OVERHEAD = 64
+"""Tokens that chat formats add around two messages and a schema's name; generous."""
+FIRST_TOKENS_PER_CHARACTER = 0.30
+"""English text before the first reply has been seen."""
+
+
+def prompt_bound(prompt: Prompt, schema_bytes: int) -> int:
+    """More tokens than the prompt can have: byte-level tokenizers never make more tokens than bytes."""
+    return len(prompt.system.encode()) + len(prompt.user.encode()) + schema_bytes + MESSAGE_OVERHEAD
+
+
+class TokenEstimator:
+    """Means over the replies so far. Mutable state: the sums, the completions by purpose."""
+
+    def __init__(self) -> None:
+        self._characters = 0
+        self._tokens = 0
+        self._completions: dict[str, tuple[int, int]] = {}
+
+    def prompt(self, prompt: Prompt) -> int:
+        rate = self._tokens / self._characters if self._characters else FIRST_TOKENS_PER_CHARACTER
+        return int((len(prompt.system) + len(prompt.user)) * rate) + 1
+
+    def completion(self, prompt: Prompt) -> int:
+        count, total = self._completions.get(prompt.purpose, (0, 0))
+        return min(prompt.max_tokens, int(total / count * 1.1) + 1) if count else prompt.max_tokens
+
+    def whole(self, prompt: Prompt) -> int:
+        return self.prompt(prompt) + self.completion(prompt)
+
+    def learn(self, prompt: Prompt, usage: Usage) -> None:
+        self._characters += len(prompt.system) + len(prompt.user)
+        self._tokens += usage.prompt_tokens
+        count, total = self._completions.get(prompt.purpose, (0, 0))
+        self._completions[prompt.purpose] = count + 1, total + usage.completion_tokens

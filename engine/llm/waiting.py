@@ -1,0 +1,49 @@
+"""Waiters in line: first come, first served within a priority."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from itertools import count
+from typing import Generic, NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+
+class Waiter(NamedTuple, Generic[T]):
+    """Sorts by priority, then arrival; `amount` is what it waits for."""
+
+    priority: int
+    arrival: int
+    amount: int
+    future: asyncio.Future[T]
+
+
+class Line(Generic[T]):
+    """Mutable state: the heap of waiters. Those whose caller was cancelled are dropped when they surface."""
+
+    def __init__(self) -> None:
+        self._heap: list[Waiter[T]] = []
+        self._arrivals = count()
+
+    def join(self, priority: int, amount: int) -> asyncio.Future[T]:
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._heap, Waiter(priority, next(self._arrivals), amount, future))
+        return future
+
+    @property
+    def head(self) -> Waiter[T] | None:
+        while self._heap and self._heap[0].future.done():
+            heapq.heappop(self._heap)
+        return self._heap[0] if self._heap else None
+
+    def pop(self) -> Waiter[T]:
+        return heapq.heappop(self._heap)
+
+    def dismiss(self, reason: BaseException) -> None:
+        """Everyone in line gets the reason instead."""
+        while self.head is not None:
+            self.pop().future.set_exception(reason)
+
+    def __len__(self) -> int:
+        return sum(not waiter.future.done() for waiter in self._heap)

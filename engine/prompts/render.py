@@ -1,0 +1,150 @@
+"""Batches into prompts, through text templates that a config can replace."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import orjson
+from jinja2 import Environment, StrictUndefined, Template, TemplateError
+
+from engine.config import RunConfig
+from engine.constraints import LabelIn, LabelRatio
+from engine.dataset.base import BaseDataset
+from engine.errors import ConfigError
+from engine.items import Batch, Prompt
+
+_MEANINGS = {
+    "text": "the item's text",
+    "choices": "the possible answers, in order",
+}
+
+
+class PromptTemplate:
+    """A Jinja template with the blocks `system` and `user`.
+
+    Values are data, never template text: what stands in a dataset row is not evaluated.
+    """
+
+    def __init__(self, source: str, name: str) -> None:
+        """Raises ConfigError where the template is wrong."""
+        environment = Environment(undefined=StrictUndefined, trim_blocks=False, autoescape=False)  # noqa: S701 - text for a model, not HTML
+        self.name = name
+        try:
+            self._template: Template = environment.from_string(source)
+        except TemplateError as error:
+            line = getattr(error, "lineno", None)
+            raise ConfigError(f"{name}{f' line {line}' if line else ''}: {error}") from None
+        for block in ("system", "user"):
+            if block not in self._template.blocks:
+                raise ConfigError(f"{name}: has no block {block!r}")
+
+    @classmethod
+    def load(cls, purpose: str, replacement: Path | None = None) -> PromptTemplate:
+        """The user's template, or the built-in one of that purpose. Raises ConfigError."""
+        try:
+            if replacement is not None:
+                return cls(replacement.read_text("utf-8"), str(replacement))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"generate.template: {replacement} cannot be read: {error}") from None
+        file = resources.files("engine.prompts") / "templates" / f"{purpose}.j2"
+        return cls(file.read_text("utf-8"), f"{purpose}.j2")
+
+    def render(self, values: dict[str, Any]) -> tuple[str, str]:
+        """(system, user). Raises ConfigError for a variable that there is not."""
+        context = self._template.new_context(values)
+        try:
+            system, user = ("".join(self._template.blocks[block](context)) for block in ("system", "user"))
+        except TemplateError as error:
+            raise ConfigError(f"{self.name}: {error}") from None
+        return system.strip(), user.strip()
+
+
+class ItemPrompts:
+    """Renders the request for a batch of new items. Mutable state: the examples rendered so far."""
+
+    def __init__(self, config: RunConfig, dataset: BaseDataset) -> None:
+        """Raises ConfigError where the template is wrong; nothing has been sent then."""
+        self._config = config
+        self._dataset = dataset
+        self._template = PromptTemplate.load("items", config.generate.template)
+        self._lists = _list_extras(dataset)
+        self._schema = lru_cache(maxsize=8)(self._schema_of)
+        schema = self._item_schema()
+        self._constant = {
+            "description": config.dataset.description,
+            "rules": [constraint.sentence() for constraint in config.dataset.constraints],
+            "fields": self._meanings(),
+            "form": "{" + ", ".join(f'"{name}": ...' for name in schema["properties"]) + "}",
+        }
+        self._examples: dict[int, str] = {}
+        self.render(Batch(0, config.generate.batch_size, 0, 0.0))
+
+    def render(self, batch: Batch) -> Prompt:
+        system, user = self._template.render(
+            {
+                **self._constant,
+                "size": batch.size,
+                "labels": batch.labels,
+                "examples": [self._example(index) for index in batch.examples],
+            }
+        )
+        return Prompt(
+            key=f"{batch.number}/items",
+            purpose="items",
+            batch=batch.number,
+            system=system,
+            user=user,
+            schema=self._schema(batch.size),
+            temperature=batch.temperature,
+            max_tokens=self._config.generate.completion_limit,
+            seed=batch.seed,
+        )
+
+    def _example(self, index: int) -> str:
+        text = self._examples.get(index)
+        if text is None:
+            fields = self._dataset.fields
+            text = orjson.dumps(fields.wire(self._dataset.examples[index]), default=str).decode()
+            self._examples[index] = text
+        return text
+
+    def _item_schema(self) -> dict[str, Any]:
+        return self._dataset.fields.item_schema(self._labels(), self._lists)
+
+    def _schema_of(self, size: int) -> dict[str, Any]:
+        items = {"type": "array", "items": self._item_schema(), "minItems": size, "maxItems": size}
+        return {
+            "type": "object",
+            "properties": {"items": items},
+            "required": ["items"],
+            "additionalProperties": False,
+        }
+
+    def _labels(self) -> tuple[str, ...]:
+        """The labels there are, where the constraints name them."""
+        for constraint in self._config.dataset.constraints:
+            if isinstance(constraint, LabelIn):
+                return constraint.labels
+            if isinstance(constraint, LabelRatio):
+                return tuple(constraint.weights)
+        return ()
+
+    def _meanings(self) -> dict[str, str]:
+        fields = self._config.dataset.fields
+        shown = {"text": _MEANINGS["text"]}
+        if fields.choices is not None:
+            shown["choices"] = _MEANINGS["choices"]
+        if fields.label is not None:
+            letter = " (a letter: A is the first choice)" if fields.choices is not None else ""
+            shown["label"] = f"the right answer or label{letter}"
+        shown.update(dict.fromkeys(fields.extras, "as in the dataset"))
+        return shown
+
+
+def _list_extras(dataset: BaseDataset) -> frozenset[str]:
+    """Extra fields that hold lists in the base dataset."""
+    extras = (example.extras.items() for example in dataset.examples[:50])
+    return frozenset(name for pairs in extras for name, value in pairs if isinstance(value, list))

@@ -1,0 +1,69 @@
+"""Items out of a model's reply, however it is wrapped or broken."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+Found = list[dict[str, Any]]
+
+
+def items_in(text: str) -> Found:
+    """Every object in the reply that looks like an item: with a `text`.
+
+    A clean reply is parsed and done. Of anything else, two readings are made, and the one that yields more
+    is taken: the whole JSON values that stand in it, and what json-repair makes of it. Both leave out an
+    item that was cut off at the end.
+    """
+    try:
+        return _items_of(orjson.loads(text))
+    except orjson.JSONDecodeError:
+        whole = [item for value in _whole_values(text) for item in _items_of(value)]
+        repaired = _repaired(text)
+        return repaired if len(repaired) > len(whole) else whole
+
+
+def _items_of(value: Any) -> Found:
+    if isinstance(value, list):
+        return [item for item in value if isinstance(item, dict) and "text" in item]
+    if not isinstance(value, dict):
+        return []
+    for key in ("items", "item"):
+        if isinstance(value.get(key), list | dict):
+            inner = value[key]
+            return _items_of(inner if isinstance(inner, list) else [inner])
+    return [value] if "text" in value else []
+
+
+def _whole_values(text: str) -> Iterator[Any]:
+    """The JSON values in the text, from left to right; an unreadable outer one gives way to its inner ones."""
+    decoder = json.JSONDecoder(strict=False)
+    position = failures = 0
+    while failures < _MOST_FAILURES and (opening := _OPENING.search(text, position)) is not None:
+        try:
+            value, position = decoder.raw_decode(text, opening.start())
+            yield value
+        except (json.JSONDecodeError, RecursionError):
+            position = opening.start() + 1
+            failures += 1
+
+
+_OPENING = re.compile(r"[\[{]")
+_MOST_FAILURES = 2_000
+"""Openings looked at in vain before a reply is given up: a megabyte of brackets must not hold up the run."""
+
+
+def _repaired(text: str) -> Found:
+    start, end = text.find("{"), text.rfind("}")
+    if start < 0 or end < start:
+        return []
+    import json_repair
+
+    try:
+        return _items_of(json_repair.loads(text[start : end + 1]))
+    except (ValueError, RecursionError):
+        return []

@@ -1,0 +1,149 @@
+"""The progress of a run, as it goes: a live panel on a terminal, a plain line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+PLAIN_EVERY_S = 5.0
+LIVE_EVERY_S = 0.25
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a display shows, at one moment."""
+
+    target: int
+    accepted: int
+    rejected: int
+    surplus: int
+    spent_usd: float
+    cap_usd: float | None
+    calls: int
+    calls_per_s: float
+    in_flight: int
+    retried: int
+    rate_limited: int
+    eta_s: float | None
+    queues: Mapping[str, tuple[int, int]]
+    """Stage -> (waiting, capacity)."""
+    rejected_by: Mapping[str, int]
+    note: str = ""
+
+
+Look = Callable[[], Snapshot]
+
+
+def plain_line(snapshot: Snapshot) -> str:
+    """One line for a log file."""
+    money = f"${snapshot.spent_usd:.4f}" + (f" of ${snapshot.cap_usd:.2f}" if snapshot.cap_usd else "")
+    eta = f", {duration(snapshot.eta_s)} left" if snapshot.eta_s is not None else ""
+    note = f" [{snapshot.note}]" if snapshot.note else ""
+    return (
+        f"{snapshot.accepted:,}/{snapshot.target:,} accepted, {snapshot.rejected:,} rejected, "
+        f"{snapshot.calls:,} calls ({snapshot.calls_per_s:.1f}/s, {snapshot.in_flight} in flight, "
+        f"{snapshot.retried + snapshot.rate_limited} tried again), {money}{eta}{note}"
+    )
+
+
+def duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"{hours} h {minutes:02} min"
+        if hours
+        else f"{minutes} min {seconds:02} s"
+        if minutes
+        else f"{seconds} s"
+    )
+
+
+@asynccontextmanager
+async def display(look: Look, stream: TextIO = sys.stderr) -> AsyncIterator[None]:
+    """Show snapshots until the block ends."""
+    shown = _live(look, stream) if stream.isatty() else _plain(look, stream)
+    task = asyncio.create_task(shown, name="display")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _plain(look: Look, stream: TextIO) -> None:
+    while True:
+        await asyncio.sleep(PLAIN_EVERY_S)
+        print(plain_line(look()), file=stream, flush=True)
+
+
+async def _live(look: Look, stream: TextIO) -> None:
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(file=stream)
+    with Live(panel(look()), console=console, auto_refresh=False, transient=True) as live:
+        while True:
+            await asyncio.sleep(LIVE_EVERY_S)
+            live.update(panel(look()), refresh=True)
+
+
+def panel(snapshot: Snapshot) -> RenderableType:
+    """The live display. Texts are shown as they are: nothing in them is markup."""
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    head = Table.grid(padding=(0, 2))
+    head.add_column(width=10)
+    head.add_column(width=40)
+    head.add_column()
+    eta = f"{duration(snapshot.eta_s)} left" if snapshot.eta_s is not None else ""
+    bar = ProgressBar(total=snapshot.target, completed=min(snapshot.accepted, snapshot.target), width=40)
+    head.add_row("items", bar, Text(f"{snapshot.accepted:,} of {snapshot.target:,}  {eta}"))
+    if snapshot.cap_usd:
+        spend = ProgressBar(
+            total=snapshot.cap_usd, completed=min(snapshot.spent_usd, snapshot.cap_usd), width=40
+        )
+        head.add_row("spent", spend, Text(f"${snapshot.spent_usd:.4f} of ${snapshot.cap_usd:.2f}"))
+    else:
+        head.add_row("spent", Text(f"${snapshot.spent_usd:.4f}, no cap"), Text(""))
+    body = Table.grid(padding=(0, 2))
+    body.add_column(width=10)
+    body.add_column()
+    body.add_row(
+        "calls",
+        Text(
+            f"{snapshot.calls:,} done, {snapshot.calls_per_s:.1f}/s, {snapshot.in_flight} in flight, "
+            f"{snapshot.retried} retried, {snapshot.rate_limited} rate-limited"
+        ),
+    )
+    body.add_row("queues", Text("  ".join(f"{name} {n}/{cap}" for name, (n, cap) in snapshot.queues.items())))
+    rejected = "  ".join(f"{by} {count:,}" for by, count in snapshot.rejected_by.items())
+    body.add_row("rejected", Text(f"{snapshot.rejected:,}  {rejected}"))
+    if snapshot.note:
+        body.add_row("", Text(snapshot.note, style="bold"))
+    return Group(head, body)
+
+
+class Speed:
+    """Rates over the last half minute. Mutable state: a few (time, value) marks."""
+
+    def __init__(self, seconds: float = 30.0) -> None:
+        self._seconds = seconds
+        self._marks: list[tuple[float, float]] = []
+
+    def of(self, value: float) -> float:
+        """Units per second."""
+        now = time.monotonic()
+        self._marks = [mark for mark in self._marks if mark[0] > now - self._seconds] + [(now, value)]
+        began, first = self._marks[0]
+        return (value - first) / (now - began) if now > began else 0.0

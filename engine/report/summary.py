@@ -1,0 +1,148 @@
+"""report.json: a run's outcome, counted from its journal."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from engine.items import usd
+from engine.store.journal import (
+    Start,
+    read_fact,
+    read_spent,
+    read_starts,
+    read_tallies,
+    read_unconfirmed,
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A run's outcome, as in report.json."""
+
+    data: Mapping[str, Any]
+
+    @property
+    def outcome(self) -> str:
+        return str(self.data["outcome"])
+
+    @property
+    def accepted(self) -> int:
+        return int(self.data["items"]["accepted"])
+
+    def to_json(self) -> str:
+        return orjson.dumps(self.data, option=orjson.OPT_INDENT_2).decode()
+
+
+def summarize(connection: sqlite3.Connection, *, target: int, cap_usd: float | None) -> Report:
+    """Counts and costs over all starts of the run; `time` is the last start's."""
+    starts = read_starts(connection)
+    last = starts[-1]
+    calls = _calls(connection, starts)
+    spent = read_spent(connection)
+    items = _items(connection, target)
+    wall = float(last.counts.get("wall_s", 0.0))
+    accepted = items["accepted"]
+    data: dict[str, Any] = {
+        "outcome": last.outcome or "running",
+        "message": last.counts.get("message", ""),
+        "items": items,
+        "validators": _validators(connection, read_fact(connection, "validators") or []),
+        "calls": calls,
+        "usage": _usage(connection),
+        "cost": {
+            "spent_usd": usd(spent),
+            "cap_usd": cap_usd,
+            "per_accepted_usd": usd(spent) / accepted if accepted else 0.0,
+            "by_purpose": _cost_by_purpose(connection),
+            "unconfirmed_usd": usd(read_unconfirmed(connection)),
+            "priced": bool(read_fact(connection, "priced")),
+        },
+        "time": {
+            "wall_s": round(wall, 3),
+            "items_per_s": round(last.counts.get("accepted", 0) / wall, 3) if wall else 0.0,
+            "calls_per_s": round(last.counts.get("completed", 0) / wall, 3) if wall else 0.0,
+        },
+        "dataset": read_fact(connection, "dataset"),
+        "model": read_fact(connection, "model"),
+        "seed": read_fact(connection, "seed"),
+        "starts": len(starts),
+        "engine_version": read_fact(connection, "engine_version"),
+    }
+    return Report(data)
+
+
+def _items(connection: sqlite3.Connection, target: int) -> dict[str, Any]:
+    tallies = read_tallies(connection)
+    reasons: dict[str, dict[str, int]] = {}
+    for by, reason, count in connection.execute(
+        "SELECT rejected_by, reason, count(*) FROM items WHERE state = 'rejected' GROUP BY 1, 2 ORDER BY 3 DESC"
+    ):
+        reasons.setdefault(by, {})[reason or ""] = count
+    return {
+        "target": target,
+        "generated": tallies.accepted + tallies.rejected + tallies.surplus,
+        "accepted": tallies.accepted,
+        "rejected": tallies.rejected,
+        "surplus": tallies.surplus,
+        "rejected_by": {by: sum(found.values()) for by, found in reasons.items()},
+        "reasons": reasons,
+    }
+
+
+def _validators(connection: sqlite3.Connection, names: Sequence[str]) -> dict[str, Any]:
+    empty = {"seen": 0, "passed": 0, "revised": 0, "rejected": 0, "cost_usd": 0.0, "seconds": 0.0}
+    shown = {name: dict(empty) for name in names}
+    for by, verdict, count, seconds in connection.execute(
+        "SELECT json_extract(v.value, '$.by'), json_extract(v.value, '$.verdict'), count(*),"
+        " sum(json_extract(v.value, '$.seconds'))"
+        " FROM items, json_each(items.meta, '$.verdicts') AS v GROUP BY 1, 2"
+    ):
+        if by in shown:
+            shown[by]["seen"] += count
+            shown[by][{"pass": "passed", "revise": "revised"}.get(verdict, "rejected")] += count
+            shown[by]["seconds"] = round(shown[by]["seconds"] + seconds, 6)
+    for name in shown:
+        [cost] = connection.execute(
+            "SELECT coalesce(sum(cost), 0) FROM calls WHERE key LIKE '%/' || ? || '/%'", (name,)
+        ).fetchone()
+        shown[name]["cost_usd"] = usd(cost)
+    return shown
+
+
+def _calls(connection: sqlite3.Connection, starts: Sequence[Start]) -> dict[str, Any]:
+    completed, failed, estimated = connection.execute(
+        "SELECT coalesce(sum(error IS NULL), 0), coalesce(sum(error IS NOT NULL), 0),"
+        " coalesce(sum(estimated), 0) FROM calls"
+    ).fetchone()
+    purposes = connection.execute("SELECT purpose, count(*) FROM calls WHERE error IS NULL GROUP BY purpose")
+    errors: Counter[str] = Counter()
+    for start in starts:
+        errors.update(start.counts.get("errors", {}))
+    return {
+        "completed": completed,
+        "retried": sum(start.counts.get("retried", 0) for start in starts),
+        "rate_limited": sum(start.counts.get("rate_limited", 0) for start in starts),
+        "failed": failed,
+        "by_purpose": dict(purposes.fetchall()),
+        "usage_estimated": estimated,
+        "failed_attempts": dict(errors),
+    }
+
+
+def _usage(connection: sqlite3.Connection) -> dict[str, int]:
+    prompt, completion, cached = connection.execute(
+        "SELECT coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0),"
+        " coalesce(sum(cached_tokens), 0) FROM calls"
+    ).fetchone()
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "cached_tokens": cached}
+
+
+def _cost_by_purpose(connection: sqlite3.Connection) -> dict[str, float]:
+    rows = connection.execute("SELECT purpose, sum(cost) FROM calls GROUP BY purpose")
+    return {purpose: usd(cost) for purpose, cost in rows}

@@ -1,0 +1,117 @@
+"""What the command prints about a run, as tables and lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.report.live import duration
+from engine.report.summary import Report
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from engine.estimate import Estimate
+
+SAID = {
+    "target": "The target is reached",
+    "budget": "Stopped at the budget",
+    "fatal": "Stopped by a fatal error",
+    "attempts": "Attempts are exhausted",
+    "interrupted": "Interrupted",
+    "running": "Running",
+}
+NEXT = {
+    "budget": "Raise it and continue: datagen resume {folder} --budget USD",
+    "fatal": "Mend it and continue: datagen resume {folder}",
+    "attempts": "Allow more and continue: datagen resume {folder} --set limits.attempts=20",
+    "interrupted": "Continue: datagen resume {folder}",
+}
+
+
+def outcome_lines(report: Report, folder: Path) -> Iterator[str]:
+    """How a run ended, what it cost, where everything is."""
+    data = report.data
+    items, cost, calls, seconds = data["items"], data["cost"], data["calls"], data["time"]["wall_s"]
+    message = (
+        f": {data['message']}" if data["message"] and report.outcome not in ("target", "interrupted") else ""
+    )
+    yield f"{SAID[report.outcome]}{message}."
+    yield (
+        f"{items['accepted']:,} of {items['target']:,} items accepted, {items['rejected']:,} rejected, "
+        f"{items['surplus']:,} surplus; {calls['completed']:,} calls, {duration(seconds)}."
+    )
+    if data["cost"]["priced"]:
+        cap = f" of ${cost['cap_usd']:.2f}" if cost["cap_usd"] else ""
+        yield f"Spent ${cost['spent_usd']:.4f}{cap}, ${cost['per_accepted_usd']:.6f} for each accepted item."
+    else:
+        yield "The model's price is not known; costs were not counted."
+    if data["items"]["rejected"]:
+        yield f"Rejected: {_reasons(data['items']['reasons'])}."
+    if (bad := sum((data["dataset"] or {}).get("bad_rows", {}).values())) > 0:
+        yield f"{bad:,} bad rows of the base dataset were left out: {_counts(data['dataset']['bad_rows'])}."
+    yield f"Items: {folder / 'accepted.jsonl'}   Report: {folder / 'report.json'}"
+    if report.outcome in NEXT:
+        yield NEXT[report.outcome].format(folder=folder)
+
+
+def _reasons(reasons: dict[str, dict[str, int]]) -> str:
+    return "; ".join(f"{by} {_counts(found)}" for by, found in reasons.items())
+
+
+def _counts(found: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(found.items(), key=lambda pair: -pair[1]))
+
+
+def plan_table(estimates: Sequence[Estimate], cap: float | None) -> Table:
+    """One row for each assumed acceptance."""
+    table = _table("accepted", "calls", "prompt tokens", "completion tokens", "dollars", "time")
+    for found in estimates:
+        dollars = "unknown" if found.dollars is None else f"${found.dollars:.2f}"
+        if cap is not None and found.dollars is not None and found.dollars > cap:
+            dollars += f" (stops at ${cap:.2f})"
+        table.add_row(
+            f"{found.acceptance:.0%}",
+            f"{found.calls:,}",
+            f"{found.prompt_tokens:,}",
+            f"{found.completion_tokens:,}",
+            dollars,
+            duration(found.seconds),
+        )
+    table.caption = "Estimates: 4 characters a token, 60 tokens a second and call; item calls only."
+    return table
+
+
+def status_table(report: Report, running: bool) -> Table:
+    """Where a run stands."""
+    data: Any = report.data
+    items, calls, cost = data["items"], data["calls"], data["cost"]
+    table = _table("", "", heading=False)
+    state = "running" if running else "interrupted" if report.outcome == "running" else report.outcome
+    said = (
+        "stopped without a word, as by a kill; resume it"
+        if report.outcome == "running" and not running
+        else ""
+    )
+    table.add_row("state", f"{SAID[state]} {said}".strip())
+    table.add_row("items", f"{items['accepted']:,} of {items['target']:,} accepted, {items['rejected']:,} rejected, "
+                  f"{items['surplus']:,} surplus")  # fmt: skip
+    table.add_row("rejected", _reasons(items["reasons"]) or "none")
+    table.add_row("calls", f"{calls['completed']:,} completed, {calls['retried']:,} retried, "
+                  f"{calls['rate_limited']:,} rate-limited, {calls['failed']:,} failed")  # fmt: skip
+    cap = "no cap" if cost["cap_usd"] is None else f"cap ${cost['cap_usd']:.2f}"
+    table.add_row(
+        "spent", f"${cost['spent_usd']:.4f} ({cap})" if cost["priced"] else "not counted: price unknown"
+    )
+    table.add_row("starts", str(data["starts"]))
+    return table
+
+
+def _table(*columns: str, heading: bool = True) -> Table:
+    from rich.table import Table
+
+    table = Table(show_header=heading, box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

@@ -1,0 +1,408 @@
+"""The composition root: a config in, opened resources around a pipeline, a report out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
+
+from engine import __version__
+from engine.config import ModelConfig, RunConfig
+from engine.dataset.base import BaseDataset
+from engine.errors import (
+    BudgetExhausted,
+    ConfigError,
+    EngineError,
+    FatalError,
+    Interrupted,
+    StoreError,
+    TargetReached,
+)
+from engine.flow.halt import Halt
+from engine.flow.pipeline import Pipeline
+from engine.flow.stage import Stage
+from engine.items import PICO, usd
+from engine.llm.backends.openai_compatible import OpenAICompatible
+from engine.llm.budget import Budget
+from engine.llm.client import Client
+from engine.llm.limiter import Limiter
+from engine.llm.prices import Price, price_of
+from engine.llm.retry import RetryPolicy
+from engine.prompts.render import ItemPrompts
+from engine.protocols import Ask, Backend, Tools, Validator
+from engine.report.live import Snapshot, Speed, display
+from engine.report.summary import Report, summarize
+from engine.simulator.process import simulated_endpoint
+from engine.stages.commit import LABEL_GATE, Commit
+from engine.stages.generate import Generate
+from engine.stages.plan import Planner
+from engine.stages.progress import Progress
+from engine.stages.refine import Refine
+from engine.stages.source import LabelRounds, Source
+from engine.store.export import write_jsonl
+from engine.store.folder import RunFolder, differences, identity, replacing
+from engine.store.journal import Journal, connect, read_items
+
+T = TypeVar("T")
+
+VALIDATORS = "datagen.validators"
+WINDOW = 16
+"""Batches under way for each call in flight: how far ahead of the slowest call the others may get."""
+NOTE_EVERY_S = 2.0
+"""How often this start's own counts are journaled."""
+
+
+def run(config: RunConfig, folder: Path | str) -> Report:
+    """Start a run, or continue it; returns when it ends. The same as `datagen run`, for a program.
+
+    Raises ConfigError where nothing can be begun. Every other end is the report's `outcome`.
+    """
+    return in_loop(lambda: arun(config, folder))
+
+
+def in_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run to the end on uvloop, or on asyncio's own loop where uvloop is not installed."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        new_event_loop = None  # type: ignore[assignment]
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(work())
+
+
+async def arun(config: RunConfig, folder: Path | str, *, show: TextIO | None = None) -> Report:
+    """`run` for a program that has an event loop already. `show` is where progress goes, if anywhere."""
+    inputs = Inputs.load(config)
+    runs = RunFolder(Path(folder))
+    with runs.locked():
+        return await _Run(inputs, runs).go(show)
+
+
+# --- what a run needs, checked before anything is spent --------------------------------------------
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that can be wrong before the first call, loaded."""
+
+    config: RunConfig
+    dataset: BaseDataset
+    prompts: ItemPrompts
+    price: Price | None
+
+    @classmethod
+    def load(cls, config: RunConfig) -> Inputs:
+        """Raises ConfigError."""
+        dataset = BaseDataset.load(config.dataset)
+        few, there = config.generate.few_shot, len(dataset.examples)
+        if few > there:
+            raise ConfigError(f"generate.few_shot: {few} examples asked for, the dataset has {there}")
+        price = price_of(config.model)
+        if price is None and config.limits.budget_usd is not None:
+            raise ConfigError(
+                f"limits.budget_usd: the price of {config.model.name!r} is not known, so a cap cannot be kept; "
+                "set model.price (input and output, US dollars per million tokens) or remove the cap"
+            )
+        prompts = ItemPrompts(config, dataset)
+        load_validators(config, _no_calls)
+        tokens = config.limits.tokens_per_minute
+        if tokens is not None and tokens < config.generate.completion_limit:
+            raise ConfigError(
+                f"limits.tokens_per_minute: {tokens:g} is less than one call may take "
+                f"(generate.max_tokens: {config.generate.completion_limit})"
+            )
+        return cls(config, dataset, prompts, price)
+
+
+def load_validators(config: RunConfig, ask: Ask) -> list[Validator]:
+    """The configured validators, found by entry point. Raises ConfigError."""
+    known = {point.name: point for point in entry_points(group=VALIDATORS)}
+    found: list[Validator] = []
+    for depth, spec in enumerate(config.validators, 1):
+        if spec.name not in known:
+            there = ", ".join(sorted(known)) or "none; is the package installed?"
+            raise ConfigError(f"validators: there is no validator {spec.name!r}; installed: {there}")
+        tools = Tools(ask, config.dataset.constraints, config.seed, priority=-depth)
+        try:
+            found.append(known[spec.name].load()(tools, **spec.options))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"validators: {spec.name}: {error}") from None
+        except ImportError as error:
+            raise ConfigError(f"validators: {spec.name} cannot be loaded: {error}") from None
+    return found
+
+
+async def _no_calls(prompt: Any) -> Any:
+    raise AssertionError("a validator asked a model while it was being made")
+
+
+@asynccontextmanager
+async def opened_backend(config: RunConfig) -> AsyncIterator[Backend]:
+    """The model endpoint; a simulated one is started, and stopped at the end."""
+    async with contextlib.AsyncExitStack() as stack:
+        model: ModelConfig = config.model
+        if model.simulator is not None:
+            base_url = await stack.enter_async_context(simulated_endpoint(model.simulator))
+            model = model.model_copy(update={"base_url": base_url, "api_key": model.simulator.api_key})
+        backend = OpenAICompatible(
+            model, concurrency=config.limits.concurrency, timeout=config.limits.attempt_timeout_s
+        )
+        stack.push_async_callback(backend.close)
+        yield backend
+
+
+# --- one start of a run ----------------------------------------------------------------------------
+
+#  halt.reason        outcome      exit
+#  TargetReached      target       0
+#  BudgetExhausted    budget       3
+#  FatalError         fatal        4
+#  none: source done  attempts     5
+#  Interrupted        interrupted  130
+
+OUTCOMES: Sequence[tuple[type[EngineError], str]] = (
+    (TargetReached, "target"),
+    (BudgetExhausted, "budget"),
+    (Interrupted, "interrupted"),
+    (FatalError, "fatal"),
+)
+
+
+def outcome_of(reason: EngineError | None) -> str:
+    """The word in report.json for why a run ended."""
+    if reason is None:
+        return "attempts"
+    return next(outcome for kind, outcome in OUTCOMES if isinstance(reason, kind))
+
+
+class _Run:
+    """One start: opens, runs, closes. Mutable state: the resources of this start."""
+
+    def __init__(self, inputs: Inputs, folder: RunFolder) -> None:
+        self._config = inputs.config
+        self._inputs = inputs
+        self._folder = folder
+        self._halt = Halt()
+        self._began = time.monotonic()
+
+    async def go(self, show: TextIO | None) -> Report:
+        """Raises ConfigError where the folder holds another run, StoreError where it cannot be opened."""
+        self._journal = Journal(self._folder.database)
+        try:
+            self._check_identity()
+            self._progress = self._progress_so_far()
+            self._before = self._progress.accepted
+            limits = self._config.limits
+            cap = None if limits.budget_usd is None else round(limits.budget_usd * PICO)
+            self._budget = Budget(cap, spent=self._journal.spent())
+            await self._journal.begin(self._facts())
+            self._folder.write_config(self._config.without_secrets())
+            if self._progress.reached:
+                self._halt.set(TargetReached("the target was reached before"))
+            else:
+                await self._work(show)
+            return await self._finish()
+        finally:
+            await self._journal.close()
+
+    def _check_identity(self) -> None:
+        before = self._journal.fact("identity")
+        if before is not None and (changed := differences(before, self._identity())):
+            raise ConfigError(
+                f"{self._folder.path}: this run was started with other settings: {'; '.join(changed)}. "
+                "Put them back, or start a new run in another folder (-o)"
+            )
+
+    def _identity(self) -> dict[str, Any]:
+        settings = self._config.without_secrets()
+        return identity(settings, self._inputs.dataset.sha256, self._config.generate.template)
+
+    def _facts(self) -> dict[str, Any]:
+        dataset = self._inputs.dataset
+        return {
+            "identity": self._identity(),
+            "seed": self._config.seed,
+            "style": asdict(dataset.fields.style),
+            "validators": [validator.name for validator in self._config.validators],
+            "priced": self._inputs.price is not None,
+            "model": self._config.model.name,
+            "engine_version": __version__,
+            "dataset": {
+                "rows": len(dataset.examples),
+                "bad_rows": dict(dataset.bad_counts),
+                "sha256": dataset.sha256,
+            },
+        }
+
+    def _progress_so_far(self) -> Progress:
+        tallies = self._journal.tallies()
+        progress = Progress(
+            self._config.generate.target,
+            self._journal.committed,
+            tallies.accepted,
+            tallies.rejected,
+            tallies.surplus,
+        )
+        if self._config.dataset.ratio is not None:
+            progress.labels = Counter(self._journal.labels("accepted"))
+            progress.turned_away = self._journal.rejections(LABEL_GATE)
+        return progress
+
+    # --- the work ---
+
+    async def _work(self, show: TextIO | None) -> None:
+        limits = self._config.limits
+        async with opened_backend(self._config) as backend:
+            limiter = Limiter(limits.concurrency, limits.requests_per_minute, limits.tokens_per_minute)
+            policy = RetryPolicy(limits.retries, limits.call_timeout_s)
+            self._limiter = limiter
+            self._client = Client(
+                backend, self._journal, limiter, self._budget, self._halt, self._inputs.price, policy
+            )
+            self._pipeline = self._assembled()
+            async with contextlib.AsyncExitStack() as stack:
+                if show is not None:
+                    await stack.enter_async_context(display(self._look(), show))
+                noting = asyncio.create_task(self._note_now_and_then(), name="notes")
+                try:
+                    await self._interruptible(show)
+                finally:
+                    noting.cancel()
+
+    def _assembled(self) -> Pipeline:
+        config, dataset = self._config, self._inputs.dataset
+        ratio = config.dataset.ratio
+        rounds = None
+        if ratio is not None:
+            rounds = LabelRounds(ratio.weights, config.generate.batch_size, self._progress, self._journal)
+        source = Source(
+            Planner(config.generate, config.seed, len(dataset.examples)),
+            self._progress,
+            self._halt,
+            most_items=round(config.limits.attempts * config.generate.target),
+            window=max(64, WINDOW * config.limits.concurrency),
+            rounds=rounds,
+        )
+        generate = Generate(self._client.ask, self._inputs.prompts, dataset.fields)
+        stages = [Stage("generate", generate, config.limits.concurrency)]
+        validators = load_validators(config, self._client.ask)
+        for spec, validator in zip(config.validators, validators, strict=True):
+            workers = spec.workers or config.limits.concurrency
+            stages.append(Stage(spec.name, Refine(validator, self._halt), workers))
+        weights = ratio.weights if ratio is not None else None
+        commit = Commit(self._journal, self._progress, dataset, self._halt, self._budget, weights)
+        return Pipeline.of(source.batches(), stages, commit.run, self._halt)
+
+    async def _interruptible(self, show: TextIO | None) -> None:
+        """Run the pipeline. The first SIGINT or SIGTERM drains it, the second one stops it at once."""
+        task = asyncio.create_task(self._pipeline.run(), name="pipeline")
+        loop = asyncio.get_running_loop()
+
+        def interrupt() -> None:
+            if self._halt.reason is None:
+                self._halt.set(Interrupted("interrupted"))
+                if show is not None:
+                    waiting = self._limiter.statistics().in_flight
+                    print(f"Finishing {waiting} calls in flight; once more to stop at once.", file=show)
+            else:
+                task.cancel()
+
+        signals = (signal.SIGINT, signal.SIGTERM)
+        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # not the main thread
+            for number in signals:
+                loop.add_signal_handler(number, interrupt)
+        try:
+            await task
+        except asyncio.CancelledError:
+            if not task.cancelled() or self._halt.reason is None:
+                raise
+        finally:
+            with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
+                for number in signals:
+                    loop.remove_signal_handler(number)
+
+    async def _note_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(NOTE_EVERY_S)
+            with contextlib.suppress(StoreError):  # the pipeline meets the same failure, and ends the run
+                await self._journal.note(self._counts())
+
+    # --- the end ---
+
+    async def _finish(self) -> Report:
+        outcome = outcome_of(self._halt.reason)
+        try:
+            await self._journal.note(self._counts(), outcome)
+            return self._write_results()
+        except StoreError as error:
+            return self._without_results(error)
+
+    def _write_results(self) -> Report:
+        with contextlib.closing(connect(self._folder.database)) as connection:
+            write_jsonl(read_items(connection, "accepted"), self._folder.accepted)
+            write_jsonl(read_items(connection, "rejected"), self._folder.rejected)
+            limits = self._config.limits
+            report = summarize(connection, target=self._config.generate.target, cap_usd=limits.budget_usd)
+        with replacing(self._folder.report) as file:
+            file.write(report.to_json() + "\n")
+        return report
+
+    def _without_results(self, error: StoreError) -> Report:
+        """The disk does not take the results; the journal is intact, and a resume writes them."""
+        reason = self._halt.reason if isinstance(self._halt.reason, StoreError) else error
+        with contextlib.closing(connect(self._folder.database)) as connection:
+            limits = self._config.limits
+            report = summarize(connection, target=self._config.generate.target, cap_usd=limits.budget_usd)
+        return Report({**report.data, "outcome": "fatal", "message": str(reason)})
+
+    def _counts(self) -> dict[str, Any]:
+        counts: Mapping[str, Any] = {}
+        if hasattr(self, "_client"):
+            counts = asdict(self._client.counts)
+        return {
+            **counts,
+            "accepted": self._progress.accepted - self._before,
+            "wall_s": time.monotonic() - self._began,
+            "message": str(self._halt.reason or ""),
+        }
+
+    def _look(self) -> Callable[[], Snapshot]:
+        """For the display."""
+        calls, items = Speed(), Speed()
+
+        def look() -> Snapshot:
+            progress, counts, limits = self._progress, self._client.counts, self._config.limits
+            pace = items.of(progress.accepted)
+            rejected_by: Counter[str] = Counter()
+            for (by, _), count in progress.rejected_by.items():
+                rejected_by[by] += count
+            return Snapshot(
+                target=progress.target,
+                accepted=progress.accepted,
+                rejected=progress.rejected,
+                surplus=progress.surplus,
+                spent_usd=usd(self._budget.spent),
+                cap_usd=limits.budget_usd,
+                calls=counts.completed,
+                calls_per_s=calls.of(counts.completed),
+                in_flight=self._limiter.statistics().in_flight,
+                retried=counts.retried,
+                rate_limited=counts.rate_limited,
+                eta_s=(progress.target - progress.accepted) / pace if pace > 0 else None,
+                queues={
+                    name: (found.queued, found.capacity)
+                    for name, found in self._pipeline.statistics().items()
+                },
+                rejected_by=rejected_by,
+                note="" if self._halt.reason is None else f"ending: {self._halt.reason}",
+            )
+
+        return look

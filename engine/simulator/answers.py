@@ -1,0 +1,175 @@
+"""The simulated answer to every purpose of the wire, from what the simulator knows to be true."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+
+from engine.config import SimulatorConfig
+from engine.simulator.items import new_items
+from engine.simulator.request import Asked
+from engine.simulator.truth import is_right, right_label, truth_of
+
+_PRINCIPLES = (
+    "paraphrase_question",
+    "add_context",
+    "paraphrase_choices",
+    "add_choice",
+)
+_STOP_WORDS = frozenset(
+    "the and for that with how many what which are was has have does from into each".split()
+)
+
+
+def answer(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> str:
+    """The message content for a request: JSON, unless a defect of the form is drawn."""
+    if chance.random() < knobs.refusals:
+        return "I'm sorry, but I can't help with that request."
+    content = _ANSWERS.get(asked.purpose, _free)(asked, knobs, chance)
+    text = orjson.dumps(content).decode()
+    if chance.random() < knobs.bad_json:
+        return _broken(text, chance)
+    if chance.random() < knobs.prose:
+        return f"Sure, here is what you asked for:\n\n```json\n{text}\n```\n\nLet me know if you need more."
+    return text
+
+
+def _broken(text: str, chance: random.Random) -> str:
+    """A trailing comma, or an end that is missing."""
+    if chance.random() < 0.5 and text.endswith("]}"):
+        return text[:-2] + ",]}"
+    return text[: int(len(text) * chance.uniform(0.5, 0.95))]
+
+
+def _items(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
+    return {"items": new_items(asked, knobs, chance)}
+
+
+def _attributes(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
+    found = []
+    for index, example in enumerate(asked.examples or [asked.item]):
+        words = re.findall(r"[a-z]{4,}", str(example.get("text", "")).casefold())
+        keywords = list(dict.fromkeys(word for word in words if word not in _STOP_WORDS))[:4]
+        found.append({"index": index, "keywords": keywords or ["general"]})
+    return {"attributes": found}
+
+
+def _review(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
+    good = is_right(asked.item) is not False
+    if chance.random() >= knobs.review_accuracy:
+        good = not good
+    return {
+        "analysis": "The label fits the text." if good else "The label does not fit the text.",
+        "good": good,
+    }
+
+
+def _revision(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
+    item = dict(asked.item)
+    right = right_label(item)
+    if right is not None and "label" in item and chance.random() < knobs.review_accuracy:
+        item["label"] = right
+    return {"item": item}
+
+
+def _program(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
+    truth = truth_of(str(asked.item.get("text", "")) or asked.text)
+    code = truth.program if truth is not None and truth.program else _guess(asked)
+    if chance.random() < knobs.program_errors:
+        code = chance.choice(
+            (f"{code}\nraise ValueError('no answer')", re.sub(r"print\((.*)\)", r"print(\1 + 1)", code))
+        )
+    return {"analysis": "Compute from the numbers in the text.", "code": code}
+
+
+def _guess(asked: Asked) -> str:
+    """For a text that is not the simulator's own: the sum of its numbers."""
+    numbers = re.findall(r"\d+", str(asked.item.get("text", "")).replace(",", ""))[:10]
+    return f"print(sum([{', '.join(numbers) or '0'}]))"
+
+
+def _same_answer(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
+    values = [_plain(value) for value in asked.item.values()]
+    return {"same": len(values) >= 2 and values[0] == values[1]}
+
+
+def _entities(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
+    text = str(asked.item.get("text", ""))
+    truth = truth_of(text)
+    capitals = re.findall(r"\b[A-Z][a-z]+(?: [A-Z][a-z]+)*", text)
+    return {"entities": [truth.subject] if truth is not None else capitals[-3:]}
+
+
+def _fact_check(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
+    right = is_right(asked.item)
+    if right is not False:
+        return {"reasoning": "The passages agree.", "supported": True, "item": None}
+    corrected = {**asked.item, "label": right_label(asked.item)}
+    return {"reasoning": "The passages say otherwise.", "supported": False, "item": corrected}
+
+
+def _enhancement_plan(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
+    fitting = _PRINCIPLES if asked.item.get("choices") else _PRINCIPLES[:2]
+    return {
+        "analysis": "These can be applied.",
+        "principles": chance.sample(fitting, chance.randint(1, len(fitting))),
+    }
+
+
+def _enhancement(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
+    text = str(asked.item.get("text", ""))
+    return {
+        "item": {**asked.item, "text": f"Someone who kept a diary of that week noted the following. {text}"}
+    }
+
+
+def _answer(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
+    right = right_label(asked.item)
+    if right is None or chance.random() >= knobs.answer_accuracy:
+        return {"answer": _wrong(asked.item, right)}
+    return {"answer": right}
+
+
+def _wrong(item: Mapping[str, Any], right: str | None) -> str:
+    if item.get("choices"):
+        return "B" if right == "A" else "A"
+    return str(int(right) + 7) if right is not None and right.lstrip("-").isdigit() else "I do not know"
+
+
+def _judgement(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
+    given = str(asked.item.get("answer", asked.item.get("response", "")))
+    right = str(asked.item.get("label") or right_label(asked.item) or "")
+    return {"final_answer": given, "same": _plain(given) == _plain(right) or _ends_with(given, right)}
+
+
+def _ends_with(given: str, right: str) -> bool:
+    words = re.findall(r"[\w.]+", _plain(given))
+    return bool(right) and bool(words) and words[-1].strip(".") == _plain(right)
+
+
+def _plain(value: Any) -> str:
+    return str(value).strip().casefold().replace(",", "").strip("$.")
+
+
+def _free(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
+    return {"answer": "This is a simulated endpoint; it plays a language model and is none."}
+
+
+_ANSWERS: Mapping[str, Callable[[Asked, SimulatorConfig, random.Random], dict[str, Any]]] = {
+    "items": _items,
+    "attributes": _attributes,
+    "review": _review,
+    "revision": _revision,
+    "program": _program,
+    "same_answer": _same_answer,
+    "entities": _entities,
+    "fact_check": _fact_check,
+    "enhancement_plan": _enhancement_plan,
+    "enhancement": _enhancement,
+    "answer": _answer,
+    "judgement": _judgement,
+}

@@ -1,0 +1,1 @@
+"""What the simulated endpoint writes about, and what is true of it."""

@@ -1,0 +1,100 @@
+"""What a request to the simulated endpoint asks for, read out of its body."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import orjson
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A chat request. `purpose` is the name of its JSON schema; without one it is taken for `items`."""
+
+    body: Mapping[str, Any]
+
+    @cached_property
+    def purpose(self) -> str:
+        return str(self._schema_part.get("name") or "items")
+
+    @cached_property
+    def _schema_part(self) -> Mapping[str, Any]:
+        form = self.body.get("response_format")
+        part = form.get("json_schema") if isinstance(form, dict) else None
+        return part if isinstance(part, dict) else {}
+
+    @cached_property
+    def text(self) -> str:
+        """All messages as one text."""
+        return "\n".join(str(message.get("content", "")) for message in self._messages)
+
+    @cached_property
+    def _messages(self) -> Sequence[Mapping[str, Any]]:
+        messages = self.body.get("messages")
+        return [m for m in messages if isinstance(m, dict)] if isinstance(messages, list) else []
+
+    @cached_property
+    def item(self) -> Mapping[str, Any]:
+        """The item under discussion: the fenced JSON block of the last user message."""
+        users = [str(m.get("content", "")) for m in self._messages if m.get("role") == "user"]
+        match = re.search(r"```json\s*(\{.*?\})\s*```", users[-1], re.DOTALL) if users else None
+        try:
+            found = orjson.loads(match[1]) if match else {}
+        except orjson.JSONDecodeError:
+            found = {}
+        return found if isinstance(found, dict) else {}
+
+    @cached_property
+    def examples(self) -> list[Mapping[str, Any]]:
+        """Items that stand in the prompt one a line."""
+        found = []
+        for line in self.text.splitlines():
+            if line.startswith('{"text"'):
+                try:
+                    found.append(orjson.loads(line))
+                except orjson.JSONDecodeError:
+                    continue
+        return [example for example in found if isinstance(example, dict)]
+
+    @cached_property
+    def count(self) -> int:
+        """Items asked for."""
+        array = self._items_schema
+        if isinstance(array.get("minItems"), int):
+            return int(array["minItems"])
+        match = re.search(r"exactly (\d+)", self.text)
+        return min(1000, int(match[1])) if match else 1
+
+    @cached_property
+    def _items_schema(self) -> Mapping[str, Any]:
+        try:
+            found = self._schema_part["schema"]["properties"]["items"]
+        except (KeyError, TypeError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @cached_property
+    def properties(self) -> Mapping[str, Any]:
+        """The fields of one item with their schemas; from the examples where the schema names none."""
+        inner = self._items_schema.get("items")
+        if isinstance(inner, dict) and isinstance(inner.get("properties"), dict):
+            return dict(inner["properties"])
+        form = re.search(r'\{"items": \[\{(.*?)\}', self.text)
+        names = re.findall(r'"(\w[^"]*)": \.\.\.', form[1]) if form else []
+        return {name: {} for name in names or (self.examples[0] if self.examples else ["text", "label"])}
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """The labels asked for, one for each item, where the prompt says how many of each."""
+        asked = re.findall(r'(\d+) with the label "([^"]+)"', self.text)
+        return [label for count, label in asked for _ in range(min(1000, int(count)))]
+
+    @cached_property
+    def allowed_labels(self) -> list[str]:
+        label = self.properties.get("label")
+        enum = label.get("enum") if isinstance(label, dict) else None
+        return [str(value) for value in enum] if isinstance(enum, list) else []

@@ -1,0 +1,1 @@
+"""The way of an item: plan, generate, refine, commit."""

@@ -1,0 +1,70 @@
+"""One call, k items: asks for a batch and reads the items out of the reply."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from engine.dataset.fields import FieldProblem, Fields
+from engine.errors import PermanentError
+from engine.items import Batch, Completion, Item, Usage, Verdict
+from engine.prompts.render import ItemPrompts
+from engine.prompts.replies import items_in
+from engine.protocols import Ask
+from engine.store.journal import POSITIONS
+
+NAME = "generate"
+"""Stands as `rejected_by` for items that could not be had."""
+
+
+class Generate:
+    """The stage's step: Batch in, its Items out. A call that fails for good costs this batch's items."""
+
+    def __init__(self, ask: Ask, prompts: ItemPrompts, fields: Fields) -> None:
+        self._ask = ask
+        self._prompts = prompts
+        self._fields = fields
+
+    async def __call__(self, batch: Batch) -> Sequence[Item]:
+        try:
+            completion = await self._ask(self._prompts.render(batch))
+        except PermanentError as error:
+            return _lost(batch, error)
+        return read_items(batch, completion, self._fields)
+
+
+def read_items(batch: Batch, completion: Completion, fields: Fields) -> list[Item]:
+    """Every item asked for has a place in what is returned: those that cannot be had are rejected here."""
+    found = items_in(completion.text)[: POSITIONS - 1]
+    of = max(len(found), batch.size)
+    share = _share(completion.usage, max(1, len(found)))
+    items = []
+    for position, reply in enumerate(found):
+        item = Item(batch, position, of, model=completion.model, usage=share)
+        try:
+            items.append(replace(item, **fields.content(reply)))
+        except FieldProblem as problem:
+            items.append(item.judged(Verdict.rejected(NAME, problem.reason, str(problem))))
+    cut = completion.finish_reason == "length"
+    why = "truncated" if cut else "missing" if found else "unparseable"
+    for position in range(len(found), of):
+        item = Item(batch, position, of, model=completion.model, usage=Usage() if found else share)
+        items.append(item.judged(Verdict.rejected(NAME, why)))
+    return items
+
+
+def _lost(batch: Batch, error: PermanentError) -> list[Item]:
+    verdict = Verdict.rejected(NAME, error.reason, str(error))
+    share = _share(error.usage or Usage(), batch.size)
+    return [Item(batch, position, batch.size, usage=share).judged(verdict) for position in range(batch.size)]
+
+
+def _share(usage: Usage, count: int) -> Usage:
+    """One of `count` items' part of a call; the journal's calls hold the exact totals."""
+    return Usage(
+        usage.prompt_tokens // count,
+        usage.completion_tokens // count,
+        usage.cached_tokens // count,
+        usage.cost // count,
+        usage.estimated,
+    )

@@ -1,0 +1,53 @@
+"""Which examples, temperature, seed and labels a batch is asked for with: pure functions."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from engine.config import GenerateConfig
+from engine.items import Batch
+
+Labels = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Batches by number. The same seed, number and labels give the same batch."""
+
+    generate: GenerateConfig
+    seed: int
+    example_count: int
+
+    def batch(self, number: int, labels: Labels = ()) -> Batch:
+        chance = random.Random(f"{self.seed}/{number}")
+        size = sum(count for _, count in labels) or self.generate.batch_size
+        examples = chance.sample(range(self.example_count), self.generate.few_shot)
+        temperature = self.generate.temperature
+        if isinstance(temperature, tuple):
+            temperature = round(chance.uniform(*temperature), 3)
+        return Batch(number, size, chance.getrandbits(31), temperature, tuple(examples), labels)
+
+
+def shares(total: int, weights: Mapping[str, float]) -> dict[str, int]:
+    """`total` divided by weight, whole and exact: the largest-remainder (Hamilton) method."""
+    whole = sum(weights.values())
+    exact = {label: total * weight / whole for label, weight in weights.items()}
+    parts = {label: int(value) for label, value in exact.items()}
+    by_remainder = sorted(exact, key=lambda label: parts[label] - exact[label])
+    for label in by_remainder[: total - sum(parts.values())]:
+        parts[label] += 1
+    return parts
+
+
+def interleaved(counts: Mapping[str, int]) -> Iterator[str]:
+    """Each label as often as counted, spread evenly: of any stretch each gets its share, give or take one."""
+    due = [(0.5 / count, label, count, 1) for label, count in counts.items() if count > 0]
+    heapq.heapify(due)
+    while due:
+        _, label, count, nth = heapq.heappop(due)
+        yield label
+        if nth < count:
+            heapq.heappush(due, ((nth + 0.5) / count, label, count, nth + 1))

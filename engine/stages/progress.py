@@ -1,0 +1,46 @@
+"""How far a run is: the counts that plan and commit share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+
+_PRIOR = 10
+"""Items that an acceptance rate of 1 is assumed to rest on before any is measured."""
+
+
+@dataclass
+class Progress:
+    """Mutable; written by the commit stage (and `issued` by the source), read by everybody."""
+
+    target: int
+    committed: int = 0
+    """Every batch below this number has the fates of its items on record."""
+    accepted: int = 0
+    rejected: int = 0
+    surplus: int = 0
+    outstanding: int = 0
+    """Items asked for whose fate is open."""
+    labels: Counter[str] = field(default_factory=Counter)
+    """Accepted items by label, where a ratio is wanted."""
+    turned_away: int = 0
+    """Items rejected only because their label had its share."""
+    rejected_by: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(validator, reason) of this start's rejections, for the display."""
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def reached(self) -> bool:
+        return self.accepted >= self.target
+
+    @property
+    def acceptance(self) -> float:
+        """Share of the items asked for that were accepted, as measured so far."""
+        decided = self.accepted + self.rejected
+        return (self.accepted + _PRIOR) / (decided + _PRIOR)
+
+    @property
+    def wanting(self) -> bool:
+        """Whether what is under way is not expected to reach the target."""
+        return self.accepted + self.outstanding * self.acceptance < self.target

@@ -1,0 +1,116 @@
+"""When to ask for the next batch, and with which labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Iterator, Mapping
+from itertools import islice
+
+from engine.flow.halt import Halt
+from engine.items import Batch
+from engine.stages.plan import Labels, Planner, interleaved, shares
+from engine.stages.progress import Progress
+from engine.store.journal import Journal
+
+
+class LabelRounds:
+    """Steers the labels asked for to the ratio wanted.
+
+    Asking by what has been accepted so far would make a batch depend on how fast calls return. So it goes
+    in rounds: the first asks for the whole target, label by label; when all of it is decided, the next one
+    asks for what is still missing, by the measured acceptance. A round is journaled as it begins; a
+    resumed run goes on in it.
+    Mutable state: the labels of the round that have not been asked for, and its end.
+    """
+
+    def __init__(self, weights: Mapping[str, float], size: int, progress: Progress, journal: Journal) -> None:
+        self._weights = weights
+        self._size = size
+        self._progress = progress
+        self._journal = journal
+        self._asks: Iterator[str] = iter(())
+        self._end = progress.committed
+        if rounds := journal.rounds():
+            first, state = rounds[-1]
+            self._enter(first, state["asks"], skipped=progress.committed - first)
+
+    def at_end(self, number: int) -> bool:
+        """Whether batch `number` needs a new round, so that all before it must be decided first."""
+        return number >= self._end
+
+    async def begin(self, number: int) -> None:
+        """Start the round whose first batch is `number`. Raises StoreError."""
+        wanted = shares(self._progress.target, self._weights)
+        missing = {label: max(0, count - self._progress.labels[label]) for label, count in wanted.items()}
+        rate = self._acceptance()
+        asks = {label: math.ceil(count / rate) for label, count in missing.items()}
+        await self._journal.begin_round(number, {"asks": asks})
+        self._enter(number, asks)
+
+    def labels(self) -> Labels:
+        """For the next batch of the round."""
+        asked = list(islice(self._asks, self._size))
+        return tuple((label, asked.count(label)) for label in self._weights if label in asked)
+
+    def _enter(self, first: int, asks: Mapping[str, int], skipped: int = 0) -> None:
+        self._asks = islice(interleaved(asks), skipped * self._size, None)
+        self._end = first + math.ceil(sum(asks.values()) / self._size)
+
+    def _acceptance(self) -> float:
+        """Without the items whose label merely had its share; never so low that a round explodes."""
+        progress = self._progress
+        decided = progress.accepted + progress.rejected - progress.turned_away
+        return max(0.1, (progress.accepted + 1) / (decided + 1))
+
+
+class Source:
+    """Yields batches while more are needed than are under way, and ends when enough have been asked for.
+
+    `window` bounds the batches under way, decided out of order included, and with them the memory.
+    """
+
+    def __init__(
+        self,
+        planner: Planner,
+        progress: Progress,
+        halt: Halt,
+        *,
+        most_items: int,
+        window: int,
+        rounds: LabelRounds | None = None,
+    ) -> None:
+        self._planner = planner
+        self._progress = progress
+        self._halt = halt
+        self._most_items = most_items
+        self._window = window
+        self._rounds = rounds
+        self._asked = progress.accepted + progress.rejected
+        halt.on_set(lambda _: progress.changed.set())
+
+    async def batches(self) -> AsyncIterator[Batch]:
+        number = self._progress.committed
+        while self._asked < self._most_items:
+            await self._until_wanted(number)
+            if self._halt.reason is not None:
+                return
+            if self._rounds is not None and self._rounds.at_end(number):
+                await self._rounds.begin(number)
+            labels = self._rounds.labels() if self._rounds is not None else ()
+            batch = self._planner.batch(number, labels)
+            self._asked += batch.size
+            self._progress.outstanding += batch.size
+            yield batch
+            number += 1
+
+    async def _until_wanted(self, number: int) -> None:
+        while self._halt.reason is None and not self._wanted(number):
+            self._progress.changed.clear()
+            await self._progress.changed.wait()
+
+    def _wanted(self, number: int) -> bool:
+        under_way = number - self._progress.committed
+        if self._rounds is not None:
+            ready = under_way == 0 if self._rounds.at_end(number) else under_way < self._window
+            return ready and not self._progress.reached
+        return under_way < self._window and self._progress.wanting

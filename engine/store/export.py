@@ -1,0 +1,207 @@
+"""Accepted items in the formats that other tools read."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from engine.dataset.fields import LETTERS, Example, FieldProblem, Fields
+from engine.errors import ConfigError
+from engine.protocols import Row
+from engine.store.folder import replacing
+
+Rows = Callable[[], Iterable[Row]]
+"""Gives the rows anew at each call: some formats need to see them twice."""
+
+
+def write_jsonl(rows: Iterable[Row], path: Path) -> int:
+    """One object a line, the whole file at once or not at all; how many. Raises StoreError."""
+    count = 0
+    with replacing(path) as file:
+        for row in rows:
+            file.write(orjson.dumps(row, default=str).decode() + "\n")
+            count += 1
+    return count
+
+
+def export(rows: Rows, form: str, path: Path, fields: Fields, description: str, *, meta: bool) -> int:
+    """Write `rows` as `form` to a path ('-' is standard output); how many. Raises ConfigError, StoreError."""
+    if form not in FORMS:
+        raise ConfigError(f"-f {form}: there is no such format; allowed: {', '.join(FORMS)}")
+    shaped = _SHAPES.get(form, _as_is)
+
+    def wanted() -> Iterator[Row]:
+        for row in rows():
+            kept = row if meta else {name: value for name, value in row.items() if name != "_meta"}
+            yield shaped(kept, fields, description)
+
+    return FORMS[form](wanted, path)
+
+
+# --- shapes ----------------------------------------------------------------------------------------
+
+
+def _as_is(row: Row, fields: Fields, description: str) -> Row:
+    return row
+
+
+def _alpaca(row: Row, fields: Fields, description: str) -> Row:
+    question, answer = _pair(row, fields, description)
+    return _with_meta({"instruction": question, "input": "", "output": answer}, row)
+
+
+def _openai(row: Row, fields: Fields, description: str) -> Row:
+    question, answer = _pair(row, fields, description)
+    turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return _with_meta({"messages": turns}, row)
+
+
+def _with_meta(shaped: Row, row: Row) -> Row:
+    return {**shaped, "_meta": row["_meta"]} if "_meta" in row else shaped
+
+
+def _pair(row: Row, fields: Fields, description: str) -> tuple[str, str]:
+    """What is asked and what is answered. Without labels, the description asks for the text."""
+    try:
+        example = fields.read(0, row)
+    except FieldProblem as problem:
+        raise ConfigError(f"item {row.get('_meta', {}).get('id', '?')}: {problem}") from None
+    if example.label is None:
+        return description, example.text
+    return _question(example), _answer(example)
+
+
+def _question(example: Example) -> str:
+    choices = [f"{letter}. {choice}" for letter, choice in zip(LETTERS, example.choices, strict=False)]
+    return "\n".join([example.text, *choices])
+
+
+def _answer(example: Example) -> str:
+    label = example.label or ""
+    return f"{label}. {example.choices[LETTERS.index(label)]}" if example.choices else label
+
+
+_SHAPES: Mapping[str, Callable[[Row, Fields, str], Row]] = {"alpaca": _alpaca, "openai": _openai}
+
+
+# --- files -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _output(path: Path) -> Iterator[IO[str]]:
+    if str(path) == "-":
+        yield sys.stdout
+        sys.stdout.flush()
+    else:
+        if not path.parent.is_dir():
+            raise ConfigError(f"-o {path}: there is no folder {path.parent}")
+        with replacing(path) as file:
+            yield file
+
+
+def _jsonl(rows: Rows, path: Path) -> int:
+    count = 0
+    with _output(path) as file:
+        for count, row in enumerate(rows(), 1):  # noqa: B007 - the last count is the result
+            file.write(orjson.dumps(row, default=str).decode() + "\n")
+    return count
+
+
+def _json(rows: Rows, path: Path) -> int:
+    count = 0
+    with _output(path) as file:
+        file.write("[")
+        for count, row in enumerate(rows(), 1):
+            file.write(("," if count > 1 else "") + "\n" + orjson.dumps(row, default=str).decode())
+        file.write("\n]\n")
+    return count
+
+
+def _csv(rows: Rows, path: Path) -> int:
+    """Lists and objects stand as JSON in their cell."""
+    columns = list(dict.fromkeys(chain.from_iterable(rows())))
+    count = 0
+    with _output(path) as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        for count, row in enumerate(rows(), 1):  # noqa: B007 - the last count is the result
+            writer.writerow({name: _cell(value) for name, value in row.items()})
+    return count
+
+
+def _cell(value: Any) -> Any:
+    return orjson.dumps(value, default=str).decode() if isinstance(value, dict | list) else value
+
+
+def _parquet(rows: Rows, path: Path) -> int:
+    """A column of mixed types is written as text."""
+    import pyarrow
+    import pyarrow.parquet
+
+    if str(path) == "-":
+        raise ConfigError("-o -: parquet is not text; give a file")
+    columns = _columns(rows())
+    schema, count = None, 0
+    for chunk in batched_rows(rows(), columns):
+        found = pyarrow.Table.from_pylist(chunk).schema
+        schema = (
+            found if schema is None else pyarrow.unify_schemas([schema, found], promote_options="permissive")
+        )
+    if schema is None:
+        raise ConfigError("there is no accepted item to export")
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with pyarrow.parquet.ParquetWriter(temporary, schema) as writer:
+            for chunk in batched_rows(rows(), columns):
+                writer.write_table(pyarrow.Table.from_pylist(chunk, schema=schema))
+                count += len(chunk)
+        temporary.replace(path)
+    except OSError as error:
+        raise ConfigError(f"-o {path}: cannot be written: {error.strerror or error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return count
+
+
+def _columns(rows: Iterable[Row]) -> dict[str, bool]:
+    """Each column, and whether its values are of one type."""
+    types: dict[str, set[type]] = {}
+    for row in rows:
+        for name, value in row.items():
+            types.setdefault(name, set()).add(type(value))
+    return {name: len(found - {type(None)}) <= 1 for name, found in types.items()}
+
+
+def batched_rows(rows: Iterable[Row], columns: Mapping[str, bool], size: int = 5_000) -> Iterator[list[Row]]:
+    """Chunks in which every row has every column, `_meta` and mixed columns as text."""
+    chunk: list[Row] = []
+    for row in rows:
+        chunk.append({name: _column(row.get(name), pure, name) for name, pure in columns.items()})
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _column(value: Any, pure: bool, name: str) -> Any:
+    if value is None or (pure and name != "_meta" and not isinstance(value, dict)):
+        return value
+    return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+
+
+FORMS: Mapping[str, Callable[[Rows, Path], int]] = {
+    "jsonl": _jsonl,
+    "json": _json,
+    "csv": _csv,
+    "parquet": _parquet,
+    "alpaca": _json,
+    "openai": _jsonl,
+}

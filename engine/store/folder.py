@@ -1,0 +1,142 @@
+"""The run folder: its files, its lock, and whether a config may go on in it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from engine.config import OPERATIONAL
+from engine.errors import ConfigError, DiskFull, StoreError
+
+
+class RunFolder:
+    """Paths within one run's folder. Creating the object touches nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.database = path / "run.db"
+        self.config = path / "config.yaml"
+        self.accepted = path / "accepted.jsonl"
+        self.rejected = path / "rejected.jsonl"
+        self.report = path / "report.json"
+        self._lock = path / "run.lock"
+
+    @classmethod
+    def existing(cls, path: Path) -> RunFolder:
+        """Raises ConfigError where no run has been started there."""
+        folder = cls(path)
+        if not folder.database.is_file():
+            raise ConfigError(f"{path}: holds no run (there is no run.db)")
+        return folder
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """For the one process that writes. Raises ConfigError where another one does."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self._lock)
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise ConfigError(f"{self.path}: another process is running in this folder") from None
+        except OSError as error:
+            raise ConfigError(f"{self.path}: cannot be written: {error.strerror or error}") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def in_use(self) -> bool:
+        """Whether a process is running in this folder now."""
+        if not self._lock.exists():
+            return False
+        lock = FileLock(self._lock)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        except OSError:
+            return False
+        lock.release()
+        return False
+
+    def write_config(self, settings: Mapping[str, Any]) -> None:
+        """Raises StoreError."""
+        with replacing(self.config) as file:
+            yaml.safe_dump(dict(settings), file, sort_keys=False, allow_unicode=True, width=100)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[str]]:
+    """A file that takes the place of `path` whole, or not at all. Raises StoreError."""
+    temporary: str | None = None
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False, newline=""
+        ) as file:
+            temporary = file.name
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(temporary).chmod(0o666 & ~mask)
+        Path(temporary).replace(path)
+        temporary = None
+    except OSError as error:
+        kind = DiskFull if error.errno in (28, 122) else StoreError  # ENOSPC, EDQUOT
+        raise kind(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+# --- identity --------------------------------------------------------------------------------------
+
+
+def identity(settings: Mapping[str, Any], dataset_sha256: str, template: Path | None) -> dict[str, Any]:
+    """What makes two starts the same run: settings by dotted key, and files by their content."""
+    flat = dict(_flat(settings, ()))
+    flat["dataset.path"] = dataset_sha256
+    flat["generate.template"] = hashlib.sha256(template.read_bytes()).hexdigest() if template else None
+    return {key: value for key, value in flat.items() if not _operational(tuple(key.split(".")))}
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The keys that differ, each with both values."""
+    by_content = ("dataset.path", "generate.template")
+    named = []
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            change = (
+                "the file's content" if key in by_content else f"{before.get(key)!r}, now {now.get(key)!r}"
+            )
+            named.append(f"{key} ({change})")
+    return named
+
+
+def _flat(value: Any, keys: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    pairs: Any = ()
+    if isinstance(value, Mapping):
+        pairs = value.items()
+    elif isinstance(value, list):
+        pairs = enumerate(value)
+    if not pairs:
+        yield ".".join(keys), None if isinstance(value, Mapping | list) else value
+    for key, inner in pairs:
+        yield from _flat(inner, (*keys, str(key)))
+
+
+def _operational(keys: tuple[str, ...]) -> bool:
+    for pattern in OPERATIONAL:
+        parts = pattern.split(".")
+        if len(keys) >= len(parts) and all(p in ("*", k) for p, k in zip(parts, keys, strict=False)):
+            return True
+    return False

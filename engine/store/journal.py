@@ -1,0 +1,320 @@
+"""run.db: every completion, item and total of a run; append-only, and the only truth."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from engine.errors import PERMANENT_BY_REASON, PermanentError, StoreError
+from engine.items import Completion, Prompt, Usage
+from engine.store.writer import GroupWriter, Insert, Operation, Statement, translated
+
+VERSION = 1
+POSITIONS = 1 << 16
+"""Items of one batch, at most: an item's row number is batch * POSITIONS + position."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS starts (
+  start INTEGER PRIMARY KEY, began REAL NOT NULL, ended REAL, outcome TEXT, reserved INTEGER NOT NULL DEFAULT 0,
+  counts TEXT NOT NULL DEFAULT '{}');
+CREATE TABLE IF NOT EXISTS rounds (first_batch INTEGER PRIMARY KEY, state TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS calls (
+  key TEXT PRIMARY KEY, batch INTEGER NOT NULL, purpose TEXT NOT NULL, start INTEGER NOT NULL,
+  model TEXT NOT NULL, text TEXT NOT NULL, finish TEXT NOT NULL, error TEXT,
+  prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
+  cost INTEGER NOT NULL, estimated INTEGER NOT NULL, attempts INTEGER NOT NULL, seconds REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS items (
+  item INTEGER PRIMARY KEY, state TEXT NOT NULL CHECK (state IN ('accepted', 'rejected', 'surplus')),
+  label TEXT, rejected_by TEXT, reason TEXT, record TEXT NOT NULL, meta TEXT NOT NULL);
+"""
+#  facts    settings, identity, seed; `committed`: every batch below it has its items' fates on record
+#  rounds   what the plan went by from this batch on
+#  items    record: the item as the dataset spells it; meta: where it came from, what the validators said
+
+
+class ItemRow(NamedTuple):
+    """One line of the table `items`."""
+
+    item: int
+    state: str
+    label: str | None
+    rejected_by: str | None
+    reason: str | None
+    record: str
+    meta: str
+
+
+class Tallies(NamedTuple):
+    """What the journal holds, counted."""
+
+    accepted: int = 0
+    rejected: int = 0
+    surplus: int = 0
+
+
+@dataclass
+class Start:
+    """One row of `starts`: what the totals over all starts are summed from."""
+
+    number: int
+    began: float
+    ended: float | None
+    outcome: str | None
+    counts: dict[str, Any]
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection that only reads. Raises StoreError."""
+    with translated(path):
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+        connection.execute("SELECT count(*) FROM facts")
+        return connection
+
+
+class Journal:
+    """Opens or creates run.db. One process at a time writes; see store.folder for the lock.
+
+    Mutable state: the writer's queue, and the keys of calls that may still be asked for again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises StoreError. A running event loop is needed."""
+        self.path = path
+        self._writer = GroupWriter(path, _set_up)
+        self._reader = connect(path)
+        self._held: set[str] = set()
+        self._start = 0
+        self._reserved = 0
+
+    # --- calls: the CallJournal door ---
+
+    def find(self, key: str) -> Completion | PermanentError | None:
+        """The journaled outcome of a call, if there is one."""
+        if key not in self._held:
+            return None
+        with translated(self.path):
+            row = self._reader.execute(
+                "SELECT model, text, finish, error, prompt_tokens, completion_tokens, cached_tokens, cost,"
+                " estimated, attempts, seconds FROM calls WHERE key = ?",
+                (key,),
+            ).fetchone()
+        model, text, finish, error, prompt, completion, cached, cost, estimated, attempts, seconds = row
+        usage = Usage(prompt, completion, cached, cost, bool(estimated))
+        if error is not None:
+            failure = PERMANENT_BY_REASON.get(error, PermanentError)(text)
+            failure.usage = usage
+            return failure
+        return Completion(text, model, finish, usage, attempts, seconds)
+
+    async def record(self, prompt: Prompt, outcome: Completion | PermanentError) -> None:
+        """Returns once the outcome is on disk. Raises StoreError."""
+        await self._writer.write([Insert("INSERT OR IGNORE", "calls", [self._call(prompt, outcome)])])
+
+    def _call(self, prompt: Prompt, outcome: Completion | PermanentError) -> tuple[Any, ...]:
+        if isinstance(outcome, PermanentError):
+            outcome_text, model, finish, error, attempts, seconds = (
+                str(outcome),
+                "",
+                "",
+                outcome.reason,
+                1,
+                0.0,
+            )
+        else:
+            outcome_text, model, finish, error = outcome.text, outcome.model, outcome.finish_reason, None
+            attempts, seconds = outcome.attempts, outcome.seconds
+        usage = outcome.usage or Usage()
+        return (
+            prompt.key, prompt.batch, prompt.purpose, self._start, model, storable(outcome_text), finish, error,
+            usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.cost,
+            int(usage.estimated), attempts, seconds,
+        )  # fmt: skip
+
+    # --- items and the plan ---
+
+    def commit(self, rows: Sequence[ItemRow], committed: int, reserved: int) -> None:
+        """Fates of items, and how far they go; in one transaction, not waited for.
+
+        A surplus item may be judged anew once the target is raised; any other fate stands.
+        """
+        operations: list[Operation] = [_fact("committed", committed)]
+        if rows:
+            operations.append(Insert("INSERT", "items", rows, _FATE_STANDS))
+        if reserved != self._reserved:
+            self._reserved = reserved
+            operations.append(
+                Statement("UPDATE starts SET reserved = ?2 WHERE start = ?1", (self._start, reserved))
+            )
+        self._writer.submit(operations)
+
+    async def begin_round(self, first_batch: int, state: Mapping[str, Any]) -> None:
+        row = (first_batch, orjson.dumps(state).decode())
+        await self._writer.write([Insert("INSERT OR IGNORE", "rounds", [row])])
+
+    async def settled(self) -> None:
+        """Returns once everything committed so far is on disk. Raises StoreError."""
+        await self._writer.write([])
+
+    @property
+    def queued(self) -> int:
+        return self._writer.queued
+
+    # --- starts and facts ---
+
+    async def begin(self, facts: Mapping[str, Any]) -> int:
+        """Note a new start; `facts` are kept where there are none yet. Its number, from 1."""
+        number = (self._one("SELECT max(start) FROM starts") or 0) + 1
+        rows = [(name, orjson.dumps(value).decode()) for name, value in facts.items()]
+        await self._writer.write(
+            [
+                Insert("INSERT OR IGNORE", "facts", rows),
+                Statement("INSERT INTO starts (start, began) VALUES (?, ?)", (number, time.time())),
+            ]
+        )
+        self._start = int(number)
+        self._held = {
+            key for (key,) in self._all("SELECT key FROM calls WHERE batch >= ?", (self.committed,))
+        }
+        return self._start
+
+    async def remember(self, name: str, value: Any) -> None:
+        """Set a fact, on disk when this returns."""
+        await self._writer.write([_fact(name, value)])
+
+    async def note(self, counts: Mapping[str, Any], outcome: str | None = None) -> None:
+        """This start's own counts so far; with an outcome, its end."""
+        ended = time.time() if outcome is not None else None
+        sql = (
+            "UPDATE starts SET counts = ?2, outcome = ?3, ended = ?4,"
+            " reserved = CASE WHEN ?3 IS NULL THEN reserved ELSE 0 END WHERE start = ?1"
+        )
+        values = (self._start, orjson.dumps(counts).decode(), outcome, ended)
+        await self._writer.write([Statement(sql, values)])
+
+    async def close(self) -> None:
+        await self._writer.close()
+        with contextlib.suppress(sqlite3.Error):
+            self._reader.close()
+
+    @property
+    def committed(self) -> int:
+        return int(self.fact("committed") or 0)
+
+    def fact(self, name: str) -> Any:
+        return read_fact(self._reader, name)
+
+    def spent(self) -> int:
+        """Picodollars over all starts so far."""
+        return read_spent(self._reader)
+
+    def rounds(self) -> list[tuple[int, dict[str, Any]]]:
+        rows = self._all("SELECT first_batch, state FROM rounds ORDER BY first_batch")
+        return [(first, orjson.loads(state)) for first, state in rows]
+
+    def tallies(self) -> Tallies:
+        return read_tallies(self._reader)
+
+    def labels(self, state: str) -> dict[str, int]:
+        """Items of one fate by label. For datasets with few labels."""
+        sql = "SELECT label, count(*) FROM items WHERE state = ? AND label IS NOT NULL GROUP BY label"
+        return dict(self._all(sql, (state,)))
+
+    def rejections(self, by: str) -> int:
+        """How many items this validator or gate has rejected."""
+        with translated(self.path):
+            sql = "SELECT count(*) FROM items WHERE state = 'rejected' AND rejected_by = ?"
+            return int(self._reader.execute(sql, (by,)).fetchone()[0])
+
+    def decided(self, batch: int) -> dict[int, str]:
+        """The fates on record of one batch's items, by position: those of a batch cut in half."""
+        low = batch * POSITIONS
+        rows = self._all("SELECT item, state FROM items WHERE item >= ? AND item < ?", (low, low + POSITIONS))
+        return {item - low: state for item, state in rows if state != "surplus"}
+
+    def _one(self, sql: str) -> Any:
+        with translated(self.path):
+            return self._reader.execute(sql).fetchone()[0]
+
+    def _all(self, sql: str, values: tuple[Any, ...] = ()) -> Iterator[Any]:
+        with translated(self.path):
+            yield from self._reader.execute(sql, values)
+
+
+_FATE_STANDS = (
+    "ON CONFLICT (item) DO UPDATE SET state = excluded.state, label = excluded.label,"
+    " rejected_by = excluded.rejected_by, reason = excluded.reason, record = excluded.record,"
+    " meta = excluded.meta WHERE items.state = 'surplus'"
+)
+
+
+def _fact(name: str, value: Any) -> Statement:
+    sql = "INSERT INTO facts VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+    return Statement(sql, (name, orjson.dumps(value).decode()))
+
+
+def _set_up(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA busy_timeout = 10000")
+    connection.executescript(_SCHEMA)
+    connection.execute("INSERT OR IGNORE INTO facts VALUES ('version', ?)", (str(VERSION),))
+    [found] = connection.execute("SELECT value FROM facts WHERE name = 'version'").fetchone()
+    if int(found) != VERSION:
+        raise StoreError(
+            f"the run folder is of journal version {found}; this engine writes version {VERSION}"
+        )
+
+
+def storable(text: str) -> str:
+    """The text without lone surrogates, which no UTF-8 file can hold."""
+    return text.encode("utf-8", "replace").decode()
+
+
+# --- reading, also while another process writes ----------------------------------------------------
+
+
+def read_fact(connection: sqlite3.Connection, name: str) -> Any:
+    row = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+    return orjson.loads(row[0]) if row else None
+
+
+def read_starts(connection: sqlite3.Connection) -> list[Start]:
+    rows = connection.execute("SELECT start, began, ended, outcome, counts FROM starts ORDER BY start")
+    return [
+        Start(number, began, ended, outcome, orjson.loads(counts))
+        for number, began, ended, outcome, counts in rows
+    ]
+
+
+def read_unconfirmed(connection: sqlite3.Connection) -> int:
+    """Picodollars that may have been charged: attempts without usage, and what is, or at a kill was, under way."""
+    [under_way] = connection.execute(
+        "SELECT coalesce(sum(reserved), 0) FROM starts WHERE outcome IS NULL"
+    ).fetchone()
+    return int(under_way) + sum(start.counts.get("unconfirmed", 0) for start in read_starts(connection))
+
+
+def read_spent(connection: sqlite3.Connection) -> int:
+    """Picodollars over all starts, the unconfirmed ones among them: a cap must hold in the worst case."""
+    [calls] = connection.execute("SELECT coalesce(sum(cost), 0) FROM calls").fetchone()
+    return int(calls) + read_unconfirmed(connection)
+
+
+def read_tallies(connection: sqlite3.Connection) -> Tallies:
+    states = dict(connection.execute("SELECT state, count(*) FROM items GROUP BY state").fetchall())
+    return Tallies(states.get("accepted", 0), states.get("rejected", 0), states.get("surplus", 0))
+
+
+def read_items(connection: sqlite3.Connection, state: str) -> Iterable[dict[str, Any]]:
+    """Items of one fate in the order of their commit: the record's own fields, then `_meta`."""
+    rows = connection.execute("SELECT record, meta FROM items WHERE state = ? ORDER BY item", (state,))
+    for record, meta in rows:
+        yield {**orjson.loads(record), "_meta": orjson.loads(meta)}

@@ -1,0 +1,183 @@
+"""A thread that owns one SQLite connection and commits in groups."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from engine.errors import DiskFull, StoreError
+
+Values = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """Rows for one table, `verb` being INSERT OR IGNORE and the like."""
+
+    verb: str
+    table: str
+    rows: Sequence[Values]
+    upsert: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """Any other statement."""
+
+    sql: str
+    values: Values = ()
+
+
+Operation = Insert | Statement
+
+_CHUNKS = (64, 8, 1)
+"""Rows per statement. Each statement takes and gives the interpreter's lock once, so a busy event loop
+is waited for once in 64 rows instead of at each of them; fixed sizes keep the statements cached."""
+
+
+class GroupWriter:
+    """Everything submitted while one transaction is being written goes into the next one.
+
+    Mutable state: the queue (any thread), and `failure`, set once by the thread.
+    """
+
+    def __init__(self, path: Path, setup: Callable[[sqlite3.Connection], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._queue: SimpleQueue[tuple[Sequence[Operation], asyncio.Future[None] | None] | None] = (
+            SimpleQueue()
+        )
+        self.failure: StoreError | None = None
+        self.groups = 0
+        with translated(path):
+            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            try:
+                setup(self._connection)
+            except BaseException:
+                self._connection.close()
+                raise
+        self._path = path
+        self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
+        self._thread.start()
+
+    def submit(self, operations: Sequence[Operation]) -> None:
+        """Written with the next group, in order; nobody waits. Raises StoreError once writing has failed."""
+        if self.failure is not None:
+            raise self.failure
+        self._queue.put((operations, None))
+
+    async def write(self, operations: Sequence[Operation]) -> None:
+        """Returns once they are on disk, with everything submitted before. Raises StoreError."""
+        if self.failure is not None:
+            raise self.failure
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._queue.put((operations, future))
+        await future
+
+    async def close(self) -> None:
+        """Write what is queued, then end. Never raises; see `failure`."""
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    @property
+    def queued(self) -> int:
+        return self._queue.qsize()
+
+    # --- the thread ---
+
+    def _work(self) -> None:
+        open_ = True
+        while open_:
+            group = [self._queue.get()]
+            while not self._queue.empty():
+                group.append(self._queue.get())
+            if None in group:
+                open_ = False
+            self._write([entry for entry in group if entry is not None])
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.close()
+
+    def _write(self, group: Sequence[tuple[Sequence[Operation], asyncio.Future[None] | None]]) -> None:
+        if self.failure is None and group:
+            try:
+                with translated(self._path):
+                    self._transact([operation for operations, _ in group for operation in operations])
+                self.groups += 1
+            except StoreError as failure:
+                self.failure = failure
+        futures = [future for _, future in group if future is not None]
+        if futures:
+            with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
+                self._loop.call_soon_threadsafe(self._answer, futures)
+
+    def _answer(self, futures: Sequence[asyncio.Future[None]]) -> None:
+        for future in futures:
+            if not future.done():
+                if self.failure is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(self.failure)
+
+    def _transact(self, operations: Sequence[Operation]) -> None:
+        execute = self._connection.execute
+        execute("BEGIN IMMEDIATE")
+        try:
+            for operation in _merged(operations):
+                if isinstance(operation, Statement):
+                    execute(operation.sql, operation.values)
+                else:
+                    for sql, values in _inserts(operation):
+                        execute(sql, values)
+            execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                execute("ROLLBACK")
+            raise
+
+
+def _merged(operations: Sequence[Operation]) -> Sequence[Operation]:
+    """The same operations with inserts into one table joined; the rows of a table keep their order."""
+    inserts: dict[tuple[str, str, str], list[Values]] = {}
+    others: dict[Values, Statement] = {}
+    for operation in operations:
+        if isinstance(operation, Statement):
+            key = (operation.sql, operation.values[:1])
+            others.pop(key, None)  # the last of the same statements on the same key stands
+            others[key] = operation
+        else:
+            inserts.setdefault((operation.verb, operation.table, operation.upsert), []).extend(operation.rows)
+    joined = [Insert(verb, table, rows, upsert) for (verb, table, upsert), rows in inserts.items()]
+    return [*joined, *others.values()]
+
+
+def _inserts(insert: Insert) -> list[tuple[str, list[Any]]]:
+    statements = []
+    rows, start = insert.rows, 0
+    width = len(rows[0]) if rows else 0
+    one = f"({','.join('?' * width)})"
+    for size in _CHUNKS:
+        while len(rows) - start >= size:
+            chunk = rows[start : start + size]
+            places = ",".join([one] * size)
+            sql = f"{insert.verb} INTO {insert.table} VALUES {places} {insert.upsert}"
+            statements.append((sql, [value for row in chunk for value in row]))
+            start += size
+    return statements
+
+
+@contextlib.contextmanager
+def translated(path: Path) -> Any:
+    """SQLite's errors as the engine's. Raises StoreError."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorname", "") or ""
+        if code.startswith("SQLITE_FULL") or "full" in str(error):
+            raise DiskFull(f"{path}: no space left for the journal; free some and resume") from error
+        raise StoreError(f"{path}: {error}") from error

@@ -1,0 +1,126 @@
+"""Checks an item against the declared constraints that a program can check."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from engine.constraints import Constraint, Contains, Excludes, LabelIn, Language, Length, Regex
+from engine.items import Item, Verdict
+from engine.protocols import Tools
+
+Check = Callable[[Item], str | None]
+"""The complaint about an item, or None."""
+
+_COMMON = (
+    "ar bg bn ca cs da de el en es et fa fi fr he hi hr hu id it ja ko lt lv mk ms nl no pl pt ro ru sk sl sq"
+    " sr sv ta te th tr uk ur vi zh"
+).split()
+"""Languages told apart. Few, so that a short text is not taken for a rare neighbour of its language."""
+_FEWEST_LETTERS = 20
+"""In a shorter text the language cannot be told; it passes."""
+
+
+class Constraints:
+    """PASS, or REJECT with the first broken constraint's kind as the reason. Asks no model."""
+
+    name = "constraints"
+
+    def __init__(self, tools: Tools) -> None:
+        """Raises ValueError for a language that cannot be told apart."""
+        self._checks = [
+            (_slug(constraint), check)
+            for constraint in tools.constraints
+            if (check := check_of(constraint)) is not None
+        ]
+
+    async def validate(self, item: Item) -> Verdict:
+        for reason, check in self._checks:
+            if (complaint := check(item)) is not None:
+                return Verdict.rejected(self.name, reason, complaint)
+        return Verdict.passed(self.name)
+
+
+def _slug(constraint: Constraint) -> str:
+    return "label_in" if isinstance(constraint, LabelIn) else type(constraint).__name__.lower()
+
+
+def check_of(constraint: Constraint) -> Check | None:
+    """The check for a constraint; None for one that is no single item's matter, or no program's."""
+    match constraint:
+        case Length():
+            return _length(constraint)
+        case Regex(pattern, field):
+            found = re.compile(pattern)
+            said = f"the {field} does not match {pattern}"
+            return lambda item: None if found.search(part(item, field)) else said
+        case Language(code, field):
+            return _language(code, field)
+        case Contains(words, field):
+            return lambda item: _words(item, field, words, wanted=True)
+        case Excludes(words, field):
+            return lambda item: _words(item, field, words, wanted=False)
+        case LabelIn(labels):
+            return lambda item: None if item.label in labels else f"the label {item.label!r} is not allowed"
+    return None
+
+
+def part(item: Item, field: str) -> str:
+    """The text of a field: text, label, choices (one a line) or an extra."""
+    value: Any = item.extras.get(field)
+    if field in ("text", "label", "choices"):
+        value = getattr(item, field)
+    if isinstance(value, list | tuple):
+        return "\n".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def measure(text: str, unit: str) -> int:
+    """How many words, characters or sentences."""
+    match unit:
+        case "characters":
+            return len(text)
+        case "sentences":
+            return len([piece for piece in re.split(r"[.!?。！？]+(?:\s|$)", text) if piece.strip()])
+    return len(text.split())
+
+
+def _length(constraint: Length) -> Check:
+    low, high = constraint.min or 0, constraint.max
+
+    def check(item: Item) -> str | None:
+        size = measure(part(item, constraint.field), constraint.unit)
+        if size < low:
+            return f"the {constraint.field} has {size} {constraint.unit}, fewer than {low}"
+        if high is not None and size > high:
+            return f"the {constraint.field} has {size} {constraint.unit}, more than {high}"
+        return None
+
+    return check
+
+
+def _words(item: Item, field: str, words: tuple[str, ...], *, wanted: bool) -> str | None:
+    text = part(item, field).casefold()
+    for word in words:
+        if (word.casefold() in text) != wanted:
+            return f"the {field} {'lacks' if wanted else 'contains'} {word!r}"
+    return None
+
+
+def _language(code: str, field: str) -> Check:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
+    if code not in identifier.labels:
+        raise ValueError(f"the language {code!r} cannot be told apart from others")
+    identifier.set_languages([*{*_COMMON, code} & {*identifier.labels}])
+
+    def check(item: Item) -> str | None:
+        text = part(item, field)
+        if sum(map(str.isalpha, text)) < _FEWEST_LETTERS:
+            return None
+        found = identifier.classify(text)[0]
+        return None if found == code else f"the {field} reads as {found!r}, not {code!r}"
+
+    return check
