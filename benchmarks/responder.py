@@ -13,6 +13,7 @@ import asyncio
 import hashlib
 import random
 import sys
+from typing import ClassVar
 
 import orjson
 
@@ -22,15 +23,15 @@ LETTERS = "a problem of moderate length whose words matter to nobody but whose s
 class Responder(asyncio.Protocol):
     """One connection; one request at a time."""
 
-    stats = {
+    stats: ClassVar[dict[str, int]] = {
         "requests": 0,
         "repeated": 0,
         "in_flight": 0,
         "peak": 0,
         "prompt_tokens": 0,
         "completion_tokens": 0,
-    }  # noqa: RUF012
-    seen: set[bytes] = set()  # noqa: RUF012
+    }
+    seen: ClassVar[set[bytes]] = set()
     latency = 0.0
     random_usage = False
     slow_share = 0.0

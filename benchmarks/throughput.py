@@ -21,15 +21,15 @@ CONCURRENCY = 256
 LATENCY, WIDE = 0.5, 1024
 
 
-async def bare(base_url: str, count: int) -> None:
+async def bare(base_url: str, count: int, concurrency: int) -> None:
     """The floor: post, read, parse; the same prompts as the engine's."""
     import aiohttp
 
     from engine import RunConfig
-    from engine.run import Inputs
+    from engine.compose import Inputs
     from engine.stages.plan import Planner
 
-    path = Path(sys.argv[0]).parent.parent / "examples" / "quickstart.yaml"
+    path = Path(__file__).resolve().parent.parent / "examples" / "quickstart.yaml"
     inputs = Inputs.load(RunConfig.load(path))
     prompt = inputs.prompts.render(Planner(inputs.config.generate, 0, 66).batch(0))
     left = iter(range(count))
@@ -49,7 +49,7 @@ async def bare(base_url: str, count: int) -> None:
                     reply = orjson.loads(await response.read())
                 orjson.loads(reply["choices"][0]["message"]["content"])
 
-        await asyncio.gather(*(worker() for _ in range(min(CONCURRENCY, count))))
+        await asyncio.gather(*(worker() for _ in range(min(concurrency, count))))
 
 
 def engine(base_url: str, count: int, **changes: Any) -> dict[str, Any]:
@@ -58,8 +58,9 @@ def engine(base_url: str, count: int, **changes: Any) -> dict[str, Any]:
         return measured([sys.executable, "-m", "engine.cli", "run", str(path), "-o", str(place / "run")])
 
 
-def floor(base_url: str, count: int) -> dict[str, Any]:
-    return measured([sys.executable, __file__, "--bare", base_url, "-n", str(count)])
+def floor(base_url: str, count: int, concurrency: int = CONCURRENCY) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--bare", base_url, "-n", str(count), "-c", str(concurrency)]
+    return measured(command)
 
 
 def main() -> None:
@@ -67,12 +68,13 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=20_000)
     parser.add_argument("-r", "--repeats", type=int, default=3)
     parser.add_argument("--bare", metavar="URL", help="run the floor alone")
+    parser.add_argument("-c", "--concurrency", type=int, default=CONCURRENCY, help="of the floor alone")
     options = parser.parse_args()
     if options.bare:
         import uvloop
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(bare(options.bare, options.n))
+            runner.run(bare(options.bare, options.n, options.concurrency))
         return
     compare(options.n, options.repeats)
 
@@ -107,16 +109,26 @@ def compare(count: int, repeats: int) -> None:
         ],
     )
     with responder("--latency", str(LATENCY)) as url:
-        start = engine(url, 1, limits__concurrency=WIDE)["wall_s"] - LATENCY
-        wide = [engine(url, count, limits__concurrency=WIDE)["wall_s"] - start for _ in range(repeats)]
+        wide = [
+            (
+                floor(url, count, WIDE)["wall_s"] - floor(url, 1, 1)["wall_s"] + LATENCY,
+                engine(url, count, limits__concurrency=WIDE)["wall_s"] - engine(url, 1)["wall_s"] + LATENCY,
+            )
+            for _ in range(repeats)
+        ]
     ideal = -(-count // WIDE) * LATENCY
-    seconds = statistics.median(wide)
+    floor_s, engine_s = (statistics.median(found) for found in zip(*wide, strict=True))
     table(
-        f"{count:,} calls, concurrency {WIDE}, latency {LATENCY} s",
-        ["", "seconds"],
-        [["ideal", ideal], ["engine, start-up excluded", seconds], ["ratio", seconds / ideal]],
+        f"{count:,} calls, concurrency {WIDE}, latency {LATENCY} s (start-up excluded; medians of {repeats})",
+        ["", "seconds", "of ideal"],
+        [
+            ["ideal", ideal, 1.0],
+            ["bare aiohttp + orjson", floor_s, floor_s / ideal],
+            ["engine, whole path", engine_s, engine_s / ideal],
+        ],
     )
-    result("throughput", calls=count, **median, wide_s=seconds, ideal_s=ideal, wide_ratio=seconds / ideal)
+    figures_wide = {"wide_ideal_s": ideal, "wide_floor_s": floor_s, "wide_engine_s": engine_s}
+    result("throughput", calls=count, **median, **figures_wide, wide_ratio=engine_s / ideal)
 
 
 if __name__ == "__main__":

@@ -15,13 +15,13 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from engine.config import RunConfig
     from engine.report.summary import Report
-    from engine.run import arun, run
+    from engine.compose import arun, run
 
 _HOMES = {
     "RunConfig": "engine.config",
     "Report": "engine.report.summary",
-    "run": "engine.run",
-    "arun": "engine.run",
+    "run": "engine.compose",
+    "arun": "engine.compose",
 }
 
 

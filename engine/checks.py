@@ -16,7 +16,7 @@ from engine.errors import ConfigError, EngineError
 from engine.items import Completion, Prompt
 from engine.llm.backends.openai_compatible import Renegotiated
 from engine.protocols import Backend
-from engine.run import VALIDATORS, Inputs, opened_backend
+from engine.compose import VALIDATORS, Inputs, opened_backend
 
 DISTRIBUTION = "datagen-engine"
 _SCHEMA = {

@@ -86,7 +86,7 @@ def plan(
     from engine.config import RunConfig
     from engine.estimate import estimates, prompts
     from engine.report.tables import plan_table
-    from engine.run import Inputs
+    from engine.compose import Inputs
 
     with mistakes():
         inputs = Inputs.load(RunConfig.load(config, overrides(set_, target, budget)))
@@ -100,7 +100,7 @@ def plan(
 def check(config: Config, set_: Sets = None) -> None:
     """Try everything a run needs: config, dataset, endpoint (one tiny call). Each is ok, or says what to do."""
     from engine.checks import Finding, check
-    from engine.run import in_loop
+    from engine.compose import in_loop
 
     async def all_findings() -> list[Finding]:
         found = []
@@ -177,7 +177,7 @@ def simulate(
 
     from engine.config import SimulatorConfig
     from engine.errors import ConfigError
-    from engine.run import in_loop
+    from engine.compose import in_loop
     from engine.simulator.serving import serve
 
     if knobs:
@@ -253,8 +253,12 @@ def overrides(sets: list[str] | None, target: int | None, budget: float | None) 
 
 
 def _go(config: RunConfig, folder: Path) -> Report:
-    from engine.run import arun, in_loop
+    import gc
 
+    from engine.compose import arun, in_loop
+
+    sys.setswitchinterval(0.0005)
+    gc.freeze()  # what is loaded by now stays; the collector need not walk it for every ten thousand items
     return in_loop(lambda: arun(config, folder, show=sys.stderr))
 
 

@@ -76,7 +76,7 @@ class ChoicesField(Section):
     """The choices of a multiple-choice item: a list in one field, or one column each."""
 
     field: str | None = None
-    columns: tuple[str, ...] = ()
+    columns: list[str] = Field(default_factory=list)
     separator: str | None = None
     """Where the field is one string, what stands between two choices."""
 

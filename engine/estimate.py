@@ -10,7 +10,7 @@ from itertools import count, islice
 import orjson
 
 from engine.items import Prompt, usd
-from engine.run import Inputs
+from engine.compose import Inputs
 from engine.stages.plan import Planner, interleaved, shares
 
 CHARACTERS_PER_TOKEN = 4.0

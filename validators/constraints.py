@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from engine.constraints import Constraint, Contains, Excludes, LabelIn, Language, Length, Regex
@@ -108,13 +109,20 @@ def _words(item: Item, field: str, words: tuple[str, ...], *, wanted: bool) -> s
     return None
 
 
-def _language(code: str, field: str) -> Check:
+@cache
+def _identifier(code: str) -> Any:
+    """Tells the common languages and this one apart. Half a second to load, so once."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
     if code not in identifier.labels:
         raise ValueError(f"the language {code!r} cannot be told apart from others")
     identifier.set_languages([*{*_COMMON, code} & {*identifier.labels}])
+    return identifier
+
+
+def _language(code: str, field: str) -> Check:
+    identifier = _identifier(code)
 
     def check(item: Item) -> str | None:
         text = part(item, field)

@@ -6,7 +6,7 @@ import re
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from engine.config import FieldsConfig
 from engine.items import Item
@@ -25,6 +25,15 @@ class Example:
     label: str | None = None
     choices: tuple[str, ...] = ()
     extras: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Content(NamedTuple):
+    """An item's own fields, in the order in which Item takes them."""
+
+    text: str
+    label: str | None
+    choices: tuple[str, ...]
+    extras: dict[str, Any]
 
 
 class FieldProblem(ValueError):
@@ -205,19 +214,14 @@ class Fields:
             "additionalProperties": False,
         }
 
-    def content(self, reply: Mapping[str, Any]) -> dict[str, Any]:
-        """What a model sent as one item, as the fields of an Item. Raises FieldProblem."""
+    def content(self, reply: Mapping[str, Any]) -> Content:
+        """What a model sent as one item. Raises FieldProblem."""
         text = _text(reply, "text")
         extras = {name: reply[name] for name in self.config.extras if reply.get(name) is not None}
         choices: tuple[str, ...] = ()
         if self.config.choices is not None:
             choices = _reply_choices(reply.get("choices"))
-        return {
-            "text": text,
-            "label": self._reply_label(reply.get("label"), choices),
-            "choices": choices,
-            "extras": extras,
-        }
+        return Content(text, self._reply_label(reply.get("label"), choices), choices, extras)
 
     def _reply_label(self, value: Any, choices: tuple[str, ...]) -> str | None:
         if self.config.label is None:

@@ -11,7 +11,6 @@ from tenacity import RetryCallState
 from engine.errors import (
     EndpointDown,
     EngineError,
-    FatalError,
     PermanentError,
     RateLimited,
     RetriesExhausted,
@@ -103,11 +102,9 @@ class Client:
     async def _persist(self, prompt: Prompt) -> Completion:
         began = time.monotonic()
         try:
-            completion = await self._attempt(prompt)
+            return await self._attempt(prompt, began)
         except TransientError as first:
-            completion = await self._again(prompt, first, began)
-        seconds = time.monotonic() - began
-        return replace(completion, seconds=round(seconds, 4))
+            return await self._again(prompt, first, began)
 
     async def _again(self, prompt: Prompt, first: TransientError, began: float) -> Completion:
         """All attempts after the first, which cost nothing extra: retry machinery is for those who need it."""
@@ -120,7 +117,7 @@ class Client:
                     attempts += 1
                     if failed:
                         raise failed.pop()
-                    return replace(await self._attempt(prompt), attempts=attempts)
+                    return await self._attempt(prompt, began, attempts)
         except TransientError as last:
             raise self._given_up(last, attempts, began) from last
         raise AssertionError("tenacity returned without an outcome")
@@ -147,24 +144,25 @@ class Client:
 
     # --- one attempt ---
 
-    async def _attempt(self, prompt: Prompt) -> Completion:
+    async def _attempt(self, prompt: Prompt, began: float, attempts: int = 1) -> Completion:
         lease = await self._limiter.acquire(self._tokens.whole(prompt), prompt.priority)
         used: int | None = None
         try:
             reservation = await self._budget.reserve(self._worst(prompt), prompt.priority)
-            completion = await self._paid(prompt, reservation)
-            used = completion.usage.prompt_tokens + completion.usage.completion_tokens
-            return completion
+            reply, usage = await self._paid(prompt, reservation)
+            used = usage.prompt_tokens + usage.completion_tokens
+            seconds = round(time.monotonic() - began, 4)
+            return Completion(reply.text, reply.model, reply.finish_reason, usage, attempts, seconds)
         finally:
             lease.release(used)
 
-    async def _paid(self, prompt: Prompt, reservation: Reservation) -> Completion:
-        cost = reservation.amount  # unless something better is known: a cancelled call may be charged
+    async def _paid(self, prompt: Prompt, reservation: Reservation) -> tuple[Completion, Usage]:
+        cost = 0
         try:
-            completion = await self._backend.complete(prompt)
-            completion = self._priced(prompt, completion)
-            cost = completion.usage.cost
-            return completion
+            reply = await self._backend.complete(prompt)
+            usage = self._priced(prompt, reply)
+            cost = usage.cost
+            return reply, usage
         except TransientError as error:
             cost = reservation.amount if error.paid else 0
             self.counts.unconfirmed += cost
@@ -172,29 +170,30 @@ class Client:
             self.counts.errors[error.reason] = self.counts.errors.get(error.reason, 0) + 1
             raise
         except PermanentError as error:
-            cost = self._price.cost(error.usage) if error.usage else 0
-            error.usage = replace(error.usage or Usage(), cost=cost)
+            found = error.usage or Usage()
+            cost = self._price.cost(found.prompt_tokens, found.completion_tokens, found.cached_tokens)
+            error.usage = replace(found, cost=cost)
             raise
-        except FatalError:
-            cost = 0
+        except asyncio.CancelledError:
+            cost = reservation.amount  # the endpoint may charge for what we do not wait for
+            self.counts.unconfirmed += cost
             raise
         finally:
             reservation.settle(cost)
 
-    def _priced(self, prompt: Prompt, completion: Completion) -> Completion:
-        usage = completion.usage
-        if usage.estimated:
-            usage = replace(
-                usage,
-                prompt_tokens=self._tokens.prompt(prompt),
-                completion_tokens=len(completion.text) // 3 + 1,
-            )
+    def _priced(self, prompt: Prompt, reply: Completion) -> Usage:
+        """What the reply took, in tokens and picodollars; estimated where the endpoint does not say."""
+        found = reply.usage
+        prompt_tokens, completion_tokens = found.prompt_tokens, found.completion_tokens
+        if found.estimated:
+            prompt_tokens, completion_tokens = self._tokens.prompt(prompt), len(reply.text) // 3 + 1
         else:
-            self._tokens.learn(prompt, usage)
+            self._tokens.learn(prompt, found)
         self._answered = time.monotonic()
-        self.counts.prompt_tokens += usage.prompt_tokens
-        self.counts.completion_tokens += usage.completion_tokens
-        return replace(completion, usage=replace(usage, cost=self._price.cost(usage)))
+        self.counts.prompt_tokens += prompt_tokens
+        self.counts.completion_tokens += completion_tokens
+        cost = self._price.cost(prompt_tokens, completion_tokens, found.cached_tokens)
+        return Usage(prompt_tokens, completion_tokens, found.cached_tokens, cost, found.estimated)
 
     def _worst(self, prompt: Prompt) -> int:
         known = self._schema_bytes.get(id(prompt.schema))

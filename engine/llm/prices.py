@@ -7,7 +7,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Any, NamedTuple
 
 from engine.config import ModelConfig, PriceConfig
-from engine.items import PICO, Usage
+from engine.items import PICO
 
 MILLION = 1_000_000
 
@@ -27,14 +27,14 @@ class Price:
 
     tiers: tuple[Tier, ...]
 
-    def cost(self, usage: Usage) -> int:
-        """Picodollars for what was used."""
+    def cost(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> int:
+        """Picodollars for what was used; the cached tokens are part of the prompt's."""
         tier = self.tiers[0]
         for candidate in self.tiers[1:]:
-            if usage.prompt_tokens > candidate.above:
+            if prompt_tokens > candidate.above:
                 tier = candidate
-        fresh = usage.prompt_tokens - usage.cached_tokens
-        return fresh * tier.input + usage.cached_tokens * tier.cached + usage.completion_tokens * tier.output
+        fresh = prompt_tokens - cached_tokens
+        return fresh * tier.input + cached_tokens * tier.cached + completion_tokens * tier.output
 
     def worst(self, prompt_tokens: int, completion_tokens: int) -> int:
         """The most that a call within these bounds can cost."""

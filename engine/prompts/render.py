@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 from jinja2 import Environment, StrictUndefined, Template, TemplateError
+from jinja2.runtime import Context
 
 from engine.config import RunConfig
 from engine.constraints import LabelIn, LabelRatio
@@ -30,8 +31,11 @@ class PromptTemplate:
 
     def __init__(self, source: str, name: str) -> None:
         """Raises ConfigError where the template is wrong."""
-        environment = Environment(undefined=StrictUndefined, trim_blocks=False, autoescape=False)  # noqa: S701 - text for a model, not HTML
         self.name = name
+        self._environment = environment = Environment(
+            undefined=StrictUndefined, trim_blocks=False, autoescape=False
+        )  # noqa: S701 - text for a model, not HTML
+        self._globals = dict(environment.globals)
         try:
             self._template: Template = environment.from_string(source)
         except TemplateError as error:
@@ -54,7 +58,8 @@ class PromptTemplate:
 
     def render(self, values: dict[str, Any]) -> tuple[str, str]:
         """(system, user). Raises ConfigError for a variable that there is not."""
-        context = self._template.new_context(values)
+        # Not template.new_context: that walks the environment's globals anew for each prompt.
+        context = Context(self._environment, {**self._globals, **values}, self.name, self._template.blocks)
         try:
             system, user = ("".join(self._template.blocks[block](context)) for block in ("system", "user"))
         except TemplateError as error:

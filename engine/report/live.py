@@ -44,7 +44,7 @@ Look = Callable[[], Snapshot]
 
 def plain_line(snapshot: Snapshot) -> str:
     """One line for a log file."""
-    money = f"${snapshot.spent_usd:.4f}" + (f" of ${snapshot.cap_usd:.2f}" if snapshot.cap_usd else "")
+    money = f"${snapshot.spent_usd:.4f}" + (f" of ${snapshot.cap_usd:g}" if snapshot.cap_usd else "")
     eta = f", {duration(snapshot.eta_s)} left" if snapshot.eta_s is not None else ""
     note = f" [{snapshot.note}]" if snapshot.note else ""
     return (
@@ -113,7 +113,7 @@ def panel(snapshot: Snapshot) -> RenderableType:
         spend = ProgressBar(
             total=snapshot.cap_usd, completed=min(snapshot.spent_usd, snapshot.cap_usd), width=40
         )
-        head.add_row("spent", spend, Text(f"${snapshot.spent_usd:.4f} of ${snapshot.cap_usd:.2f}"))
+        head.add_row("spent", spend, Text(f"${snapshot.spent_usd:.4f} of ${snapshot.cap_usd:g}"))
     else:
         head.add_row("spent", Text(f"${snapshot.spent_usd:.4f}, no cap"), Text(""))
     body = Table.grid(padding=(0, 2))

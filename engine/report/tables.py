@@ -43,7 +43,7 @@ def outcome_lines(report: Report, folder: Path) -> Iterator[str]:
         f"{items['surplus']:,} surplus; {calls['completed']:,} calls, {duration(seconds)}."
     )
     if data["cost"]["priced"]:
-        cap = f" of ${cost['cap_usd']:.2f}" if cost["cap_usd"] else ""
+        cap = f" of ${cost['cap_usd']:g}" if cost["cap_usd"] else ""
         yield f"Spent ${cost['spent_usd']:.4f}{cap}, ${cost['per_accepted_usd']:.6f} for each accepted item."
     else:
         yield "The model's price is not known; costs were not counted."
@@ -70,7 +70,7 @@ def plan_table(estimates: Sequence[Estimate], cap: float | None) -> Table:
     for found in estimates:
         dollars = "unknown" if found.dollars is None else f"${found.dollars:.2f}"
         if cap is not None and found.dollars is not None and found.dollars > cap:
-            dollars += f" (stops at ${cap:.2f})"
+            dollars += f" (stops at ${cap:g})"
         table.add_row(
             f"{found.acceptance:.0%}",
             f"{found.calls:,}",
@@ -100,7 +100,7 @@ def status_table(report: Report, running: bool) -> Table:
     table.add_row("rejected", _reasons(items["reasons"]) or "none")
     table.add_row("calls", f"{calls['completed']:,} completed, {calls['retried']:,} retried, "
                   f"{calls['rate_limited']:,} rate-limited, {calls['failed']:,} failed")  # fmt: skip
-    cap = "no cap" if cost["cap_usd"] is None else f"cap ${cost['cap_usd']:.2f}"
+    cap = "no cap" if cost["cap_usd"] is None else f"cap ${cost['cap_usd']:g}"
     table.add_row(
         "spent", f"${cost['spent_usd']:.4f} ({cap})" if cost["priced"] else "not counted: price unknown"
     )

@@ -22,10 +22,10 @@ HOST = "127.0.0.1"
 async def serving(knobs: SimulatorConfig, port: int = 0) -> AsyncIterator[tuple[str, Simulator]]:
     """(base URL, the simulator) while the block lasts. Raises ConfigError where the port is taken."""
     simulator = Simulator(knobs)
-    runner = web.AppRunner(simulator.app(), access_log=None, handle_signals=False)
+    runner = web.AppRunner(simulator.app(), access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, HOST, port, backlog=4096, shutdown_timeout=0.1)
+        site = web.TCPSite(runner, HOST, port, backlog=4096)
         try:
             await site.start()
         except OSError as error:

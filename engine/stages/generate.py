@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from engine.dataset.fields import FieldProblem, Fields
 from engine.errors import PermanentError
@@ -37,13 +36,14 @@ def read_items(batch: Batch, completion: Completion, fields: Fields) -> list[Ite
     """Every item asked for has a place in what is returned: those that cannot be had are rejected here."""
     found = items_in(completion.text)[: POSITIONS - 1]
     of = max(len(found), batch.size)
-    share = _share(completion.usage, max(1, len(found)))
+    share = _share(completion.usage, len(found) or of)
     items = []
     for position, reply in enumerate(found):
-        item = Item(batch, position, of, model=completion.model, usage=share)
         try:
-            items.append(replace(item, **fields.content(reply)))
+            content = fields.content(reply)
+            items.append(Item(batch, position, of, *content, model=completion.model, usage=share))
         except FieldProblem as problem:
+            item = Item(batch, position, of, model=completion.model, usage=share)
             items.append(item.judged(Verdict.rejected(NAME, problem.reason, str(problem))))
     cut = completion.finish_reason == "length"
     why = "truncated" if cut else "missing" if found else "unparseable"

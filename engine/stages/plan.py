@@ -22,7 +22,7 @@ class Planner:
     example_count: int
 
     def batch(self, number: int, labels: Labels = ()) -> Batch:
-        chance = random.Random(f"{self.seed}/{number}")
+        chance = random.Random(self.seed << 64 | number)
         size = sum(count for _, count in labels) or self.generate.batch_size
         examples = chance.sample(range(self.example_count), self.generate.few_shot)
         temperature = self.generate.temperature

@@ -21,16 +21,6 @@ Rows = Callable[[], Iterable[Row]]
 """Gives the rows anew at each call: some formats need to see them twice."""
 
 
-def write_jsonl(rows: Iterable[Row], path: Path) -> int:
-    """One object a line, the whole file at once or not at all; how many. Raises StoreError."""
-    count = 0
-    with replacing(path) as file:
-        for row in rows:
-            file.write(orjson.dumps(row, default=str).decode() + "\n")
-            count += 1
-    return count
-
-
 def export(rows: Rows, form: str, path: Path, fields: Fields, description: str, *, meta: bool) -> int:
     """Write `rows` as `form` to a path ('-' is standard output); how many. Raises ConfigError, StoreError."""
     if form not in FORMS:

@@ -47,9 +47,8 @@ from engine.stages.plan import Planner
 from engine.stages.progress import Progress
 from engine.stages.refine import Refine
 from engine.stages.source import LabelRounds, Source
-from engine.store.export import write_jsonl
 from engine.store.folder import RunFolder, differences, identity, replacing
-from engine.store.journal import Journal, connect, read_items
+from engine.store.journal import Journal, connect, read_lines
 
 T = TypeVar("T")
 
@@ -292,7 +291,8 @@ class _Run:
             rounds=rounds,
         )
         generate = Generate(self._client.ask, self._inputs.prompts, dataset.fields)
-        stages = [Stage("generate", generate, config.limits.concurrency)]
+        # A few more workers than calls in flight: while one waits for the disk, another has its place.
+        stages = [Stage("generate", generate, config.limits.concurrency * 5 // 4 + 1)]
         validators = load_validators(config, self._client.ask)
         for spec, validator in zip(config.validators, validators, strict=True):
             workers = spec.workers or config.limits.concurrency
@@ -347,8 +347,9 @@ class _Run:
 
     def _write_results(self) -> Report:
         with contextlib.closing(connect(self._folder.database)) as connection:
-            write_jsonl(read_items(connection, "accepted"), self._folder.accepted)
-            write_jsonl(read_items(connection, "rejected"), self._folder.rejected)
+            for state, path in (("accepted", self._folder.accepted), ("rejected", self._folder.rejected)):
+                with replacing(path) as file:
+                    file.writelines(read_lines(connection, state))
             limits = self._config.limits
             report = summarize(connection, target=self._config.generate.target, cap_usd=limits.budget_usd)
         with replacing(self._folder.report) as file:

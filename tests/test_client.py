@@ -1,0 +1,233 @@
+"""The client: retries that help, money that is counted, failures that cost one call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from engine.config import ModelConfig, PriceConfig
+from engine.errors import (
+    BadRequest,
+    CallTimeout,
+    Disconnected,
+    EndpointDown,
+    Interrupted,
+    PermanentError,
+    RateLimited,
+    RetriesExhausted,
+    Unavailable,
+)
+from engine.flow.halt import Halt
+from engine.items import PICO, Completion, Prompt, Usage
+from engine.llm.budget import Budget
+from engine.llm.client import Client
+from engine.llm.limiter import Limiter
+from engine.llm.prices import Price, Tier, price_of
+from engine.llm.retry import RetryPolicy
+
+AT_ONCE = RetryPolicy(retries=3, seconds=60, first_wait=0.0, longest_wait=0.0)
+PRICE = Price((Tier(-1, 10, 5, 20),))
+GOOD = Completion("{}", "m", "stop", Usage(100, 50, 40))
+
+
+def prompt(key: str = "1/items") -> Prompt:
+    return Prompt(key, "items", 1, "s", "u", {}, 1.0, 1000, 0)
+
+
+class Script:
+    """A Backend that goes through a list of outcomes, and stays at the last."""
+
+    name = "script"
+
+    def __init__(self, *outcomes: Any) -> None:
+        self.outcomes = list(outcomes)
+        self.asked = 0
+
+    async def complete(self, prompt: Prompt) -> Completion:
+        self.asked += 1
+        outcome = self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome  # type: ignore[no-any-return]
+
+    async def close(self) -> None: ...
+
+
+class Memory:
+    """A CallJournal in memory."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, Completion | PermanentError] = {}
+
+    def find(self, key: str) -> Completion | PermanentError | None:
+        return self.held.get(key)
+
+    async def record(self, prompt: Prompt, outcome: Completion | PermanentError) -> None:
+        self.held[prompt.key] = outcome
+
+
+Rig = tuple[Client, Script, Memory, Budget, Halt]
+
+
+def rig(*outcomes: Any, cap: int | None = None, policy: RetryPolicy = AT_ONCE) -> Rig:
+    backend, journal, budget, halt = Script(*outcomes), Memory(), Budget(cap), Halt()
+    return Client(backend, journal, Limiter(4), budget, halt, PRICE, policy), backend, journal, budget, halt
+
+
+async def test_an_answer_is_priced_settled_and_journaled() -> None:
+    client, _, journal, budget, _ = rig(GOOD)
+    found = await client.ask(prompt())
+    assert found.usage.cost == 60 * 10 + 40 * 5 + 50 * 20
+    assert (budget.spent, budget.reserved) == (found.usage.cost, 0)
+    assert journal.held["1/items"] == found
+
+
+async def test_what_the_journal_holds_is_not_asked_again() -> None:
+    client, backend, journal, budget, _ = rig(GOOD)
+    first = await client.ask(prompt())
+    assert await client.ask(prompt()) == first
+    assert backend.asked == 1
+    journal.held["2/items"] = BadRequest("no")
+    with pytest.raises(BadRequest):
+        await client.ask(prompt("2/items"))
+    assert backend.asked == 1
+    assert client.counts.replayed == 2
+    assert budget.spent == first.usage.cost
+
+
+async def test_transient_failures_are_tried_again() -> None:
+    client, backend, _, budget, _ = rig(Unavailable("500"), Disconnected("reset", paid=True), GOOD)
+    found = await client.ask(prompt())
+    assert (found.attempts, backend.asked, client.counts.retried) == (3, 3, 2)
+    assert client.counts.errors == {"unavailable": 1, "disconnected": 1}
+    worst = client._worst(prompt())
+    assert (
+        client.counts.unconfirmed == worst
+    )  # the reset one may have been charged, so it counts against the cap
+    assert budget.spent == worst + found.usage.cost
+
+
+async def test_rate_limits_do_not_eat_the_retries() -> None:
+    limited = [RateLimited("429", 0.0) for _ in range(20)]
+    client, backend, _, _, _ = rig(*limited, GOOD)
+    await client.ask(prompt())
+    assert backend.asked == 21
+    assert (client.counts.rate_limited, client.counts.retried) == (20, 0)
+
+
+async def test_a_permanent_failure_is_journaled_and_not_repeated() -> None:
+    client, backend, journal, budget, _ = rig(BadRequest("400"))
+    for _ in range(2):
+        with pytest.raises(BadRequest):
+            await client.ask(prompt())
+    assert backend.asked == 1
+    assert isinstance(journal.held["1/items"], BadRequest)
+    assert (client.counts.failed, budget.spent, budget.reserved) == (1, 0, 0)
+
+
+async def test_when_nothing_ever_answers_the_run_ends() -> None:
+    client, backend, journal, _, _ = rig(CallTimeout("slow"))
+    with pytest.raises(EndpointDown, match="after 4 attempts"):
+        await client.ask(prompt())
+    assert backend.asked == 4
+    assert not journal.held  # a resume asks again
+
+
+async def test_when_others_are_answered_only_this_call_is_lost() -> None:
+    client, backend, journal, _, _ = rig(GOOD)
+
+    async def one_fails(asked: Prompt) -> Completion:
+        await asyncio.sleep(0)
+        if asked.key == "1/items":
+            raise Unavailable("500")
+        return GOOD
+
+    backend.complete = one_fails  # type: ignore[method-assign]
+    found = await asyncio.gather(
+        *(client.ask(prompt(f"{n}/items")) for n in range(4)), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in found] == [Completion, RetriesExhausted, Completion, Completion]
+    assert isinstance(journal.held["1/items"], RetriesExhausted)
+
+
+async def test_no_place_and_no_money_is_held_while_waiting_to_try_again() -> None:
+    slow = RetryPolicy(retries=3, seconds=60, first_wait=3600, longest_wait=3600)
+    client, backend, _, budget, halt = rig(Unavailable("500"), GOOD, policy=slow)
+    task = asyncio.create_task(client.ask(prompt()))
+    while backend.asked == 0:
+        await asyncio.sleep(0)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert (budget.reserved, client._limiter.statistics().in_flight) == (0, 0)
+    halt.set(Interrupted("stop"))
+    with pytest.raises(Interrupted):
+        await task
+
+
+async def test_a_cancelled_call_may_have_been_charged() -> None:
+    client, backend, _, budget, _ = rig(GOOD)
+    started = asyncio.Event()
+
+    async def forever(_: Prompt) -> Completion:
+        started.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    backend.complete = forever  # type: ignore[method-assign]
+    task = asyncio.create_task(client.ask(prompt()))
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert budget.spent == client.counts.unconfirmed == client._worst(prompt())
+    assert budget.reserved == 0
+
+
+async def test_a_reply_without_usage_is_charged_by_estimate() -> None:
+    client, _, _, budget, _ = rig(Completion("x" * 300, "m", "stop", Usage(estimated=True)))
+    usage = (await client.ask(prompt())).usage
+    assert usage.estimated
+    assert usage.completion_tokens == 101
+    assert budget.spent == usage.cost > 0
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens", "dollars"),
+    [
+        ({"name": "gpt-4o-mini"}, (1_000_000, 1_000_000), 0.15 + 0.60),
+        ({"name": "x", "price": PriceConfig(input=3, output=15)}, (1_000_000, 100_000), 4.5),
+        ({"name": "x", "price": PriceConfig(input=0, output=0)}, (5, 5), 0.0),
+    ],
+)
+def test_prices(model: dict[str, Any], tokens: tuple[int, int], dollars: float) -> None:
+    price = price_of(ModelConfig.model_validate(model))
+    assert price is not None
+    assert price.cost(*tokens) / PICO == pytest.approx(dollars)
+
+
+def test_an_unknown_model_has_no_price() -> None:
+    model = ModelConfig(name="my-own-model", base_url="http://localhost:8000/v1")
+    assert price_of(model) is None
+
+
+def test_a_long_prompt_takes_the_higher_tier() -> None:
+    price = Price((Tier(-1, 1, 1, 10), Tier(200, 2, 1, 20)))
+    assert price.cost(200, 10) == 300
+    assert price.cost(201, 10) == 602
+    assert price.worst(201, 10) == 602
+    assert price.worst(100, 10) == 200
+
+
+def test_retry_after_is_kept_and_spread() -> None:
+    class State:
+        attempt_number = 1
+
+        class outcome:  # noqa: N801 - as tenacity names it
+            exception: Callable[[], Exception] = staticmethod(lambda: RateLimited("429", 10.0))
+
+    waits = [RetryPolicy().wait(State()) for _ in range(200)]  # type: ignore[arg-type]
+    assert all(10.0 <= wait <= 11.1 for wait in waits)
+    assert len(set(waits)) > 100

@@ -1,0 +1,140 @@
+"""Config files: what is right is typed, what is wrong is one sentence with its key and line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from conftest import Configs
+from engine.config import RunConfig
+from engine.constraints import FreeText, LabelRatio, Length
+from engine.errors import ConfigError
+
+GOOD = """\
+dataset:
+  path: base.jsonl
+  description: Sums.
+  fields: {text: question, label: answer}
+  constraints:
+    - Be kind.
+    - length: {min: 3, max: 40}
+    - label_ratio: {yes: 1, no: 3}
+generate:
+  target: 10
+  temperature: [0.5, 1]
+model:
+  name: some-model
+  api_key: ${SOME_KEY}
+"""
+
+
+def load(tmp_path: Path, text: str, overrides: dict[str, Any] | None = None) -> RunConfig:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    return RunConfig.load(path, overrides)
+
+
+def test_a_good_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_KEY", "sk-secret")
+    config = load(tmp_path, GOOD.replace("yes", "'yes'").replace("no:", "'no':"))
+    assert config.dataset.path == tmp_path / "base.jsonl"
+    assert config.dataset.constraints[:2] == (FreeText("Be kind."), Length(3, 40))
+    assert config.dataset.ratio == LabelRatio({"yes": 1.0, "no": 3.0})
+    assert config.generate.temperature == (0.5, 1.0)
+    assert config.model.api_key == "sk-secret"
+
+
+def test_what_is_written_loads_again_and_holds_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_KEY", "sk-secret")
+    config = load(tmp_path, GOOD.replace("yes", "'yes'").replace("no:", "'no':"))
+    written = yaml.safe_dump(config.without_secrets())
+    assert "sk-secret" not in written
+    assert "${SOME_KEY}" in written
+    assert load(tmp_path, written).model_dump() == config.model_dump()
+
+
+def test_a_literal_key_is_replaced_by_a_reference(tmp_path: Path) -> None:
+    config = load(tmp_path, GOOD, {"model.api_key": "sk-literal", "model.headers": {"X-Key": "sk-head"}})
+    written = yaml.safe_dump(config.without_secrets())
+    assert "sk-literal" not in written
+    assert "sk-head" not in written
+    assert "${DATAGEN_API_KEY}" in written
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"generate.traget": 3}, "generate.traget: there is no such key; did you mean 'target'?"),
+        (
+            {"generate.target": "ten"},
+            "c.yaml line 10: generate.target: should be a valid integer (got 'ten')",
+        ),
+        ({"generate.target": 0}, "generate.target: should be greater than or equal to 1 (got 0)"),
+        ({"generate.target": True}, "generate.target: should be a valid integer"),
+        ({"generate.temperature": [1.5, 0.5]}, "generate.temperature: must lie between 0 and 2"),
+        ({"limits.budget_usd": -1}, "limits.budget_usd: should be greater than 0"),
+        ({"model.base_url": "ftp://x"}, "model.base_url: must start with http://"),
+        ({"dataset.description": "  "}, "dataset.description: is empty"),
+        ({"dataset.path": None}, "generate.few_shot is above 0 and there is no dataset.path"),
+        ({"dataset.fields.label": {"field": "a", "pattern": "("}}, "is not a regular expression"),
+        ({"dataset.fields.label": {"field": "a", "pattern": "x"}}, "needs one group"),
+        ({"dataset.fields.label": {"field": "a", "write": "x"}}, "must contain {label}"),
+        ({"dataset.fields.choices": {"columns": ["a"], "field": "b"}}, "either 'field'"),
+        ({"dataset.fields.extras": ["question"]}, "is the text or the label already"),
+        ({"dataset.fields.label": None}, "speak of a label and dataset.fields names none"),
+        ({"dataset.constraints": [{"size": 3}]}, "dataset.constraints.0: has no kind 'size'"),
+        ({"dataset.constraints": [{"length": {"mn": 3}}]}, "length has no option 'mn'"),
+        ({"dataset.constraints": [{"length": {}}]}, "length needs min, max or both"),
+        ({"dataset.constraints": [{"length": {"min": 9, "max": 2}}]}, "min 9 is above max 2"),
+        ({"dataset.constraints": [{"regex": "("}]}, "is not a regular expression"),
+        ({"dataset.constraints": [{"language": "English"}]}, "is no ISO 639-1 code"),
+        ({"dataset.constraints": [{"label_ratio": {"a": 0}}]}, "positive weight"),
+        ({"dataset.constraints": [3]}, "is neither a sentence nor one of"),
+        ({"validators": ["constraints", "constraints"]}, "names one of them twice"),
+        ({"model": "${NOT_SET}"}, "the environment variable NOT_SET is not set"),
+        ({"model.simulator": {"wrong": 1}}, "model.simulator.wrong: there is no such key"),
+        ({"model.simulator": {"latency_p99_s": 1.0}}, "latency_p99_s needs latency_s"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: dict[str, Any], said: str
+) -> None:
+    monkeypatch.setenv("SOME_KEY", "sk-secret")
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, GOOD.replace("yes", "'yes'").replace("no:", "'no':"), overrides)
+    assert said in str(caught.value)
+    assert "sk-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("dataset: [", "line 1: not YAML"),
+        ("a: b: c", "not YAML"),
+        ("", "holds no settings"),
+        ("- a", "holds no settings"),
+        ("dataset: {description: x}\n", "generate: is missing"),
+    ],
+)
+def test_a_file_that_is_no_config(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load(tmp_path, text)
+
+
+def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        RunConfig.load(tmp_path / "none.yaml")
+    (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        RunConfig.load(tmp_path / "b.yaml")
+
+
+def test_simulated_in_one_word(configs: Configs) -> None:
+    config = configs.load("http://x", model="simulated")
+    assert config.model.simulator is not None
+    assert config.model.price is not None

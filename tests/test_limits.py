@@ -1,0 +1,238 @@
+"""Laws 3, 4, 5 and 10: the budget, the rate limits, the line."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.errors import BudgetExhausted, Interrupted
+from engine.llm import pacing
+from engine.llm.budget import Budget
+from engine.llm.limiter import Lease, Limiter
+from engine.llm.pacing import PERIOD, RequestPace, TokenPace
+
+
+async def spin(times: int = 20) -> None:
+    for _ in range(times):
+        await asyncio.sleep(0)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def windows_hold(log: list[tuple[float, float]], limit: float) -> bool:
+    """No window of the period, wherever it begins, holds more than the limit."""
+    return all(
+        sum(amount for at, amount in log if start <= at < start + PERIOD) <= limit + 1e-6 for start, _ in log
+    )
+
+
+@given(st.floats(0.5, 5000), st.lists(st.floats(0, 3), min_size=1, max_size=60), st.integers(0, 2**32))
+def test_no_minute_holds_too_many_requests(per_minute: float, pauses: list[float], seed: int) -> None:
+    clock, chance = Clock(), random.Random(seed)
+    with pytest.MonkeyPatch.context() as patch:
+        fake = SimpleNamespace(monotonic=clock)
+        patch.setattr("asyncio_throttle.throttler.time", fake)
+        patch.setattr(pacing, "time", fake)
+        pace, log = RequestPace(per_minute), []
+        for _ in range(min(150, int(per_minute * 3) + 3)):
+            clock.now += chance.choice(pauses) if chance.random() < 0.1 else 0.0
+            clock.now += pace.wait()
+            assert pace.wait() == 0
+            with pytest.raises(StopIteration):
+                pace.acquire().send(None)  # has room, so it ends without waiting
+            log.append((clock.now, 1.0))
+    assert windows_hold(log, max(1.0, per_minute))
+
+
+@given(
+    st.integers(100, 100_000),
+    st.lists(st.tuples(st.integers(1, 5000), st.floats(0, 1), st.floats(0, 20)), min_size=1, max_size=80),
+)
+def test_no_minute_holds_too_many_tokens(limit: int, calls: list[tuple[int, float, float]]) -> None:
+    clock = Clock()
+    pace, entries = TokenPace(limit, clock), []
+    for tokens, used, pause in calls:
+        clock.now += pace.wait(tokens) + 1e-9
+        assert pace.wait(tokens) <= 1e-6
+        entry = pace.take(tokens)
+        entries.append((clock.now, entry))
+        if used < 0.5:
+            pace.give_back(entry, int(entry[1] * used))
+        clock.now += pause
+    assert windows_hold([(at, entry[1]) for at, entry in entries], limit)
+
+
+def test_tokens_that_were_not_used_come_back() -> None:
+    clock = Clock()
+    pace = TokenPace(6000, clock)
+    entry = pace.take(6000)
+    assert pace.wait(100) == pytest.approx(60)
+    pace.give_back(entry, 100)
+    assert pace.wait(100) == pytest.approx(1)
+
+
+async def admitted(limiter: Limiter, calls: list[tuple[int, int]]) -> list[int]:
+    """The order in which (tokens, priority) calls that arrive together are admitted, one at a time."""
+    order: list[int] = []
+
+    async def call(number: int, tokens: int, priority: int) -> None:
+        lease = await limiter.acquire(tokens, priority)
+        order.append(number)
+        await asyncio.sleep(0)
+        lease.release()
+
+    blocker = await limiter.acquire()
+    tasks = [asyncio.create_task(call(n, tokens, priority)) for n, (tokens, priority) in enumerate(calls)]
+    await spin()
+    assert not order
+    blocker.release()
+    await asyncio.gather(*tasks)
+    return order
+
+
+@given(st.lists(st.tuples(st.integers(0, 500), st.integers(-3, 0)), max_size=30))
+def test_first_come_first_served_within_a_priority(calls: list[tuple[int, int]]) -> None:
+    order = asyncio.run(admitted(Limiter(1), calls))
+    assert order == sorted(range(len(calls)), key=lambda number: (calls[number][1], number))
+
+
+async def test_a_large_call_is_not_starved_by_small_ones() -> None:
+    limiter = Limiter(10, tokens_per_minute=600_000_000)
+    assert await admitted(Limiter(1, tokens_per_minute=6e8), [(1_000_000, 0), *[(1, 0)] * 40]) == list(
+        range(41)
+    )
+    assert limiter.statistics().in_flight == 0
+
+
+async def test_concurrency_is_never_passed() -> None:
+    limiter = Limiter(7)
+
+    async def call() -> None:
+        lease = await limiter.acquire()
+        assert limiter.statistics().in_flight <= 7
+        await asyncio.sleep(0)
+        lease.release()
+
+    await asyncio.gather(*(call() for _ in range(200)))
+    assert limiter.statistics() == (0, 7, 0, 200)
+
+
+async def test_who_is_cancelled_in_line_gives_up_the_place() -> None:
+    limiter = Limiter(1)
+    held = await limiter.acquire()
+    tasks = [asyncio.create_task(limiter.acquire()) for _ in range(3)]
+    await spin()
+    tasks[0].cancel()
+    held.release()
+    lease: Lease = await tasks[1]
+    tasks[2].cancel()
+    lease.release()
+    await spin()
+    assert limiter.statistics()[:3] == (0, 1, 0)
+
+
+async def test_a_closed_limiter_and_budget_send_everyone_home() -> None:
+    limiter, budget = Limiter(1), Budget(10)
+    await limiter.acquire()
+    await budget.reserve(10)
+    waiting = [asyncio.create_task(limiter.acquire()), asyncio.create_task(budget.reserve(5))]
+    await spin()
+    limiter.close(Interrupted("stop"))
+    budget.close(Interrupted("stop"))
+    for task in waiting:
+        with pytest.raises(Interrupted):
+            await task
+    with pytest.raises(Interrupted):
+        await limiter.acquire()
+
+
+async def test_waiting_costs_nothing() -> None:
+    """A thousand waiters: nothing is scheduled, nothing is ready, until something happens."""
+    limiter, budget = Limiter(1), Budget(10)
+    lease, reservation = await limiter.acquire(), await budget.reserve(10)
+    tasks = [asyncio.create_task(limiter.acquire()) for _ in range(500)]
+    tasks += [asyncio.create_task(budget.reserve(1)) for _ in range(500)]  # type: ignore[misc]
+    await spin(50)
+    loop = asyncio.get_running_loop()
+    assert not loop._ready  # type: ignore[attr-defined]
+    assert not loop._scheduled  # type: ignore[attr-defined]
+    for task in tasks:
+        task.cancel()
+    lease.release()
+    reservation.settle(0)
+
+
+@given(
+    st.integers(1, 1000),
+    st.lists(st.tuples(st.integers(1, 300), st.floats(0, 1), st.integers(-2, 0)), max_size=60),
+    st.integers(0, 2**32),
+)
+def test_never_over(cap: int, calls: list[tuple[int, float, int]], seed: int) -> None:
+    async def everything() -> None:
+        chance, budget = random.Random(seed), Budget(cap)
+        refused = 0
+
+        async def call(worst: int, share: float, priority: int) -> None:
+            nonlocal refused
+            try:
+                reservation = await budget.reserve(worst, priority)
+            except BudgetExhausted:
+                refused += 1
+                assert budget.spent + max(most for most, _, _ in calls) > cap
+                return
+            for _ in range(chance.randint(0, 5)):
+                assert budget.spent + budget.reserved <= cap
+                await asyncio.sleep(0)
+            reservation.settle(int(worst * share))
+            assert budget.spent + budget.reserved <= cap
+
+        await asyncio.gather(*(call(*each) for each in calls))
+        assert budget.reserved == 0
+        assert budget.statistics().outstanding == 0
+        assert budget.statistics().waiting == 0
+
+    asyncio.run(everything())
+
+
+async def test_a_call_waits_for_money_that_may_come_back() -> None:
+    budget = Budget(100)
+    first = await budget.reserve(80)
+    second = asyncio.create_task(budget.reserve(50))
+    await spin()
+    assert not second.done()
+    first.settle(10)
+    assert (await second).amount == 50
+
+
+async def test_downstream_gets_the_money_first() -> None:
+    budget, order = Budget(100), []
+    first = await budget.reserve(100)
+
+    async def call(name: str, priority: int) -> None:
+        reservation = await budget.reserve(100, priority)
+        order.append(name)
+        reservation.settle(0)
+
+    tasks = [asyncio.create_task(call("generate", 0)), asyncio.create_task(call("validate", -1))]
+    await spin()
+    first.settle(0)
+    await asyncio.gather(*tasks)
+    assert order == ["validate", "generate"]
+
+
+async def test_no_cap_is_no_cap() -> None:
+    budget = Budget(None)
+    for _ in range(10):
+        await budget.reserve(10**18)
+    assert budget.reserved == 10**19

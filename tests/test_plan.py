@@ -1,0 +1,52 @@
+"""Law 7's first half: batches are pure functions; and the arithmetic of label ratios."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.config import GenerateConfig
+from engine.stages.plan import Planner, interleaved, shares
+
+PLANNER = Planner(GenerateConfig(target=10, temperature=(0.5, 1.0)), 7, 50)
+
+
+@given(st.integers(0, 10**6))
+def test_the_same_number_gives_the_same_batch(number: int) -> None:
+    batch = PLANNER.batch(number)
+    assert batch == PLANNER.batch(number)
+    assert len(set(batch.examples)) == 5
+    assert max(batch.examples) < 50
+    assert 0.5 <= batch.temperature <= 1.0
+
+
+def test_numbers_and_seeds_make_a_difference() -> None:
+    seeds = {
+        Planner(PLANNER.generate, seed, 50).batch(number).seed for seed in range(20) for number in range(20)
+    }
+    assert len(seeds) == 400
+
+
+WEIGHTS = st.dictionaries(st.text(min_size=1), st.floats(0.01, 100), min_size=1, max_size=8)
+
+
+@given(st.integers(0, 10_000), WEIGHTS)
+def test_shares_are_exact_and_fair(total: int, weights: dict[str, float]) -> None:
+    parts = shares(total, weights)
+    assert sum(parts.values()) == total
+    whole = sum(weights.values())
+    assert all(abs(parts[label] - total * weight / whole) < 1 for label, weight in weights.items())
+
+
+@given(st.dictionaries(st.text(min_size=1), st.integers(0, 60), min_size=1, max_size=6))
+def test_labels_are_spread_evenly(counts: dict[str, int]) -> None:
+    order = list(interleaved(counts))
+    total = sum(counts.values())
+    assert Counter(order) == Counter({label: count for label, count in counts.items() if count})
+    for length in range(total):
+        so_far = Counter(order[:length])
+        assert all(
+            abs(so_far[label] - length * count / total) <= len(counts) for label, count in counts.items()
+        )

@@ -1,0 +1,72 @@
+"""Prompts: what the model is shown, and templates of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from conftest import Configs
+from engine.compose import Inputs
+from engine.errors import ConfigError
+from engine.items import Batch
+from engine.prompts.render import PromptTemplate
+
+
+def test_a_prompt_holds_all_that_was_declared(configs: Configs) -> None:
+    constraints = ["Be exact.", {"length": {"max": 30}}, {"label_ratio": {"x": 1, "y": 2}}]
+    inputs = Inputs.load(configs.load("http://h", dataset={"constraints": constraints}))
+    prompt = inputs.prompts.render(Batch(4, 3, 99, 0.7, (0, 5), (("x", 1), ("y", 2))))
+    assert prompt.key == "4/items"
+    assert (prompt.purpose, prompt.seed, prompt.temperature) == ("items", 99, 0.7)
+    for said in (
+        "Sums of small numbers.",
+        "Be exact.",
+        "at most 30 words",
+        '{"text":"What is 0 plus 1, in whole numbers?","label":"1"}',
+        '{"text":"What is 5 plus 6, in whole numbers?","label":"11"}',
+        "Write exactly 3 new items",
+        '1 with the label "x"',
+        '2 with the label "y"',
+    ):
+        assert said in prompt.user
+    schema = prompt.schema["properties"]["items"]
+    assert (schema["minItems"], schema["maxItems"]) == (3, 3)
+    assert schema["items"]["properties"]["label"]["enum"] == ["x", "y"]
+
+
+def test_what_stands_in_a_row_is_never_template_text(configs: Configs) -> None:
+    configs.base.write_text('{"question": "{{ 7 * 7 }} {% raise %} What?", "answer": "1"}\n')
+    inputs = Inputs.load(configs.load("http://h", generate={"few_shot": 1}))
+    assert "{{ 7 * 7 }} {% raise %} What?" in inputs.prompts.render(Batch(0, 1, 0, 1.0, (0,))).user
+
+
+def test_a_template_of_ones_own(configs: Configs, tmp_path: Path) -> None:
+    template = (
+        "{% block system %}S{% endblock %}{% block user %}{{ size }} of {{ description }}{% endblock %}"
+    )
+    (tmp_path / "own.j2").write_text(template)
+    inputs = Inputs.load(configs.load("http://h", generate={"template": "own.j2"}))
+    prompt = inputs.prompts.render(Batch(0, 2, 0, 1.0))
+    assert (prompt.system, prompt.user) == ("S", "2 of Sums of small numbers. The label is the final answer.")
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{% block system %}{% endblock %}", "has no block 'user'"),
+        ("{% block", "own.j2 line 1"),
+        ("{% block system %}{{ typo }}{% endblock %}{% block user %}{% endblock %}", "'typo' is undefined"),
+    ],
+)
+def test_a_wrong_template_is_told_before_the_run(
+    configs: Configs, tmp_path: Path, template: str, said: str
+) -> None:
+    (tmp_path / "own.j2").write_text(template)
+    with pytest.raises(ConfigError, match=said):
+        Inputs.load(configs.load("http://h", generate={"template": "own.j2"}))
+
+
+def test_a_missing_template(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        PromptTemplate.load("items", tmp_path / "none.j2")
