@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+
 from common import config, folder, measured, responder, result, table
 
 CONCURRENCY = 256

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from engine.compose import arun, run
     from engine.config import RunConfig
     from engine.report.summary import Report
-    from engine.compose import arun, run
 
 _HOMES = {
     "RunConfig": "engine.config",

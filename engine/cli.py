@@ -83,10 +83,10 @@ def plan(
     """What a run would take: calls, tokens, dollars, hours. Makes no model call."""
     from itertools import islice
 
+    from engine.compose import Inputs
     from engine.config import RunConfig
     from engine.estimate import estimates, prompts
     from engine.report.tables import plan_table
-    from engine.compose import Inputs
 
     with mistakes():
         inputs = Inputs.load(RunConfig.load(config, overrides(set_, target, budget)))
@@ -175,9 +175,9 @@ def simulate(
     import orjson
     from pydantic import ValidationError
 
+    from engine.compose import in_loop
     from engine.config import SimulatorConfig
     from engine.errors import ConfigError
-    from engine.compose import in_loop
     from engine.simulator.serving import serve
 
     if knobs:
@@ -297,7 +297,8 @@ def show(table: Any) -> None:
     """A rich table on standard output."""
     from rich.console import Console
 
-    Console(soft_wrap=True, markup=False, highlight=False).print(table)
+    width = None if sys.stdout.isatty() else 160
+    Console(width=width, markup=False, highlight=False).print(table)
 
 
 def main() -> None:

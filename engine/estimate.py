@@ -9,8 +9,8 @@ from itertools import count, islice
 
 import orjson
 
-from engine.items import Prompt, usd
 from engine.compose import Inputs
+from engine.items import Prompt, usd
 from engine.stages.plan import Planner, interleaved, shares
 
 CHARACTERS_PER_TOKEN = 4.0

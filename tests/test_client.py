@@ -225,7 +225,7 @@ def test_retry_after_is_kept_and_spread() -> None:
     class State:
         attempt_number = 1
 
-        class outcome:  # noqa: N801 - as tenacity names it
+        class outcome:
             exception: Callable[[], Exception] = staticmethod(lambda: RateLimited("429", 10.0))
 
     waits = [RetryPolicy().wait(State()) for _ in range(200)]  # type: ignore[arg-type]

@@ -99,7 +99,7 @@ async def test_every_value_goes_through_every_stage() -> None:
         return [n] if n % 2 == 0 else []
 
     found = await through([Stage("twice", twice, 3), Stage("even", none_odd, 2)], 100)
-    assert sorted(found) == sorted([n for n in range(0, 100, 2)] * 2)
+    assert sorted(found) == sorted([*range(0, 100, 2)] * 2)
 
 
 @pytest.mark.parametrize("reason", [Interrupted("stop"), FatalError("broken")])

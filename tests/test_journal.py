@@ -84,7 +84,7 @@ async def test_items_come_out_in_the_order_of_the_plan(journal: Journal) -> None
     await journal.settled()
     connection = connect(journal.path)
     assert [item["text"] for item in read_items(connection, "accepted")] == ["0-0", "0-1", "1-0", "2-0"]
-    assert list(read_lines(connection, "accepted"))[0] == '{"text":"0-0","_meta":{"id":1}}\n'
+    assert next(iter(read_lines(connection, "accepted"))) == '{"text":"0-0","_meta":{"id":1}}\n'
     connection.close()
 
 

@@ -11,12 +11,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from conftest import Configs, Start, contents, datagen, finished, lines, run_in, when_served
 from engine.config import RunConfig
 from engine.errors import BadRequest
 from engine.items import Item, Verdict
+from engine.simulator.server import _error
 from engine.stages.commit import Commit
 from engine.stages.progress import Progress
 
@@ -90,14 +92,11 @@ async def test_law_2_paid_once_through_kill(
         await asyncio.wait_for(reached.wait(), 60)
         process.kill()
         await process.communicate()
-    status, out, err = await finished(await datagen("run", path, "-o", folder))
+    status, _, err = await finished(await datagen("run", path, "-o", folder))
     assert status == 0, err
     # A call that was received but not yet on disk is in flight too: workers hold a few more than are on the wire.
     assert simulator.statistics.repeated <= 2 * (concurrency * 5 // 4 + 1)
-    report = (await finished(await datagen("status", folder, "--json")))[1]
-    import orjson
-
-    found = orjson.loads(report)
+    found = orjson.loads((await finished(await datagen("status", folder, "--json")))[1])
     assert found["starts"] == 3
     check_conservation(folder, found)
     assert (
@@ -265,8 +264,6 @@ async def test_a_call_refused_for_good_costs_its_batch_alone(
     def refusing(*arguments: Any) -> Any:
         nonlocal count
         count += 1
-        from engine.simulator.server import _error
-
         return (_error(400, "too long", "x", None), None) if count == 3 else read(*arguments)
 
     simulator._read = refusing  # type: ignore[method-assign]

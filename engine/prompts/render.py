@@ -34,7 +34,7 @@ class PromptTemplate:
         self.name = name
         self._environment = environment = Environment(
             undefined=StrictUndefined, trim_blocks=False, autoescape=False
-        )  # noqa: S701 - text for a model, not HTML
+        )
         self._globals = dict(environment.globals)
         try:
             self._template: Template = environment.from_string(source)

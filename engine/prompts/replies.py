@@ -57,13 +57,18 @@ _MOST_FAILURES = 2_000
 """Openings looked at in vain before a reply is given up: a megabyte of brackets must not hold up the run."""
 
 
+_STRING_OR_END = re.compile(r'"(?:[^"\\]|\\.)*"?|\}', re.DOTALL)
+
+
 def _repaired(text: str) -> Found:
-    start, end = text.find("{"), text.rfind("}")
-    if start < 0 or end < start:
+    """Up to the last brace that closes something: what comes after it is prose, or an item cut short."""
+    start = text.find("{")
+    ends = [match.end() for match in _STRING_OR_END.finditer(text, max(start, 0)) if match[0] == "}"]
+    if start < 0 or not ends:
         return []
     import json_repair
 
     try:
-        return _items_of(json_repair.loads(text[start : end + 1]))
+        return _items_of(json_repair.loads(text[start : ends[-1]]))
     except (ValueError, RecursionError):
         return []
