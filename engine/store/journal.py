@@ -299,7 +299,8 @@ def read_unconfirmed(connection: sqlite3.Connection) -> int:
     [under_way] = connection.execute(
         "SELECT coalesce(sum(reserved), 0) FROM starts WHERE outcome IS NULL"
     ).fetchone()
-    return int(under_way) + sum(start.counts.get("unconfirmed", 0) for start in read_starts(connection))
+    without_usage = sum(int(start.counts.get("unconfirmed", 0)) for start in read_starts(connection))
+    return int(under_way) + without_usage
 
 
 def read_spent(connection: sqlite3.Connection) -> int:
