@@ -27,7 +27,7 @@ async def bare(base_url: str, count: int, concurrency: int) -> None:
     import aiohttp
 
     from engine import RunConfig
-    from engine.compose import Inputs
+    from engine.inputs import Inputs
     from engine.stages.plan import Planner
 
     path = Path(__file__).resolve().parent.parent / "examples" / "quickstart.yaml"

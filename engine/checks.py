@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.compose import VALIDATORS, Inputs, opened_backend
 from engine.config import RunConfig
 from engine.errors import ConfigError, EngineError
+from engine.inputs import VALIDATORS, Inputs, opened_backend
 from engine.items import Completion, Prompt
 from engine.llm.backends.openai_compatible import Renegotiated
 from engine.protocols import Backend

@@ -83,9 +83,9 @@ def plan(
     """What a run would take: calls, tokens, dollars, hours. Makes no model call."""
     from itertools import islice
 
-    from engine.compose import Inputs
     from engine.config import RunConfig
     from engine.estimate import estimates, prompts
+    from engine.inputs import Inputs
     from engine.report.tables import plan_table
 
     with mistakes():

@@ -7,16 +7,13 @@ import contextlib
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
-from importlib.metadata import entry_points
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from engine import __version__
-from engine.config import ModelConfig, RunConfig
-from engine.dataset.base import BaseDataset
+from engine.config import RunConfig
 from engine.errors import (
     BudgetExhausted,
     ConfigError,
@@ -29,18 +26,14 @@ from engine.errors import (
 from engine.flow.halt import Halt
 from engine.flow.pipeline import Pipeline
 from engine.flow.stage import Stage
+from engine.inputs import Inputs, load_validators, opened_backend
 from engine.items import PICO, usd
-from engine.llm.backends.openai_compatible import OpenAICompatible
 from engine.llm.budget import Budget
 from engine.llm.client import Client
 from engine.llm.limiter import Limiter
-from engine.llm.prices import Price, price_of
 from engine.llm.retry import RetryPolicy
-from engine.prompts.render import ItemPrompts
-from engine.protocols import Ask, Backend, Tools, Validator
 from engine.report.live import Snapshot, Speed, display
 from engine.report.summary import Report, summarize
-from engine.simulator.process import simulated_endpoint
 from engine.stages.commit import LABEL_GATE, Commit
 from engine.stages.generate import Generate
 from engine.stages.plan import Planner
@@ -52,7 +45,6 @@ from engine.store.journal import Journal, connect, read_lines
 
 T = TypeVar("T")
 
-VALIDATORS = "datagen.validators"
 WINDOW = 16
 """Batches under way for each call in flight: how far ahead of the slowest call the others may get."""
 NOTE_EVERY_S = 2.0
@@ -83,79 +75,6 @@ async def arun(config: RunConfig, folder: Path | str, *, show: TextIO | None = N
     runs = RunFolder(Path(folder))
     with runs.locked():
         return await _Run(inputs, runs).go(show)
-
-
-# --- what a run needs, checked before anything is spent --------------------------------------------
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Everything that can be wrong before the first call, loaded."""
-
-    config: RunConfig
-    dataset: BaseDataset
-    prompts: ItemPrompts
-    price: Price | None
-
-    @classmethod
-    def load(cls, config: RunConfig) -> Inputs:
-        """Raises ConfigError."""
-        dataset = BaseDataset.load(config.dataset)
-        few, there = config.generate.few_shot, len(dataset.examples)
-        if few > there:
-            raise ConfigError(f"generate.few_shot: {few} examples asked for, the dataset has {there}")
-        price = price_of(config.model)
-        if price is None and config.limits.budget_usd is not None:
-            raise ConfigError(
-                f"limits.budget_usd: the price of {config.model.name!r} is not known, so a cap cannot be kept; "
-                "set model.price (input and output, US dollars per million tokens) or remove the cap"
-            )
-        prompts = ItemPrompts(config, dataset)
-        load_validators(config, _no_calls)
-        tokens = config.limits.tokens_per_minute
-        if tokens is not None and tokens < config.generate.completion_limit:
-            raise ConfigError(
-                f"limits.tokens_per_minute: {tokens:g} is less than one call may take "
-                f"(generate.max_tokens: {config.generate.completion_limit})"
-            )
-        return cls(config, dataset, prompts, price)
-
-
-def load_validators(config: RunConfig, ask: Ask) -> list[Validator]:
-    """The configured validators, found by entry point. Raises ConfigError."""
-    known = {point.name: point for point in entry_points(group=VALIDATORS)}
-    found: list[Validator] = []
-    for depth, spec in enumerate(config.validators, 1):
-        if spec.name not in known:
-            there = ", ".join(sorted(known)) or "none; is the package installed?"
-            raise ConfigError(f"validators: there is no validator {spec.name!r}; installed: {there}")
-        tools = Tools(ask, config.dataset.constraints, config.seed, priority=-depth)
-        try:
-            found.append(known[spec.name].load()(tools, **spec.options))
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"validators: {spec.name}: {error}") from None
-        except ImportError as error:
-            raise ConfigError(f"validators: {spec.name} cannot be loaded: {error}") from None
-    return found
-
-
-async def _no_calls(prompt: Any) -> Any:
-    raise AssertionError("a validator asked a model while it was being made")
-
-
-@asynccontextmanager
-async def opened_backend(config: RunConfig) -> AsyncIterator[Backend]:
-    """The model endpoint; a simulated one is started, and stopped at the end."""
-    async with contextlib.AsyncExitStack() as stack:
-        model: ModelConfig = config.model
-        if model.simulator is not None:
-            base_url = await stack.enter_async_context(simulated_endpoint(model.simulator))
-            model = model.model_copy(update={"base_url": base_url, "api_key": model.simulator.api_key})
-        backend = OpenAICompatible(
-            model, concurrency=config.limits.concurrency, timeout=config.limits.attempt_timeout_s
-        )
-        stack.push_async_callback(backend.close)
-        yield backend
 
 
 # --- one start of a run ----------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from itertools import count, islice
 
 import orjson
 
-from engine.compose import Inputs
+from engine.inputs import Inputs
 from engine.items import Prompt, usd
 from engine.stages.plan import Planner, interleaved, shares
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from conftest import Configs
-from engine.compose import Inputs
 from engine.errors import ConfigError
+from engine.inputs import Inputs
 from engine.items import Batch
 from engine.prompts.render import PromptTemplate
 

@@ -1,0 +1,112 @@
+"""How constraints are written in a config file, read and written back."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import (
+    BeforeValidator,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    WrapSerializer,
+)
+
+from engine.constraints import (
+    Constraint,
+    Contains,
+    Excludes,
+    FreeText,
+    LabelIn,
+    LabelRatio,
+    Language,
+    Length,
+    Regex,
+)
+
+CHECKED: dict[str, type] = {
+    "length": Length,
+    "regex": Regex,
+    "language": Language,
+    "contains": Contains,
+    "excludes": Excludes,
+    "label_in": LabelIn,
+    "label_ratio": LabelRatio,
+}
+_SHORT = {
+    "language": "code",
+    "regex": "pattern",
+    "contains": "words",
+    "excludes": "words",
+    "label_in": "labels",
+}
+
+
+def compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"is not a regular expression: {error}") from None
+
+
+def _constraint(value: Any) -> Constraint:
+    """A string is a free-text rule; {kind: options} is one that a program checks."""
+    if isinstance(value, Constraint):
+        return value
+    if isinstance(value, str):
+        return FreeText(value)
+    if not isinstance(value, dict) or len(value) != 1:
+        raise ValueError(f"is neither a sentence nor one of {', '.join(CHECKED)}")
+    [(kind, options)] = value.items()
+    if kind not in CHECKED:
+        raise ValueError(f"has no kind {kind!r}; there are {', '.join(CHECKED)}")
+    if kind == "label_ratio" and isinstance(options, dict) and "weights" not in options:
+        options = {"weights": options}
+    elif not isinstance(options, dict) and kind in _SHORT:
+        options = {
+            _SHORT[kind]: [options]
+            if kind in ("contains", "excludes") and isinstance(options, str)
+            else options
+        }
+    return _plausible(_parsed(kind, options))
+
+
+def _parsed(kind: str, options: Any) -> Constraint:
+    cls = CHECKED[kind]
+    if isinstance(options, dict) and (unknown := set(options) - set(cls.__dataclass_fields__)):  # type: ignore[attr-defined]
+        allowed = ", ".join(cls.__dataclass_fields__)  # type: ignore[attr-defined]
+        raise ValueError(f"{kind} has no option {sorted(unknown)[0]!r}; there are {allowed}")
+    try:
+        parsed: Constraint = TypeAdapter(cls).validate_python(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in (kind, *first["loc"]))
+        raise ValueError(f"{where}: {first['msg']}") from None
+    return parsed
+
+
+def _plausible(constraint: Constraint) -> Constraint:
+    match constraint:
+        case Length(min=None, max=None):
+            raise ValueError("length needs min, max or both")
+        case Length(min=low, max=high) if low is not None and high is not None and low > high:
+            raise ValueError(f"length: min {low} is above max {high}")
+        case Regex(pattern=pattern):
+            compiled(pattern)
+        case Language(code=code) if not re.fullmatch(r"[a-z]{2}", code):
+            raise ValueError(f"language: {code!r} is no ISO 639-1 code such as 'en'")
+        case LabelRatio(weights=weights) if not weights or min(weights.values()) <= 0:
+            raise ValueError("label_ratio needs a positive weight for each label")
+    return constraint
+
+
+def _written(constraint: Any, default: SerializerFunctionWrapHandler) -> Any:
+    """The constraint as it is written in a config file."""
+    if isinstance(constraint, FreeText):
+        return constraint.rule
+    kind = next(name for name, cls in CHECKED.items() if cls is type(constraint))
+    return {kind: default(constraint)}
+
+
+WrittenConstraint = Annotated[Any, BeforeValidator(_constraint), WrapSerializer(_written)]

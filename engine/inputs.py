@@ -1,0 +1,92 @@
+"""Everything a run needs, loaded and checked before the first call."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from engine.config import ModelConfig, RunConfig
+from engine.dataset.base import BaseDataset
+from engine.errors import ConfigError
+from engine.llm.backends.openai_compatible import OpenAICompatible
+from engine.llm.prices import Price, price_of
+from engine.prompts.render import ItemPrompts
+from engine.protocols import Ask, Backend, Tools, Validator
+from engine.simulator.process import simulated_endpoint
+
+VALIDATORS = "datagen.validators"
+"""The entry-point group in which validators are found."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that can be wrong before the first call, loaded."""
+
+    config: RunConfig
+    dataset: BaseDataset
+    prompts: ItemPrompts
+    price: Price | None
+
+    @classmethod
+    def load(cls, config: RunConfig) -> Inputs:
+        """Raises ConfigError."""
+        dataset = BaseDataset.load(config.dataset)
+        few, there = config.generate.few_shot, len(dataset.examples)
+        if few > there:
+            raise ConfigError(f"generate.few_shot: {few} examples asked for, the dataset has {there}")
+        price = price_of(config.model)
+        if price is None and config.limits.budget_usd is not None:
+            raise ConfigError(
+                f"limits.budget_usd: the price of {config.model.name!r} is not known, so a cap cannot be kept; "
+                "set model.price (input and output, US dollars per million tokens) or remove the cap"
+            )
+        prompts = ItemPrompts(config, dataset)
+        load_validators(config, _no_calls)
+        tokens = config.limits.tokens_per_minute
+        if tokens is not None and tokens < config.generate.completion_limit:
+            raise ConfigError(
+                f"limits.tokens_per_minute: {tokens:g} is less than one call may take "
+                f"(generate.max_tokens: {config.generate.completion_limit})"
+            )
+        return cls(config, dataset, prompts, price)
+
+
+def load_validators(config: RunConfig, ask: Ask) -> list[Validator]:
+    """The configured validators, found by entry point. Raises ConfigError."""
+    known = {point.name: point for point in entry_points(group=VALIDATORS)}
+    found: list[Validator] = []
+    for depth, spec in enumerate(config.validators, 1):
+        if spec.name not in known:
+            there = ", ".join(sorted(known)) or "none; is the package installed?"
+            raise ConfigError(f"validators: there is no validator {spec.name!r}; installed: {there}")
+        tools = Tools(ask, config.dataset.constraints, config.seed, priority=-depth)
+        try:
+            found.append(known[spec.name].load()(tools, **spec.options))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"validators: {spec.name}: {error}") from None
+        except ImportError as error:
+            raise ConfigError(f"validators: {spec.name} cannot be loaded: {error}") from None
+    return found
+
+
+async def _no_calls(prompt: Any) -> Any:
+    raise AssertionError("a validator asked a model while it was being made")
+
+
+@asynccontextmanager
+async def opened_backend(config: RunConfig) -> AsyncIterator[Backend]:
+    """The model endpoint; a simulated one is started, and stopped at the end."""
+    async with contextlib.AsyncExitStack() as stack:
+        model: ModelConfig = config.model
+        if model.simulator is not None:
+            base_url = await stack.enter_async_context(simulated_endpoint(model.simulator))
+            model = model.model_copy(update={"base_url": base_url, "api_key": model.simulator.api_key})
+        backend = OpenAICompatible(
+            model, concurrency=config.limits.concurrency, timeout=config.limits.attempt_timeout_s
+        )
+        stack.push_async_callback(backend.close)
+        yield backend
