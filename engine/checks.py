@@ -108,7 +108,7 @@ def doctor() -> Iterator[Finding]:
     yield _event_loop()
     yield Finding("sqlite", sqlite3.sqlite_version_info >= (3, 24), sqlite3.sqlite_version)
     yield _open_files()
-    for package in ("aiohttp", "orjson", "pydantic", "tenacity", "genai-prices", "pyarrow", "openai"):
+    for package in ("aiohttp", "orjson", "pydantic", "tenacity", "genai-prices", "pyarrow"):
         yield _version(package)
     for name in ("engine", "validators"):
         yield _clash(name)

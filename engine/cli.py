@@ -232,6 +232,8 @@ def mistakes() -> Iterator[None]:
     except EngineError as error:
         typer.echo(f"datagen: {error}", err=True)
         raise typer.Exit(FATAL) from None
+    except KeyboardInterrupt:  # before a run has begun, or after it has ended: nothing to drain
+        raise typer.Exit(EXITS["interrupted"]) from None
 
 
 def overrides(sets: list[str] | None, target: int | None, budget: float | None) -> dict[str, Any]:

@@ -101,6 +101,15 @@ def outcome_of(reason: EngineError | None) -> str:
     return next(outcome for kind, outcome in OUTCOMES if isinstance(reason, kind))
 
 
+def _ending_signals() -> list[signal.Signals]:
+    """Those that ask for an end: Ctrl-C, a service manager's, a closed terminal's (not under nohup)."""
+    found = [signal.SIGINT, signal.SIGTERM]
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        found.append(hangup)
+    return found
+
+
 class _Run:
     """One start: opens, runs, closes. Mutable state: the resources of this start."""
 
@@ -221,7 +230,7 @@ class _Run:
         return Pipeline.of(source.batches(), stages, commit.run, self._halt)
 
     async def _interruptible(self, show: TextIO | None) -> None:
-        """Run the pipeline. The first SIGINT or SIGTERM drains it, the second one stops it at once."""
+        """Run the pipeline. The first signal to end drains it, the second one stops it at once."""
         task = asyncio.create_task(self._pipeline.run(), name="pipeline")
         loop = asyncio.get_running_loop()
 
@@ -234,7 +243,7 @@ class _Run:
             else:
                 task.cancel()
 
-        signals = (signal.SIGINT, signal.SIGTERM)
+        signals = _ending_signals()
         with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # not the main thread
             for number in signals:
                 loop.add_signal_handler(number, interrupt)
@@ -249,8 +258,12 @@ class _Run:
                     loop.remove_signal_handler(number)
 
     async def _note_now_and_then(self) -> None:
+        noted = asdict(self._client.counts)
         while True:
             await asyncio.sleep(NOTE_EVERY_S)
+            if (counts := asdict(self._client.counts)) == noted:
+                continue  # nothing has happened: the disk may sleep
+            noted = counts
             with contextlib.suppress(StoreError):  # the pipeline meets the same failure, and ends the run
                 await self._journal.note(self._counts())
 

@@ -83,7 +83,7 @@ async def test_5_attempts(tmp_path: Path, endpoint: Start, configs: Configs) -> 
     assert (report["outcome"], report["items"]["accepted"]) == ("attempts", 0)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_130_interrupted_drains_and_resumes(
     number: int, tmp_path: Path, endpoint: Start, configs: Configs
 ) -> None:

@@ -302,3 +302,32 @@ def test_acceptance_is_measured() -> None:
     assert progress.acceptance == 1.0
     progress.accepted, progress.rejected = 450, 550
     assert progress.acceptance == pytest.approx(0.455, abs=0.01)
+
+
+async def test_law_4_told_the_limit_it_provokes_no_429(
+    tmp_path: Path, endpoint: Start, configs: Configs
+) -> None:
+    url, simulator = await endpoint(requests_per_minute=1800)
+    config = configs.load(
+        url,
+        generate={"target": 36, "batch_size": 1},
+        limits={"concurrency": 20, "requests_per_minute": 1800, "tokens_per_minute": 1_000_000},
+    )
+    report = await run_in(tmp_path / "run", config)
+    assert report.outcome == "target"
+    assert simulator.statistics.limit_violations == 0
+    assert simulator.statistics.served == 36
+
+
+async def test_not_told_the_limit_it_obeys_retry_after(
+    tmp_path: Path, endpoint: Start, configs: Configs
+) -> None:
+    url, simulator = await endpoint(requests_per_minute=1800)
+    config = configs.load(
+        url, generate={"target": 45, "batch_size": 1}, limits={"concurrency": 45, "retries": 0}
+    )
+    report = await run_in(tmp_path / "run", config)
+    assert report.outcome == "target"
+    assert report.data["calls"]["rate_limited"] == simulator.statistics.limit_violations > 0
+    assert report.data["calls"]["failed"] == 0
+    assert report.data["cost"]["unconfirmed_usd"] == 0

@@ -173,6 +173,21 @@ async def test_the_same_request_gets_the_same_reply_and_is_counted(endpoint: Sta
     assert orjson.loads((await post(other, request(user="0")))[2])["choices"] != replies[0]["choices"]
 
 
+async def test_the_openai_client_takes_it_for_an_endpoint(endpoint: Start) -> None:
+    import openai
+
+    url, _ = await endpoint(api_key="k")
+    async with openai.AsyncOpenAI(base_url=url, api_key="k", max_retries=0) as client:
+        asked = request(count=2)
+        completion = await client.chat.completions.create(**asked)
+        assert len(orjson.loads(completion.choices[0].message.content or "")["items"]) == 2
+        assert completion.usage is not None
+        assert completion.usage.total_tokens > 0
+        assert [model.id async for model in client.models.list()] == ["simulated"]
+        with pytest.raises(openai.AuthenticationError):
+            await client.with_options(api_key="wrong").chat.completions.create(**asked)
+
+
 async def test_limits_are_enforced_with_real_headers(endpoint: Start) -> None:
     url, _ = await endpoint(requests_per_minute=60)
     found = [await post(url, request(user=str(n))) for n in range(3)]
