@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.config import RunConfig
-from engine.errors import ConfigError, EngineError
+from engine.errors import ConfigError, EngineError, TransientError
 from engine.inputs import VALIDATORS, Inputs, opened_backend
 from engine.items import Completion, Prompt
-from engine.llm.backends.openai_compatible import Renegotiated
 from engine.protocols import Backend
 
 DISTRIBUTION = "datagen-engine"
@@ -95,7 +94,7 @@ async def _answered(backend: Backend, prompt: Prompt) -> Completion:
     for _ in range(_TRIES - 1):
         try:
             return await backend.complete(prompt)
-        except Renegotiated:
+        except TransientError:
             continue
     return await backend.complete(prompt)
 

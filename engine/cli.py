@@ -56,8 +56,9 @@ def run(
     from engine.config import RunConfig
 
     with mistakes():
+        folder = out or Path("runs") / config.stem
         loaded = RunConfig.load(config, overrides(set_, target, budget))
-        _finish(_go(loaded, out or Path("runs") / config.stem), out or Path("runs") / config.stem)
+        _finish(_go(loaded, folder), folder)
 
 
 @app.command()
@@ -144,13 +145,16 @@ def export(
     """Write the accepted items of a run in another tool's format."""
     from engine.config import RunConfig
     from engine.dataset.fields import Fields, LabelStyle
+    from engine.errors import ConfigError
     from engine.store.export import export
     from engine.store.folder import RunFolder
     from engine.store.journal import connect, read_fact, read_items
 
     with mistakes():
         folder = RunFolder.existing(run_dir)
-        config = RunConfig.load(folder.config, {"model.api_key": None, "model.headers": {}})
+        if out.resolve() in [file.resolve() for file in folder.files]:
+            raise ConfigError(f"-o {out}: is a file of the run itself; choose another")
+        config = RunConfig.load(folder.config, lenient=True)
         with contextlib.closing(connect(folder.database)) as connection:
             fields = Fields(config.dataset.fields, LabelStyle(**read_fact(connection, "style")))
             description = config.dataset.description
@@ -222,6 +226,8 @@ def version() -> None:
 @contextlib.contextmanager
 def mistakes() -> Iterator[None]:
     """The engine's errors as one plain message each, and their exit codes."""
+    import sqlite3
+
     from engine.errors import ConfigError, EngineError
 
     try:
@@ -231,6 +237,9 @@ def mistakes() -> Iterator[None]:
         raise typer.Exit(WRONG) from None
     except EngineError as error:
         typer.echo(f"datagen: {error}", err=True)
+        raise typer.Exit(FATAL) from None
+    except sqlite3.Error as error:
+        typer.echo(f"datagen: the run's journal cannot be read: {error}", err=True)
         raise typer.Exit(FATAL) from None
     except KeyboardInterrupt:  # before a run has begun, or after it has ended: nothing to drain
         raise typer.Exit(EXITS["interrupted"]) from None
@@ -273,8 +282,9 @@ def _tune_interpreter() -> None:
 def _finish(report: Report, folder: Path) -> None:
     from engine.report.tables import outcome_lines
 
-    for line in outcome_lines(report, folder):
-        typer.echo(line)
+    with contextlib.suppress(OSError):  # nobody reads it: the run has ended as it has ended all the same
+        for line in outcome_lines(report, folder):
+            typer.echo(line)
     raise typer.Exit(EXITS[report.outcome])
 
 
@@ -285,10 +295,14 @@ def _report_of(run_dir: Path) -> tuple[Report, bool]:
     from engine.store.journal import connect
 
     folder = RunFolder.existing(run_dir)
-    config = RunConfig.load(folder.config, {"model.api_key": None, "model.headers": {}})
+    config = RunConfig.load(folder.config, lenient=True)
+    running = folder.in_use()
     with contextlib.closing(connect(folder.database)) as connection:
-        report = summarize(connection, target=config.generate.target, cap_usd=config.limits.budget_usd)
-    return report, folder.in_use()
+        limits = config.limits
+        report = summarize(
+            connection, target=config.generate.target, cap_usd=limits.budget_usd, running=running
+        )
+    return report, running
 
 
 def _say(finding: Any) -> None:

@@ -17,6 +17,7 @@ from engine.config import RunConfig
 from engine.errors import (
     BudgetExhausted,
     ConfigError,
+    Defect,
     EngineError,
     FatalError,
     Interrupted,
@@ -73,6 +74,7 @@ async def arun(config: RunConfig, folder: Path | str, *, show: TextIO | None = N
     """`run` for a program that has an event loop already. `show` is where progress goes, if anywhere."""
     inputs = Inputs.load(config)
     runs = RunFolder(Path(folder))
+    runs.refuse_foreign(config.dataset.path)
     with runs.locked():
         return await _Run(inputs, runs).go(show)
 
@@ -94,11 +96,28 @@ OUTCOMES: Sequence[tuple[type[EngineError], str]] = (
 )
 
 
-def outcome_of(reason: EngineError | None) -> str:
+def outcome_of(reason: EngineError | None, reached: bool) -> str:
     """The word in report.json for why a run ended."""
+    if reached and not isinstance(reason, FatalError):
+        return "target"
     if reason is None:
         return "attempts"
     return next(outcome for kind, outcome in OUTCOMES if isinstance(reason, kind))
+
+
+def _described(error: BaseException) -> str:
+    """The first cause in a group, with its place: what is needed to mend it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = (
+        f" ({Path(place.tb_frame.f_code.co_filename).name} line {place.tb_lineno})"
+        if place is not None
+        else ""
+    )
+    return f"a defect in the engine: {type(error).__name__}: {error}{where}"
 
 
 def _ending_signals() -> list[signal.Signals]:
@@ -128,7 +147,7 @@ class _Run:
             self._progress = self._progress_so_far()
             self._before = self._progress.accepted
             limits = self._config.limits
-            cap = None if limits.budget_usd is None else round(limits.budget_usd * PICO)
+            cap = None if limits.budget_usd is None else int(limits.budget_usd * PICO)
             self._budget = Budget(cap, spent=self._journal.spent())
             await self._journal.begin(self._facts())
             self._folder.write_config(self._config.without_secrets())
@@ -214,6 +233,9 @@ class _Run:
             Planner(config.generate, config.seed, len(dataset.examples)),
             self._progress,
             self._halt,
+            asked=rounds.asked
+            if rounds is not None
+            else self._progress.committed * config.generate.batch_size,
             most_items=round(config.limits.attempts * config.generate.target),
             window=max(64, WINDOW * config.limits.concurrency),
             rounds=rounds,
@@ -224,23 +246,26 @@ class _Run:
         validators = load_validators(config, self._client.ask)
         for spec, validator in zip(config.validators, validators, strict=True):
             workers = spec.workers or config.limits.concurrency
-            stages.append(Stage(spec.name, Refine(validator, self._halt), workers))
+            stages.append(Stage(spec.name, Refine(validator, self._halt, dataset.fields.write), workers))
         weights = ratio.weights if ratio is not None else None
-        commit = Commit(self._journal, self._progress, dataset, self._halt, self._budget, weights)
+        commit = Commit(self._journal, self._progress, dataset, self._halt, weights)
         return Pipeline.of(source.batches(), stages, commit.run, self._halt)
 
     async def _interruptible(self, show: TextIO | None) -> None:
         """Run the pipeline. The first signal to end drains it, the second one stops it at once."""
         task = asyncio.create_task(self._pipeline.run(), name="pipeline")
         loop = asyncio.get_running_loop()
+        interrupts = 0
 
         def interrupt() -> None:
-            if self._halt.reason is None:
+            nonlocal interrupts
+            interrupts += 1
+            if interrupts == 1:
                 self._halt.set(Interrupted("interrupted"))
                 if show is not None:
                     waiting = self._limiter.statistics().in_flight
                     print(f"Finishing {waiting} calls in flight; once more to stop at once.", file=show)
-            else:
+            elif interrupts == 2:
                 task.cancel()
 
         signals = _ending_signals()
@@ -250,8 +275,15 @@ class _Run:
         try:
             await task
         except asyncio.CancelledError:
-            if not task.cancelled() or self._halt.reason is None:
+            this = asyncio.current_task()
+            if interrupts < 2 or (this is not None and this.cancelling()):
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
                 raise
+        except (
+            Exception
+        ) as error:  # nothing expected: what was done is kept and told, as after any fatal error
+            self._halt.set(Defect(_described(error)))
         finally:
             with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
                 for number in signals:
@@ -270,7 +302,7 @@ class _Run:
     # --- the end ---
 
     async def _finish(self) -> Report:
-        outcome = outcome_of(self._halt.reason)
+        outcome = outcome_of(self._halt.reason, self._progress.reached)
         try:
             await self._journal.note(self._counts(), outcome)
             return self._write_results()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -36,14 +37,17 @@ class Section(BaseModel):
 # --- dataset ---------------------------------------------------------------------------------------
 
 
+_AROUND_A_GROUP = re.compile(r"([^\\^$.|?*+()\[\]{}]*)\([^()]*\)([^\\^$.|?*+()\[\]{}]*)")
+
+
 class LabelField(Section):
     """Where the label stands in a row, and how it is spelled there."""
 
     field: str
     pattern: str | None = None
     """A regular expression; its first group is the label, e.g. '#### (.+)' for GSM8K."""
-    write: str = "{label}"
-    """How a generated label is written back, e.g. '#### {label}'."""
+    write: str = ""
+    """How a generated label is written back, e.g. '#### {label}'; found out from a simple pattern."""
     kind: Literal["auto", "index", "letter", "text"] = "auto"
     """For multiple choice: whether the label is a choice's index (from 0), its letter or its text."""
 
@@ -53,6 +57,22 @@ class LabelField(Section):
         if pattern is not None and compiled(pattern).groups < 1:
             raise ValueError("needs one group in parentheses around the label")
         return pattern
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_write(cls, given: Any) -> Any:
+        """Without `write`, a pattern that is plain text around one group says how to write."""
+        if not isinstance(given, dict) or given.get("write"):
+            return given
+        pattern = given.get("pattern")
+        if pattern is None or not isinstance(pattern, str) or compiled(pattern).groups < 1:
+            return {**given, "write": "{label}"}
+        simple = _AROUND_A_GROUP.fullmatch(pattern)
+        if simple is None:
+            raise ValueError(
+                "needs 'write', such as '#### {label}': how to write a label that the pattern reads"
+            )
+        return {**given, "write": f"{simple[1]}{{label}}{simple[2]}"}
 
     @field_validator("write")
     @classmethod
@@ -107,6 +127,10 @@ class FieldsConfig(Section):
         taken = {self.text} | ({self.label.field} if self.label else set())
         if clash - taken:
             raise ValueError(f"an extra field may not be called {sorted(clash)[0]!r}")
+        if "_meta" in taken | set(self.extras):
+            raise ValueError("no field may be called '_meta': that is where the engine keeps its record")
+        if self.label is not None and self.label.field == self.text:
+            raise ValueError(f"{self.text!r} cannot be both the text and the label")
         if taken & set(self.extras):
             raise ValueError(f"{sorted(taken & set(self.extras))[0]!r} is the text or the label already")
         return self
@@ -144,7 +168,7 @@ class DatasetConfig(Section):
 class GenerateConfig(Section):
     """How new items are asked for."""
 
-    target: int = Field(ge=1)
+    target: int = Field(ge=1, le=1_000_000_000)
     """Accepted items wanted."""
     batch_size: int = Field(default=5, ge=1, le=1000)
     """Items asked for in one call."""
@@ -176,9 +200,11 @@ class GenerateConfig(Section):
 class PriceConfig(Section):
     """US dollars per million tokens."""
 
-    input: float = Field(ge=0)
-    output: float = Field(ge=0)
-    cached_input: float | None = Field(default=None, ge=0)
+    input: float = Field(ge=0, le=1e6)
+    output: float = Field(ge=0, le=1e6)
+    cached_input: float | None = Field(default=None, ge=0, le=1e6)
+    per_call: float = Field(default=0.0, ge=0, le=1e6)
+    """US dollars for each call, whatever it takes."""
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -243,6 +269,18 @@ SIMULATED_PRICE = PriceConfig(input=0.15, output=0.60, cached_input=0.075)
 """Pretended dollars of the simulated endpoint, so that cost and cap have something to show."""
 
 
+OWN_FIELDS = frozenset(
+    "model messages response_format temperature seed max_tokens max_completion_tokens n best_of stream".split()
+)
+"""Fields of the request's body that are the engine's."""
+
+
+def _header_value(value: str) -> str:
+    if not value.isascii() or not value.isprintable():
+        raise ValueError("holds characters that no HTTP header may hold")
+    return value
+
+
 class ModelConfig(Section):
     """One OpenAI-compatible endpoint."""
 
@@ -263,9 +301,33 @@ class ModelConfig(Section):
     @field_validator("base_url")
     @classmethod
     def _is_http(cls, url: str) -> str:
-        if not re.match(r"https?://[^/\s]+", url):
+        if not re.match(r"https?://[^/\s]+$|https?://[^/\s]+/\S*$", url):
             raise ValueError("must start with http:// or https:// and name a host")
+        try:
+            parts = urlsplit(url)
+            known = parts.port is None or parts.port > 0
+        except ValueError as error:
+            raise ValueError(f"is no address: {error}") from None
+        if parts.username is not None or not parts.hostname or not known:
+            raise ValueError("must name a host, and no user or password: use api_key or headers for those")
         return url.rstrip("/")
+
+    @field_validator("api_key")
+    @classmethod
+    def _one_line(cls, key: str | None) -> str | None:
+        return _header_value(key.strip()) if key is not None else None
+
+    @field_validator("headers")
+    @classmethod
+    def _headers_of_one_line(cls, headers: dict[str, str]) -> dict[str, str]:
+        return {name: _header_value(value.strip()) for name, value in headers.items()}
+
+    @field_validator("extra_body")
+    @classmethod
+    def _not_ours(cls, extra: dict[str, Any]) -> dict[str, Any]:
+        if taken := sorted(set(extra) & OWN_FIELDS):
+            raise ValueError(f"may not set {taken[0]!r}: the engine sets it, and the budget rests on it")
+        return extra
 
     @property
     def simulated(self) -> bool:
@@ -290,9 +352,9 @@ class LimitsConfig(Section):
     """Calls in flight at once."""
     requests_per_minute: float | None = Field(default=None, gt=0)
     tokens_per_minute: float | None = Field(default=None, gt=0)
-    budget_usd: float | None = Field(default=None, gt=0)
+    budget_usd: float | None = Field(default=None, gt=0, le=1e6)
     """The run's ceiling over all its starts."""
-    attempts: float = Field(default=10.0, ge=1)
+    attempts: float = Field(default=10.0, ge=1, le=1e6)
     """Items asked for, at most, for each item wanted."""
     retries: int = Field(default=6, ge=0)
     """Further attempts of one call; waiting for a rate limit does not count."""
@@ -332,7 +394,7 @@ class RunConfig(Section):
         ValidatorConfig(name="constraints"),
     )
     """In the order in which an item meets them."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**63)
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -345,6 +407,15 @@ class RunConfig(Section):
                 about_label = getattr(constraint, "field", None) == "label"
                 if about_label or isinstance(constraint, LabelIn | LabelRatio):
                     raise ValueError("dataset.constraints speak of a label and dataset.fields names none")
+        known = {"text", *self.dataset.fields.extras}
+        known |= {"label"} if self.dataset.fields.label is not None else set()
+        known |= {"choices"} if self.dataset.fields.choices is not None else set()
+        for constraint in self.dataset.constraints:
+            if getattr(constraint, "field", "text") not in known:
+                raise ValueError(
+                    f"dataset.constraints speak of the field {constraint.field!r}; "
+                    f"here it is one of {', '.join(sorted(known))}"
+                )
         if sum(isinstance(c, LabelRatio) for c in self.dataset.constraints) > 1:
             raise ValueError("dataset.constraints holds more than one label_ratio")
         names = [validator.name for validator in self.validators]
@@ -352,19 +423,24 @@ class RunConfig(Section):
             raise ValueError("validators names one of them twice")
         return self
 
-    _raw: dict[str, Any] = PrivateAttr(default_factory=dict)
-    """As written in the file, where there is one: with `${...}` in place."""
+    _references: dict[str, str] = PrivateAttr(default_factory=dict)
+    """Texts that came from the environment, and the `${NAME}` that stood there."""
 
     @classmethod
-    def load(cls, path: Path | str, overrides: Mapping[str, Any] | None = None) -> RunConfig:
-        """Read a YAML config. `overrides` maps dotted keys to values. Raises ConfigError."""
-        config, raw = config_file.read(cls, Path(path), overrides or {})
-        config._raw = raw
+    def load(
+        cls, path: Path | str, overrides: Mapping[str, Any] | None = None, *, lenient: bool = False
+    ) -> RunConfig:
+        """Read a YAML config. `overrides` maps dotted keys to values. Raises ConfigError.
+
+        `lenient` is for looking at a run, not for running: variables that are not set are left as written.
+        """
+        config, references = config_file.read(cls, Path(path), overrides or {}, lenient=lenient)
+        config._references = references
         return config
 
     def without_secrets(self) -> dict[str, Any]:
         """The resolved settings as plain values, fit to be written into a run folder."""
-        return config_file.without_secrets(self.model_dump(mode="json"), self._raw)
+        return config_file.without_secrets(self.model_dump(mode="json"), self._references)
 
 
 OPERATIONAL = (

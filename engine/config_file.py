@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -18,61 +19,72 @@ from engine.errors import ConfigError
 
 Keys = tuple[str | int, ...]
 M = TypeVar("M", bound=BaseModel)
+_DEEPEST = 50
+"""Levels of nesting; no config has so many, and an anchor that holds itself has no end."""
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
-_SECRETS = (("model", "api_key"), ("model", "headers", "*"))
-SECRET_VARIABLE = "DATAGEN_API_KEY"  # noqa: S105 - the name of a variable
-"""Stands in the run folder where the config had a literal key, so that `resume` knows where to look."""
+_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?|true|false|null")
+_SECRET_NAME = re.compile(
+    r"(api|access|auth).?key$|secret|password|credential|(^|[^x]_)token$", re.IGNORECASE
+)
+_VEILED = (("model", "api_key"), ("model", "headers", "*"))
+"""Always secret. A literal value is replaced by a variable: DATAGEN_API_KEY, DATAGEN_HEADER_NAME."""
+_OPEN = (("model", "extra_body"), ("validators",))
+"""Free settings: secret where the key's name says so, or where the value came from the environment."""
 
 
-def read(model: type[M], path: Path, overrides: Mapping[str, Any]) -> tuple[M, dict[str, Any]]:
-    """The validated settings, and the same as written, with every `${...}` still in place.
+def read(
+    model: type[M], path: Path, overrides: Mapping[str, Any], *, lenient: bool = False
+) -> tuple[M, dict[str, str]]:
+    """The validated settings, and which of their texts came from the environment: text -> `${NAME}`.
 
+    With `lenient`, a variable that is not set is left standing as it is written.
     Raises ConfigError with the key's full path, its line and what is allowed.
     """
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: is not UTF-8 text") from None
-    return parse(model, text, str(path), path.parent, overrides)
+    return parse(model, text, str(path), path.parent, overrides, lenient=lenient)
 
 
 def parse(
-    model: type[M], text: str, name: str, folder: Path, overrides: Mapping[str, Any]
-) -> tuple[M, dict[str, Any]]:
+    model: type[M], text: str, name: str, folder: Path, overrides: Mapping[str, Any], *, lenient: bool = False
+) -> tuple[M, dict[str, str]]:
     """`read` for a text. Relative paths are taken from `folder`."""
     try:
         raw = yaml.safe_load(text)
-        lines = dict(_lines(yaml.compose(text, Loader=yaml.SafeLoader)))
+        lines = dict(_lines(yaml.compose(text, Loader=yaml.SafeLoader), name))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name} line {mark.line + 1}" if mark else name
         raise ConfigError(f"{where}: not YAML: {getattr(error, 'problem', error)}") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{name}: not YAML that makes sense: {error}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{name}: holds no settings; see the README for a config to start from")
     for dotted, value in overrides.items():
         _put(raw, dotted, value)
-    place = _Place(name, lines)
-    filled = _rooted(_filled(raw, (), place), folder)
-    return _validated(model, filled, place), raw
+    reader = _Reader(_Place(name, lines), lenient)
+    filled = _rooted(reader.filled(raw, ()), folder)
+    return _validated(model, filled, reader.place), reader.references
 
 
-def without_secrets(resolved: dict[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Resolved settings fit to be written: what came from the environment is a reference again."""
-    _restore(resolved, raw)
-    for secret in _SECRETS:
-        _mask(resolved, secret)
-    return resolved
+def without_secrets(resolved: dict[str, Any], references: Mapping[str, str]) -> dict[str, Any]:
+    """Resolved settings fit to be written: what may be secret is a reference to the environment."""
+    return {key: _veiled(value, (key,), references) for key, value in resolved.items()}
 
 
 def scalar(text: str) -> Any:
-    """A value given on the command line, typed as YAML would type it. Raises ConfigError."""
+    """A value given on the command line, typed as YAML would type it, and 1e-2 as a number. Raises ConfigError."""
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise ConfigError(f"--set: {text!r} is not a YAML value") from None
+    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
 
 
 # --- reading ---------------------------------------------------------------------------------------
@@ -92,16 +104,23 @@ class _Place:
         return f"{self.name}: {dotted}" if dotted else self.name
 
 
-def _lines(node: yaml.Node | None, keys: Keys = ()) -> Iterator[tuple[Keys, int]]:
+def _lines(node: yaml.Node | None, name: str, keys: Keys = ()) -> Iterator[tuple[Keys, int]]:
+    """The line of each key. Raises ConfigError where one stands twice: YAML would drop the first in silence."""
+    if len(keys) > _DEEPEST:
+        return
     if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
         for key, value in node.value:
-            inner = (*keys, key.value)
-            yield inner, key.start_mark.line + 1
-            yield from _lines(value, inner)
+            inner, line = (*keys, str(key.value)), key.start_mark.line + 1
+            if str(key.value) in seen:
+                raise ConfigError(f"{name} line {line}: {'.'.join(map(str, inner))}: stands here twice")
+            seen.add(str(key.value))
+            yield inner, line
+            yield from _lines(value, name, inner)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             yield (*keys, index), value.start_mark.line + 1
-            yield from _lines(value, (*keys, index))
+            yield from _lines(value, name, (*keys, index))
 
 
 def _put(raw: dict[str, Any], dotted: str, value: Any) -> None:
@@ -117,25 +136,50 @@ def _put(raw: dict[str, Any], dotted: str, value: Any) -> None:
     where[last] = value
 
 
-def _filled(value: Any, keys: Keys, place: _Place) -> Any:
-    """The value with every ${VARIABLE} replaced from the environment."""
-    if isinstance(value, dict):
-        return {str(key): _filled(inner, (*keys, str(key)), place) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_filled(inner, (*keys, index), place) for index, inner in enumerate(value)]
-    if not isinstance(value, str) or not _VARIABLE.search(value):
+class _Reader:
+    """Replaces every ${VARIABLE} from the environment. Mutable state: `references`."""
+
+    def __init__(self, place: _Place, lenient: bool) -> None:
+        self.place = place
+        self.references: dict[str, str] = {}
+        self._lenient = lenient
+
+    def filled(self, value: Any, keys: Keys) -> Any:
+        if len(keys) > _DEEPEST:
+            raise ConfigError(f"{self.place.of(keys[:3])}: is nested too deep")
+        if isinstance(value, dict):
+            return {
+                self._key(key, keys): self.filled(inner, (*keys, str(key))) for key, inner in value.items()
+            }
+        if isinstance(value, list):
+            return [self.filled(inner, (*keys, index)) for index, inner in enumerate(value)]
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{self.place.of(keys)}: must be a finite number (got {value})")
+        if isinstance(value, str) and _VARIABLE.search(value):
+            return self._substituted(value, keys)
         return value
 
-    def fill(match: re.Match[str]) -> str:
-        found = os.environ.get(match[1], match[2])
-        if found is None:
-            raise ConfigError(f"{place.of(keys)}: the environment variable {match[1]} is not set")
-        return found
+    def _key(self, key: Any, keys: Keys) -> str:
+        if isinstance(key, bool) or key is None:
+            spelled = {True: "yes, on or true", False: "no, off or false", None: "null or ~"}[key]
+            raise ConfigError(f"{self.place.of(keys)}: a key is {spelled} to YAML; put it in quotes")
+        return str(key)
 
-    filled = _VARIABLE.sub(fill, value)
-    whole = _VARIABLE.fullmatch(value) is not None
-    is_secret = any(_matches(keys, secret) for secret in _SECRETS)
-    return scalar(filled) if whole and not is_secret else filled
+    def _substituted(self, text: str, keys: Keys) -> Any:
+        def fill(match: re.Match[str]) -> str:
+            found = os.environ.get(match[1], match[2])
+            if found is None and self._lenient:
+                return match[0]
+            if found is None:
+                raise ConfigError(f"{self.place.of(keys)}: the environment variable {match[1]} is not set")
+            return found
+
+        filled = _VARIABLE.sub(fill, text)
+        if filled != text:
+            self.references[filled] = _VARIABLE.sub(r"${\1}", text)
+        whole = _VARIABLE.fullmatch(text) is not None
+        typed = whole and not _is_secret(keys) and _NUMBER.fullmatch(filled)
+        return yaml.safe_load(filled) if typed else filled
 
 
 def _rooted(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -179,10 +223,6 @@ def _sentence(model: type[BaseModel], mistake: dict[str, Any], place: _Place) ->
     return f"{where}: {said}{shown}" if keys else f"{place.name}: {said}"
 
 
-def _is_secret(keys: Keys) -> bool:
-    return any(_matches(keys, secret) for secret in _SECRETS)
-
-
 def _allowed(model: Any, keys: Keys) -> list[str]:
     """The keys of the section at that path."""
     for key in keys:
@@ -205,30 +245,27 @@ def _section(annotation: Any) -> Any:
 # --- secrets ---------------------------------------------------------------------------------------
 
 
+def _is_secret(keys: Keys) -> bool:
+    return any(_matches(keys, pattern) for pattern in _VEILED)
+
+
 def _matches(keys: Keys, pattern: tuple[str, ...]) -> bool:
     return len(keys) == len(pattern) and all(p in ("*", k) for k, p in zip(keys, pattern, strict=True))
 
 
-def _restore(resolved: Any, raw: Any) -> None:
-    """Put every `${...}` of the file back where its value has been filled in."""
-    pairs: Any = ()
-    if isinstance(raw, dict) and isinstance(resolved, dict):
-        pairs = [(key, value) for key, value in raw.items() if key in resolved]
-    elif isinstance(raw, list) and isinstance(resolved, list) and len(raw) == len(resolved):
-        pairs = list(enumerate(raw))
-    for key, value in pairs:
-        if isinstance(value, str) and _VARIABLE.search(value):
-            if not isinstance(resolved[key], dict | list):
-                resolved[key] = value
-        else:
-            _restore(resolved[key], value)
-
-
-def _mask(resolved: Any, secret: tuple[str, ...]) -> None:
-    key, *rest = secret
-    for name in list(resolved) if key == "*" else [key]:
-        value = resolved.get(name)
-        if rest and isinstance(value, dict):
-            _mask(value, tuple(rest))
-        elif not rest and isinstance(value, str) and not _VARIABLE.search(value):
-            resolved[name] = f"${{{SECRET_VARIABLE}}}"
+def _veiled(value: Any, keys: Keys, references: Mapping[str, str]) -> Any:
+    """The value, with every secret in it replaced by the variable that holds it, or is to hold it."""
+    if isinstance(value, dict):
+        return {key: _veiled(inner, (*keys, key), references) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_veiled(inner, (*keys, index), references) for index, inner in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+    free = any(keys[: len(section)] == section for section in _OPEN)
+    if (_is_secret(keys) or free) and value in references:
+        return references[value]
+    named = free and _SECRET_NAME.search(str(keys[-1])) is not None
+    if not (named or _is_secret(keys)) or _VARIABLE.fullmatch(value):
+        return value
+    name = "API_KEY" if keys == ("model", "api_key") else f"{keys[-2] if not named else 'OPTION'}_{keys[-1]}"
+    return f"${{DATAGEN_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}}}"

@@ -4,19 +4,21 @@ EngineError
 ├─ ConfigError        before the run; names the key, the value, what is allowed       exit 2
 ├─ TransientError     retried
 │  ├─ RateLimited         429; carries the server's Retry-After
-│  ├─ Unavailable         408, 409, 5xx
+│  ├─ Unavailable         408, 409, 425, 5xx
 │  ├─ CallTimeout         no whole reply within the attempt's time
 │  ├─ Disconnected        reset, refused, closed half-way
-│  └─ MalformedReply      a 200 whose body is cut or is no JSON
+│  ├─ MalformedReply      a 200 whose body is cut or is no JSON
+│  └─ Renegotiated        an optional field was refused; the next attempt leaves it out
 ├─ PermanentError     this call only; its items become REJECTs
 │  ├─ BadRequest          the endpoint refuses this very request
 │  ├─ ContentFiltered     the endpoint's content filter stopped it
 │  ├─ Unparseable         nothing usable in the reply
 │  └─ RetriesExhausted    failed on every attempt while other calls went through
 ├─ FatalError         stops the run; it can be resumed once mended                     exit 4
-│  ├─ AuthError           the key is refused
-│  ├─ EndpointError       the address or the model does not exist there
+│  ├─ AuthError           the key is refused, or the account is empty
+│  ├─ EndpointError       no such address or model, or it refuses every request
 │  ├─ EndpointDown        nothing has answered for a whole call's patience
+│  ├─ Defect              a mistake of the engine's own
 │  └─ StoreError          the journal cannot be written
 │     └─ DiskFull
 └─ StopRun            not a failure: the run ends early, in order, and can be resumed
@@ -91,6 +93,13 @@ class MalformedReply(TransientError):
     paid = True
 
 
+class Renegotiated(TransientError):
+    """The endpoint refused an optional field; the next attempt leaves it out."""
+
+    reason = "renegotiated"
+    retry_after = 0.0  # at once
+
+
 class PermanentError(EngineError):
     """Asking again would give the same; costs the items of this one call."""
 
@@ -142,6 +151,10 @@ class EndpointError(FatalError):
 
 class EndpointDown(FatalError):
     """No call at all was answered for as long as one call is allowed to take."""
+
+
+class Defect(FatalError):
+    """Something that cannot happen has happened; what was done before is kept."""
 
 
 class StoreError(FatalError):

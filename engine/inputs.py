@@ -12,11 +12,14 @@ from typing import Any
 from engine.config import ModelConfig, RunConfig
 from engine.dataset.base import BaseDataset
 from engine.errors import ConfigError
+from engine.items import Batch, Prompt, usd
 from engine.llm.backends.openai_compatible import OpenAICompatible
 from engine.llm.prices import Price, price_of
+from engine.llm.tokens import prompt_bound
 from engine.prompts.render import ItemPrompts
 from engine.protocols import Ask, Backend, Tools, Validator
 from engine.simulator.process import simulated_endpoint
+from engine.stages.plan import Planner
 
 VALIDATORS = "datagen.validators"
 """The entry-point group in which validators are found."""
@@ -45,6 +48,8 @@ class Inputs:
                 "set model.price (input and output, US dollars per million tokens) or remove the cap"
             )
         prompts = ItemPrompts(config, dataset)
+        first = prompts.render(_sample(config, dataset))
+        _affordable(config, price, first)
         load_validators(config, _no_calls)
         tokens = config.limits.tokens_per_minute
         if tokens is not None and tokens < config.generate.completion_limit:
@@ -53,6 +58,26 @@ class Inputs:
                 f"(generate.max_tokens: {config.generate.completion_limit})"
             )
         return cls(config, dataset, prompts, price)
+
+
+def _sample(config: RunConfig, dataset: BaseDataset) -> Batch:
+    """A batch with all that a template may speak of."""
+    ratio = config.dataset.ratio
+    labels = tuple((label, 1) for label in ratio.weights) if ratio is not None else ()
+    return Planner(config.generate, config.seed, len(dataset.examples)).batch(0, labels)
+
+
+def _affordable(config: RunConfig, price: Price | None, prompt: Prompt) -> None:
+    """Raises ConfigError for a cap under which no call can ever be sent."""
+    cap = config.limits.budget_usd
+    if price is None or cap is None:
+        return
+    worst = usd(price.worst(prompt_bound(prompt, 0), prompt.max_tokens))
+    if worst > cap:
+        raise ConfigError(
+            f"limits.budget_usd: ${cap:g} is less than one call may cost (${worst:.4f}, with "
+            f"{prompt.max_tokens} completion tokens); raise it, or set generate.max_tokens"
+        )
 
 
 def load_validators(config: RunConfig, ask: Ask) -> list[Validator]:

@@ -149,6 +149,9 @@ class Item:
         if verdict.decision is Decision.REVISE and verdict.item is not None:
             return replace(
                 verdict.item,
+                batch=self.batch,
+                position=self.position,
+                of=self.of,
                 verdicts=(*self.verdicts, replace(verdict, item=None)),
                 revisions=self.revisions + 1,
             )

@@ -34,6 +34,10 @@ class CallJournal(Protocol):
         """What the journal holds for this call, if anything."""
         ...
 
+    async def authorize(self, amount: int) -> None:
+        """Note that this start may spend up to `amount` picodollars; on disk when this returns."""
+        ...
+
     async def record(self, prompt: Prompt, outcome: Completion | PermanentError) -> None:
         """Returns once the outcome is on disk. Raises StoreError."""
         ...

@@ -22,12 +22,13 @@ from engine.errors import (
     EngineError,
     MalformedReply,
     RateLimited,
+    Renegotiated,
     Unavailable,
     Unparseable,
 )
 from engine.items import Prompt
 from engine.llm.backends import openai_compatible
-from engine.llm.backends.openai_compatible import OpenAICompatible, Renegotiated
+from engine.llm.backends.openai_compatible import OpenAICompatible
 from engine.protocols import Backend
 
 PROMPT = Prompt(
@@ -136,7 +137,19 @@ async def test_a_good_reply(stub: tuple[Stub, str], make: Make) -> None:
     assert server.headers[0]["Authorization"] == "Bearer sk-key"
 
 
-@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": None}, "free"])
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        {},
+        {"prompt_tokens": None},
+        "free",
+        {"prompt_tokens": 5, "completion_tokens": "many"},
+        {"prompt_tokens": -5, "completion_tokens": 5},
+        {"prompt_tokens": 10**19, "completion_tokens": 5},
+        {"prompt_tokens": 5},
+    ],
+)
 async def test_a_reply_without_usage_is_marked(stub: tuple[Stub, str], make: Make, usage: Any) -> None:
     stub[0].says(200, good(usage=usage))
     assert (await make(stub[1]).complete(PROMPT)).usage.estimated
@@ -162,6 +175,9 @@ CASES: list[tuple[int, bytes, dict[str, str], type[EngineError]]] = [
     (200, b"<html>", {}, MalformedReply),
     (200, b"[]", {}, MalformedReply),
     (200, good(choices=[]), {}, MalformedReply),
+    (200, good(choices=[{"message": None}]), {}, MalformedReply),
+    (200, good(choices=[{"message": "text"}]), {}, MalformedReply),
+    (200, good(choices=[None]), {}, MalformedReply),
     (200, message(content=""), {}, Unparseable),
     (200, message(content=None, refusal="I will not."), {}, Unparseable),
     (200, message(content="x", finish_reason="content_filter"), {}, ContentFiltered),
@@ -200,6 +216,8 @@ async def test_what_a_useless_answer_took_is_known(stub: tuple[Stub, str], make:
         ({"retry_after": "7", "retry_after_ms": "1500"}, 1.5),
         ({"retry_after": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0.0),
         ({"retry_after": "soon"}, None),
+        ({"retry_after_ms": "inf"}, None),
+        ({"retry_after": "Thu, 01 Jan 1970 00:00:00 -0000"}, 0.0),
     ],
 )
 async def test_retry_after(
@@ -209,6 +227,38 @@ async def test_retry_after(
     with pytest.raises(RateLimited) as caught:
         await make(stub[1]).complete(PROMPT)
     assert caught.value.retry_after == seconds
+
+
+async def test_an_endpoints_words_hold_no_secret_and_no_escapes(stub: tuple[Stub, str], make: Make) -> None:
+    stub[0].says(401, error("bad key Bearer sk-key \x1b]0;pwned\x07"))
+    with pytest.raises(AuthError) as caught:
+        await make(stub[1]).complete(PROMPT)
+    assert "sk-key" not in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+async def test_a_mute_host_is_not_paid(make: Make) -> None:
+    """Accepts connections, never speaks TLS: nothing has been sent, so nothing can be charged."""
+    gone = asyncio.Event()
+
+    class Mute(asyncio.Protocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            gone.set()
+
+    server = await asyncio.get_running_loop().create_server(Mute, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with pytest.raises(Disconnected) as caught:
+        await make(f"https://127.0.0.1:{port}/v1", timeout=0.2).complete(PROMPT)
+    assert not caught.value.paid
+    await gone.wait()
+    server.close()
+    await server.wait_closed()
+
+
+async def test_words_about_a_seed_are_not_about_the_seed(stub: tuple[Stub, str], make: Make) -> None:
+    stub[0].says(400, error("a farmer plants a seed at a low temperature"))
+    with pytest.raises(BadRequest):
+        await make(stub[1]).complete(PROMPT)
 
 
 async def test_a_reset_may_have_been_charged(stub: tuple[Stub, str], make: Make) -> None:

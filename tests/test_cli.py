@@ -132,7 +132,7 @@ async def test_2_a_second_process_in_the_same_folder(
     tmp_path: Path, endpoint: Start, configs: Configs
 ) -> None:
     url, simulator = await endpoint(latency_s=0.02)
-    path, folder = configs.write(url, generate={"target": 500}, limits={"concurrency": 2}), tmp_path / "run"
+    path, folder = configs.write(url, generate={"target": 5000}, limits={"concurrency": 2}), tmp_path / "run"
     some = when_served(simulator, 2)
     first = await datagen("run", path, "-o", folder)
     await some.wait()

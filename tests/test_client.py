@@ -14,11 +14,14 @@ from engine.errors import (
     CallTimeout,
     Disconnected,
     EndpointDown,
+    EndpointError,
     Interrupted,
     PermanentError,
     RateLimited,
+    Renegotiated,
     RetriesExhausted,
     Unavailable,
+    Unparseable,
 )
 from engine.flow.halt import Halt
 from engine.items import PICO, Completion, Prompt, Usage
@@ -61,9 +64,15 @@ class Memory:
 
     def __init__(self) -> None:
         self.held: dict[str, Completion | PermanentError] = {}
+        self.authorized = 0
+        self.authorizations = 0
 
     def find(self, key: str) -> Completion | PermanentError | None:
         return self.held.get(key)
+
+    async def authorize(self, amount: int) -> None:
+        self.authorized = amount
+        self.authorizations += 1
 
     async def record(self, prompt: Prompt, outcome: Completion | PermanentError) -> None:
         self.held[prompt.key] = outcome
@@ -154,7 +163,7 @@ async def test_when_others_are_answered_only_this_call_is_lost() -> None:
 
 
 async def test_no_place_and_no_money_is_held_while_waiting_to_try_again() -> None:
-    slow = RetryPolicy(retries=3, seconds=60, first_wait=3600, longest_wait=3600)
+    slow = RetryPolicy(retries=3, seconds=100_000, first_wait=3600, longest_wait=3600)
     client, backend, _, budget, halt = rig(Unavailable("500"), GOOD, policy=slow)
     task = asyncio.create_task(client.ask(prompt()))
     while backend.asked == 0:
@@ -219,6 +228,84 @@ def test_a_long_prompt_takes_the_higher_tier() -> None:
     assert price.cost(201, 10) == 602
     assert price.worst(201, 10) == 602
     assert price.worst(100, 10) == 200
+
+
+async def test_an_outage_midway_is_waited_for() -> None:
+    """After a first answer, failures of everybody do not use up the retries; time does."""
+    client, backend, _, _, _ = rig(GOOD, *[Disconnected("gone")] * 30, GOOD)
+    await client.ask(prompt())
+    await client.ask(prompt("2/items"))
+    assert backend.asked == 32
+
+
+async def test_one_poisonous_call_is_lost_two_in_a_row_are_an_outage() -> None:
+    quick = RetryPolicy(retries=0, seconds=0.0, first_wait=0.0, longest_wait=0.0)
+    client, _, journal, _, _ = rig(GOOD, Unavailable("500"), policy=quick)
+    await client.ask(prompt())
+    with pytest.raises(RetriesExhausted):
+        await client.ask(prompt("2/items"))
+    assert isinstance(journal.held["2/items"], RetriesExhausted)
+    with pytest.raises(EndpointDown):
+        await client.ask(prompt("3/items"))
+
+
+async def test_a_wait_longer_than_the_patience_is_not_begun() -> None:
+    client, backend, _, _, _ = rig(RateLimited("429", 86_400.0), GOOD)
+    with pytest.raises(EndpointDown, match="429"):
+        await client.ask(prompt())
+    assert backend.asked == 1
+
+
+async def test_renegotiation_is_no_failure() -> None:
+    none = RetryPolicy(retries=0, seconds=60, first_wait=0.0, longest_wait=0.0)
+    client, backend, _, _, _ = rig(*[Renegotiated("400")] * 4, GOOD, policy=none)
+    await client.ask(prompt())
+    assert (backend.asked, client.counts.retried) == (5, 0)
+
+
+async def test_an_endpoint_that_refuses_everything_ends_the_run() -> None:
+    client, backend, _, _, _ = rig(BadRequest("400: context length exceeded"))
+    for number in range(4):
+        with pytest.raises(BadRequest):
+            await client.ask(prompt(f"{number}/items"))
+    with pytest.raises(EndpointError, match="refuses every request: 400: context length"):
+        await client.ask(prompt("5/items"))
+    assert backend.asked == 5
+
+
+async def test_a_useless_answer_without_usage_is_charged_by_estimate() -> None:
+    useless = Unparseable("empty")
+    useless.usage = Usage(estimated=True)
+    client, _, journal, budget, _ = rig(useless)
+    with pytest.raises(Unparseable):
+        await client.ask(prompt())
+    assert budget.spent > 0
+    assert journal.held["1/items"].usage.cost == budget.spent  # type: ignore[union-attr]
+
+
+async def test_spending_is_authorized_in_the_journal_before_it_happens() -> None:
+    client, backend, journal, budget, _ = rig(GOOD)
+    sent = backend.complete
+
+    async def watched(asked: Prompt) -> Completion:
+        assert budget.exposed <= journal.authorized
+        return await sent(asked)
+
+    backend.complete = watched  # type: ignore[method-assign]
+    await asyncio.gather(*(client.ask(prompt(f"{n}/items")) for n in range(50)))
+    assert journal.authorizations < 10
+
+
+async def test_who_waits_for_money_holds_no_place() -> None:
+    client, backend, _, budget, _ = rig(GOOD, cap=10**9)
+    held = await budget.reserve(10**9)
+    task = asyncio.create_task(client.ask(prompt()))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert (backend.asked, client._limiter.statistics().in_flight) == (0, 0)
+    held.settle(0)
+    await task
+    assert client._limiter.statistics().in_flight == 0
 
 
 def test_retry_after_is_kept_and_spread() -> None:

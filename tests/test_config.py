@@ -21,7 +21,7 @@ dataset:
   constraints:
     - Be kind.
     - length: {min: 3, max: 40}
-    - label_ratio: {yes: 1, no: 3}
+    - label_ratio: {'yes': 1, 'no': 3}
 generate:
   target: 10
   temperature: [0.5, 1]
@@ -39,7 +39,7 @@ def load(tmp_path: Path, text: str, overrides: dict[str, Any] | None = None) -> 
 
 def test_a_good_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_KEY", "sk-secret")
-    config = load(tmp_path, GOOD.replace("yes", "'yes'").replace("no:", "'no':"))
+    config = load(tmp_path, GOOD)
     assert config.dataset.path == tmp_path / "base.jsonl"
     assert config.dataset.constraints[:2] == (FreeText("Be kind."), Length(3, 40))
     assert config.dataset.ratio == LabelRatio({"yes": 1.0, "no": 3.0})
@@ -51,11 +51,61 @@ def test_what_is_written_loads_again_and_holds_no_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOME_KEY", "sk-secret")
-    config = load(tmp_path, GOOD.replace("yes", "'yes'").replace("no:", "'no':"))
+    config = load(tmp_path, GOOD)
     written = yaml.safe_dump(config.without_secrets())
     assert "sk-secret" not in written
     assert "${SOME_KEY}" in written
     assert load(tmp_path, written).model_dump() == config.model_dump()
+
+
+def test_a_key_with_a_line_end_is_trimmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_KEY", "sk-secret\n")
+    assert load(tmp_path, GOOD).model.api_key == "sk-secret"
+
+
+def test_secrets_are_veiled_wherever_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_KEY", "sk-secret")
+    overrides = {
+        "model.api_key": "${NONE:-sk-default}",
+        "model.headers": {"X-Title": "sk-title", "X-Other": "sk-other"},
+        "model.extra_body": {"provider_key": "${SOME_KEY}", "api_key": "sk-extra", "top_k": 3},
+        "validators": [{"name": "constraints", "api_key": "${SOME_KEY}", "service_token": "sk-token"}],
+    }
+    config = load(tmp_path, GOOD, overrides)
+    assert config.model.api_key == "sk-default"
+    written = yaml.safe_dump(config.without_secrets())
+    assert "sk-" not in written
+    for reference in (
+        "${NONE}",
+        "${DATAGEN_HEADERS_X_TITLE}",
+        "${SOME_KEY}",
+        "${DATAGEN_OPTION_SERVICE_TOKEN}",
+    ):
+        assert reference in written
+    assert load_leniently(tmp_path, written).generate == config.generate
+
+
+def load_leniently(tmp_path: Path, text: str) -> RunConfig:
+    path = tmp_path / "written.yaml"
+    path.write_text(text)
+    return RunConfig.load(path, lenient=True)
+
+
+def test_a_path_from_the_environment_is_written_in_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_KEY", "k")
+    monkeypatch.setenv("FOLDER", "data #1")
+    config = load(tmp_path, GOOD, {"dataset.path": "${FOLDER}/base.jsonl"})
+    assert config.dataset.path == tmp_path / "data #1" / "base.jsonl"
+    assert config.without_secrets()["dataset"]["path"] == str(config.dataset.path)
+
+
+def test_a_simple_pattern_says_how_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_KEY", "k")
+    config = load(tmp_path, GOOD, {"dataset.fields.label": {"field": "a", "pattern": "#### (.+)"}})
+    assert config.dataset.fields.label is not None
+    assert config.dataset.fields.label.write == "#### {label}"
 
 
 def test_a_literal_key_is_replaced_by_a_reference(tmp_path: Path) -> None:
@@ -95,6 +145,23 @@ def test_a_literal_key_is_replaced_by_a_reference(tmp_path: Path) -> None:
         ({"dataset.constraints": [{"language": "English"}]}, "is no ISO 639-1 code"),
         ({"dataset.constraints": [{"label_ratio": {"a": 0}}]}, "positive weight"),
         ({"dataset.constraints": [3]}, "is neither a sentence nor one of"),
+        (
+            {"dataset.constraints": [{"length": {"min": 2, "field": "question"}}]},
+            "here it is one of label, text",
+        ),
+        (
+            {"dataset.constraints": [{"label_ratio": {True: 1}}]},
+            "a key is yes, on or true to YAML; put it in quotes",
+        ),
+        ({"dataset.fields.label": "question"}, "cannot be both the text and the label"),
+        ({"dataset.fields.extras": ["_meta"]}, "no field may be called '_meta'"),
+        ({"dataset.fields.label": {"field": "a", "pattern": r"#+ (.+?)\s*$"}}, "needs 'write'"),
+        ({"limits.budget_usd": float("nan")}, "limits.budget_usd: must be a finite number"),
+        ({"limits.budget_usd": float("inf")}, "limits.budget_usd: must be a finite number"),
+        ({"model.base_url": "http://user:pw@host/v1"}, "no user or password"),
+        ({"model.base_url": "http://host:99999/v1"}, "is no address"),
+        ({"model.api_key": "two\nlines"}, "no HTTP header may hold"),
+        ({"model.extra_body": {"n": 20}}, "may not set 'n'"),
         ({"validators": ["constraints", "constraints"]}, "names one of them twice"),
         ({"model": "${NOT_SET}"}, "the environment variable NOT_SET is not set"),
         ({"model.simulator": {"wrong": 1}}, "model.simulator.wrong: there is no such key"),
@@ -106,7 +173,7 @@ def test_a_mistake_is_one_sentence(
 ) -> None:
     monkeypatch.setenv("SOME_KEY", "sk-secret")
     with pytest.raises(ConfigError) as caught:
-        load(tmp_path, GOOD.replace("yes", "'yes'").replace("no:", "'no':"), overrides)
+        load(tmp_path, GOOD, overrides)
     assert said in str(caught.value)
     assert "sk-secret" not in str(caught.value)
 
@@ -118,6 +185,9 @@ def test_a_mistake_is_one_sentence(
         ("a: b: c", "not YAML"),
         ("", "holds no settings"),
         ("- a", "holds no settings"),
+        ("seed: 1\nseed: 2\n", "line 2: seed: stands here twice"),
+        ("a: &a [*a]", "nested too deep"),
+        ("a: 2024-13-45", "not YAML that makes sense"),
         ("dataset: {description: x}\n", "generate: is missing"),
     ],
 )

@@ -62,15 +62,15 @@ async def test_a_completion_is_found_by_the_next_start(journal: Journal) -> None
 async def test_calls_of_committed_batches_are_not_held_in_memory(journal: Journal) -> None:
     for batch in range(5):
         await journal.record(prompt(f"{batch}/items", batch), DONE)
-    journal.commit([], 3, 0)
+    journal.commit([], 3)
     again = await reopened(journal)
     assert again._held == {"3/items", "4/items"}
     await again.close()
 
 
 async def test_a_fate_stands_but_for_surplus(journal: Journal) -> None:
-    journal.commit([row(0, 0), row(0, 1, "rejected", "r"), row(0, 2, "surplus")], 0, 0)
-    journal.commit([row(0, 0, "rejected", "r"), row(0, 1), row(0, 2)], 1, 0)
+    journal.commit([row(0, 0), row(0, 1, "rejected", "r"), row(0, 2, "surplus")], 0)
+    journal.commit([row(0, 0, "rejected", "r"), row(0, 1), row(0, 2)], 1)
     await journal.settled()
     assert journal.tallies() == (2, 1, 0)
     assert journal.decided(0) == {0: "accepted", 1: "rejected", 2: "accepted"}
@@ -80,7 +80,7 @@ async def test_a_fate_stands_but_for_surplus(journal: Journal) -> None:
 
 
 async def test_items_come_out_in_the_order_of_the_plan(journal: Journal) -> None:
-    journal.commit([row(2, 0), row(0, 1), row(1, 0), row(0, 0)], 3, 0)
+    journal.commit([row(2, 0), row(0, 1), row(1, 0), row(0, 0)], 3)
     await journal.settled()
     connection = connect(journal.path)
     assert [item["text"] for item in read_items(connection, "accepted")] == ["0-0", "0-1", "1-0", "2-0"]
@@ -97,9 +97,12 @@ async def test_many_writes_share_a_transaction(journal: Journal) -> None:
 
 
 async def test_what_was_under_way_at_a_kill_counts_as_spent(journal: Journal) -> None:
-    journal.commit([], 1, 1234)
+    await journal.record(prompt("0/items"), DONE)  # cost 3
+    await journal.authorize(1234)
+    await journal.note({"unconfirmed": 50})
     again = await reopened(journal)  # the first start has no outcome, as after a kill
     assert again.spent() == 1234
+    await again.authorize(99)
     await again.note({"unconfirmed": 6}, "target")
     assert again.spent() == 1240
     await again.close()
@@ -116,7 +119,7 @@ async def test_a_full_disk_is_told_and_what_was_written_stays(tmp_path: Path) ->
             big = Completion("x" * 20_000, "m", "stop", Usage())
             await journal.record(prompt(f"{number}/items", number), big)
     with pytest.raises(DiskFull):
-        journal.commit([row(0, 0)], 1, 0)
+        journal.commit([row(0, 0)], 1)
     with pytest.raises(DiskFull):
         await journal.settled()
     await journal.close()

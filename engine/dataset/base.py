@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
 from engine.config import DatasetConfig
-from engine.dataset.fields import Example, FieldProblem, Fields, LabelStyle
+from engine.dataset.fields import Example, FieldProblem, Fields, LabelStyle, Shape
 from engine.dataset.rows import BadRow, Numbered, read_rows, unit_of
 from engine.errors import ConfigError
 from engine.protocols import Row
@@ -43,6 +43,7 @@ class BaseDataset:
         for number, row in _rows(config):
             dataset._take(number, row, seen)
         dataset._judge(config)
+        dataset.fields = replace(fields, shape=Shape.of(dataset.examples))
         return dataset
 
     def _take(self, number: int, row: Row | BadRow, seen: set[tuple[str, tuple[str, ...]]]) -> None:

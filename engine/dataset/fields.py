@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+import orjson
+
 from engine.config import FieldsConfig
 from engine.items import Item
 from engine.protocols import Row
@@ -53,7 +55,7 @@ class LabelStyle:
 
     @classmethod
     def of(cls, config: FieldsConfig, samples: Sequence[tuple[Any, tuple[str, ...]]]) -> LabelStyle:
-        """From raw labels and their choices. What fits every sample wins: text, then letter, then index."""
+        """From raw labels and their choices. What fits most of them; a bad row is not to spoil the others."""
         values = [value for value, _ in samples]
         if config.label is None:
             return cls()
@@ -61,12 +63,12 @@ class LabelStyle:
             return cls("text", _json_type(values))
         if config.label.kind != "auto":
             return cls(config.label.kind, _json_type(values))
-        fits: dict[LabelKind, bool] = {
-            "text": all(str(value) in choices for value, choices in samples),
-            "letter": all(_letter(value, len(choices)) for value, choices in samples),
-            "index": all(_index(value, len(choices)) is not None for value, choices in samples),
+        fits: dict[LabelKind, int] = {
+            "text": sum(str(value) in choices for value, choices in samples),
+            "letter": sum(_letter(value, len(choices)) is not None for value, choices in samples),
+            "index": sum(_index(value, len(choices)) is not None for value, choices in samples),
         }
-        return cls(next((kind for kind, fit in fits.items() if fit), "letter"), _json_type(values))
+        return cls(max(fits, key=lambda kind: fits[kind]), _json_type(values))
 
 
 def _json_type(values: Sequence[Any]) -> Literal["string", "integer", "number", "boolean"]:
@@ -85,7 +87,7 @@ def _letter(value: Any, count: int) -> str | None:
 
 
 def _index(value: Any, count: int) -> int | None:
-    if isinstance(value, str) and value.strip().isdigit():
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < count else None
 
@@ -99,12 +101,50 @@ def plain(value: Any) -> str:
     return str(value).strip()
 
 
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What all rows have in common, so that new items have it too."""
+
+    choices: int | None = None
+    """How many choices, where always the same."""
+    extras: Mapping[str, str] = field(default_factory=dict)
+    """The JSON type of each extra that is always of one type."""
+
+    @classmethod
+    def of(cls, examples: Sequence[Example]) -> Shape:
+        counts = {len(example.choices) for example in examples}
+        types: dict[str, set[str]] = {}
+        for example in examples:
+            for name, value in example.extras.items():
+                types.setdefault(name, set()).add(_type_name(value))
+        extras = {name: next(iter(found)) for name, found in types.items() if len(found) == 1}
+        return cls(counts.pop() or None if len(counts) == 1 else None, extras)
+
+
+_JSON_TYPES: Mapping[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+}
+
+
+def _type_name(value: Any) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    kinds = {str: "string", int: "integer", float: "number", list: "array", dict: "object"}
+    return kinds.get(type(value), "string")
+
+
 @dataclass(frozen=True)
 class Fields:
     """Reads rows and replies into examples and items; writes items in the dataset's own shape."""
 
     config: FieldsConfig
     style: LabelStyle = LabelStyle()
+    shape: Shape = Shape()
 
     # --- from the dataset ---
 
@@ -128,7 +168,7 @@ class Fields:
         if spec.pattern is None:
             return value
         match = re.search(spec.pattern, str(value))
-        if match is None:
+        if match is None or match[1] is None:
             raise FieldProblem("no_label", f"field {spec.field!r} does not match {spec.pattern!r}")
         return match[1].strip()
 
@@ -195,18 +235,19 @@ class Fields:
             shown["label"] = example.label
         return {**shown, **example.extras}
 
-    def item_schema(self, labels: Sequence[str] = (), lists: frozenset[str] = frozenset()) -> dict[str, Any]:
-        """JSON Schema of one item on the wire; `lists` names the extras that hold lists."""
+    def item_schema(self, labels: Sequence[str] = ()) -> dict[str, Any]:
+        """JSON Schema of one item on the wire."""
         properties: dict[str, Any] = {"text": {"type": "string"}}
         if self.config.choices is not None:
             properties["choices"] = {"type": "array", "items": {"type": "string"}}
+            if (count := self.shape.choices) is not None:
+                properties["choices"] |= {"minItems": count, "maxItems": count}
         if self.config.label is not None:
             properties["label"] = {"type": "string", "enum": list(labels)} if labels else {"type": "string"}
-        for name in self.config.extras:
-            listed = name in lists or self.config.extras[name].separator is not None
-            properties[name] = (
-                {"type": "array", "items": {"type": "string"}} if listed else {"type": "string"}
-            )
+        for name, spec in self.config.extras.items():
+            kind = "array" if spec.separator is not None else self.shape.extras.get(name, "string")
+            listed: dict[str, Any] = {"items": {"type": "string"}} if kind == "array" else {}
+            properties[name] = {"type": kind, **listed}
         return {
             "type": "object",
             "properties": properties,
@@ -216,12 +257,34 @@ class Fields:
 
     def content(self, reply: Mapping[str, Any]) -> Content:
         """What a model sent as one item. Raises FieldProblem."""
+        _check_writable(reply)
         text = _text(reply, "text")
-        extras = {name: reply[name] for name in self.config.extras if reply.get(name) is not None}
+        extras = {name: self._reply_extra(name, reply.get(name)) for name in self.config.extras}
         choices: tuple[str, ...] = ()
         if self.config.choices is not None:
-            choices = _reply_choices(reply.get("choices"))
+            choices = self._reply_choices(reply.get("choices"))
         return Content(text, self._reply_label(reply.get("label"), choices), choices, extras)
+
+    def _reply_choices(self, value: Any) -> tuple[str, ...]:
+        choices = _reply_choices(value)
+        wanted, separator = self.shape.choices, self.config.choices and self.config.choices.separator
+        if wanted is not None and len(choices) != wanted:
+            raise FieldProblem("bad_choices", f"{len(choices)} choices, where the dataset has {wanted}")
+        if separator and any(separator in choice for choice in choices):
+            raise FieldProblem("bad_choices", f"a choice contains the separator {separator!r}")
+        return choices
+
+    def _reply_extra(self, name: str, value: Any) -> Any:
+        if value is None:
+            raise FieldProblem("missing_field", f"the field {name!r} is missing")
+        wanted = "array" if self.config.extras[name].separator is not None else self.shape.extras.get(name)
+        if wanted in ("integer", "number", "boolean") and isinstance(value, str):
+            value = _typed(value.strip(), wanted)
+        if wanted == "string" and isinstance(value, int | float):
+            value = plain(value)
+        if wanted is not None and not isinstance(value, _JSON_TYPES[wanted]):
+            raise FieldProblem("wrong_type", f"the field {name!r} is no {wanted}")
+        return value
 
     def _reply_label(self, value: Any, choices: tuple[str, ...]) -> str | None:
         if self.config.label is None:
@@ -281,6 +344,14 @@ def _typed(label: str, type: str) -> Any:
     except (ValueError, KeyError):
         pass
     return label
+
+
+def _check_writable(reply: Mapping[str, Any]) -> None:
+    """Nothing nested too deep, no half characters, no numbers out of range: what goes in must come out."""
+    try:
+        orjson.dumps(reply)
+    except TypeError as error:
+        raise FieldProblem("not_json", str(error)) from None
 
 
 def _text(row: Mapping[str, Any], name: str) -> str:

@@ -44,14 +44,24 @@ class Budget:
     def __init__(self, cap: int | None, spent: int = 0) -> None:
         self.cap = cap
         self.spent = spent
+        self._before = spent
         self.reserved = 0
         self._outstanding = 0
         self._line: Line[Reservation] = Line()
 
+    @property
+    def exposed(self) -> int:
+        """What this start has spent and may yet have to pay."""
+        return self.spent - self._before + self.reserved
+
+    def try_reserve(self, amount: int) -> Reservation | None:
+        """Sets aside `amount` if that can be done at once, and nobody is waiting."""
+        return self._grant(amount) if self._line.head is None and self._fits(amount) else None
+
     async def reserve(self, amount: int, priority: int = 0) -> Reservation:
         """Sets aside `amount` picodollars. Raises BudgetExhausted."""
-        if self._line.head is None and self._fits(amount):
-            return self._grant(amount)
+        if (reservation := self.try_reserve(amount)) is not None:
+            return reservation
         future = self._line.join(priority, amount)
         self._admit()
         try:
@@ -59,6 +69,7 @@ class Budget:
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
                 future.result().settle(0)  # granted in the same instant as cancelled
+            self._admit()
             raise
 
     def close(self, reason: BaseException) -> None:

@@ -43,7 +43,7 @@ class Limiter:
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
     ) -> None:
-        self._concurrency = concurrency
+        self.concurrency = concurrency
         self._requests = RequestPace(requests_per_minute) if requests_per_minute else None
         self._tokens = TokenPace(tokens_per_minute) if tokens_per_minute else None
         self._line: Line[Lease] = Line()
@@ -69,6 +69,7 @@ class Limiter:
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
                 future.result().release(0)  # granted in the same instant as cancelled
+            self._changed.set()  # the head of the line may be another now
             raise
 
     def close(self, reason: BaseException) -> None:
@@ -93,7 +94,7 @@ class Limiter:
 
     def _wait(self, tokens: int) -> float | None:
         """Seconds until an attempt of so many tokens may go; None until another has ended."""
-        if self._in_flight >= self._concurrency:
+        if self._in_flight >= self.concurrency:
             return None
         requests = self._requests.wait() if self._requests is not None else 0.0
         return max(requests, self._tokens.wait(tokens)) if self._tokens is not None else requests
@@ -122,4 +123,4 @@ class Limiter:
         return LimiterStatistics(self._in_flight, self._peak, len(self._line), self._admitted)
 
     def __repr__(self) -> str:
-        return f"<Limiter {self._in_flight}/{self._concurrency} in flight, {len(self._line)} waiting>"
+        return f"<Limiter {self._in_flight}/{self.concurrency} in flight, {len(self._line)} waiting>"

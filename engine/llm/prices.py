@@ -26,6 +26,8 @@ class Price:
     """One model's price. Where there are several tiers, the highest one reached applies to all tokens."""
 
     tiers: tuple[Tier, ...]
+    per_call: int = 0
+    """Picodollars for each call, whatever it takes."""
 
     def cost(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> int:
         """Picodollars for what was used; the cached tokens are part of the prompt's."""
@@ -34,11 +36,12 @@ class Price:
             if prompt_tokens > candidate.above:
                 tier = candidate
         fresh = prompt_tokens - cached_tokens
-        return fresh * tier.input + cached_tokens * tier.cached + completion_tokens * tier.output
+        tokens = fresh * tier.input + cached_tokens * tier.cached + completion_tokens * tier.output
+        return tokens + self.per_call
 
     def worst(self, prompt_tokens: int, completion_tokens: int) -> int:
         """The most that a call within these bounds can cost."""
-        return max(
+        return self.per_call + max(
             prompt_tokens * max(tier.input, tier.cached) + completion_tokens * tier.output
             for tier in self.tiers
             if prompt_tokens > tier.above
@@ -56,7 +59,8 @@ def price_of(model: ModelConfig) -> Price | None:
 
 def _configured(price: PriceConfig) -> Price:
     cached = price.input if price.cached_input is None else price.cached_input
-    return Price((Tier(-1, _pico(price.input), _pico(cached), _pico(price.output)),))
+    tier = Tier(-1, _pico(price.input), _pico(cached), _pico(price.output))
+    return Price((tier,), _pico(price.per_call * MILLION))
 
 
 def _published(model: ModelConfig) -> Price | None:
@@ -78,7 +82,9 @@ def _tiered(prices: Any) -> Price | None:
         return None
     rates[1] = rates[0] if rates[1] is None else rates[1]
     starts = sorted({tier.start for rate in rates for tier in getattr(rate, "tiers", ())})
-    return Price(tuple(Tier(above, *(_at(rate, above) for rate in rates)) for above in (-1, *starts)))
+    tiers = tuple(Tier(above, *(_at(rate, above) for rate in rates)) for above in (-1, *starts))
+    per_thousand = getattr(prices, "requests_kcount", None) or 0
+    return Price(tiers, _pico(per_thousand * 1000))
 
 
 def _at(rate: Any, above: int) -> int:

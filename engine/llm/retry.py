@@ -6,15 +6,18 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_before_delay
 from tenacity.wait import wait_random_exponential
 
-from engine.errors import RateLimited, TransientError
+from engine.errors import RateLimited, Renegotiated, TransientError
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """`retries` further attempts after failures; rate limits cost patience (`seconds`), not attempts."""
+    """`retries` further attempts after failures; rate limits cost patience, not attempts.
+
+    `seconds` bounds one call with all its attempts and waits.
+    """
 
     retries: int = 6
     seconds: float = 600.0
@@ -22,13 +25,19 @@ class RetryPolicy:
     longest_wait: float = 60.0
 
     def retrying(
-        self, sleep: Callable[[float], Awaitable[None]], before: Callable[[RetryCallState], None]
+        self,
+        hopeful: Callable[[], bool],
+        sleep: Callable[[float], Awaitable[None]],
+        before: Callable[[RetryCallState], None],
     ) -> AsyncRetrying:
-        """For one call. `before` hears of each failed attempt; `sleep` does the waiting."""
-        failures = _Failures(self.retries)
+        """For one call. While `hopeful`, failures are not counted: only `seconds` ends it.
+
+        `sleep` does the waiting, `before` hears of each failed attempt.
+        """
+        failures = _Failures(self.retries, hopeful)
         return AsyncRetrying(
             retry=retry_if_exception_type(TransientError),
-            stop=lambda state: failures.too_many(state) or stop_after_delay(self.seconds)(state),
+            stop=lambda state: failures.too_many(state) or stop_before_delay(self.seconds)(state),
             wait=self.wait,
             sleep=sleep,
             before_sleep=before,
@@ -46,14 +55,16 @@ class RetryPolicy:
 
 
 class _Failures:
-    """Counts one call's failed attempts, without those that a rate limit turned away."""
+    """Counts one call's failed attempts, without those that say nothing against it."""
 
-    def __init__(self, allowed: int) -> None:
+    def __init__(self, allowed: int, hopeful: Callable[[], bool]) -> None:
         self._left = allowed
+        self._hopeful = hopeful
 
     def too_many(self, state: RetryCallState) -> bool:
         assert state.outcome is not None
-        if isinstance(state.outcome.exception(), RateLimited):
+        error = state.outcome.exception()
+        if isinstance(error, RateLimited | Renegotiated):
             return False
         self._left -= 1
-        return self._left < 0
+        return self._left < 0 and not self._hopeful()

@@ -16,20 +16,23 @@ def prompt_bound(prompt: Prompt, schema_bytes: int) -> int:
 
 
 class TokenEstimator:
-    """Means over the replies so far. Mutable state: the sums, the completions by purpose."""
+    """From the replies so far: the mean rate of prompts, the longest completion of each purpose.
+
+    Mutable state: the sums, the longest completions.
+    """
 
     def __init__(self) -> None:
         self._characters = 0
         self._tokens = 0
-        self._completions: dict[str, tuple[int, int]] = {}
+        self._longest: dict[str, int] = {}
 
     def prompt(self, prompt: Prompt) -> int:
         rate = self._tokens / self._characters if self._characters else FIRST_TOKENS_PER_CHARACTER
         return int((len(prompt.system) + len(prompt.user)) * rate) + 1
 
     def completion(self, prompt: Prompt) -> int:
-        count, total = self._completions.get(prompt.purpose, (0, 0))
-        return min(prompt.max_tokens, int(total / count * 1.1) + 1) if count else prompt.max_tokens
+        longest = self._longest.get(prompt.purpose)
+        return prompt.max_tokens if longest is None else min(prompt.max_tokens, longest)
 
     def whole(self, prompt: Prompt) -> int:
         return self.prompt(prompt) + self.completion(prompt)
@@ -37,5 +40,4 @@ class TokenEstimator:
     def learn(self, prompt: Prompt, usage: Usage) -> None:
         self._characters += len(prompt.system) + len(prompt.user)
         self._tokens += usage.prompt_tokens
-        count, total = self._completions.get(prompt.purpose, (0, 0))
-        self._completions[prompt.purpose] = count + 1, total + usage.completion_tokens
+        self._longest[prompt.purpose] = max(usage.completion_tokens, self._longest.get(prompt.purpose, 0))

@@ -62,8 +62,8 @@ class PromptTemplate:
         context = Context(self._environment, {**self._globals, **values}, self.name, self._template.blocks)
         try:
             system, user = ("".join(self._template.blocks[block](context)) for block in ("system", "user"))
-        except TemplateError as error:
-            raise ConfigError(f"{self.name}: {error}") from None
+        except Exception as error:  # a template is a program of the user's: it may fail in any way
+            raise ConfigError(f"{self.name}: {type(error).__name__}: {error}") from None
         return system.strip(), user.strip()
 
 
@@ -75,7 +75,6 @@ class ItemPrompts:
         self._config = config
         self._dataset = dataset
         self._template = PromptTemplate.load("items", config.generate.template)
-        self._lists = _list_extras(dataset)
         self._schema = lru_cache(maxsize=8)(self._schema_of)
         schema = self._item_schema()
         self._constant = {
@@ -85,7 +84,6 @@ class ItemPrompts:
             "form": "{" + ", ".join(f'"{name}": ...' for name in schema["properties"]) + "}",
         }
         self._examples: dict[int, str] = {}
-        self.render(Batch(0, config.generate.batch_size, 0, 0.0))
 
     def render(self, batch: Batch) -> Prompt:
         system, user = self._template.render(
@@ -117,7 +115,7 @@ class ItemPrompts:
         return text
 
     def _item_schema(self) -> dict[str, Any]:
-        return self._dataset.fields.item_schema(self._labels(), self._lists)
+        return self._dataset.fields.item_schema(self._labels())
 
     def _schema_of(self, size: int) -> dict[str, Any]:
         items = {"type": "array", "items": self._item_schema(), "minItems": size, "maxItems": size}
@@ -147,9 +145,3 @@ class ItemPrompts:
             shown["label"] = f"the right answer or label{letter}"
         shown.update(dict.fromkeys(fields.extras, "as in the dataset"))
         return shown
-
-
-def _list_extras(dataset: BaseDataset) -> frozenset[str]:
-    """Extra fields that hold lists in the base dataset."""
-    extras = (example.extras.items() for example in dataset.examples[:50])
-    return frozenset(name for pairs in extras for name, value in pairs if isinstance(value, list))

@@ -57,18 +57,24 @@ _MOST_FAILURES = 2_000
 """Openings looked at in vain before a reply is given up: a megabyte of brackets must not hold up the run."""
 
 
-_STRING_OR_END = re.compile(r'"(?:[^"\\]|\\.)*"?|\}', re.DOTALL)
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"?|[{}\[\]]', re.DOTALL)
+_DEEPEST = 40
+"""Levels of nesting beyond which a broken reply is given up: repairing it takes time that all calls share."""
 
 
 def _repaired(text: str) -> Found:
     """Up to the last brace that closes something: what comes after it is prose, or an item cut short."""
     start = text.find("{")
-    ends = [match.end() for match in _STRING_OR_END.finditer(text, max(start, 0)) if match[0] == "}"]
-    if start < 0 or not ends:
+    end = depth = deepest = 0
+    for match in _STRING_OR_BRACKET.finditer(text, max(start, 0)):
+        depth += (match[0] in "{[") - (match[0] in "}]")
+        deepest = max(deepest, depth)
+        end = match.end() if match[0] == "}" else end
+    if start < 0 or not end or deepest > _DEEPEST:
         return []
     import json_repair
 
     try:
-        return _items_of(json_repair.loads(text[start : ends[-1]]))
+        return _items_of(json_repair.loads(text[start:end]))
     except (ValueError, RecursionError):
         return []

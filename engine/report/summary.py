@@ -39,12 +39,14 @@ class Report:
         return orjson.dumps(self.data, option=orjson.OPT_INDENT_2).decode()
 
 
-def summarize(connection: sqlite3.Connection, *, target: int, cap_usd: float | None) -> Report:
+def summarize(
+    connection: sqlite3.Connection, *, target: int, cap_usd: float | None, running: bool = False
+) -> Report:
     """Counts and costs over all starts of the run; `time` is the last start's."""
     starts = read_starts(connection)
     last = starts[-1]
     calls = _calls(connection, starts)
-    spent = read_spent(connection)
+    spent = read_spent(connection, running=running)
     items = _items(connection, target)
     wall = float(last.counts.get("wall_s", 0.0))
     accepted = items["accepted"]
@@ -60,7 +62,7 @@ def summarize(connection: sqlite3.Connection, *, target: int, cap_usd: float | N
             "cap_usd": cap_usd,
             "per_accepted_usd": usd(spent) / accepted if accepted else 0.0,
             "by_purpose": _cost_by_purpose(connection),
-            "unconfirmed_usd": usd(read_unconfirmed(connection)),
+            "unconfirmed_usd": usd(read_unconfirmed(connection, running=running)),
             "priced": bool(read_fact(connection, "priced")),
         },
         "time": {

@@ -37,21 +37,25 @@ def outcome_lines(report: Report, folder: Path) -> Iterator[str]:
     message = (
         f": {data['message']}" if data["message"] and report.outcome not in ("target", "interrupted") else ""
     )
+    failed = f" and {calls['failed']:,} failed" if calls["failed"] else ""
     yield f"{SAID[report.outcome]}{message}."
     yield (
         f"{items['accepted']:,} of {items['target']:,} items accepted, {items['rejected']:,} rejected, "
-        f"{items['surplus']:,} surplus; {calls['completed']:,} calls, {duration(seconds)}."
+        f"{items['surplus']:,} surplus; {calls['completed']:,} calls{failed}, {duration(seconds)}."
     )
     if data["cost"]["priced"]:
         cap = f" of ${cost['cap_usd']:g}" if cost["cap_usd"] else ""
         yield f"Spent ${cost['spent_usd']:.4f}{cap}, ${cost['per_accepted_usd']:.6f} for each accepted item."
+        if cost["unconfirmed_usd"]:
+            yield f"${cost['unconfirmed_usd']:.4f} of that is the most that attempts without a reply may have cost."
     else:
         yield "The model's price is not known; costs were not counted."
     if data["items"]["rejected"]:
         yield f"Rejected: {_reasons(data['items']['reasons'])}."
     if (bad := sum((data["dataset"] or {}).get("bad_rows", {}).values())) > 0:
         yield f"{bad:,} bad rows of the base dataset were left out: {_counts(data['dataset']['bad_rows'])}."
-    yield f"Items: {folder / 'accepted.jsonl'}   Report: {folder / 'report.json'}"
+    if (folder / "report.json").exists():
+        yield f"Items: {folder / 'accepted.jsonl'}   Report: {folder / 'report.json'}"
     if report.outcome in NEXT:
         yield NEXT[report.outcome].format(folder=folder)
 

@@ -12,7 +12,6 @@ from engine.errors import TargetReached
 from engine.flow.channel import Channel
 from engine.flow.halt import Halt
 from engine.items import Item, Verdict, usd
-from engine.llm.budget import Budget
 from engine.stages.plan import shares
 from engine.stages.progress import Progress
 from engine.store.journal import POSITIONS, ItemRow, Journal, storable
@@ -36,14 +35,12 @@ class Commit:
         progress: Progress,
         dataset: BaseDataset,
         halt: Halt,
-        budget: Budget,
         weights: Mapping[str, float] | None = None,
     ) -> None:
         self._journal = journal
         self._progress = progress
         self._dataset = dataset
         self._halt = halt
-        self._budget = budget
         self._room = shares(progress.target, weights) if weights is not None else None
         self._waiting: dict[int, list[Item]] = {}
         self._decided = journal.decided(progress.committed)
@@ -71,7 +68,7 @@ class Commit:
 
     def _write(self, rows: Sequence[ItemRow]) -> None:
         if rows:
-            self._journal.commit(rows, self._progress.committed, self._budget.reserved)
+            self._journal.commit(rows, self._progress.committed)
 
     # --- deciding ---
 
@@ -135,9 +132,9 @@ class Commit:
     def _row(self, decided: tuple[Item, str]) -> ItemRow:
         item, state = decided
         rejection = item.rejection if state == "rejected" else None
-        by, reason = (rejection.by, rejection.reason) if rejection is not None else (None, None)
+        by, reason = (rejection.by, storable(rejection.reason)) if rejection is not None else (None, None)
         record = self._dataset.fields.write(item) if item.text else {}
-        label = item.label if self._room is not None else None
+        label = storable(item.label) if self._room is not None and item.label is not None else None
         number = item.batch.number * POSITIONS + item.position
         return ItemRow(number, state, label, by, reason, _json(record), _json(self._meta(item, by, reason)))
 
@@ -146,7 +143,7 @@ class Commit:
         meta: dict[str, Any] = {
             "id": item.id,
             "batch": item.batch.number,
-            "model": item.model,
+            "model": storable(item.model),
             "examples": [examples[index].number for index in item.batch.examples],
             "attributes": {},
             "temperature": item.batch.temperature,
@@ -168,16 +165,11 @@ class Commit:
 def _verdict(verdict: Verdict) -> dict[str, Any]:
     shown = {"by": verdict.by, "verdict": verdict.decision.value, "seconds": verdict.seconds}
     if verdict.reason:
-        shown["reason"] = verdict.reason
+        shown["reason"] = storable(verdict.reason)
     if verdict.feedback:
-        shown["feedback"] = verdict.feedback[:1000]
+        shown["feedback"] = storable(verdict.feedback[:1000])
     return shown
 
 
 def _json(value: Any) -> str:
-    try:
-        return orjson.dumps(value, default=str).decode()
-    except TypeError:  # lone surrogates, which no UTF-8 file can hold
-        import json
-
-        return storable(json.dumps(value, ensure_ascii=False, default=str))
+    return orjson.dumps(value, default=str).decode()

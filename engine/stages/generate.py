@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.dataset.fields import FieldProblem, Fields
-from engine.errors import PermanentError
+from engine.errors import PermanentError, Unparseable
 from engine.items import Batch, Completion, Item, Usage, Verdict
 from engine.prompts.render import ItemPrompts
 from engine.prompts.replies import items_in
@@ -29,7 +29,12 @@ class Generate:
             completion = await self._ask(self._prompts.render(batch))
         except PermanentError as error:
             return _lost(batch, error)
-        return read_items(batch, completion, self._fields)
+        try:
+            return read_items(batch, completion, self._fields)
+        except (
+            Exception
+        ) as error:  # a reply is somebody else's text: whatever it holds, it costs its batch alone
+            return _lost(batch, Unparseable(f"{type(error).__name__}: {error}"))
 
 
 def read_items(batch: Batch, completion: Completion, fields: Fields) -> list[Item]:
@@ -49,7 +54,7 @@ def read_items(batch: Batch, completion: Completion, fields: Fields) -> list[Ite
     why = "truncated" if cut else "missing" if found else "unparseable"
     for position in range(len(found), of):
         item = Item(batch, position, of, model=completion.model, usage=Usage() if found else share)
-        items.append(item.judged(Verdict.rejected(NAME, why)))
+        items.append(item.judged(Verdict.rejected(NAME, why, completion.text[:200] if not found else "")))
     return items
 
 

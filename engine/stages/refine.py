@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from engine.errors import EngineError, PermanentError, TargetReached
+from engine.errors import FatalError, PermanentError, StopRun, TargetReached
 from engine.flow.halt import Halt
 from engine.items import Item, Verdict
 from engine.protocols import Validator
@@ -15,25 +15,31 @@ from engine.protocols import Validator
 class Refine:
     """Walks items past one validator. What the validator cannot judge costs that item alone."""
 
-    def __init__(self, validator: Validator, halt: Halt) -> None:
+    def __init__(self, validator: Validator, halt: Halt, writable: Callable[[Item], object]) -> None:
+        """`writable` raises for an item that the dataset has no form for."""
         self._validator = validator
         self._halt = halt
+        self._writable = writable
 
     async def __call__(self, item: Item) -> Sequence[Item]:
         if item.settled or isinstance(self._halt.reason, TargetReached):
             return (item,)
         began = time.perf_counter()
-        verdict = await self._verdict(item)
+        judged = await self._judged(item)
         seconds = round(time.perf_counter() - began, 6)
-        return (item.judged(replace(verdict, by=self._validator.name, seconds=seconds)),)
+        *earlier, last = judged.verdicts
+        return (judged.evolve(verdicts=(*earlier, replace(last, seconds=seconds))),)
 
-    async def _verdict(self, item: Item) -> Verdict:
+    async def _judged(self, item: Item) -> Item:
         name = self._validator.name
         try:
-            return await self._validator.validate(item)
-        except PermanentError as error:
-            return Verdict.rejected(name, error.reason, str(error))
-        except EngineError:
+            verdict = await self._validator.validate(item)
+            judged = item.judged(replace(verdict, by=name))
+            self._writable(judged)
+            return judged
+        except (FatalError, StopRun):
             raise
+        except PermanentError as error:
+            return item.judged(Verdict.rejected(name, error.reason, str(error)))
         except Exception as error:  # somebody else's code: its fault on one item must not end the night
-            return Verdict.rejected(name, "validator_error", f"{type(error).__name__}: {error}")
+            return item.judged(Verdict.rejected(name, "validator_error", f"{type(error).__name__}: {error}"))

@@ -30,9 +30,14 @@ class LabelRounds:
         self._journal = journal
         self._asks: Iterator[str] = iter(())
         self._end = progress.committed
+        self.asked = 0
+        """Items that batches before the next one asked for."""
         if rounds := journal.rounds():
-            first, state = rounds[-1]
-            self._enter(first, state["asks"], skipped=progress.committed - first)
+            *earlier, (first, state) = rounds
+            skipped = progress.committed - first
+            self.asked = sum(sum(past["asks"].values()) for _, past in earlier)
+            self.asked += min(skipped * size, sum(state["asks"].values()))
+            self._enter(first, state["asks"], skipped)
 
     def at_end(self, number: int) -> bool:
         """Whether batch `number` needs a new round, so that all before it must be decided first."""
@@ -66,6 +71,7 @@ class LabelRounds:
 class Source:
     """Yields batches while more are needed than are under way, and ends when enough have been asked for.
 
+    `asked` is how many items earlier starts have asked for, `most_items` how many may be in all.
     `window` bounds the batches under way, decided out of order included, and with them the memory.
     """
 
@@ -75,6 +81,7 @@ class Source:
         progress: Progress,
         halt: Halt,
         *,
+        asked: int,
         most_items: int,
         window: int,
         rounds: LabelRounds | None = None,
@@ -85,7 +92,7 @@ class Source:
         self._most_items = most_items
         self._window = window
         self._rounds = rounds
-        self._asked = progress.accepted + progress.rejected
+        self._asked = asked
         halt.on_set(lambda _: progress.changed.set())
 
     async def batches(self) -> AsyncIterator[Batch]:

@@ -90,10 +90,20 @@ def _output(path: Path) -> Iterator[IO[str]]:
         yield sys.stdout
         sys.stdout.flush()
     else:
-        if not path.parent.is_dir():
-            raise ConfigError(f"-o {path}: there is no folder {path.parent}")
-        with replacing(path) as file:
-            yield file
+        _check_place(path)
+        if path.exists() and not path.is_file():  # a device or a pipe: written to, never replaced
+            with path.open("w", encoding="utf-8", newline="") as file:
+                yield file
+        else:
+            with replacing(path) as file:
+                yield file
+
+
+def _check_place(path: Path) -> None:
+    if path.is_dir():
+        raise ConfigError(f"-o {path}: is a folder; give a file in it")
+    if not path.parent.is_dir():
+        raise ConfigError(f"-o {path}: there is no folder {path.parent}")
 
 
 def _jsonl(rows: Rows, path: Path) -> int:
@@ -137,6 +147,9 @@ def _parquet(rows: Rows, path: Path) -> int:
 
     if str(path) == "-":
         raise ConfigError("-o -: parquet is not text; give a file")
+    _check_place(path)
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"-o {path}: parquet needs a regular file")
     columns = _columns(rows())
     schema, count = None, 0
     for chunk in batched_rows(rows(), columns):
@@ -162,11 +175,18 @@ def _parquet(rows: Rows, path: Path) -> int:
 
 def _columns(rows: Iterable[Row]) -> dict[str, bool]:
     """Each column, and whether its values are of one type."""
-    types: dict[str, set[type]] = {}
+    types: dict[str, set[tuple[type, ...]]] = {}
     for row in rows:
         for name, value in row.items():
-            types.setdefault(name, set()).add(type(value))
-    return {name: len(found - {type(None)}) <= 1 for name, found in types.items()}
+            types.setdefault(name, set()).update(_types(value))
+    return {name: len(found) <= 1 for name, found in types.items()}
+
+
+def _types(value: Any) -> set[tuple[type, ...]]:
+    """The type of a value; of a list, with those of what is in it."""
+    if value is None:
+        return set()
+    return {(list, type(inner)) for inner in value} if isinstance(value, list) else {(type(value),)}
 
 
 def batched_rows(rows: Iterable[Row], columns: Mapping[str, bool], size: int = 5_000) -> Iterator[list[Row]]:

@@ -37,13 +37,28 @@ class RunFolder:
             raise ConfigError(f"{path}: holds no run (there is no run.db)")
         return folder
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What a run writes."""
+        return self.database, self.config, self.accepted, self.rejected, self.report, self._lock
+
+    def refuse_foreign(self, dataset: Path | None) -> None:
+        """Raises ConfigError where a run here would overwrite what is not a run's."""
+        if dataset is not None and dataset.resolve() in [file.resolve() for file in self.files]:
+            raise ConfigError(f"{self.path}: the run would overwrite its own base dataset {dataset}")
+        foreign = [file.name for file in self.files[1:5] if file.exists()]
+        if foreign and not self.database.exists():
+            raise ConfigError(
+                f"{self.path}: holds {foreign[0]}, which is not of a run; choose another folder (-o)"
+            )
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """For the one process that writes. Raises ConfigError where another one does."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self._lock)
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=1, poll_interval=0.02)  # `status` holds it for an instant
         except Timeout:
             raise ConfigError(f"{self.path}: another process is running in this folder") from None
         except OSError as error:

@@ -23,7 +23,8 @@ POSITIONS = 1 << 16
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS starts (
-  start INTEGER PRIMARY KEY, began REAL NOT NULL, ended REAL, outcome TEXT, reserved INTEGER NOT NULL DEFAULT 0,
+  start INTEGER PRIMARY KEY, began REAL NOT NULL, ended REAL, outcome TEXT,
+  authorized INTEGER NOT NULL DEFAULT 0,
   counts TEXT NOT NULL DEFAULT '{}');
 CREATE TABLE IF NOT EXISTS rounds (first_batch INTEGER PRIMARY KEY, state TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS calls (
@@ -68,13 +69,14 @@ class Start:
     began: float
     ended: float | None
     outcome: str | None
+    authorized: int
     counts: dict[str, Any]
 
 
 def connect(path: Path) -> sqlite3.Connection:
     """A connection that only reads. Raises StoreError."""
     with translated(path):
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
         connection.execute("SELECT count(*) FROM facts")
         return connection
 
@@ -88,11 +90,10 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """Raises StoreError. A running event loop is needed."""
         self.path = path
+        self._reader = _created(path)
         self._writer = GroupWriter(path, _set_up)
-        self._reader = connect(path)
         self._held: set[str] = set()
         self._start = 0
-        self._reserved = 0
 
     # --- calls: the CallJournal door ---
 
@@ -138,9 +139,14 @@ class Journal:
             int(usage.estimated), attempts, seconds,
         )  # fmt: skip
 
+    async def authorize(self, amount: int) -> None:
+        """Note that this start may spend up to `amount` picodollars; on disk when this returns."""
+        sql = "UPDATE starts SET authorized = ?2 WHERE start = ?1"
+        await self._writer.write([Statement(sql, (self._start, amount))])
+
     # --- items and the plan ---
 
-    def commit(self, rows: Sequence[ItemRow], committed: int, reserved: int) -> None:
+    def commit(self, rows: Sequence[ItemRow], committed: int) -> None:
         """Fates of items, and how far they go; in one transaction, not waited for.
 
         A surplus item may be judged anew once the target is raised; any other fate stands.
@@ -148,11 +154,6 @@ class Journal:
         operations: list[Operation] = [_fact("committed", committed)]
         if rows:
             operations.append(Insert("INSERT", "items", rows, _FATE_STANDS))
-        if reserved != self._reserved:
-            self._reserved = reserved
-            operations.append(
-                Statement("UPDATE starts SET reserved = ?2 WHERE start = ?1", (self._start, reserved))
-            )
         self._writer.submit(operations)
 
     async def begin_round(self, first_batch: int, state: Mapping[str, Any]) -> None:
@@ -192,10 +193,7 @@ class Journal:
     async def note(self, counts: Mapping[str, Any], outcome: str | None = None) -> None:
         """This start's own counts so far; with an outcome, its end."""
         ended = time.time() if outcome is not None else None
-        sql = (
-            "UPDATE starts SET counts = ?2, outcome = ?3, ended = ?4,"
-            " reserved = CASE WHEN ?3 IS NULL THEN reserved ELSE 0 END WHERE start = ?1"
-        )
+        sql = "UPDATE starts SET counts = ?2, outcome = ?3, ended = ?4 WHERE start = ?1"
         values = (self._start, orjson.dumps(counts).decode(), outcome, ended)
         await self._writer.write([Statement(sql, values)])
 
@@ -255,6 +253,13 @@ _FATE_STANDS = (
 )
 
 
+def _created(path: Path) -> sqlite3.Connection:
+    """A reading connection, on a file that has its tables."""
+    with translated(path), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        _set_up(connection)
+    return connect(path)
+
+
 def _fact(name: str, value: Any) -> Statement:
     sql = "INSERT INTO facts VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
     return Statement(sql, (name, orjson.dumps(value).decode()))
@@ -287,26 +292,35 @@ def read_fact(connection: sqlite3.Connection, name: str) -> Any:
 
 
 def read_starts(connection: sqlite3.Connection) -> list[Start]:
-    rows = connection.execute("SELECT start, began, ended, outcome, counts FROM starts ORDER BY start")
+    rows = connection.execute(
+        "SELECT start, began, ended, outcome, authorized, counts FROM starts ORDER BY start"
+    )
     return [
-        Start(number, began, ended, outcome, orjson.loads(counts))
-        for number, began, ended, outcome, counts in rows
+        Start(number, began, ended, outcome, authorized, orjson.loads(counts))
+        for number, began, ended, outcome, authorized, counts in rows
     ]
 
 
-def read_unconfirmed(connection: sqlite3.Connection) -> int:
-    """Picodollars that may have been charged: attempts without usage, and what is, or at a kill was, under way."""
-    [under_way] = connection.execute(
-        "SELECT coalesce(sum(reserved), 0) FROM starts WHERE outcome IS NULL"
-    ).fetchone()
-    without_usage = sum(int(start.counts.get("unconfirmed", 0)) for start in read_starts(connection))
-    return int(under_way) + without_usage
+def read_unconfirmed(connection: sqlite3.Connection, *, running: bool = False) -> int:
+    """Picodollars that may have been charged though no usage says so.
+
+    Of a start that ended in order, what it counted itself. Of one that was killed, all it had authorized and
+    has no call to show for. Of the one that is `running`, what it has counted so far.
+    """
+    paid = dict(connection.execute("SELECT start, sum(cost) FROM calls GROUP BY start").fetchall())
+    starts = read_starts(connection)
+    total = 0
+    for start in starts:
+        counted = int(start.counts.get("unconfirmed", 0))
+        killed = start.outcome is None and not (running and start is starts[-1])
+        total += max(counted, start.authorized - paid.get(start.number, 0)) if killed else counted
+    return total
 
 
-def read_spent(connection: sqlite3.Connection) -> int:
+def read_spent(connection: sqlite3.Connection, *, running: bool = False) -> int:
     """Picodollars over all starts, the unconfirmed ones among them: a cap must hold in the worst case."""
     [calls] = connection.execute("SELECT coalesce(sum(cost), 0) FROM calls").fetchone()
-    return int(calls) + read_unconfirmed(connection)
+    return int(calls) + read_unconfirmed(connection, running=running)
 
 
 def read_tallies(connection: sqlite3.Connection) -> Tallies:

@@ -80,6 +80,8 @@ class GroupWriter:
         """Returns once they are on disk, with everything submitted before. Raises StoreError."""
         if self.failure is not None:
             raise self.failure
+        if not self._thread.is_alive():
+            raise StoreError(f"{self._path}: the journal is closed")
         future: asyncio.Future[None] = self._loop.create_future()
         self._queue.put((operations, future))
         await future
@@ -116,6 +118,8 @@ class GroupWriter:
                 self.groups += 1
             except StoreError as failure:
                 self.failure = failure
+            except Exception as error:  # whatever it is, those who wait must hear of it
+                self.failure = StoreError(f"{self._path}: {type(error).__name__}: {error}")
         futures = [future for _, future in group if future is not None]
         if futures:
             with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more

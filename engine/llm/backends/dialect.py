@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -56,16 +57,18 @@ class Dialect:
         refused at once, only the first changes anything.
         """
         if version == self.version:
-            self.version += self._change(f"{refusal.param or ''} {refusal}".lower())
+            self.version += self._change((refusal.param or "").lower(), str(refusal).lower())
         return version != self.version
 
-    def _change(self, said: str) -> bool:
+    def _change(self, param: str, said: str) -> bool:
+        """`param` is what the endpoint names as the cause; without it, its words must quote the field."""
         if "max_tokens" in said and "max_completion_tokens" in said:
             return self._swap_limit()
-        if any(word in said for word in ("response_format", "json_schema", "json_object", "guided")):
+        if any(word in param + said for word in ("response_format", "json_schema", "json_object", "guided")):
             return self._step_down()
         for name in ("seed", "temperature"):
-            if name in said and name not in self._left_out:
+            blamed = param == name or (not param and re.search(rf"['\"`]{name}['\"`]", said))
+            if blamed and name not in self._left_out:
                 self._left_out.add(name)
                 return True
         return False

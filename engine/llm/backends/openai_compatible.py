@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,22 +23,17 @@ from engine.errors import (
     MalformedReply,
     PermanentError,
     RateLimited,
-    TransientError,
+    Renegotiated,
     Unavailable,
     Unparseable,
 )
 from engine.items import Completion, Prompt, Usage
 from engine.llm.backends.dialect import Dialect
 
+CONNECT_SECONDS = 30.0
+_MOST_TOKENS = 100_000_000
 MAX_BODY = 32 * 1024 * 1024
 """Bytes; a longer reply is malformed."""
-
-
-class Renegotiated(TransientError):
-    """The endpoint refused an optional field; the next attempt leaves it out."""
-
-    reason = "renegotiated"
-    retry_after = 0.0  # at once
 
 
 class OpenAICompatible:
@@ -48,13 +44,14 @@ class OpenAICompatible:
         self._model = model
         self._url = URL(f"{model.base_url}/chat/completions")
         self.dialect = Dialect(model)
+        self._secrets = [secret for secret in (model.api_key, *model.headers.values()) if secret]
         headers = {"Content-Type": "application/json", **model.headers}
         if model.api_key:
             headers["Authorization"] = f"Bearer {model.api_key}"
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=concurrency),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=timeout),
+            timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, CONNECT_SECONDS)),
             headers=headers,
         )
 
@@ -66,18 +63,24 @@ class OpenAICompatible:
                 self._url, data=self._body(prompt), allow_redirects=False
             ) as response:
                 body = await _read(response)
-        except aiohttp.ClientConnectorError as error:
-            raise Disconnected(f"cannot connect: {error}") from None
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise Disconnected(f"cannot connect: {error or 'no answer'}") from None
         except (aiohttp.ClientError, ConnectionError) as error:
             raise Disconnected(f"connection lost: {type(error).__name__}", paid=True) from None
         except TimeoutError:
             raise CallTimeout("no whole reply within limits.attempt_timeout_s") from None
         if response.status == 200:
             return _completion(body, self._model.name)
-        failure = failure_of(response.status, response.headers, body)
+        failure = failure_of(response.status, response.headers, self._redacted(body))
         if isinstance(failure, BadRequest) and self.dialect.adapt(failure, version):
             raise Renegotiated(str(failure))
         raise failure
+
+    def _redacted(self, body: bytes) -> bytes:
+        """An error body without our secrets, which some endpoints repeat in it."""
+        for secret in self._secrets:
+            body = body.replace(secret.encode(), b"(secret)")
+        return body
 
     async def close(self) -> None:
         await self._session.close()
@@ -145,19 +148,25 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds from retry-after-ms or retry-after (seconds or an HTTP date), if the server sent one."""
     try:
         if (milliseconds := headers.get("retry-after-ms")) is not None:
-            return max(0.0, float(milliseconds) / 1000)
+            return _sensible(float(milliseconds) / 1000)
         if (value := headers.get("retry-after")) is not None:
-            return max(0.0, float(value)) if value.strip()[:1].isdigit() else _until(value)
-    except ValueError:
+            return _sensible(float(value) if value.strip()[:1].isdigit() else _until(value))
+    except (ValueError, TypeError, OverflowError):
         pass
     return None
+
+
+def _sensible(seconds: float) -> float | None:
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def _until(date: str) -> float:
     from datetime import UTC, datetime
     from email.utils import parsedate_to_datetime
 
-    return max(0.0, (parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds())
+    when = parsedate_to_datetime(date)
+    when = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+    return (when - datetime.now(UTC)).total_seconds()
 
 
 def _error_of(body: bytes) -> tuple[str | None, str, str | None]:
@@ -168,27 +177,33 @@ def _error_of(body: bytes) -> tuple[str | None, str, str | None]:
     except orjson.JSONDecodeError:
         error = body[:200].decode(errors="replace").strip()
     if not isinstance(error, dict):
-        return None, str(error)[:300] or "no explanation", None
+        return None, _shown(error) or "no explanation", None
     message = error.get("message") or error.get("detail") or error
-    return error.get("code"), str(message)[:300], error.get("param")
+    code, param = error.get("code"), error.get("param")
+    return code if isinstance(code, str) else None, _shown(message), param if isinstance(param, str) else None
+
+
+def _shown(text: Any) -> str:
+    """An endpoint's words, fit for a terminal: no control characters, not too many."""
+    return "".join(c if c.isprintable() else " " for c in str(text)[:300]).strip()
 
 
 def _completion(body: bytes, model: str) -> Completion:
     try:
         reply = orjson.loads(body)
         choice = reply["choices"][0]
-        message, finish = choice["message"], choice.get("finish_reason") or "stop"
+        message, finish = dict(choice["message"]), choice.get("finish_reason") or "stop"
     except orjson.JSONDecodeError:
         raise MalformedReply("the body is not whole JSON") from None
-    except (KeyError, IndexError, TypeError):
-        raise MalformedReply("the body holds no choices") from None
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        raise MalformedReply("the body holds no choices with a message") from None
     usage = _usage(reply.get("usage"))
     text = message.get("content")
     if finish == "content_filter":
         raise _charged(ContentFiltered("the endpoint's content filter withheld the answer"), usage)
     if not isinstance(text, str) or not text.strip():
         refusal = message.get("refusal")
-        said = f"the model refused: {str(refusal)[:200]}" if refusal else "the answer is empty"
+        said = f"the model refused: {_shown(refusal)}" if refusal else "the answer is empty"
         raise _charged(Unparseable(said), usage)
     return Completion(text, str(reply.get("model") or model), str(finish), usage)
 
@@ -200,10 +215,17 @@ def _charged(error: PermanentError, usage: Usage) -> PermanentError:
 
 
 def _usage(usage: Any) -> Usage:
-    """From OpenAI's usage object; marked as estimated, and empty, where there is none."""
-    if not isinstance(usage, dict) or not isinstance(usage.get("prompt_tokens"), int):
+    """From OpenAI's usage object; marked as estimated, and empty, where there is none that can be believed."""
+    found = usage if isinstance(usage, dict) else {}
+    prompt, completion = _count(found.get("prompt_tokens")), _count(found.get("completion_tokens"))
+    if prompt is None or completion is None:
         return Usage(estimated=True)
-    details = usage.get("prompt_tokens_details") or {}
-    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
-    prompt = usage["prompt_tokens"]
-    return Usage(prompt, int(usage.get("completion_tokens") or 0), min(prompt, int(cached or 0)))
+    details = found.get("prompt_tokens_details")
+    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
+    return Usage(prompt, completion, min(prompt, cached or 0))
+
+
+def _count(value: Any) -> int | None:
+    """A number of tokens that a single call can have."""
+    sound = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
+    return value if sound else None
