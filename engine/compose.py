@@ -246,7 +246,7 @@ class _Run:
         validators = load_validators(config, self._client.ask)
         for spec, validator in zip(config.validators, validators, strict=True):
             workers = spec.workers or config.limits.concurrency
-            stages.append(Stage(spec.name, Refine(validator, self._halt, dataset.fields.write), workers))
+            stages.append(Stage(spec.name, Refine(validator, self._halt, dataset.fields.verify), workers))
         weights = ratio.weights if ratio is not None else None
         commit = Commit(self._journal, self._progress, dataset, self._halt, weights)
         return Pipeline.of(source.batches(), stages, commit.run, self._halt)

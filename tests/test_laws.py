@@ -21,6 +21,7 @@ from engine.items import Item, Verdict
 from engine.simulator.server import _error
 from engine.stages.commit import Commit
 from engine.stages.progress import Progress
+from engine.stages.source import Source
 
 FAULTS: dict[str, Any] = {
     "violations": 0.2,
@@ -199,18 +200,22 @@ async def test_law_8_a_straggler_does_not_fill_the_memory(
 
     monkeypatch.setattr(Commit, "_rows", watched)
     url, simulator = await endpoint()
-    made, release = simulator._reply, asyncio.Event()
+    made, wanted, release = simulator._reply, Source._wanted, asyncio.Event()
     first = True
+
+    def until_no_more(self: Source, number: int) -> bool:
+        if not (more := wanted(self, number)):
+            release.set()
+        return more
 
     async def reply(*arguments: Any) -> Any:
         nonlocal first
         if first:
             first = False
             await release.wait()
-        elif simulator.statistics.served >= 60:
-            asyncio.get_running_loop().call_soon(release.set)
         return await made(*arguments)
 
+    monkeypatch.setattr(Source, "_wanted", until_no_more)
     simulator._reply = reply  # type: ignore[method-assign]
     config = configs.load(url, generate={"target": 400, "batch_size": 1}, limits={"concurrency": 2})
     assert (await run_in(tmp_path / "run", config)).outcome == "target"

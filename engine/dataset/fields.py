@@ -320,6 +320,11 @@ class Fields:
             row[name] = str(separator).join(map(str, value)) if joined else value
         return row
 
+    def verify(self, item: Item) -> None:
+        """Raises FieldProblem, KeyError or TypeError for an item that the dataset has no form for."""
+        _text({"text": item.text}, "text")
+        _check_writable(self.write(item))
+
     def _spelled(self, label: str, choices: tuple[str, ...]) -> Any:
         assert self.config.label is not None
         spelled = label

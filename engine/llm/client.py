@@ -18,6 +18,7 @@ from engine.errors import (
     EngineError,
     PermanentError,
     RateLimited,
+    Renegotiated,
     RetriesExhausted,
     TransientError,
     Unavailable,
@@ -138,8 +139,8 @@ class Client:
 
     def _note(self, state: RetryCallState) -> None:
         assert state.outcome is not None
-        limited = isinstance(state.outcome.exception(), RateLimited)
-        self.counts.retried += not limited
+        spared = isinstance(state.outcome.exception(), RateLimited | Renegotiated)
+        self.counts.retried += not spared
 
     async def _rest(self, seconds: float) -> None:
         """Sleep, unless the run is halted: nothing new is sent then. Raises the reason."""

@@ -8,18 +8,18 @@ from dataclasses import replace
 
 from engine.errors import FatalError, PermanentError, StopRun, TargetReached
 from engine.flow.halt import Halt
-from engine.items import Item, Verdict
+from engine.items import Decision, Item, Verdict
 from engine.protocols import Validator
 
 
 class Refine:
     """Walks items past one validator. What the validator cannot judge costs that item alone."""
 
-    def __init__(self, validator: Validator, halt: Halt, writable: Callable[[Item], object]) -> None:
-        """`writable` raises for an item that the dataset has no form for."""
+    def __init__(self, validator: Validator, halt: Halt, verify: Callable[[Item], None]) -> None:
+        """`verify` raises for a revised item that the dataset has no form for."""
         self._validator = validator
         self._halt = halt
-        self._writable = writable
+        self._verify = verify
 
     async def __call__(self, item: Item) -> Sequence[Item]:
         if item.settled or isinstance(self._halt.reason, TargetReached):
@@ -35,7 +35,8 @@ class Refine:
         try:
             verdict = await self._validator.validate(item)
             judged = item.judged(replace(verdict, by=name))
-            self._writable(judged)
+            if verdict.decision is Decision.REVISE:
+                self._verify(judged)
             return judged
         except (FatalError, StopRun):
             raise

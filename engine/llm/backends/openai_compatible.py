@@ -51,7 +51,7 @@ class OpenAICompatible:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=concurrency),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, CONNECT_SECONDS)),
+            timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout / 2, CONNECT_SECONDS)),
             headers=headers,
         )
 
