@@ -57,6 +57,10 @@ async def test_each_kind(constraint: Constraint, expected: str) -> None:
     assert await reason(constraint) == expected
 
 
+async def test_a_pattern_that_explodes_costs_its_item() -> None:
+    assert await reason(Regex(r"^(\w+\s?)*$"), text="word " * 40 + "!") == "regex"
+
+
 async def test_fields_of_every_sort() -> None:
     assert await reason(Contains(("red",), "choices"), choices=("red", "blue")) == ""
     assert await reason(Contains(("x",), "tags"), extras={"tags": ["x", "y"]}) == ""

@@ -19,6 +19,7 @@ _COMMON = (
     " sr sv ta te th tr uk ur vi zh"
 ).split()
 """Languages told apart. Few, so that a short text is not taken for a rare neighbour of its language."""
+_REGEX_SECONDS = 0.2
 _FEWEST_LETTERS = 20
 """In a shorter text the language cannot be told; it passes."""
 
@@ -53,9 +54,7 @@ def check_of(constraint: Constraint) -> Check | None:
         case Length():
             return _length(constraint)
         case Regex(pattern, field):
-            found = re.compile(pattern)
-            said = f"the {field} does not match {pattern}"
-            return lambda item: None if found.search(part(item, field)) else said
+            return _regex(pattern, field)
         case Language(code, field):
             return _language(code, field)
         case Contains(words, field):
@@ -85,6 +84,22 @@ def measure(text: str, unit: str) -> int:
         case "sentences":
             return len([piece for piece in re.split(r"[.!?。！？]+(?:\s|$)", text) if piece.strip()])
     return len(text.split())
+
+
+def _regex(pattern: str, field: str) -> Check:
+    """With the regex package: unlike re, it can be told to give up on a pattern that explodes."""
+    import regex
+
+    found = regex.compile(pattern)
+
+    def check(item: Item) -> str | None:
+        try:
+            matches = found.search(part(item, field), timeout=_REGEX_SECONDS)
+        except TimeoutError:
+            return f"matching the {field} with {pattern} takes too long; simplify the pattern"
+        return None if matches else f"the {field} does not match {pattern}"
+
+    return check
 
 
 def _length(constraint: Length) -> Check:

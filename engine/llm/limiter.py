@@ -33,8 +33,9 @@ class Lease:
 class Limiter:
     """First come, first served within a priority; the lowest priority number goes first.
 
-    Mutable state: the line of waiters, the count in flight, the two paces. While somebody waits, one
-    dispatcher task sleeps until the head of the line may go, or until something changes.
+    A place that becomes free is handed on in the same instant. Where time must pass first, one dispatcher
+    task sleeps until the head of the line may go, or until something changes.
+    Mutable state: the line of waiters, the count in flight, the two paces, the dispatcher.
     """
 
     def __init__(
@@ -58,24 +59,33 @@ class Limiter:
         """Waits its turn. `tokens` is the estimate for the whole attempt. Raises the reason of `close`."""
         if self._closed is not None:
             raise self._closed
-        if self._dispatcher is None and self._requests is None and self._wait(tokens) == 0:
+        if self._requests is None and self._line.head is None and self._wait(tokens) == 0:
             return self._grant(tokens)
         future = self._line.join(priority, tokens)
-        self._changed.set()
-        if self._dispatcher is None:
-            self._dispatcher = asyncio.create_task(self._dispatch(), name="limiter")
+        self._advance()
         try:
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
                 future.result().release(0)  # granted in the same instant as cancelled
-            self._changed.set()  # the head of the line may be another now
+            self._advance()  # the head of the line may be another now
             raise
 
     def close(self, reason: BaseException) -> None:
         """Nobody is admitted any more: those in line, and those who come, get the reason."""
         self._closed = reason
         self._line.dismiss(reason)
+        self._changed.set()
+
+    def _advance(self) -> None:
+        """Let in whoever may go now; see to it that the next one is let in when time has passed."""
+        if self._requests is None:
+            while (head := self._line.head) is not None and (wait := self._wait(head.amount)) == 0:
+                self._line.pop().future.set_result(self._grant(head.amount))
+            if head is None or wait is None:
+                return  # nobody waits, or for a place that a release hands on
+        if self._dispatcher is None and self._line.head is not None:
+            self._dispatcher = asyncio.create_task(self._dispatch(), name="limiter")
         self._changed.set()
 
     async def _dispatch(self) -> None:
@@ -117,7 +127,7 @@ class Limiter:
         self._in_flight -= 1
         if entry is not None and used is not None and self._tokens is not None:
             self._tokens.give_back(entry, used)
-        self._changed.set()
+        self._advance()
 
     def statistics(self) -> LimiterStatistics:
         return LimiterStatistics(self._in_flight, self._peak, len(self._line), self._admitted)
