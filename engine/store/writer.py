@@ -38,7 +38,7 @@ class Statement:
 
 Operation = Insert | Statement
 
-_LINGER = 0.01
+_LINGER = 0.004
 """Seconds to let more arrive for the same transaction: nothing beside a model's latency, and under load a
 disk synchronisation for two hundred calls instead of ten."""
 _CHUNKS = (64, 8, 1)
