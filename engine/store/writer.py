@@ -49,7 +49,7 @@ is waited for once in 64 rows instead of at each of them; fixed sizes keep the s
 class GroupWriter:
     """Everything submitted while one transaction is being written goes into the next one.
 
-    Mutable state: the queue (any thread), and `failure`, set once by the thread.
+    Mutable state: the queue (any thread), `failure`, set once by the thread, and whether it is closed.
     """
 
     def __init__(self, path: Path, setup: Callable[[sqlite3.Connection], None]) -> None:
@@ -58,6 +58,7 @@ class GroupWriter:
             SimpleQueue()
         )
         self.failure: StoreError | None = None
+        self._closed = False
         self.groups = 0
         with translated(path):
             self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -80,7 +81,7 @@ class GroupWriter:
         """Returns once they are on disk, with everything submitted before. Raises StoreError."""
         if self.failure is not None:
             raise self.failure
-        if not self._thread.is_alive():
+        if self._closed:
             raise StoreError(f"{self._path}: the journal is closed")
         future: asyncio.Future[None] = self._loop.create_future()
         self._queue.put((operations, future))
@@ -88,6 +89,7 @@ class GroupWriter:
 
     async def close(self) -> None:
         """Write what is queued, then end. Never raises; see `failure`."""
+        self._closed = True
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 
