@@ -231,6 +231,13 @@ async def test_downstream_gets_the_money_first() -> None:
     assert order == ["validate", "generate"]
 
 
+async def test_what_is_authorized_stays_within_the_cap() -> None:
+    budget = Budget(100, spent=30)
+    await budget.reserve(20)
+    assert (budget.exposed, budget.reachable(10), budget.reachable(1000)) == (20, 30, 70)
+    assert Budget(None, spent=30).reachable(1000) == 1000
+
+
 async def test_no_cap_is_no_cap() -> None:
     budget = Budget(None)
     for _ in range(10):

@@ -54,6 +54,11 @@ class Budget:
         """What this start has spent and may yet have to pay."""
         return self.spent - self._before + self.reserved
 
+    def reachable(self, more: int) -> int:
+        """What this start may have to pay if `more` is set aside as well, within the cap."""
+        most = self.exposed + more
+        return most if self.cap is None else min(most, self.cap - self._before)
+
     def try_reserve(self, amount: int) -> Reservation | None:
         """Sets aside `amount` if that can be done at once, and nobody is waiting."""
         return self._grant(amount) if self._line.head is None and self._fits(amount) else None

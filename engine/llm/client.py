@@ -218,7 +218,7 @@ class Client:
         """
         async with self._authorizing:
             if self._budget.exposed > self._authorized:
-                ceiling = self._budget.exposed + self._limiter.concurrency * worst
+                ceiling = self._budget.reachable(self._limiter.concurrency * worst)
                 await self._journal.authorize(ceiling)
                 self._authorized = ceiling
 
