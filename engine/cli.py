@@ -242,6 +242,7 @@ def mistakes() -> Iterator[None]:
         typer.echo(f"datagen: the run's journal cannot be read: {error}", err=True)
         raise typer.Exit(FATAL) from None
     except KeyboardInterrupt:  # before a run has begun, or after it has ended: nothing to drain
+        typer.echo("datagen: interrupted before the run had begun", err=True)
         raise typer.Exit(EXITS["interrupted"]) from None
 
 
@@ -324,7 +325,19 @@ def show(table: Any) -> None:
 
 
 def main() -> None:
+    _open_standard_streams()
     app()
+
+
+def _open_standard_streams() -> None:
+    """A service may start us without standard streams; sockets must not take their numbers."""
+    import os
+
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 if __name__ == "__main__":
