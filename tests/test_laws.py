@@ -269,7 +269,7 @@ async def test_a_call_refused_for_good_costs_its_batch_alone(
     def refusing(*arguments: Any) -> Any:
         nonlocal count
         count += 1
-        return (_error(400, "too long", "x", None), None) if count == 3 else read(*arguments)
+        return _error(400, "too long", "x", None) if count == 3 else read(*arguments)
 
     simulator._read = refusing  # type: ignore[method-assign]
     report = await run_in(tmp_path / "run", configs.load(url, limits={"concurrency": 1}))

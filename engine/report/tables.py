@@ -92,13 +92,9 @@ def status_table(report: Report, running: bool) -> Table:
     data: Any = report.data
     items, calls, cost = data["items"], data["calls"], data["cost"]
     table = _table("", "", heading=False)
-    state = "running" if running else "interrupted" if report.outcome == "running" else report.outcome
-    said = (
-        "stopped without a word, as by a kill; resume it"
-        if report.outcome == "running" and not running
-        else ""
-    )
-    table.add_row("state", f"{SAID[state]} {said}".strip())
+    killed = report.outcome == "running" and not running
+    state = "Stopped without a word, as by a kill; resume it" if killed else SAID[report.outcome]
+    table.add_row("state", SAID["running"] if running else state)
     table.add_row("items", f"{items['accepted']:,} of {items['target']:,} accepted, {items['rejected']:,} rejected, "
                   f"{items['surplus']:,} surplus")  # fmt: skip
     table.add_row("rejected", _reasons(items["reasons"]) or "none")

@@ -88,10 +88,10 @@ class Simulator:
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        refusal, asked = self._read(request, body)
-        if refusal is not None or asked is None:
+        asked = self._read(request, body)
+        if isinstance(asked, web.Response):
             self.statistics.refused += 1
-            return refusal or _error(400, "nothing asked", "invalid_request_error", None)
+            return asked
         prompt_tokens = len(asked.text) // CHARACTERS_PER_TOKEN + 1
         limited = self._limits.admit(prompt_tokens + 200)
         if limited is not None:
@@ -104,24 +104,22 @@ class Simulator:
         finally:
             statistics.in_flight -= 1
 
-    def _read(self, request: web.Request, body: bytes) -> tuple[web.Response | None, Asked | None]:
+    def _read(self, request: web.Request, body: bytes) -> Asked | web.Response:
         key = self.knobs.api_key
         if key is not None and request.headers.get("Authorization") != f"Bearer {key}":
-            return _error(
-                401, "Incorrect API key provided.", "invalid_request_error", "invalid_api_key"
-            ), None
+            return _error(401, "Incorrect API key provided.", "invalid_request_error", "invalid_api_key")
         try:
             parsed = orjson.loads(body)
         except orjson.JSONDecodeError:
-            return _error(400, "The body is not JSON.", "invalid_request_error", None), None
+            return _error(400, "The body is not JSON.", "invalid_request_error", None)
         if not isinstance(parsed, dict) or not isinstance(parsed.get("messages"), list):
-            return _error(400, "'messages' is missing.", "invalid_request_error", None, "messages"), None
+            return _error(400, "'messages' is missing.", "invalid_request_error", None, "messages")
         form = str((parsed.get("response_format") or {}).get("type"))
         taken = {"json_schema": self.knobs.json_schema, "json_object": self.knobs.json_object}
         if not taken.get(form, True):
             said = f"'response_format' of type '{form}' is not supported with this model."
-            return _error(400, said, "invalid_request_error", None, "response_format"), None
-        return None, Asked(parsed)
+            return _error(400, said, "invalid_request_error", None, "response_format")
+        return Asked(parsed)
 
     def _too_fast(self, what: str, seconds: float) -> web.Response:
         self.statistics.limit_violations += 1
