@@ -176,6 +176,35 @@ def test_label_pattern_and_extras_round_trip(tmp_path: Path) -> None:
     assert dataset.fields.write(item) == {**row, "a": "#### 1,200"}
 
 
+def test_extras_keep_the_type_that_all_rows_have(tmp_path: Path) -> None:
+    rows = [
+        {
+            "q": f"Which {n}?",
+            "a": "x",
+            "n": n,
+            "f": n / 2 if n % 2 else n,
+            "b": n > 1,
+            "l": ["t"],
+            "mixed": "s" if n else 1,
+        }
+        for n in range(4)
+    ]
+    fields = {"text": "q", "label": "a", "extras": ["n", "f", "b", "l", "mixed"]}
+    dataset = BaseDataset.load(config(write(tmp_path / "d.jsonl", rows), fields=fields))
+    schema = dataset.fields.item_schema()["properties"]
+    assert {name: schema[name]["type"] for name in "nfbl"} == {
+        "n": "integer",
+        "f": "number",
+        "b": "boolean",
+        "l": "array",
+    }
+    reply = {"text": "t", "label": "x", "n": "3", "f": 1.5, "b": "true", "l": [], "mixed": 7}
+    assert dataset.fields.content(reply).extras == {"n": 3, "f": 1.5, "b": True, "l": [], "mixed": 7}
+    for wrong in ({"n": "three"}, {"n": 1.5}, {"b": "yes"}, {"l": "t"}, {"f": None}):
+        with pytest.raises(FieldProblem):
+            dataset.fields.content({**reply, **wrong})
+
+
 def test_unlabelled(tmp_path: Path) -> None:
     path = write(tmp_path / "d.jsonl", [{"text": "Just a text."}])
     dataset = BaseDataset.load(config(path, fields={}))
