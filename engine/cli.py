@@ -277,7 +277,6 @@ def _tune_interpreter() -> None:
 
     gc.freeze()  # what is loaded by now stays, and need not be walked again
     gc.set_threshold(100_000, 50, 100)  # items make no cycles: collecting seldom saves a sixth of the CPU
-    sys.setswitchinterval(0.0005)  # the journal's thread waits for the interpreter a few times a transaction
 
 
 def _finish(report: Report, folder: Path) -> None:
