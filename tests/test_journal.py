@@ -93,7 +93,7 @@ async def test_many_writes_share_a_transaction(journal: Journal) -> None:
 
     before = journal._writer.groups
     await asyncio.gather(*(journal.record(prompt(f"{n}/items", n), DONE) for n in range(500)))
-    assert journal._writer.groups - before <= 5
+    assert journal._writer.groups - before <= 20
 
 
 async def test_what_was_under_way_at_a_kill_counts_as_spent(journal: Journal) -> None:

@@ -40,8 +40,10 @@ Operation = Insert | Statement
 Entry = tuple[Sequence[Operation], asyncio.Future[None] | None]
 
 _LINGER = 0.005
-"""Seconds to let more arrive for the same transaction: nothing beside a model's latency, and under load a
-disk synchronisation for two hundred calls instead of ten."""
+"""Seconds to let more arrive for the same transaction, under load: a disk synchronisation for hundreds of calls
+instead of dozens. Otherwise none, so that few calls are in flight, and asked again, when the run is killed."""
+_BUSY = 32
+"""Entries in a transaction that mean load."""
 _CHUNKS = (64, 8, 1)
 """Rows per statement. Each statement takes and gives the interpreter's lock once, so a busy event loop
 is waited for once in 64 rows instead of at each of them; fixed sizes keep the statements cached."""
@@ -106,15 +108,16 @@ class GroupWriter:
     # --- the thread ---
 
     def _work(self) -> None:
-        open_ = True
+        open_, busy = True, False
         while open_:
             self._wake.wait()
-            time.sleep(_LINGER)
+            if busy:
+                time.sleep(_LINGER)
             self._wake.clear()
             group = []
             while self._entries:
                 group.append(self._entries.popleft())
-            open_ = None not in group
+            open_, busy = None not in group, len(group) >= _BUSY
             self._write([entry for entry in group if entry is not None])
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
