@@ -61,11 +61,11 @@ def _dataset(inputs: Inputs) -> Finding:
 
 
 def _price(inputs: Inputs) -> Finding:
-    if inputs.price is None:
+    if inputs.prices is None:
         return Finding(
             "price", None, "not known: costs are not counted; set model.price to count and cap them"
         )
-    tier = inputs.price.tiers[0]
+    tier = inputs.prices.main.tiers[0]
     return Finding("price", True, f"${tier.input / 1e6:g} in, ${tier.output / 1e6:g} out, per million tokens")
 
 

@@ -70,7 +70,36 @@ def resume(run_dir: RunDir, target: Target = None, budget: Cap = None, set_: Set
     with mistakes():
         folder = RunFolder.existing(run_dir)
         loaded = RunConfig.load(folder.config, overrides(set_, target, budget))
-        _finish(_go(loaded, run_dir), run_dir)
+        _finish(_go(loaded, run_dir, audited=folder.audited()), run_dir)
+
+
+@app.command()
+def audit(
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="A .json, .jsonl, .csv or .parquet file; '-' is JSON lines on standard input.",
+        ),
+    ],
+    config: Config,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="RUN_DIR", help="Default: runs/, the config's name and -audit."),
+    ] = None,
+    budget: Cap = None,
+    set_: Sets = None,
+) -> None:
+    """Run the configured validators over an existing dataset: which rows hold, which were corrected, which not."""
+    from engine.config import RunConfig
+    from engine.store.folder import spooled
+
+    with mistakes():
+        folder = out or Path("runs") / f"{config.stem}-audit"
+        source = spooled(sys.stdin.buffer, folder) if data == "-" else Path(data).absolute()
+        given = {"dataset.path": str(source), "generate.target": 1, "generate.few_shot": 0}
+        loaded = RunConfig.load(config, {**overrides(set_, None, budget), **given})
+        _finish(_go(loaded, folder, audited=True), folder)
 
 
 @app.command()
@@ -264,11 +293,12 @@ def overrides(sets: list[str] | None, target: int | None, budget: float | None) 
     return found
 
 
-def _go(config: RunConfig, folder: Path) -> Report:
-    from engine.compose import arun, in_loop
+def _go(config: RunConfig, folder: Path, *, audited: bool = False) -> Report:
+    from engine.compose import arun, audit, in_loop
 
     _tune_interpreter()
-    return in_loop(lambda: arun(config, folder, show=sys.stderr))
+    begin = audit if audited else arun
+    return in_loop(lambda: begin(config, folder, show=sys.stderr))
 
 
 def _tune_interpreter() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from engine import __version__
+from engine.assembly import Assembly
 from engine.config import RunConfig
 from engine.errors import (
     BudgetExhausted,
@@ -25,29 +26,22 @@ from engine.errors import (
     TargetReached,
 )
 from engine.flow.halt import Halt
-from engine.flow.pipeline import Pipeline
-from engine.flow.stage import Stage
-from engine.inputs import Inputs, load_validators, opened_backend
+from engine.inputs import Inputs, described, load_validators, opened_backend, opened_validators
 from engine.items import PICO, usd
 from engine.llm.budget import Budget
 from engine.llm.client import Client
 from engine.llm.limiter import Limiter
 from engine.llm.retry import RetryPolicy
+from engine.protocols import Validator
 from engine.report.live import Snapshot, Speed, display
 from engine.report.summary import Report, summarize
-from engine.stages.commit import LABEL_GATE, Commit
-from engine.stages.generate import Generate
-from engine.stages.plan import Planner
+from engine.stages.commit import LABEL_GATE
 from engine.stages.progress import Progress
-from engine.stages.refine import Refine
-from engine.stages.source import LabelRounds, Source
 from engine.store.folder import RunFolder, differences, identity, replacing
 from engine.store.journal import Journal, connect, read_lines
 
 T = TypeVar("T")
 
-WINDOW = 16
-"""Batches under way for each call in flight: how far ahead of the slowest call the others may get."""
 NOTE_EVERY_S = 2.0
 """How often this start's own counts are journaled."""
 
@@ -72,7 +66,21 @@ def in_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 async def arun(config: RunConfig, folder: Path | str, *, show: TextIO | None = None) -> Report:
     """`run` for a program that has an event loop already. `show` is where progress goes, if anywhere."""
-    inputs = Inputs.load(config)
+    return await _in_folder(lambda: Inputs.load(config), folder, show)
+
+
+async def audit(config: RunConfig, folder: Path | str, *, show: TextIO | None = None) -> Report:
+    """Check an existing dataset, `dataset.path`, with the config's validators; the same as `datagen audit`.
+
+    What passes is in accepted.jsonl, row by row as it stands in the dataset, or as a validator corrected it.
+    Raises as `run` does.
+    """
+    return await _in_folder(lambda: Inputs.of_existing(config), folder, show)
+
+
+async def _in_folder(load: Callable[[], Inputs], folder: Path | str, show: TextIO | None) -> Report:
+    inputs = load()
+    config = inputs.config
     runs = RunFolder(Path(folder))
     runs.refuse_foreign(config.dataset.path)
     with runs.locked():
@@ -154,7 +162,10 @@ class _Run:
             if self._progress.reached:
                 self._halt.set(TargetReached("the target was reached before"))
             else:
-                await self._work(show)
+                try:
+                    await self._work(show)
+                except FatalError as error:  # before the first call: an endpoint or a validator cannot open
+                    self._halt.set(error)
             return await self._finish()
         finally:
             await self._journal.close()
@@ -169,20 +180,22 @@ class _Run:
 
     def _identity(self) -> dict[str, Any]:
         settings = self._config.without_secrets()
-        return identity(settings, self._inputs.dataset.sha256, self._config.generate.template)
+        found = identity(settings, self._inputs.dataset.sha256, self._config.generate.template)
+        return {**found, "mode": "audit"} if self._inputs.audited else found
 
     def _facts(self) -> dict[str, Any]:
         dataset = self._inputs.dataset
         return {
             "identity": self._identity(),
+            "mode": "audit" if self._inputs.audited else "run",
             "seed": self._config.seed,
             "style": asdict(dataset.fields.style),
             "validators": [validator.name for validator in self._config.validators],
-            "priced": self._inputs.price is not None,
+            "priced": self._inputs.prices is not None,
             "model": self._config.model.name,
             "engine_version": __version__,
             "dataset": {
-                "rows": len(dataset.examples),
+                "rows": dataset.rows,
                 "bad_rows": dict(dataset.bad_counts),
                 "sha256": dataset.sha256,
             },
@@ -211,10 +224,14 @@ class _Run:
             policy = RetryPolicy(limits.retries, limits.call_timeout_s)
             self._limiter = limiter
             self._client = Client(
-                backend, self._journal, limiter, self._budget, self._halt, self._inputs.price, policy
+                backend, self._journal, limiter, self._budget, self._halt, self._inputs.prices, policy
             )
-            self._pipeline = self._assembled()
+            assembly = Assembly(self._inputs, self._client.ask, self._progress, self._journal, self._halt)
+            validators = load_validators(self._config, self._client.ask, self._inputs.dataset.fields)
+            self._pipeline = assembly.pipeline(validators)
             async with contextlib.AsyncExitStack() as stack:
+                await stack.enter_async_context(opened_validators(validators))
+                await self._describe(validators, show)
                 if show is not None:
                     await stack.enter_async_context(display(self._look(), show))
                 noting = asyncio.create_task(self._note_now_and_then(), name="notes")
@@ -223,33 +240,13 @@ class _Run:
                 finally:
                     noting.cancel()
 
-    def _assembled(self) -> Pipeline:
-        config, dataset = self._config, self._inputs.dataset
-        ratio = config.dataset.ratio
-        rounds = None
-        if ratio is not None:
-            rounds = LabelRounds(ratio.weights, config.generate.batch_size, self._progress, self._journal)
-        source = Source(
-            Planner(config.generate, config.seed, len(dataset.examples)),
-            self._progress,
-            self._halt,
-            asked=rounds.asked
-            if rounds is not None
-            else self._progress.committed * config.generate.batch_size,
-            most_items=round(config.limits.attempts * config.generate.target),
-            window=max(64, WINDOW * config.limits.concurrency),
-            rounds=rounds,
-        )
-        generate = Generate(self._client.ask, self._inputs.prompts, dataset.fields)
-        # A few more workers than calls in flight: while one waits for the disk, another has its place.
-        stages = [Stage("generate", generate, config.limits.concurrency * 5 // 4 + 1)]
-        validators = load_validators(config, self._client.ask)
-        for spec, validator in zip(config.validators, validators, strict=True):
-            workers = spec.workers or config.limits.concurrency
-            stages.append(Stage(spec.name, Refine(validator, self._halt, dataset.fields.verify), workers))
-        weights = ratio.weights if ratio is not None else None
-        commit = Commit(self._journal, self._progress, dataset, self._halt, weights)
-        return Pipeline.of(source.batches(), stages, commit.run, self._halt)
+    async def _describe(self, validators: Sequence[Validator], show: TextIO | None) -> None:
+        """What the validators work with goes on record; what a user should know of it is said once."""
+        found = described(validators)
+        await self._journal.remember("described", found)
+        for name, facts in found.items():
+            if facts.get("warning") and show is not None:
+                print(f"{name}: {facts['warning']}", file=show)
 
     async def _interruptible(self, show: TextIO | None) -> None:
         """Run the pipeline. The first signal to end drains it, the second one stops it at once."""
@@ -302,7 +299,8 @@ class _Run:
     # --- the end ---
 
     async def _finish(self) -> Report:
-        outcome = outcome_of(self._halt.reason, self._progress.reached)
+        everything = self._inputs.audited and self._halt.reason is None
+        outcome = outcome_of(self._halt.reason, self._progress.reached or everything)
         try:
             await self._journal.note(self._counts(), outcome)
             return self._write_results()

@@ -281,6 +281,16 @@ def _header_value(value: str) -> str:
     return value
 
 
+class PurposeModel(Section):
+    """What differs from the main model for one purpose."""
+
+    name: str | None = None
+    base_url: str | None = None
+    api_key: str | None = None
+    price: PriceConfig | None = None
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+
+
 class ModelConfig(Section):
     """One OpenAI-compatible endpoint."""
 
@@ -295,6 +305,8 @@ class ModelConfig(Section):
     send_seed: bool = True
     extra_body: dict[str, Any] = Field(default_factory=dict)
     """Further fields of the request's body, as they are."""
+    purposes: dict[str, PurposeModel] = Field(default_factory=dict)
+    """Another model for some purposes (review, revision, program, fact_check ...): what differs from this one."""
     simulator: SimulatorConfig | None = None
     """Set, or with the name 'simulated': a simulated endpoint is started on loopback for the run."""
 
@@ -322,6 +334,19 @@ class ModelConfig(Section):
     def _headers_of_one_line(cls, headers: dict[str, str]) -> dict[str, str]:
         return {name: _header_value(value.strip()) for name, value in headers.items()}
 
+    @field_validator("purposes")
+    @classmethod
+    def _purposes_are_models(cls, purposes: dict[str, PurposeModel]) -> dict[str, PurposeModel]:
+        for purpose, other in purposes.items():
+            if not other.model_fields_set:
+                raise ValueError(f"{purpose!r} names nothing that differs")
+            if other.base_url is not None:
+                cls._is_http(other.base_url)
+            if other.api_key is not None:
+                cls._one_line(other.api_key)
+            cls._not_ours(other.extra_body)
+        return purposes
+
     @field_validator("extra_body")
     @classmethod
     def _not_ours(cls, extra: dict[str, Any]) -> dict[str, Any]:
@@ -332,6 +357,16 @@ class ModelConfig(Section):
     @property
     def simulated(self) -> bool:
         return self.simulator is not None
+
+    def for_purpose(self, purpose: str) -> ModelConfig:
+        """The model that answers prompts of this purpose."""
+        other = self.purposes.get(purpose)
+        if other is None:
+            return self
+        given = {name: getattr(other, name) for name in other.model_fields_set}
+        if "name" in given and "price" not in given and not self.simulated:
+            given["price"] = None  # another model has another price
+        return self.model_copy(update={**given, "purposes": {}})
 
 
 def _as_model(value: Any) -> Any:
@@ -438,6 +473,12 @@ class RunConfig(Section):
         config._references = references
         return config
 
+    def with_generate(self, generate: GenerateConfig) -> RunConfig:
+        """The same run with another section `generate`."""
+        copy = self.model_copy(update={"generate": generate})
+        copy._references = self._references
+        return copy
+
     def without_secrets(self) -> dict[str, Any]:
         """The resolved settings as plain values, fit to be written into a run folder."""
         return config_file.without_secrets(self.model_dump(mode="json"), self._references)
@@ -450,6 +491,9 @@ OPERATIONAL = (
     "model.api_key",
     "model.headers",
     "model.price",
+    "model.purposes.*.base_url",
+    "model.purposes.*.api_key",
+    "model.purposes.*.price",
     "model.simulator",
     "validators.*.workers",
 )

@@ -28,7 +28,7 @@ _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?|true|false|null")
 _SECRET_NAME = re.compile(
     r"(api|access|auth).?key$|secret|password|credential|(^|[^x]_)token$", re.IGNORECASE
 )
-_VEILED = (("model", "api_key"), ("model", "headers", "*"))
+_VEILED = (("model", "api_key"), ("model", "headers", "*"), ("model", "purposes", "*", "api_key"))
 """Always secret. A literal value is replaced by a variable: DATAGEN_API_KEY, DATAGEN_HEADER_NAME."""
 _OPEN = (("model", "extra_body"), ("validators",))
 """Free settings: secret where the key's name says so, or where the value came from the environment."""
@@ -188,7 +188,21 @@ def _rooted(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
         inner = raw.get(section)
         if isinstance(inner, dict) and isinstance(inner.get(key), str):
             inner[key] = str((folder / inner[key]).resolve())
+    if isinstance(raw.get("validators"), list):
+        raw["validators"] = [_rooted_paths(validator, folder) for validator in raw["validators"]]
     return raw
+
+
+def _rooted_paths(value: Any, folder: Path) -> Any:
+    """In a validator's options, what is called `path` is one."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: str((folder / inner).resolve())
+        if key == "path" and isinstance(inner, str)
+        else _rooted_paths(inner, folder)
+        for key, inner in value.items()
+    }
 
 
 # --- mistakes --------------------------------------------------------------------------------------
@@ -267,5 +281,9 @@ def _veiled(value: Any, keys: Keys, references: Mapping[str, str]) -> Any:
     named = free and _SECRET_NAME.search(str(keys[-1])) is not None
     if not (named or _is_secret(keys)) or _VARIABLE.fullmatch(value):
         return value
-    name = "API_KEY" if keys == ("model", "api_key") else f"{keys[-2] if not named else 'OPTION'}_{keys[-1]}"
+    name = (
+        "API_KEY"
+        if keys[-1] == "api_key" and _is_secret(keys)
+        else f"{keys[-2] if not named else 'OPTION'}_{keys[-1]}"
+    )
     return f"${{DATAGEN_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}}}"

@@ -19,6 +19,8 @@ EngineError
 │  ├─ EndpointError       no such address or model, or it refuses every request
 │  ├─ EndpointDown        nothing has answered for a whole call's patience
 │  ├─ Defect              a mistake of the engine's own
+│  ├─ SandboxUnavailable  untrusted programs cannot be locked in as required
+│  ├─ RetrieverUnavailable  the source of evidence cannot be reached, or refuses us
 │  └─ StoreError          the journal cannot be written
 │     └─ DiskFull
 └─ StopRun            not a failure: the run ends early, in order, and can be resumed
@@ -155,6 +157,14 @@ class EndpointDown(FatalError):
 
 class Defect(FatalError):
     """Something that cannot happen has happened; what was done before is kept."""
+
+
+class SandboxUnavailable(FatalError):
+    """This machine cannot lock programs in as tightly as the run requires."""
+
+
+class RetrieverUnavailable(FatalError):
+    """The source of evidence cannot be opened, or answers nothing at all."""
 
 
 class StoreError(FatalError):

@@ -82,6 +82,6 @@ def _estimate(inputs: Inputs, acceptance: float, prompt_tokens: float, completio
         seconds.append(calls / limits.requests_per_minute * 60)
     if limits.tokens_per_minute is not None:
         seconds.append((prompt + completion) / limits.tokens_per_minute * 60)
-    tiers = inputs.price.tiers[0] if inputs.price is not None else None
+    tiers = inputs.prices.main.tiers[0] if inputs.prices is not None else None
     dollars = usd(prompt * tiers.input + completion * tiers.output) if tiers is not None else None
     return Estimate(acceptance, calls, prompt, completion, dollars, max(seconds))

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any
 
 from engine.config import ModelConfig, RunConfig
 from engine.dataset.base import BaseDataset
+from engine.dataset.fields import Fields
 from engine.errors import ConfigError
 from engine.items import Batch, Prompt, usd
+from engine.llm.backends.by_purpose import ByPurpose
 from engine.llm.backends.openai_compatible import OpenAICompatible
-from engine.llm.prices import Price, price_of
+from engine.llm.prices import Prices, prices_of
 from engine.llm.tokens import prompt_bound
 from engine.prompts.render import ItemPrompts
-from engine.protocols import Ask, Backend, Tools, Validator
+from engine.prompts.replies import object_in
+from engine.protocols import Ask, Backend, Described, Tools, Validator
 from engine.simulator.process import simulated_endpoint
 from engine.stages.plan import Planner
+from engine.stages.refine import metered
 
 VALIDATORS = "datagen.validators"
 """The entry-point group in which validators are found."""
@@ -32,7 +36,22 @@ class Inputs:
     config: RunConfig
     dataset: BaseDataset
     prompts: ItemPrompts
-    price: Price | None
+    prices: Prices | None
+    """None where the price of a model is not known."""
+    audited: bool = False
+    """Whether `dataset` is an existing one to be checked, rather than one to start from."""
+
+    @classmethod
+    def of_existing(cls, config: RunConfig) -> Inputs:
+        """For an audit of `dataset.path`. Raises ConfigError."""
+        if config.dataset.path is None:
+            raise ConfigError("dataset.path: is missing; it is the dataset to audit")
+        dataset = BaseDataset.streamed(config.dataset)
+        prices = _prices(config)
+        load_validators(config, _no_calls, dataset.fields)
+        generate = config.generate.model_copy(update={"target": dataset.rows})
+        config = config.with_generate(generate)
+        return cls(config, dataset, ItemPrompts(config, dataset), prices, audited=True)
 
     @classmethod
     def load(cls, config: RunConfig) -> Inputs:
@@ -41,23 +60,18 @@ class Inputs:
         few, there = config.generate.few_shot, len(dataset.examples)
         if few > there:
             raise ConfigError(f"generate.few_shot: {few} examples asked for, the dataset has {there}")
-        price = price_of(config.model)
-        if price is None and config.limits.budget_usd is not None:
-            raise ConfigError(
-                f"limits.budget_usd: the price of {config.model.name!r} is not known, so a cap cannot be kept; "
-                "set model.price (input and output, US dollars per million tokens) or remove the cap"
-            )
+        prices = _prices(config)
         prompts = ItemPrompts(config, dataset)
         first = prompts.render(_sample(config, dataset))
-        _affordable(config, price, first)
-        load_validators(config, _no_calls)
+        _affordable(config, prices, first)
+        load_validators(config, _no_calls, dataset.fields)
         tokens = config.limits.tokens_per_minute
         if tokens is not None and tokens < config.generate.completion_limit:
             raise ConfigError(
                 f"limits.tokens_per_minute: {tokens:g} is less than one call may take "
                 f"(generate.max_tokens: {config.generate.completion_limit})"
             )
-        return cls(config, dataset, prompts, price)
+        return cls(config, dataset, prompts, prices)
 
 
 def _sample(config: RunConfig, dataset: BaseDataset) -> Batch:
@@ -67,12 +81,24 @@ def _sample(config: RunConfig, dataset: BaseDataset) -> Batch:
     return Planner(config.generate, config.seed, len(dataset.examples)).batch(0, labels)
 
 
-def _affordable(config: RunConfig, price: Price | None, prompt: Prompt) -> None:
+def _prices(config: RunConfig) -> Prices | None:
+    """Raises ConfigError where there is a cap and no price to keep it by."""
+    models = {purpose: config.model.for_purpose(purpose) for purpose in config.model.purposes}
+    prices, unknown = prices_of(config.model, models)
+    if unknown is not None and config.limits.budget_usd is not None:
+        raise ConfigError(
+            f"limits.budget_usd: the price of {unknown!r} is not known, so a cap cannot be kept; "
+            "set model.price (input and output, US dollars per million tokens) or remove the cap"
+        )
+    return prices
+
+
+def _affordable(config: RunConfig, prices: Prices | None, prompt: Prompt) -> None:
     """Raises ConfigError for a cap under which no call can ever be sent."""
     cap = config.limits.budget_usd
-    if price is None or cap is None:
+    if prices is None or cap is None:
         return
-    worst = usd(price.worst(prompt_bound(prompt, 0), prompt.max_tokens))
+    worst = usd(prices.of(prompt.purpose).worst(prompt_bound(prompt, 0), prompt.max_tokens))
     if worst > cap:
         raise ConfigError(
             f"limits.budget_usd: ${cap:g} is less than one call may cost (${worst:.4f}, with "
@@ -80,15 +106,25 @@ def _affordable(config: RunConfig, price: Price | None, prompt: Prompt) -> None:
         )
 
 
-def load_validators(config: RunConfig, ask: Ask) -> list[Validator]:
+def load_validators(config: RunConfig, ask: Ask, fields: Fields) -> list[Validator]:
     """The configured validators, found by entry point. Raises ConfigError."""
     known = {point.name: point for point in entry_points(group=VALIDATORS)}
+    metered_ask = metered(ask)
     found: list[Validator] = []
     for depth, spec in enumerate(config.validators, 1):
         if spec.name not in known:
             there = ", ".join(sorted(known)) or "none; is the package installed?"
             raise ConfigError(f"validators: there is no validator {spec.name!r}; installed: {there}")
-        tools = Tools(ask, config.dataset.constraints, config.seed, priority=-depth)
+        tools = Tools(
+            ask=metered_ask,
+            constraints=config.dataset.constraints,
+            seed=config.seed,
+            priority=-depth,
+            description=config.dataset.description,
+            shown=fields.wire,
+            revised=fields.revised,
+            read=object_in,
+        )
         try:
             found.append(known[spec.name].load()(tools, **spec.options))
         except (TypeError, ValueError) as error:
@@ -106,12 +142,33 @@ async def _no_calls(prompt: Any) -> Any:
 async def opened_backend(config: RunConfig) -> AsyncIterator[Backend]:
     """The model endpoint; a simulated one is started, and stopped at the end."""
     async with contextlib.AsyncExitStack() as stack:
-        model: ModelConfig = config.model
+        model = config.model
         if model.simulator is not None:
             base_url = await stack.enter_async_context(simulated_endpoint(model.simulator))
             model = model.model_copy(update={"base_url": base_url, "api_key": model.simulator.api_key})
-        backend = OpenAICompatible(
-            model, concurrency=config.limits.concurrency, timeout=config.limits.attempt_timeout_s
-        )
-        stack.push_async_callback(backend.close)
-        yield backend
+
+        def opened(of: ModelConfig) -> Backend:
+            backend = OpenAICompatible(
+                of, concurrency=config.limits.concurrency, timeout=config.limits.attempt_timeout_s
+            )
+            stack.push_async_callback(backend.close)
+            return backend
+
+        others = {purpose: opened(model.for_purpose(purpose)) for purpose in model.purposes}
+        main = opened(model)
+        yield ByPurpose(main, others) if others else main
+
+
+@asynccontextmanager
+async def opened_validators(validators: Sequence[Validator]) -> AsyncIterator[None]:
+    """Those that hold resources are open inside. Raises FatalError, or ConfigError, where one cannot open."""
+    async with contextlib.AsyncExitStack() as stack:
+        for validator in validators:
+            if isinstance(validator, AbstractAsyncContextManager):
+                await stack.enter_async_context(validator)
+        yield
+
+
+def described(validators: Sequence[Validator]) -> dict[str, dict[str, Any]]:
+    """What the open validators say of themselves, by name."""
+    return {each.name: dict(each.describe()) for each in validators if isinstance(each, Described)}

@@ -78,6 +78,8 @@ class Batch:
     """Row numbers in the base dataset."""
     labels: tuple[tuple[str, int], ...] = ()
     """How many of each label to ask for; empty where the labels are free."""
+    rows: tuple[int, ...] = ()
+    """Of an existing dataset: where in the file its items stand, from 1."""
 
 
 class Decision(StrEnum):
@@ -98,15 +100,27 @@ class Verdict:
     feedback: str = ""
     item: Item | None = None
     """The new item of a REVISE."""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """How the decision came about, as plain JSON values; stands in the item's `_meta`."""
+    usage: Usage = Usage()
+    """What the calls made for this verdict took; counted by the engine."""
     seconds: float = 0.0
 
     @classmethod
-    def passed(cls, by: str) -> Verdict:
-        return cls(Decision.PASS, by)
+    def passed(cls, by: str, record: Mapping[str, Any] | None = None) -> Verdict:
+        return cls(Decision.PASS, by, record=record or {})
 
     @classmethod
-    def rejected(cls, by: str, reason: str, feedback: str = "") -> Verdict:
-        return cls(Decision.REJECT, by, reason, feedback)
+    def revised(
+        cls, by: str, reason: str, item: Item, feedback: str = "", record: Mapping[str, Any] | None = None
+    ) -> Verdict:
+        return cls(Decision.REVISE, by, reason, feedback, item, record or {})
+
+    @classmethod
+    def rejected(
+        cls, by: str, reason: str, feedback: str = "", record: Mapping[str, Any] | None = None
+    ) -> Verdict:
+        return cls(Decision.REJECT, by, reason, feedback, record=record or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +134,8 @@ class Item:
     label: str | None = None
     choices: tuple[str, ...] = ()
     extras: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    """Of an existing dataset: the row as it stands there, with fields that the config does not name."""
     model: str = ""
     usage: Usage = Usage()
     """This item's share of the calls made for it."""
@@ -152,7 +168,10 @@ class Item:
                 batch=self.batch,
                 position=self.position,
                 of=self.of,
+                origin=self.origin,
+                model=self.model,
+                usage=self.usage + verdict.usage,
                 verdicts=(*self.verdicts, replace(verdict, item=None)),
                 revisions=self.revisions + 1,
             )
-        return replace(self, verdicts=(*self.verdicts, verdict))
+        return replace(self, usage=self.usage + verdict.usage, verdicts=(*self.verdicts, verdict))

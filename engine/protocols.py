@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -48,11 +48,33 @@ class Validator(Protocol):
 
     An entry point of the group `datagen.validators` names a factory: `factory(tools, **options)`,
     with the options that the config gives for it. It raises TypeError or ValueError on wrong options.
+
+    A validator that holds resources is also an asynchronous context manager: entered once before the first
+    item, left after the last. One that has something to say of itself in the report is also Described.
     """
 
     name: str
 
     async def validate(self, item: Item) -> Verdict: ...
+
+
+@runtime_checkable
+class Described(Protocol):
+    """A validator that tells what it works with, once it is open: plain JSON values for report.json.
+
+    The key `warning`, where there is one, is a sentence shown to the user at the start.
+    """
+
+    def describe(self) -> Mapping[str, Any]: ...
+
+
+@runtime_checkable
+class Examined(Protocol):
+    """A validator's factory that can tell what this machine offers it; for `datagen doctor`."""
+
+    def examine(self) -> Iterable[tuple[str, bool | None, str]]:
+        """(name, ok, detail) each; `ok` is None for a plain fact."""
+        ...
 
 
 Ask = Callable[[Prompt], Awaitable[Completion]]
@@ -63,13 +85,48 @@ class Tools:
     """What a validator is given at its construction."""
 
     ask: Ask
+    """One model call, journaled and paid once. Keys: `{item.id}/{validator}/{purpose}/{n}`."""
     constraints: Sequence[Constraint]
     seed: int
     priority: int
     """The priority for its calls: the further down the pipeline, the sooner admitted."""
+    description: str
+    """What the config says the dataset is."""
+    shown: Callable[[Item], dict[str, Any]]
+    """An item in the form in which a model is shown it: text, choices, label, extras."""
+    revised: Callable[[Item, Mapping[str, Any]], Item]
+    """The item with the fields that a model sent for it. Raises Unparseable where they make no item."""
+    read: Callable[[str], dict[str, Any] | None]
+    """The JSON object in a model's reply, however it is wrapped; None where there is none."""
 
 
 ValidatorFactory = Callable[..., Validator]
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A paragraph of evidence, and where it comes from."""
+
+    title: str
+    text: str
+    revid: int | None = None
+    """The page's revision, where the source has revisions."""
+    url: str = ""
+    licence: str = ""
+    source: str = ""
+    """The kind of source: mediawiki, local, zim."""
+
+
+class Retriever(Protocol):
+    """A source of evidence. An asynchronous context manager, open while it is asked."""
+
+    async def retrieve(self, wanted: Sequence[tuple[str, str]], k: int) -> list[list[Passage]]:
+        """For each (entity, claim), the `k` paragraphs of the entity's article that bear most on the claim.
+
+        Best first; an empty list where nothing is known of the entity. Raises RetrieverUnavailable.
+        """
+        ...
+
 
 Row = dict[str, Any]
 """One line of a dataset, as a JSON object."""

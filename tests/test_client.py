@@ -28,11 +28,11 @@ from engine.items import PICO, Completion, Prompt, Usage
 from engine.llm.budget import Budget
 from engine.llm.client import Client
 from engine.llm.limiter import Limiter
-from engine.llm.prices import Price, Tier, price_of
+from engine.llm.prices import Price, Prices, Tier, price_of
 from engine.llm.retry import RetryPolicy
 
 AT_ONCE = RetryPolicy(retries=3, seconds=60, first_wait=0.0, longest_wait=0.0)
-PRICE = Price((Tier(-1, 10, 5, 20),))
+PRICE = Prices(Price((Tier(-1, 10, 5, 20),)))
 GOOD = Completion("{}", "m", "stop", Usage(100, 50, 40))
 
 

@@ -31,6 +31,8 @@ class BaseDataset:
     bad_counts: Counter[str] = field(default_factory=Counter)
     sha256: str = ""
     unit: str = "line"
+    rows: int = 0
+    """Usable rows; of a streamed dataset, all of them."""
 
     @classmethod
     def load(cls, config: DatasetConfig) -> BaseDataset:
@@ -43,8 +45,19 @@ class BaseDataset:
         for number, row in _rows(config):
             dataset._take(number, row, seen)
         dataset._judge(config)
+        dataset.rows = len(dataset.examples)
         dataset.fields = replace(fields, shape=Shape.of(dataset.examples))
         return dataset
+
+    @classmethod
+    def streamed(cls, config: DatasetConfig) -> BaseDataset:
+        """For reading row by row: how it spells its labels and its fingerprint, no examples. Raises ConfigError."""
+        assert config.path is not None
+        fields = Fields(config.fields, _style(config))
+        if all(isinstance(row, BadRow) for _, row in islice(_rows(config), _STYLE_SAMPLES)):
+            raise ConfigError(f"{config.path}: none of the first rows can be read; is it a dataset?")
+        count = sum(1 for _ in _rows(config))
+        return cls(fields, sha256=_sha256(config.path), unit=unit_of(config.path, config.format), rows=count)
 
     def _take(self, number: int, row: Row | BadRow, seen: set[tuple[str, tuple[str, ...]]]) -> None:
         if isinstance(row, BadRow):

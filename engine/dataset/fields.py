@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 from engine.config import FieldsConfig
+from engine.errors import Unparseable
 from engine.items import Item
 from engine.protocols import Row
 
@@ -229,8 +230,8 @@ class Fields:
 
     # --- from and to the wire ---
 
-    def wire(self, example: Example) -> dict[str, Any]:
-        """An example as a model is shown it."""
+    def wire(self, example: Example | Item) -> dict[str, Any]:
+        """An example or an item as a model is shown it."""
         shown: dict[str, Any] = {"text": example.text}
         if example.choices:
             shown["choices"] = list(example.choices)
@@ -306,7 +307,16 @@ class Fields:
 
     # --- to the dataset ---
 
-    def write(self, item: Item) -> Row:
+    def rewritten(self, item: Item) -> Row:
+        """The item in the dataset's own fields; of an existing row, only what has changed is written anew."""
+        if not item.origin or not item.text:
+            return self.write(item) if item.text else dict(item.origin)
+        if not item.revisions:
+            return dict(item.origin)
+        before, now = self.write(self.read(0, dict(item.origin))), self.write(item)
+        return {**item.origin, **{name: value for name, value in now.items() if value != before.get(name)}}
+
+    def write(self, item: Example | Item) -> Row:
         """The item in the base dataset's own fields, spelled as that dataset spells them."""
         row: Row = {self.config.text: item.text}
         if (spec := self.config.choices) is not None:
@@ -322,6 +332,15 @@ class Fields:
             joined = separator is not None and isinstance(value, list)
             row[name] = str(separator).join(map(str, value)) if joined else value
         return row
+
+    def revised(self, item: Item, reply: Mapping[str, Any]) -> Item:
+        """The item with what a model sent for it; fields that were not sent stay. Raises Unparseable."""
+        kept = self.wire(item)
+        sent = {name: value for name, value in reply.items() if name in kept and value is not None}
+        try:
+            return item.evolve(**self.content({**kept, **sent})._asdict())
+        except FieldProblem as problem:
+            raise Unparseable(f"the revised item: {problem}") from None
 
     def verify(self, item: Item) -> None:
         """Raises FieldProblem, KeyError or TypeError for an item that the dataset has no form for."""

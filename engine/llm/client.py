@@ -27,7 +27,7 @@ from engine.flow.halt import Halt
 from engine.items import Completion, Prompt, Usage
 from engine.llm.budget import Budget, Reservation
 from engine.llm.limiter import Lease, Limiter
-from engine.llm.prices import FREE, Price
+from engine.llm.prices import FREE, Prices
 from engine.llm.retry import RetryPolicy
 from engine.llm.tokens import TokenEstimator, prompt_bound
 from engine.protocols import Backend, CallJournal
@@ -70,7 +70,7 @@ class Client:
         limiter: Limiter,
         budget: Budget,
         halt: Halt,
-        price: Price | None = None,
+        prices: Prices | None = None,
         policy: RetryPolicy | None = None,
     ) -> None:
         self._backend = backend
@@ -78,7 +78,7 @@ class Client:
         self._limiter = limiter
         self._budget = budget
         self._halt = halt
-        self._price = price or FREE
+        self._prices = prices or FREE
         self._policy = policy or RetryPolicy()
         self._tokens = TokenEstimator()
         self._answered = 0.0
@@ -259,7 +259,7 @@ class Client:
         self._lost_in_a_row = 0
         self.counts.prompt_tokens += prompt_tokens
         self.counts.completion_tokens += completion_tokens
-        cost = self._price.cost(prompt_tokens, completion_tokens, found.cached_tokens)
+        cost = self._prices.of(prompt.purpose).cost(prompt_tokens, completion_tokens, found.cached_tokens)
         return Usage(prompt_tokens, completion_tokens, found.cached_tokens, cost, found.estimated)
 
     def _worst(self, prompt: Prompt) -> int:
@@ -267,4 +267,4 @@ class Client:
         if schema is not prompt.schema:
             size = len(orjson.dumps(prompt.schema))
             self._schema = prompt.schema, size
-        return self._price.worst(prompt_bound(prompt, size), prompt.max_tokens)
+        return self._prices.of(prompt.purpose).worst(prompt_bound(prompt, size), prompt.max_tokens)

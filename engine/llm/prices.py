@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, NamedTuple
 
@@ -48,8 +49,30 @@ class Price:
         )
 
 
-FREE = Price((Tier(-1, 0, 0, 0),))
-"""Where the price is unknown and no cap asks for one."""
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What the run's models cost: the main one, and those of single purposes."""
+
+    main: Price
+    others: Mapping[str, Price] = field(default_factory=dict)
+
+    def of(self, purpose: str) -> Price:
+        return self.others.get(purpose, self.main)
+
+
+FREE = Prices(Price((Tier(-1, 0, 0, 0),)))
+"""Where a price is unknown and no cap asks for one."""
+
+
+def prices_of(main: ModelConfig, others: Mapping[str, ModelConfig]) -> tuple[Prices | None, str | None]:
+    """The prices, or the name of a model whose price is not known."""
+    found: dict[str, Price] = {}
+    for purpose, model in {"": main, **others}.items():
+        price = price_of(model)
+        if price is None:
+            return None, model.name
+        found[purpose] = price
+    return Prices(found.pop(""), found), None
 
 
 def price_of(model: ModelConfig) -> Price | None:

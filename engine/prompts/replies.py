@@ -1,4 +1,4 @@
-"""Items out of a model's reply, however it is wrapped or broken."""
+"""Items and objects out of a model's reply, however it is wrapped or broken."""
 
 from __future__ import annotations
 
@@ -25,6 +25,36 @@ def items_in(text: str) -> Found:
         whole = [item for value in _whole_values(text) for item in _items_of(value)]
         repaired = _repaired(text)
         return repaired if len(repaired) > len(whole) else whole
+
+
+def object_in(text: str) -> dict[str, Any] | None:
+    """The JSON object that a reply is, or holds: the first whole one, or what json-repair makes of it."""
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        whole = (value for value in _whole_values(text) if isinstance(value, dict))
+        found = next(whole, None) or _repaired_object(text)
+    return found if isinstance(found, dict) else None
+
+
+def _repaired_object(text: str) -> Any:
+    """Without a closing brace the reply was cut: half of an answer is none."""
+    if _too_deep(text) or not text.rstrip("`\n ").endswith("}"):
+        return None
+    import json_repair
+
+    try:
+        return json_repair.loads(text[max(0, text.find("{")) :])
+    except (ValueError, RecursionError):
+        return None
+
+
+def _too_deep(text: str) -> bool:
+    depth = deepest = 0
+    for match in _STRING_OR_BRACKET.finditer(text):
+        depth += (match[0] in "{[") - (match[0] in "}]")
+        deepest = max(deepest, depth)
+    return deepest > _DEEPEST
 
 
 def _items_of(value: Any) -> Found:

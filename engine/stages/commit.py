@@ -14,7 +14,7 @@ from engine.flow.halt import Halt
 from engine.items import Item, Verdict, usd
 from engine.stages.plan import shares
 from engine.stages.progress import Progress
-from engine.store.journal import POSITIONS, ItemRow, Journal, storable
+from engine.store.journal import POSITIONS, ItemRow, Journal, storable, storable_values
 
 LABEL_GATE = "label_ratio"
 """Stands as `rejected_by` for items whose label has its share."""
@@ -133,7 +133,7 @@ class Commit:
         item, state = decided
         rejection = item.rejection if state == "rejected" else None
         by, reason = (rejection.by, storable(rejection.reason)) if rejection is not None else (None, None)
-        record = self._dataset.fields.write(item) if item.text else {}
+        record = self._dataset.fields.rewritten(item)
         label = storable(item.label) if self._room is not None and item.label is not None else None
         number = item.batch.number * POSITIONS + item.position
         return ItemRow(number, state, label, by, reason, _json(record), _json(self._meta(item, by, reason)))
@@ -157,6 +157,8 @@ class Commit:
         }
         if item.usage.estimated:
             meta["usage"]["estimated"] = True
+        if item.batch.rows:
+            meta["row"] = item.batch.rows[item.position]
         if by is not None:
             meta["rejected_by"], meta["reason"] = by, reason
         return meta
@@ -168,6 +170,8 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         shown["reason"] = storable(verdict.reason)
     if verdict.feedback:
         shown["feedback"] = storable(verdict.feedback[:1000])
+    if verdict.record:
+        shown["record"] = storable_values(verdict.record)
     return shown
 
 

@@ -4,43 +4,84 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
 
 from engine.errors import FatalError, PermanentError, StopRun, TargetReached
 from engine.flow.halt import Halt
-from engine.items import Decision, Item, Verdict
-from engine.protocols import Validator
+from engine.items import Completion, Decision, Item, Prompt, Usage, Verdict
+from engine.protocols import Ask, Validator
+
+_METER: ContextVar[list[Usage]] = ContextVar("meter")
+"""What the calls of the verdict under way have taken; tasks that a validator starts write to the same list."""
+
+
+def metered(ask: Ask) -> Ask:
+    """`ask` for validators: what a call takes is counted for the item that it is made for."""
+
+    async def asked(prompt: Prompt) -> Completion:
+        try:
+            completion = await ask(prompt)
+        except PermanentError as error:
+            if error.usage is not None:
+                _METER.get([]).append(error.usage)
+            raise
+        _METER.get([]).append(completion.usage)
+        return completion
+
+    return asked
 
 
 class Refine:
-    """Walks items past one validator. What the validator cannot judge costs that item alone."""
+    """Walks items past one validator. What the validator cannot judge costs that item alone.
 
-    def __init__(self, validator: Validator, halt: Halt, verify: Callable[[Item], None]) -> None:
+    An item that it revises passes the validators before it once more: the cheap checks, and the programs.
+    """
+
+    def __init__(
+        self,
+        validator: Validator,
+        halt: Halt,
+        verify: Callable[[Item], None],
+        earlier: Sequence[Validator] = (),
+    ) -> None:
         """`verify` raises for a revised item that the dataset has no form for."""
         self._validator = validator
         self._halt = halt
         self._verify = verify
+        self._earlier = earlier
 
     async def __call__(self, item: Item) -> Sequence[Item]:
         if item.settled or isinstance(self._halt.reason, TargetReached):
             return (item,)
-        began = time.perf_counter()
-        judged = await self._judged(item)
-        seconds = round(time.perf_counter() - began, 6)
-        *earlier, last = judged.verdicts
-        return (judged.evolve(verdicts=(*earlier, replace(last, seconds=seconds))),)
+        judged = await self._judged(self._validator, item)
+        if judged.revisions > item.revisions:
+            for validator in self._earlier:
+                if not judged.settled:
+                    judged = await self._judged(validator, judged)
+        return (judged,)
 
-    async def _judged(self, item: Item) -> Item:
-        name = self._validator.name
+    async def _judged(self, validator: Validator, item: Item) -> Item:
+        began = time.perf_counter()
+        meter: list[Usage] = []
+        token = _METER.set(meter)
         try:
-            verdict = await self._validator.validate(item)
-            judged = item.judged(replace(verdict, by=name))
+            verdict = await self._verdict(validator, item)
+        finally:
+            _METER.reset(token)
+        seconds = round(time.perf_counter() - began, 6)
+        return item.judged(replace(verdict, usage=sum(meter, Usage()), seconds=seconds))
+
+    async def _verdict(self, validator: Validator, item: Item) -> Verdict:
+        name = validator.name
+        try:
+            verdict = replace(await validator.validate(item), by=name)
             if verdict.decision is Decision.REVISE:
-                self._verify(judged)
-            return judged
+                self._verify(item.judged(verdict))
+            return verdict
         except (FatalError, StopRun):
             raise
         except PermanentError as error:
-            return item.judged(Verdict.rejected(name, error.reason, str(error)))
+            return Verdict.rejected(name, error.reason, str(error))
         except Exception as error:  # somebody else's code: its fault on one item must not end the night
-            return item.judged(Verdict.rejected(name, "validator_error", f"{type(error).__name__}: {error}"))
+            return Verdict.rejected(name, "validator_error", f"{type(error).__name__}: {error}")

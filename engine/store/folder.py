@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from engine.config import OPERATIONAL
 from engine.errors import ConfigError, DiskFull, StoreError
+from engine.store.journal import connect, read_fact
 
 
 class RunFolder:
@@ -82,10 +85,27 @@ class RunFolder:
         lock.release()
         return False
 
+    def audited(self) -> bool:
+        """Whether this is the run of an audit. Raises StoreError."""
+        with contextlib.closing(connect(self.database)) as connection:
+            return bool(read_fact(connection, "mode") == "audit")
+
     def write_config(self, settings: Mapping[str, Any]) -> None:
         """Raises StoreError."""
         with replacing(self.config) as file:
             yaml.safe_dump(dict(settings), file, sort_keys=False, allow_unicode=True, width=100)
+
+
+def spooled(stream: IO[bytes], folder: Path) -> Path:
+    """Standard input as a file in the run folder, so that the run can be continued. Raises StoreError."""
+    path = folder / "input.jsonl"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            shutil.copyfileobj(stream, file)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from error
+    return path
 
 
 @contextmanager

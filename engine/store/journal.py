@@ -283,6 +283,17 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+def storable_values(value: Any) -> Any:
+    """Plain JSON values with every text in them storable."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, Mapping):
+        return {storable(str(key)): storable_values(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable_values(inner) for inner in value]
+    return value
+
+
 # --- reading, also while another process writes ----------------------------------------------------
 
 

@@ -1,0 +1,90 @@
+"""The pipeline of a run, put together: where its items come from, the validators, the commit."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from engine.dataset.rows import read_rows
+from engine.flow.halt import Halt
+from engine.flow.pipeline import Pipeline
+from engine.flow.stage import Stage
+from engine.inputs import Inputs
+from engine.items import Batch
+from engine.protocols import Ask, Validator
+from engine.stages.commit import Commit
+from engine.stages.existing import Existing
+from engine.stages.generate import Generate
+from engine.stages.plan import Planner
+from engine.stages.progress import Progress
+from engine.stages.refine import Refine
+from engine.stages.source import LabelRounds, Source
+from engine.store.journal import Journal
+
+WINDOW = 16
+"""Batches under way for each call in flight: how far ahead of the slowest call the others may get."""
+
+Head = tuple[AsyncIterator[Batch], Stage]
+"""A pipeline's beginning: batches, and the stage that makes items of them."""
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """What all parts of a pipeline are made from."""
+
+    inputs: Inputs
+    ask: Ask
+    progress: Progress
+    journal: Journal
+    halt: Halt
+
+    def pipeline(self, validators: Sequence[Validator]) -> Pipeline:
+        batches, first = self._existing() if self.inputs.audited else self._generated()
+        ratio = self.inputs.config.dataset.ratio if not self.inputs.audited else None
+        weights = ratio.weights if ratio is not None else None
+        commit = Commit(self.journal, self.progress, self.inputs.dataset, self.halt, weights)
+        return Pipeline.of(batches, [first, *self._refining(validators)], commit.run, self.halt)
+
+    @property
+    def _window(self) -> int:
+        return max(64, WINDOW * self.inputs.config.limits.concurrency)
+
+    def _generated(self) -> Head:
+        """Batches that a model is asked for."""
+        config, dataset, progress = self.inputs.config, self.inputs.dataset, self.progress
+        ratio = config.dataset.ratio
+        rounds = None
+        if ratio is not None:
+            rounds = LabelRounds(ratio.weights, config.generate.batch_size, progress, self.journal)
+        asked = rounds.asked if rounds is not None else progress.committed * config.generate.batch_size
+        source = Source(
+            Planner(config.generate, config.seed, len(dataset.examples)),
+            progress,
+            self.halt,
+            asked=asked,
+            most_items=round(config.limits.attempts * config.generate.target),
+            window=self._window,
+            rounds=rounds,
+        )
+        generate = Generate(self.ask, self.inputs.prompts, dataset.fields)
+        # A few more workers than calls in flight: while one waits for the disk, another has its place.
+        return source.batches(), Stage("generate", generate, config.limits.concurrency * 5 // 4 + 1)
+
+    def _existing(self) -> Head:
+        """Batches of rows that are there already."""
+        spec = self.inputs.config.dataset
+        assert spec.path is not None
+        rows = read_rows(spec.path, spec.format, spec.max_row_bytes)
+        fields = self.inputs.dataset.fields
+        existing = Existing(rows, fields, self.progress, self.halt, self._window)
+        return existing.batches(), Stage("read", existing, 1)
+
+    def _refining(self, validators: Sequence[Validator]) -> list[Stage]:
+        """A worker pool each, in the order of the config."""
+        config, verify = self.inputs.config, self.inputs.dataset.fields.verify
+        stages = []
+        for place, (spec, validator) in enumerate(zip(config.validators, validators, strict=True)):
+            workers = spec.workers or config.limits.concurrency
+            refine = Refine(validator, self.halt, verify, validators[:place])
+            stages.append(Stage(spec.name, refine, workers))
+        return stages

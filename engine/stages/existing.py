@@ -1,0 +1,63 @@
+"""Rows of an existing dataset as batches of items: what stands in for planning and generating in an audit."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import islice
+
+from engine.dataset.fields import FieldProblem, Fields
+from engine.dataset.rows import BadRow, Numbered
+from engine.flow.halt import Halt
+from engine.items import Batch, Item, Verdict
+from engine.stages.progress import Progress
+
+NAME = "dataset"
+"""Stands as `rejected_by` for rows that are no items."""
+SIZE = 16
+"""Rows of one batch."""
+
+
+class Existing:
+    """Source and first stage of an audit. Reads the file once, from the first row whose fate is open.
+
+    Mutable state: the rows of batches between the source and the stage.
+    """
+
+    def __init__(
+        self, rows: Iterator[Numbered], fields: Fields, progress: Progress, halt: Halt, window: int
+    ) -> None:
+        self._rows = islice(rows, progress.committed * SIZE, None)
+        self._fields = fields
+        self._progress = progress
+        self._halt = halt
+        self._window = window
+        self._read: dict[int, list[Numbered]] = {}
+        halt.on_set(lambda _: progress.changed.set())
+
+    async def batches(self) -> AsyncIterator[Batch]:
+        number = self._progress.committed
+        while rows := list(islice(self._rows, SIZE)):
+            while self._halt.reason is None and number - self._progress.committed >= self._window:
+                self._progress.changed.clear()
+                await self._progress.changed.wait()
+            if self._halt.reason is not None:
+                return
+            self._read[number] = rows
+            self._progress.outstanding += len(rows)
+            yield Batch(number, len(rows), 0, 0.0, rows=tuple(place for place, _ in rows))
+            number += 1
+
+    async def __call__(self, batch: Batch) -> Sequence[Item]:
+        rows = self._read.pop(batch.number)
+        return [self._item(batch, position, *row) for position, row in enumerate(rows)]
+
+    def _item(self, batch: Batch, position: int, number: int, row: object) -> Item:
+        if isinstance(row, BadRow):
+            return Item(batch, position, batch.size).judged(Verdict.rejected(NAME, row.reason, row.detail))
+        assert isinstance(row, dict)
+        bare = Item(batch, position, batch.size, origin=row)
+        try:
+            found = self._fields.read(number, row)
+        except FieldProblem as problem:
+            return bare.judged(Verdict.rejected(NAME, problem.reason, str(problem)))
+        return bare.evolve(text=found.text, label=found.label, choices=found.choices, extras=found.extras)
