@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -323,9 +323,7 @@ class _Zygote(asyncio.SubprocessProtocol):
         except OSError as error:
             raise SandboxUnavailable(f"{argv[0]} cannot be started: {error}") from None
         zygote._transport = transport
-        stdin = transport.get_pipe_transport(0)
-        assert isinstance(stdin, asyncio.WriteTransport)
-        zygote._stdin = stdin
+        zygote._stdin = cast(asyncio.WriteTransport, transport.get_pipe_transport(0))
         try:
             zygote.layers = json.loads(wire.content(await _started(zygote._first)))
         except SandboxUnavailable as error:

@@ -1,0 +1,310 @@
+"""Checks a label by programs that a model writes without seeing it, run in the sandbox."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from engine.errors import PermanentError, SandboxUnavailable
+from engine.items import Item, Verdict
+from engine.protocols import Tools
+from validators.code.answers import bare, letter_of, same
+from validators.code.levels import MISSING, Level
+from validators.code.numbers import readings
+from validators.code.policy import LABEL, Policy, PolicyName, Step
+from validators.code.sandbox import Outcome, Sandbox, SandboxOptions
+from validators.questions import Asker, Question, Reply
+
+NAME = "code"
+UNVERIFIED = "unverified"
+_SHOWN_ERROR = 600
+"""Characters of a traceback that a model is shown, and that stay on record: its end."""
+
+
+class CodeOptions(BaseModel):
+    """What the config may say of this validator."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    policy: PolicyName = "confirm"
+    max_programs: int = Field(default=3, ge=1, le=20)
+    agree: int = Field(default=1, ge=1, le=20)
+    margin: int = Field(default=1, ge=1, le=20)
+    """Votes by which an answer must lead once programs disagree."""
+    relabel_margin: int = Field(default=0, ge=0, le=20)
+    """For `confirm`: votes by which another answer must lead to replace the label; 0 never replaces it."""
+    fixes: int = Field(default=1, ge=0, le=5)
+    """Times that a program which failed is shown its error and written again."""
+    temperature: float = Field(default=0.7, ge=0, le=2)
+    max_tokens: int = Field(default=1024, ge=64)
+    sandbox: SandboxOptions = SandboxOptions()
+
+    def as_policy(self) -> Policy:
+        return Policy(self.policy, self.max_programs, self.agree, self.margin, self.relabel_margin)
+
+
+class Program(Reply):
+    """The wire's `program`."""
+
+    analysis: str
+    code: str
+
+
+class Same(Reply):
+    """The wire's `same_answer`."""
+
+    same: bool
+
+
+_WRITER = (
+    "You write short Python programs that work out the answer to a question from its text. Use only the standard "
+    "library{extras}. There is no network, no file and no input. The last line that the program prints is "
+    "the answer and nothing else: {form}. Do not print an answer that you worked out by yourself; compute it. "
+    "Answer with one JSON object and nothing else."
+)
+_JUDGE = (
+    "You compare two answers to the same question. They are the same if they mean the same, however they are "
+    "written. Answer with one JSON object and nothing else."
+)
+_SAME = Question("same_answer", _JUDGE, Same, max_tokens=64)
+
+
+@dataclass
+class _Case:
+    """One item's programs. Mutable state: the answers so far, each with the programs that gave it."""
+
+    item: Item
+    answers: list[str]
+    votes: list[int] = field(default_factory=lambda: [0])
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    asked: int = 0
+
+
+class CodeCheck:
+    """PASS where the label is confirmed, REVISE where it is replaced, REJECT (`unverified`) else.
+
+    `_meta` gets every program's outcome; the programs themselves are in the journal under their `call`.
+    """
+
+    name = NAME
+
+    def __init__(self, tools: Tools, **options: Any) -> None:
+        """Raises ValueError for options that make no sense."""
+        try:
+            self._options = CodeOptions.model_validate(options)
+        except ValidationError as error:
+            raise ValueError(_first(error)) from None
+        self._policy = self._options.as_policy()
+        self._tools = tools
+        self._asker = Asker(NAME, tools)
+        self._sandbox = Sandbox(self._options.sandbox)
+
+    async def __aenter__(self) -> Self:
+        """Raises SandboxUnavailable."""
+        await self._sandbox.__aenter__()
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self._sandbox.__aexit__(*failure)
+
+    def describe(self) -> dict[str, Any]:
+        """The sandbox's level and layers, and a warning below the tightest."""
+        level = self._sandbox.level
+        found: dict[str, Any] = {"sandbox": {"level": self._sandbox.described, **self._sandbox.layers}}
+        if level != "full":
+            found["warning"] = f"the sandbox is at the level {level!r}: {MISSING[level]}"
+        return found
+
+    @staticmethod
+    def examine() -> Iterator[tuple[str, bool | None, str]]:
+        """For `datagen doctor`."""
+        yield _examined()
+
+    async def validate(self, item: Item) -> Verdict:
+        """Raises SandboxUnavailable where programs can no longer be run."""
+        if item.label is None:
+            return Verdict.rejected(NAME, "no_label", "there is no label to check")
+        case = _Case(item, [item.label])
+        while True:
+            step, right = self._policy.step(case.votes, case.asked)
+            if step is not Step.ASK:
+                return self._verdict(case, step, right)
+            await self._another(case)
+
+    # --- programs ---
+
+    async def _another(self, case: _Case) -> None:
+        """One more independent program, mended where it fails; its answer is counted."""
+        case.asked += 1
+        try:
+            outcome = await self._run_mended(case)
+        except PermanentError as error:
+            case.runs.append({"status": error.reason})
+            return
+        if outcome is None or not outcome.ok or not outcome.last_line:
+            return
+        place = await self._place(case, outcome.last_line)
+        case.runs[-1]["agrees"] = place == LABEL
+        case.votes[place] += 1
+
+    async def _run_mended(self, case: _Case) -> Outcome | None:
+        user, outcome = "Write a program that answers this question.", None
+        for attempt in range(1 + self._options.fixes):
+            tag = f"{case.asked}" if attempt == 0 else f"{case.asked}-{attempt}"
+            program = await self._asker.ask(
+                self._question(case.item), case.item, user, self._shown(case.item), tag
+            )
+            outcome = await self._sandbox.run(printing(program.code))
+            case.runs.append(_run(tag, outcome))
+            if outcome.ok and outcome.last_line:
+                return outcome
+            user = _mend(program.code, outcome)
+        return outcome
+
+    def _question(self, item: Item) -> Question[Program]:
+        form = "the letter of the right choice" if item.choices else "a number, a word or a short phrase"
+        extras = self._options.sandbox.preload
+        system = _WRITER.format(form=form, extras=f", and {', '.join(extras)}" if extras else "")
+        return Question("program", system, Program, self._options.temperature, self._options.max_tokens)
+
+    def _shown(self, item: Item) -> dict[str, Any]:
+        """The question alone: the label, and anything that may give it away, stays out."""
+        shown = self._tools.shown(item)
+        return {name: shown[name] for name in ("text", "choices") if name in shown}
+
+    # --- answers ---
+
+    async def _place(self, case: _Case, answer: str) -> int:
+        """Which of the answers so far this is; a new one is added."""
+        for place, known in enumerate(case.answers):
+            if await self._same(case, answer, known):
+                return place
+        case.answers.append(answer)
+        case.votes.append(0)
+        return len(case.answers) - 1
+
+    async def _same(self, case: _Case, answer: str, known: str) -> bool:
+        """Decided by rule where one can tell, else by a model."""
+        decided = same(answer, known, case.item.choices)
+        if decided is not None:
+            return decided
+        shown = {"first": answer[:1000], "second": known[:1000]}
+        tag = f"{case.asked}-{case.answers.index(known)}"
+        user = f"The question: {case.item.text}\n\nAre these two answers to it the same?"
+        try:
+            return (await self._asker.ask(_SAME, case.item, user, shown, tag)).same
+        except PermanentError:
+            return False
+
+    # --- verdicts ---
+
+    def _verdict(self, case: _Case, step: Step, right: int) -> Verdict:
+        record = {
+            "sandbox": self._sandbox.described,
+            "policy": self._policy.name,
+            "programs": case.runs,
+            "answers": [{"answer": a, "votes": v} for a, v in zip(case.answers, case.votes, strict=True)],
+        }
+        if step is Step.ACCEPT:
+            return Verdict.passed(NAME, record)
+        if step is Step.RELABEL:
+            answer = case.answers[right]
+            label = spelled(answer, case.item)
+            if label is not None:
+                revised = case.item.evolve(label=label)
+                said = f"programs answer {answer}, not {case.item.label}"
+                return Verdict.revised(NAME, "relabelled", revised, said, record)
+        given = ", ".join(f"{a!r} ({v})" for a, v in zip(case.answers[1:], case.votes[1:], strict=True))
+        support = f"{case.votes[LABEL]} of {case.asked} programs"
+        said = f"the label {case.item.label!r} has {support}; others: {given or 'none'}"
+        return Verdict.rejected(NAME, UNVERIFIED, said, record)
+
+
+def _run(tag: str, outcome: Outcome) -> dict[str, Any]:
+    """One program's outcome, as it stays on record."""
+    shown: dict[str, Any] = {"call": f"program/{tag}", "status": outcome.status}
+    if outcome.ok:
+        shown["answer"] = outcome.last_line[:200]
+    elif outcome.stderr:
+        shown["error"] = outcome.stderr.strip()[-_SHOWN_ERROR:]
+    return shown
+
+
+def _mend(code: str, outcome: Outcome) -> str:
+    error = outcome.stderr.strip()[-_SHOWN_ERROR:] or "it printed nothing"
+    if outcome.status in ("cpu", "timeout"):
+        error = "it took too long"
+    return (
+        f"This program was to answer the question below, and failed:\n\n{code}\n\nHow it ended: {outcome.status}; "
+        f"{error}\n\nWrite a program that works."
+    )
+
+
+_RESULTS = ("answer", "result", "final_answer")
+
+
+def printing(code: str) -> str:
+    """The program, made to print its result where it only names or returns one (`answer`, `solution()`)."""
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return code  # the sandbox will say what is wrong with it
+    if any(isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print" for node in ast.walk(tree)):
+        return code
+    named = set(_top_level(tree))
+    for name in _RESULTS:
+        if name in named:
+            return f"{code}\nprint({name})\n"
+    call = next((name for name in ("solution()", "solve()", "main()") if name in named), None)
+    return f"{code}\nprint({call})\n" if call is not None else code
+
+
+def _top_level(tree: ast.Module) -> Iterator[str]:
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and not node.args.args:
+            yield f"{node.name}()"
+        targets = node.targets if isinstance(node, ast.Assign) else ()
+        yield from (target.id for target in targets if isinstance(target, ast.Name))
+
+
+def spelled(answer: str, item: Item) -> str | None:
+    """A program's answer as a label: a choice's letter, a whole number without `.0`; None where it is no choice."""
+    if item.choices:
+        return letter_of(bare(answer), item.choices)
+    plain = bare(answer)
+    found = readings(plain)
+    if found and not found[0].unit and found[0].value.denominator == 1:
+        return str(found[0].value.numerator)
+    if found and not found[0].unit and (found[0].decimals or 0) > 6:
+        return f"{round(float(found[0].value), 6):g}"
+    return plain
+
+
+def _first(error: ValidationError) -> str:
+    """The first complaint about options, with its place."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    allowed = (
+        f"; allowed: {', '.join(CodeOptions.model_fields)}" if first["type"] == "extra_forbidden" else ""
+    )
+    return f"{where}: {first['msg']}{allowed}"
+
+
+def _examined() -> tuple[str, bool | None, str]:
+    import asyncio
+
+    async def opened() -> tuple[Level, Mapping[str, Any]]:
+        async with Sandbox(SandboxOptions(require="limits-only", zygotes=1)) as sandbox:
+            return sandbox.level, sandbox.layers
+
+    try:
+        level, layers = asyncio.run(opened())
+    except SandboxUnavailable as error:
+        return "sandbox", False, str(error)
+    refused = "; ".join(f"{name}: {why}" for name, why in layers["refused"].items())
+    detail = MISSING[level] or "namespaces, private root, Landlock, seccomp and limits hold"
+    return "sandbox", level != "limits-only", f"level {level!r}: {detail}{f' ({refused})' if refused else ''}"
