@@ -31,6 +31,8 @@ MOST_SOURCE = 1 << 20
 SLOTS = 2
 """Programs under way in one zygote: one runs while the next is being started."""
 START_S = 60.0
+TRIES = 3
+"""Times that a program is run when its zygote dies under it."""
 HANG_S = 10.0
 """Beyond a program's wall time, after which its zygote itself is taken to hang."""
 SEED = 0
@@ -192,11 +194,12 @@ class _Pool:
             for _ in range(SLOTS):
                 for index in range(self._count):
                     self._free.put_nowait(index)
-            try:
-                await asyncio.gather(*(self._alive(index) for index in range(self._count)))
-            except BaseException:
+            begun = (self._alive(index) for index in range(self._count))
+            found = await asyncio.gather(*begun, return_exceptions=True)
+            failures = [each for each in found if isinstance(each, BaseException)]
+            if failures:
                 await self.close()
-                raise
+                raise failures[0]
 
     async def close(self) -> None:
         zygotes, self._zygotes = self._zygotes, [None] * self._count
@@ -205,7 +208,7 @@ class _Pool:
     async def run(self, program: bytes, patience: float = 1.0) -> Outcome:
         await self.start()
         assert self._free is not None
-        for _ in range(2):
+        for _ in range(TRIES):
             index = await self._free.get()
             try:
                 zygote = await self._alive(index)
@@ -218,8 +221,10 @@ class _Pool:
             try:
                 return await self._awaited(zygote, answer, patience)
             except _Died:
-                continue  # a neighbour may have taken the zygote down: once more
-        return Outcome("crash", stderr="the sandbox's own process ended twice while this program ran in it")
+                continue  # a neighbour may have taken the zygote down
+        return Outcome(
+            "crash", stderr="the sandbox's own process ended each time while this program ran in it"
+        )
 
     def _release(self, index: int, _: object) -> None:
         assert self._free is not None

@@ -83,11 +83,18 @@ def main(options: dict[str, Any]) -> None:
 
 def _preloaded(modules: list[str]) -> int:
     """Imports them. The address space taken then, in MiB."""
-    for name in (*_ALWAYS, *modules):
-        importlib.import_module(name)
+    _import_all(modules)
+    _import_all(_ALWAYS)
     with open("/proc/self/statm") as file:
         pages = int(file.read().split()[0])
     return int(pages * resource.getpagesize() >> 20)
+
+
+def _import_all(modules: list[str]) -> None:
+    """Those that this Python was built with."""
+    for name in modules:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 # --- locking oneself in ----------------------------------------------------------------------------
@@ -111,12 +118,12 @@ def _locked(options: dict[str, Any], control: tuple[int, int]) -> tuple[dict[str
     layers["private_root"] = layers["namespaces"] and _tried(
         layers, "private_root", lambda: namespaces.private_root(readable)
     )
-    layers["landlock"] = 0 if "landlock" in without else landlock.restrict(readable)
+    confinable = "landlock" not in without and landlock.abi() > 0
+    if not layers["private_root"] and (root or not confinable):
+        _import_all(_WITHOUT_FILES)  # programs will open nothing; nor will nobody, where Python is root's
+    layers["landlock"] = landlock.restrict(readable) if confinable else 0
     files = bool(layers["private_root"] or layers["landlock"] or "seccomp" in without)
     layers["files"] = files
-    if not files or (root and not layers["namespaces"]):  # nobody may not be let into root's Python
-        for name in _WITHOUT_FILES:
-            importlib.import_module(name)
     if root:
         _leave_root()
         if layers["namespaces"]:
