@@ -13,7 +13,7 @@ from conftest import ROOT
 
 FLOORS = (
     "items constraints errors constraint_forms config_file config protocols dataset flow llm prompts diversity"
-    " store report simulator stages inputs assembly compose estimate checks cli"
+    " store report simulator stages inputs assembly compose conformance estimate checks cli"
 ).split()
 """From the ground up."""
 FOR_VALIDATORS = {"engine.items", "engine.errors", "engine.constraints", "engine.protocols"}

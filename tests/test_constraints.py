@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from engine.conformance import tools_for
 from engine.constraints import (
     Constraint,
     Contains,
@@ -18,7 +19,6 @@ from engine.constraints import (
     Regex,
 )
 from engine.items import Batch, Item
-from engine.protocols import Tools
 from validators.constraints import Constraints, measure
 
 BATCH = Batch(0, 1, 0, 1.0)
@@ -27,7 +27,7 @@ TEXT = "Anna has three apples and buys two more at the market."
 
 async def reason(constraint: Constraint, **fields: Any) -> str:
     item = Item(BATCH, 0, 1, **{"text": TEXT, "label": "5", **fields})
-    tools = Tools(None, (FreeText("Be kind."), constraint), 0, 0)  # type: ignore[arg-type] # it asks nobody
+    tools = tools_for(constraints=(FreeText("Be kind."), constraint))
     return (await Constraints(tools).validate(item)).reason
 
 
@@ -86,7 +86,7 @@ async def test_a_short_text_has_no_language() -> None:
 
 def test_an_unknown_language_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="'qq'"):
-        Constraints(Tools(None, (Language("qq"),), 0, 0))  # type: ignore[arg-type]
+        Constraints(tools_for(constraints=(Language("qq"),)))
 
 
 @pytest.mark.parametrize(("unit", "size"), [("words", 6), ("characters", 30), ("sentences", 3)])

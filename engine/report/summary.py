@@ -52,6 +52,7 @@ def summarize(
     accepted = items["accepted"]
     data: dict[str, Any] = {
         "outcome": last.outcome or "running",
+        "mode": read_fact(connection, "mode") or "run",
         "message": last.counts.get("message", ""),
         "items": items,
         "validators": _validators(connection, read_fact(connection, "validators") or []),
@@ -98,23 +99,37 @@ def _items(connection: sqlite3.Connection, target: int) -> dict[str, Any]:
 
 
 def _validators(connection: sqlite3.Connection, names: Sequence[str]) -> dict[str, Any]:
-    empty = {"seen": 0, "passed": 0, "revised": 0, "rejected": 0, "cost_usd": 0.0, "seconds": 0.0}
-    shown = {name: dict(empty) for name in names}
-    for by, verdict, count, seconds in connection.execute(
-        "SELECT json_extract(v.value, '$.by'), json_extract(v.value, '$.verdict'), count(*),"
-        " sum(json_extract(v.value, '$.seconds'))"
-        " FROM items, json_each(items.meta, '$.verdicts') AS v GROUP BY 1, 2"
+    """What each saw, did and took. `usd_per_catch`: dollars for each item that it corrected or rejected."""
+    shown: dict[str, dict[str, Any]] = {
+        name: {"seen": 0, "passed": 0, "revised": 0, "rejected": 0, "reasons": {}, "seconds": 0.0}
+        for name in names
+    }
+    for by, verdict, reason, count, seconds in connection.execute(
+        "SELECT json_extract(v.value, '$.by'), json_extract(v.value, '$.verdict'),"
+        " json_extract(v.value, '$.reason'), count(*), sum(json_extract(v.value, '$.seconds'))"
+        " FROM items, json_each(items.meta, '$.verdicts') AS v GROUP BY 1, 2, 3"
     ):
         if by in shown:
-            shown[by]["seen"] += count
-            shown[by][{"pass": "passed", "revise": "revised"}.get(verdict, "rejected")] += count
-            shown[by]["seconds"] = round(shown[by]["seconds"] + seconds, 6)
-    for name in shown:
-        [cost] = connection.execute(
-            "SELECT coalesce(sum(cost), 0) FROM calls WHERE key LIKE '%/' || ? || '/%'", (name,)
+            found = shown[by]
+            found["seen"] += count
+            found[_DONE.get(verdict, "rejected")] += count
+            found["seconds"] = round(found["seconds"] + seconds, 6)
+            if reason:
+                found["reasons"][reason] = found["reasons"].get(reason, 0) + count
+    described = read_fact(connection, "described") or {}
+    for name, found in shown.items():
+        found["calls"], cost = connection.execute(
+            "SELECT count(*), coalesce(sum(cost), 0) FROM calls WHERE key LIKE '%/' || ? || '/%'", (name,)
         ).fetchone()
-        shown[name]["cost_usd"] = usd(cost)
+        caught = found["revised"] + found["rejected"]
+        found["cost_usd"] = usd(cost)
+        found["usd_per_catch"] = usd(cost) / caught if caught else None
+        if name in described:
+            found["about"] = described[name]
     return shown
+
+
+_DONE = {"pass": "passed", "revise": "revised"}
 
 
 def _calls(connection: sqlite3.Connection, starts: Sequence[Start]) -> dict[str, Any]:

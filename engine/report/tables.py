@@ -38,7 +38,8 @@ def outcome_lines(report: Report, folder: Path) -> Iterator[str]:
         f": {data['message']}" if data["message"] and report.outcome not in ("target", "interrupted") else ""
     )
     failed = f" and {calls['failed']:,} failed" if calls["failed"] else ""
-    yield f"{SAID[report.outcome]}{message}."
+    audited = data["mode"] == "audit" and report.outcome == "target"
+    yield "Every row is checked." if audited else f"{SAID[report.outcome]}{message}."
     yield (
         f"{items['accepted']:,} of {items['target']:,} items accepted, {items['rejected']:,} rejected, "
         f"{items['surplus']:,} surplus; {calls['completed']:,} calls{failed}, {duration(seconds)}."

@@ -31,7 +31,7 @@ def same(answer: str, label: str, choices: Sequence[str] = ()) -> bool | None:
     """
     answer, label = bare(answer), bare(label)
     if not answer or not label or max(len(answer), len(label)) > _LONGEST:
-        return False if not answer and label else None
+        return False if bool(answer) != bool(label) else None
     if choices:
         given, right = letter_of(answer, choices), letter_of(label, choices)
         return given == right if given is not None and right is not None else None

@@ -327,7 +327,9 @@ def same_number(one: list[Reading], other: list[Reading]) -> bool | None:
 
 
 def _close(a: Fraction, b: Fraction) -> bool:
-    return a == b or abs(a - b) <= _NOISE * max(abs(a), abs(b))
+    if a == b or (a.denominator == 1 and b.denominator == 1):
+        return a == b
+    return abs(a - b) <= _NOISE * max(abs(a), abs(b))
 
 
 def _kind(unit: str) -> str:

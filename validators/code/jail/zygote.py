@@ -53,6 +53,24 @@ _ALWAYS = (
     "traceback linecache encodings.utf_8 encodings.latin_1 encodings.idna _strptime _posixsubprocess".split()
 )
 """What Python loads by itself on the way."""
+_WARM = {
+    "sympy": """
+import sympy
+x, y = sympy.symbols("x y")
+sympy.solve(x**2 - 3 * x + 2, x)
+sympy.solve([x + y - 3, x - y - 1], [x, y])
+sympy.expand((x + 1) ** 3)
+sympy.factor(x**2 - 1)
+sympy.simplify((x**2 - 1) / (x - 1))
+sympy.diff(sympy.sin(x), x)
+sympy.integrate(x**2, (x, 0, 1))
+sympy.limit(sympy.sin(x) / x, x, 0)
+sympy.Matrix([[1, 2], [3, 4]]).inv()
+sympy.factorint(360)
+str(sympy.sqrt(8) + sympy.pi + sympy.Rational(1, 3).evalf())
+"""
+}
+"""What a module does only when it is first used: done once, before any program comes."""
 _CHUNK = 1 << 16
 
 
@@ -85,6 +103,8 @@ def _preloaded(modules: list[str]) -> int:
     """Imports them. The address space taken then, in MiB."""
     _import_all(modules)
     _import_all(_ALWAYS)
+    for name in {*modules} & {*_WARM} & {*sys.modules}:
+        exec(_WARM[name], {})
     with open("/proc/self/statm") as file:
         pages = int(file.read().split()[0])
     return int(pages * resource.getpagesize() >> 20)
