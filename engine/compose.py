@@ -15,6 +15,7 @@ from typing import Any, TextIO, TypeVar
 from engine import __version__
 from engine.assembly import Assembly
 from engine.config import RunConfig
+from engine.constraints import FreeText
 from engine.errors import (
     BudgetExhausted,
     ConfigError,
@@ -191,6 +192,10 @@ class _Run:
             "seed": self._config.seed,
             "style": asdict(dataset.fields.style),
             "validators": [validator.name for validator in self._config.validators],
+            "rules": [
+                {"sentence": rule.sentence(), "free": isinstance(rule, FreeText)}
+                for rule in self._config.dataset.constraints
+            ],
             "priced": self._inputs.prices is not None,
             "model": self._config.model.name,
             "engine_version": __version__,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from engine.conformance import tools_for
+from conftest import Configs, Start, run_in
+from engine.conformance import item, tools_for
 from engine.constraints import (
     Constraint,
     Contains,
@@ -18,7 +20,7 @@ from engine.constraints import (
     Length,
     Regex,
 )
-from engine.items import Batch, Item
+from engine.items import Batch, Item, Prompt
 from validators.constraints import Constraints, measure
 
 BATCH = Batch(0, 1, 0, 1.0)
@@ -92,3 +94,45 @@ def test_an_unknown_language_is_a_mistake() -> None:
 @pytest.mark.parametrize(("unit", "size"), [("words", 6), ("characters", 30), ("sentences", 3)])
 def test_measure(unit: str, size: int) -> None:
     assert measure("It costs 3.50. Who pays? Done.", unit) == size
+
+
+async def test_rules_in_plain_words_are_judged_where_asked_for() -> None:
+    asked: list[Prompt] = []
+
+    def answers(prompt: Prompt) -> Mapping[str, Any]:
+        unkind = "fool" in prompt.user
+        return {
+            "analysis": "",
+            "broken": [{"rule": 2, "why": "it insults"}, {"rule": 9, "why": ""}] if unkind else [],
+        }
+
+    rules = (FreeText("Be brief."), Length(max=20), FreeText("Be kind."))
+    judge = Constraints(tools_for(answers, constraints=rules, asked=asked), judge=True)
+    assert (await judge.validate(item("Well done."))).record == {"judged": True}
+    verdict = await judge.validate(item("You fool."))
+    assert (verdict.reason, verdict.feedback) == ("rule", "Be kind. (it insults)")
+    assert verdict.record == {"judged": True, "broken": [2]}
+    count = len(asked)
+    assert (await judge.validate(item("word " * 30))).record == {"broken": [1]}
+    assert len(asked) == count  # what a program finds costs no call
+    with pytest.raises(ValueError, match="no rule in plain words"):
+        Constraints(tools_for(constraints=(Length(max=3),)), judge=True)
+
+
+async def test_adherence_is_reported_by_constraint_and_model(endpoint: Start, configs: Configs) -> None:
+    url, _ = await endpoint(violations=0.3)
+    rules = ["The problem is about daily life.", {"length": {"max": 60}}]
+    config = configs.load(
+        url,
+        dataset={"constraints": rules},
+        generate={"target": 60},
+        validators=[{"name": "constraints", "judge": True}],
+    )
+    report = await run_in(configs.folder / "out", config)
+    judged, length = report.data["constraints"]
+    [(model, found)] = length["by_model"].items()
+    assert model == "m"
+    assert found["checked"] == report.data["validators"]["constraints"]["seen"]
+    assert 0.7 < found["kept"] < 1
+    assert judged["by_model"]["m"]["checked"] == found["checked"] - found["broken"]
+    assert judged["by_model"]["m"]["broken"] > 0

@@ -1,4 +1,4 @@
-"""Checks an item against the declared constraints that a program can check."""
+"""Checks an item against the declared constraints: by program where one can, by a model where asked to."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from engine.constraints import Constraint, Contains, Excludes, LabelIn, Language, Length, Regex
+from engine.constraints import Constraint, Contains, Excludes, FreeText, LabelIn, Language, Length, Regex
 from engine.items import Item, Verdict
 from engine.protocols import Tools
+from validators.questions import Asker, Question, Reply
 
 Check = Callable[[Item], str | None]
 """The complaint about an item, or None."""
@@ -24,24 +25,79 @@ _FEWEST_LETTERS = 20
 """In a shorter text the language cannot be told; it passes."""
 
 
+class Broken(Reply):
+    """One rule that an item breaks, by its number in the prompt, from 1."""
+
+    rule: int
+    why: str
+
+
+class Adherence(Reply):
+    """The wire's `constraint_check`."""
+
+    analysis: str
+    broken: list[Broken]
+
+
+_JUDGE = (
+    "You check items of a dataset against rules in plain words. Name only rules that the item clearly breaks. "
+    "Answer with one JSON object and nothing else."
+)
+_ADHERENCE = Question("constraint_check", _JUDGE, Adherence, max_tokens=512)
+JUDGED = "rule"
+"""The reason where an item breaks a rule in plain words."""
+
+
 class Constraints:
-    """PASS, or REJECT with the first broken constraint's kind as the reason. Asks no model."""
+    """PASS, or REJECT with the first broken constraint's kind as the reason.
+
+    With `judge`, a model checks the rules in plain words, once the programs have found nothing. What was
+    checked and what is broken, by the constraint's place in the config, stands in `_meta`.
+    """
 
     name = "constraints"
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: Tools, *, judge: bool = False) -> None:
         """Raises ValueError for a language that cannot be told apart."""
         self._checks = [
-            (_slug(constraint), check)
-            for constraint in tools.constraints
+            (place, _slug(constraint), check)
+            for place, constraint in enumerate(tools.constraints)
             if (check := check_of(constraint)) is not None
         ]
+        self._rules = [
+            (place, constraint.rule)
+            for place, constraint in enumerate(tools.constraints)
+            if isinstance(constraint, FreeText)
+        ]
+        if judge and not self._rules:
+            raise ValueError("judge: dataset.constraints holds no rule in plain words to be judged")
+        self._judges = judge
+        self._tools = tools
+        self._asker = Asker(self.name, tools)
 
     async def validate(self, item: Item) -> Verdict:
-        for reason, check in self._checks:
-            if (complaint := check(item)) is not None:
-                return Verdict.rejected(self.name, reason, complaint)
-        return Verdict.passed(self.name)
+        """Raises what `Tools.ask` raises, and Unparseable."""
+        found = [
+            (place, reason, said)
+            for place, reason, check in self._checks
+            if (said := check(item)) is not None
+        ]
+        if found:
+            _, reason, complaint = found[0]
+            record = {"broken": [place for place, _, _ in found]}
+            return Verdict.rejected(self.name, reason, complaint, record)
+        return await self._judged(item) if self._judges else Verdict.passed(self.name)
+
+    async def _judged(self, item: Item) -> Verdict:
+        rules = "".join(f"\n{number}. {rule}" for number, (_, rule) in enumerate(self._rules, 1))
+        user = f"The rules:{rules}\n\nWhich of them does this item break, if any?"
+        reply = await self._asker.ask(_ADHERENCE, item, user, self._tools.shown(item))
+        named = {each.rule: each.why for each in reply.broken if 1 <= each.rule <= len(self._rules)}
+        record = {"judged": True, "broken": [self._rules[number - 1][0] for number in sorted(named)]}
+        if not named:
+            return Verdict.passed(self.name, {"judged": True})
+        first = min(named)
+        return Verdict.rejected(self.name, JUDGED, f"{self._rules[first - 1][1]} ({named[first]})", record)
 
 
 def _slug(constraint: Constraint) -> str:

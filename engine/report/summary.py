@@ -56,6 +56,7 @@ def summarize(
         "message": last.counts.get("message", ""),
         "items": items,
         "validators": _validators(connection, read_fact(connection, "validators") or []),
+        "constraints": _adherence(connection, read_fact(connection, "rules") or []),
         "calls": calls,
         "usage": _usage(connection),
         "cost": {
@@ -126,6 +127,40 @@ def _validators(connection: sqlite3.Connection, names: Sequence[str]) -> dict[st
         found["usd_per_catch"] = usd(cost) / caught if caught else None
         if name in described:
             found["about"] = described[name]
+    return shown
+
+
+def _adherence(connection: sqlite3.Connection, rules: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """How often each constraint was kept, by model: of the items in which it was checked.
+
+    A rule in plain words is checked where a model was asked to judge; the others wherever the validator ran.
+    """
+    seen: Counter[tuple[str, bool]] = Counter()
+    broken: Counter[tuple[str, int]] = Counter()
+    for model, judged, places, count in connection.execute(
+        "SELECT json_extract(items.meta, '$.model'), json_extract(v.value, '$.record.judged'),"
+        " json_extract(v.value, '$.record.broken'), count(*)"
+        " FROM items, json_each(items.meta, '$.verdicts') AS v"
+        " WHERE json_extract(v.value, '$.by') = 'constraints' GROUP BY 1, 2, 3"
+    ):
+        seen[model, False] += count
+        seen[model, True] += count if judged else 0
+        for place in orjson.loads(places or "[]"):
+            broken[model, place] += count
+    shown = []
+    for place, rule in enumerate(rules):
+        checked = {
+            model: count for (model, judged), count in seen.items() if judged == rule["free"] and count
+        }
+        by_model = {
+            model: {
+                "checked": count,
+                "broken": broken[model, place],
+                "kept": 1 - broken[model, place] / count,
+            }
+            for model, count in checked.items()
+        }
+        shown.append({"rule": rule["sentence"], "by_model": by_model})
     return shown
 
 

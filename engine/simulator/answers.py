@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from engine.config import SimulatorConfig
-from engine.simulator.items import new_items
+from engine.simulator.items import is_violation, new_items
 from engine.simulator.request import Asked
 from engine.simulator.truth import is_right, right_label, truth_of
 
@@ -97,6 +97,15 @@ def _same_answer(asked: Asked, knobs: SimulatorConfig, chance: random.Random) ->
     return {"same": len(values) >= 2 and values[0] == values[1]}
 
 
+def _constraint_check(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
+    """It holds its own violations for broken rules, and errs as often as a review does."""
+    kept = not is_violation(str(asked.item.get("text", "")))
+    if chance.random() >= knobs.review_accuracy:
+        kept = not kept
+    broken = [] if kept else [{"rule": 1, "why": "The text is not what the rule asks for."}]
+    return {"analysis": "Compared with each rule.", "broken": broken}
+
+
 def _entities(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
     text = str(asked.item.get("text", ""))
     truth = truth_of(text)
@@ -166,6 +175,7 @@ _ANSWERS: Mapping[str, Callable[[Asked, SimulatorConfig, random.Random], dict[st
     "revision": _revision,
     "program": _program,
     "same_answer": _same_answer,
+    "constraint_check": _constraint_check,
     "entities": _entities,
     "fact_check": _fact_check,
     "enhancement_plan": _enhancement_plan,

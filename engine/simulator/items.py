@@ -120,6 +120,11 @@ def _violating(text: str, chance: random.Random) -> str:
     return chance.choice(_FOREIGN) if chance.random() < 0.5 else f"{text} {_PADDING} {_PADDING}"
 
 
+def is_violation(text: str) -> bool:
+    """Whether a text is one that `violations` makes."""
+    return text in _FOREIGN or _PADDING in text
+
+
 def _extra(name: str, schema: Any, asked: Asked, chance: random.Random) -> Any:
     """A field of the dataset's own: as in one of the examples, or a plain word."""
     seen = [example[name] for example in asked.examples if example.get(name) is not None]
