@@ -1,0 +1,1 @@
+"""Facts checked against passages: sources of evidence, their ranking, the validator."""

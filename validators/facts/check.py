@@ -1,0 +1,170 @@
+"""Checks an item's facts against passages from a source, corrects it where they say otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from string import ascii_uppercase
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from engine.errors import PermanentError
+from engine.items import Item, Verdict
+from engine.protocols import Passage, Tools
+from validators.facts.local import Local, LocalOptions
+from validators.facts.mediawiki import MediaWiki, MediaWikiOptions
+from validators.questions import Asker, Question, Reply
+
+NAME = "facts"
+UNVERIFIABLE, REFUTED = "unverifiable", "refuted"
+MOST_ENTITIES = 3
+_SHOWN = 400
+"""Characters of a model's reasoning that stay on record."""
+
+
+class FactOptions(BaseModel):
+    """What the config may say of this validator."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: Annotated[MediaWikiOptions | LocalOptions, Field(discriminator="kind")]
+    passages: int = Field(default=3, ge=1, le=20)
+    """Of each entity's article."""
+    unverifiable: Literal["reject", "keep"] = "reject"
+    """What becomes of an item that nothing could be looked up for."""
+    max_tokens: int = Field(default=1024, ge=64)
+
+
+class Entities(Reply):
+    """The wire's `entities`."""
+
+    entities: list[str]
+
+
+class FactReply(Reply):
+    """The wire's `fact_check`."""
+
+    reasoning: str
+    supported: bool
+    item: dict[str, Any] | None
+
+
+_NAMER = (
+    "You name what has to be looked up in an encyclopedia to check the facts in an item of a dataset: titles of "
+    f"articles, the most telling first, {MOST_ENTITIES} at most. Answer with one JSON object and nothing else."
+)
+_CHECKER = (
+    "You check an item of a dataset against passages from an encyclopedia. It is supported if the passages bear out "
+    "its answer. Where they contradict it, give the item with as little changed as makes it right; where they say "
+    "nothing of it, it is not supported, and there is no corrected item. Go by the passages, not by what you "
+    "remember. Answer with one JSON object and nothing else."
+)
+
+
+class FactCheck:
+    """PASS (supported), REVISE (corrected, and the correction supported), REJECT (`refuted`, `unverifiable`).
+
+    Passages with their revisions stand in `_meta`; an item for which nothing is found is never called supported.
+    """
+
+    name = NAME
+
+    def __init__(self, tools: Tools, **options: Any) -> None:
+        """Raises ValueError for options that make no sense."""
+        try:
+            self._options = FactOptions.model_validate(options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"] if part not in ("mediawiki", "local"))
+            raise ValueError(f"{where}: {first['msg']}") from None
+        source = self._options.source
+        self._source = Local(source) if isinstance(source, LocalOptions) else MediaWiki(source)
+        self._tools = tools
+        self._asker = Asker(NAME, tools)
+        self._entities = Question("entities", _NAMER, Entities, max_tokens=256)
+        self._fact_check = Question("fact_check", _CHECKER, FactReply, max_tokens=self._options.max_tokens)
+
+    async def __aenter__(self) -> Self:
+        """Raises RetrieverUnavailable."""
+        await self._source.__aenter__()
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self._source.__aexit__(*failure)
+
+    def describe(self) -> dict[str, Any]:
+        return self._source.describe()
+
+    async def validate(self, item: Item) -> Verdict:
+        """Raises RetrieverUnavailable where the source has never answered, and what `Tools.ask` raises."""
+        entities = await self._named(item)
+        passages = await self._evidence(entities, item)
+        record: dict[str, Any] = {"entities": entities, "passages": [_cited(passage) for passage in passages]}
+        if not passages:
+            return self._unverifiable(record)
+        reply = await self._checked(item, item, passages, "1")
+        record["checks"] = [_shown(reply)]
+        if reply.supported:
+            return Verdict.passed(NAME, record)
+        if reply.item is None:
+            return Verdict.rejected(NAME, REFUTED, reply.reasoning[:_SHOWN], record)
+        return await self._corrected(item, reply, entities, record)
+
+    async def _corrected(
+        self, item: Item, reply: FactReply, entities: Sequence[str], record: dict[str, Any]
+    ) -> Verdict:
+        """The correction is checked once more, against what is found for it."""
+        said = reply.reasoning[:_SHOWN]
+        try:
+            candidate = self._tools.revised(item, reply.item or {})
+            passages = await self._evidence(entities, candidate)
+            again = await self._checked(item, candidate, passages, "2")
+        except PermanentError as error:
+            return Verdict.rejected(NAME, REFUTED, f"{said} (the correction: {error})", record)
+        record["checks"].append(_shown(again))
+        if not again.supported or self._tools.shown(candidate) == self._tools.shown(item):
+            return Verdict.rejected(NAME, REFUTED, said, record)
+        return Verdict.revised(NAME, "corrected", candidate, said, record)
+
+    def _unverifiable(self, record: dict[str, Any]) -> Verdict:
+        if self._options.unverifiable == "keep":
+            return Verdict.passed(NAME, {**record, "unverifiable": True})
+        names = ", ".join(record["entities"]) or "nothing to look up"
+        return Verdict.rejected(NAME, UNVERIFIABLE, f"no article found: {names}", record)
+
+    async def _named(self, item: Item) -> list[str]:
+        user = f"The dataset: {self._tools.description}\n\nWhat has to be looked up to check this item?"
+        reply = await self._asker.ask(self._entities, item, user, self._tools.shown(item))
+        named = (entity.strip()[:250] for entity in reply.entities)
+        return [entity for entity in dict.fromkeys(named) if entity][:MOST_ENTITIES]
+
+    async def _evidence(self, entities: Sequence[str], item: Item) -> list[Passage]:
+        """The best passages of each entity's article against what the item says, each once."""
+        claim = f"{item.text} {_answer(item)}".strip()
+        found = await self._source.retrieve([(entity, claim) for entity in entities], self._options.passages)
+        return list(dict.fromkeys(passage for passages in found for passage in passages))
+
+    async def _checked(self, item: Item, candidate: Item, passages: Sequence[Passage], tag: str) -> FactReply:
+        evidence = "\n\n".join(f"[{passage.title}] {passage.text}" for passage in passages)
+        user = f"The dataset: {self._tools.description}\n\nPassages:\n\n{evidence}\n\nIs this item supported by them?"
+        return await self._asker.ask(self._fact_check, item, user, self._tools.shown(candidate), tag)
+
+
+def _answer(item: Item) -> str:
+    """What the label stands for, in words."""
+    if item.choices and item.label and item.label in ascii_uppercase[: len(item.choices)]:
+        return item.choices[ascii_uppercase.index(item.label)]
+    return item.label or ""
+
+
+def _cited(passage: Passage) -> dict[str, Any]:
+    """Where a passage is from, and how it begins."""
+    shown: dict[str, Any] = {"title": passage.title, "text": passage.text[:120], "source": passage.source}
+    for name in ("revid", "url", "licence"):
+        if value := getattr(passage, name):
+            shown[name] = value
+    return shown
+
+
+def _shown(reply: FactReply) -> dict[str, Any]:
+    return {"supported": reply.supported, "reasoning": reply.reasoning[:_SHOWN]}

@@ -1,0 +1,131 @@
+"""Evidence from documents of one's own: a .jsonl, .csv or .parquet file with titles and texts, or a folder."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import quote
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+from engine.errors import RetrieverUnavailable
+from engine.protocols import Passage
+from validators.facts.paragraphs import Paragraphs
+from validators.facts.titles import Titles
+
+_ENDINGS = (".txt", ".md", ".rst")
+
+
+class LocalOptions(BaseModel):
+    """What the config may say of this source."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["local"] = "local"
+    path: Path
+    """A .jsonl, .csv or .parquet file, or a folder of .txt, .md and .rst files, each an article named after it."""
+    title: str = "title"
+    text: str = "text"
+    """The fields that hold them."""
+    url: str | None = None
+    """The field that holds an address, if there is one."""
+    licence: str = ""
+
+
+class Local:
+    """All documents in memory, read when it is opened; `retrieve` goes by title, else over everything."""
+
+    def __init__(self, options: LocalOptions) -> None:
+        """Raises ValueError where there is nothing at the path, or nothing that it can read."""
+        self._options = options
+        path = options.path
+        if not path.exists():
+            raise ValueError(f"source.path: {path} does not exist")
+        if path.is_file() and path.suffix not in _READERS:
+            raise ValueError(f"source.path: {path} is none of {', '.join(_READERS)}, nor a folder")
+        self._paragraphs = Paragraphs()
+        self._titles = Titles()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="evidence")
+
+    async def __aenter__(self) -> Self:
+        """Raises RetrieverUnavailable where the documents cannot be read."""
+        await self._in_thread(self._load)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._thread.shutdown()
+        self._paragraphs.close()
+        self._titles.close()
+
+    def describe(self) -> dict[str, Any]:
+        return {"source": "local", "articles": len(self._paragraphs), "paragraphs": self._paragraphs.count}
+
+    async def retrieve(self, wanted: Sequence[tuple[str, str]], k: int) -> list[list[Passage]]:
+        found: list[list[Passage]] = await self._in_thread(self._found, wanted, k)
+        return found
+
+    async def _in_thread(self, step: Any, *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, step, *arguments)
+
+    def _found(self, wanted: Sequence[tuple[str, str]], k: int) -> list[list[Passage]]:
+        return [self._one(entity, claim, k) for entity, claim in wanted]
+
+    def _one(self, entity: str, claim: str, k: int) -> list[Passage]:
+        title = self._titles.find(entity)
+        if title is not None:
+            return self._paragraphs.best(claim, k, [title])
+        return self._paragraphs.best(f"{entity} {claim}", k)
+
+    def _load(self) -> None:
+        try:
+            self._paragraphs.add(self._articles())
+        except (OSError, ValueError, KeyError) as error:
+            raise RetrieverUnavailable(f"{self._options.path}: cannot be read: {error}") from None
+        if not len(self._paragraphs):
+            raise RetrieverUnavailable(f"{self._options.path}: holds no document")
+        self._titles.add(self._paragraphs.titles())
+
+    def _articles(self) -> Iterator[tuple[Passage, str]]:
+        options = self._options
+        reader = _folder if options.path.is_dir() else _READERS[options.path.suffix]
+        for row in reader(options.path):
+            title, text = row.get(options.title), row.get(options.text)
+            if not isinstance(title, str) or not isinstance(text, str):
+                raise ValueError(f"a row has no text in {options.title!r} and {options.text!r}")
+            address = str(row.get(options.url) or "") if options.url else str(row.get("_path", ""))
+            yield Passage(title.strip(), "", None, address, options.licence, "local"), text
+
+
+def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open("rb") as file:
+        for line in file:
+            if line.strip():
+                yield orjson.loads(line)
+
+
+def _csv(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        yield from csv.DictReader(file)
+
+
+def _parquet(path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow.parquet as parquet
+
+    for batch in parquet.ParquetFile(path).iter_batches(batch_size=1000):
+        yield from batch.to_pylist()
+
+
+def _folder(path: Path) -> Iterator[dict[str, Any]]:
+    for file in sorted(path.rglob("*")):
+        if file.suffix in _ENDINGS and file.is_file():
+            name = file.relative_to(path)
+            title = name.with_suffix("").name.replace("_", " ")
+            yield {"title": title, "text": file.read_text("utf-8", "replace"), "_path": quote(str(name))}
+
+
+_READERS = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}

@@ -1,0 +1,249 @@
+"""Evidence from Wikipedia, or any other MediaWiki: whole articles, fifty to a request, each asked for once."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from engine.errors import RetrieverUnavailable
+from engine.protocols import Passage
+from validators.facts.cache import Page, PageCache, default_path
+from validators.facts.paragraphs import Paragraphs, terms
+from validators.facts.titles import normal
+from validators.facts.wiki_api import (
+    MOST_TITLES,
+    Gathered,
+    TooMuch,
+    Unanswered,
+    WikiApi,
+    page_of,
+    query,
+    search_query,
+)
+
+_DAY_S = 86_400.0
+_MOST_PAGES = 2_000
+"""Articles held in memory, ready to be searched."""
+_CONTACT = re.compile(r"\S+@\S+\.\S+|https?://\S+")
+
+
+class MediaWikiOptions(BaseModel):
+    """What the config may say of this source."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["mediawiki"] = "mediawiki"
+    api_url: str = Field(default="https://en.wikipedia.org/w/api.php", pattern=r"^https?://")
+    contact: str | None = None
+    """Your address, mail or web: Wikimedia asks that a program says whose it is, and blocks those that do not."""
+    offline: bool = False
+    """Take everything from the cache, and never touch the network."""
+    cache: Path | None = None
+    """A file; in the user's cache folder where absent."""
+    fresh_days: float = Field(default=30.0, gt=0)
+    negative_days: float = Field(default=7.0, gt=0)
+    """How long a page, and a missing one, is taken from the cache."""
+    at_once: int = Field(default=1, ge=1, le=50)
+    per_second: float = Field(default=3.0, gt=0, le=1000)
+    timeout_s: float = Field(default=60.0, gt=0)
+    linger_s: float = Field(default=0.01, ge=0)
+    """How long a request waits for more titles."""
+    search: bool = True
+    """Search the wiki's full text where no page has the name."""
+    licence: str = "CC BY-SA 4.0"
+
+
+class MediaWiki:
+    """name -> memory -> a request under way -> disk -> the next batch.
+
+    Mutable state: pages in memory, names being asked for, names waiting for a request.
+    """
+
+    def __init__(self, options: MediaWikiOptions) -> None:
+        """Raises ValueError without a contact."""
+        if not options.offline and not _CONTACT.search(options.contact or ""):
+            raise ValueError(
+                "source.contact: is missing; give your mail or web address, which the wiki's operators ask for "
+                "(or set source.offline)"
+            )
+        self._options = options
+        self._pages: OrderedDict[str, Page | None] = OrderedDict()
+        self._asked: dict[str, asyncio.Future[Page | None]] = {}
+        self._waiting: asyncio.Queue[str] = asyncio.Queue()
+        self._paragraphs = Paragraphs()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="evidence")
+        self.counts: Counter[str] = Counter()
+
+    async def __aenter__(self) -> Self:
+        """Raises RetrieverUnavailable where the cache cannot be opened."""
+        o = self._options
+        path = o.cache or default_path(o.api_url)
+        try:
+            self._cache = PageCache(path, o.fresh_days * _DAY_S, o.negative_days * _DAY_S)
+        except (sqlite3.Error, OSError) as error:
+            raise RetrieverUnavailable(f"the cache {path} cannot be opened: {error}") from None
+        self._api = WikiApi(
+            o.api_url, o.contact or "", at_once=o.at_once, per_second=o.per_second, timeout_s=o.timeout_s
+        )
+        self._tasks = [asyncio.create_task(self._dispatch(), name="wiki") for _ in range(o.at_once)]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for future in self._asked.values():
+            future.cancel()
+        await self._api.close()
+        self._thread.shutdown()
+        self._cache.close()
+        self._paragraphs.close()
+
+    def describe(self) -> dict[str, Any]:
+        return {"source": "mediawiki", "api_url": self._options.api_url, "offline": self._options.offline}
+
+    async def retrieve(self, wanted: Sequence[tuple[str, str]], k: int) -> list[list[Passage]]:
+        """Raises RetrieverUnavailable where the wiki has never answered; later failures are no evidence."""
+        return list(await asyncio.gather(*(self._one(entity, claim, k) for entity, claim in wanted)))
+
+    async def _one(self, entity: str, claim: str, k: int) -> list[Passage]:
+        page = await self._page(entity)
+        found = [page] if page is not None else await self._searched(entity, claim)
+        return await self._in_thread(self._best, found, claim, k) if found else []
+
+    async def _in_thread(self, step: Any, *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, step, *arguments)
+
+    def _best(self, pages: Sequence[Page], claim: str, k: int) -> list[Passage]:
+        if len(self._paragraphs) > _MOST_PAGES:
+            self._paragraphs.close()
+            self._paragraphs = Paragraphs()
+        heads = (
+            (Passage(p.title, "", p.revid, p.url, self._options.licence, "mediawiki"), p.text) for p in pages
+        )
+        self._paragraphs.add(heads)
+        return self._paragraphs.best(claim, k, [page.title for page in pages])
+
+    # --- pages ---
+
+    async def _page(self, name: str) -> Page | None:
+        """The article of this name, or None. Many may ask for one name at once; it is fetched once."""
+        name = normal(name)
+        self.counts["lookups"] += 1
+        if not name or any(character in name for character in "<>[]{}\x1f"):
+            return None
+        if name in self._pages:
+            self._pages.move_to_end(name)
+            self.counts["memory"] += 1
+            return self._pages[name]
+        future = self._asked.get(name)
+        if future is None:
+            future = self._asked[name] = asyncio.get_running_loop().create_future()
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._waiting.put_nowait(name)
+        else:
+            self.counts["shared"] += 1
+        try:
+            return await asyncio.shield(
+                future
+            )  # a caller that gives up must not take the others' answer along
+        except Unanswered as error:
+            if self._api.answered == 0:
+                raise RetrieverUnavailable(f"{self._options.api_url} does not answer: {error}") from None
+            self.counts["unanswered"] += 1
+            return None
+
+    async def _dispatch(self) -> None:
+        """One request at a time; while it is under way, names gather for the next."""
+        while True:
+            names = [await self._waiting.get()]
+            until = asyncio.get_running_loop().time() + self._options.linger_s
+            while len(names) < MOST_TITLES:
+                if self._waiting.empty():
+                    left = until - asyncio.get_running_loop().time()
+                    if left <= 0:
+                        break
+                    await asyncio.sleep(left)
+                    continue
+                names.append(self._waiting.get_nowait())
+            await self._answer(names)
+
+    async def _answer(self, names: Sequence[str]) -> None:
+        try:
+            offline = self._options.offline
+            known: dict[str, Page | None] = await self._in_thread(
+                lambda: self._cache.find(names, however_old=offline)
+            )
+            self.counts["disk"] += len(known)
+            missing = [name for name in names if name not in known]
+            for name, page in known.items():
+                self._settle(name, page)
+            if offline:
+                for name in missing:
+                    self._settle(name, None)
+            elif missing:
+                await self._fetch(missing)
+        except Exception as error:  # whatever it is: these names are answered, and the next ones are served
+            for name in names:
+                self._fail(name, error if isinstance(error, Unanswered) else Unanswered(repr(error)))
+
+    async def _fetch(self, names: Sequence[str]) -> None:
+        """From the wiki. A batch that fails is split, so that one bad title does not cost the others."""
+        try:
+            found = await self._queried(names)
+        except (Unanswered, TooMuch) as error:
+            if len(names) == 1:
+                self._fail(names[0], error if isinstance(error, Unanswered) else Unanswered("refused"))
+                return
+            if isinstance(error, Unanswered) and self._api.answered == 0:
+                raise
+            middle = len(names) // 2
+            await self._fetch(names[:middle])
+            await self._fetch(names[middle:])
+            return
+        await self._in_thread(self._cache.keep, found)
+        for name, page in found.items():
+            self._settle(name, page)
+
+    async def _queried(self, names: Sequence[str]) -> dict[str, Page | None]:
+        gathered, further = Gathered(), dict[str, str]()
+        while True:
+            follow = gathered.take(await self._api.ask({**query(names), **further}))
+            if follow is None:
+                break
+            further = follow
+        return {name: await self._in_thread(page_of, gathered.page(name)) for name in names}
+
+    def _settle(self, name: str, page: Page | None) -> None:
+        self._pages[name] = page
+        while len(self._pages) > _MOST_PAGES:
+            self._pages.popitem(last=False)
+        future = self._asked.pop(name, None)
+        if future is not None and not future.done():
+            future.set_result(page)
+
+    def _fail(self, name: str, error: Unanswered) -> None:
+        future = self._asked.pop(name, None)
+        if future is not None and not future.done():
+            future.set_exception(error)
+
+    async def _searched(self, entity: str, claim: str) -> list[Page]:
+        """Articles that speak of an entity which has none of its name."""
+        words = " ".join(terms(entity)[:6])
+        if not self._options.search or self._options.offline or not words:
+            return []
+        try:
+            reply = await self._api.ask(search_query(words, 3))
+        except (Unanswered, TooMuch):
+            return []
+        titles = [str(each["title"]) for each in (reply.get("query") or {}).get("search", ())]
+        pages = await asyncio.gather(*(self._page(title) for title in titles))
+        return [page for page in pages if page is not None]

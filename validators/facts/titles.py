@@ -1,0 +1,90 @@
+"""From the name of a thing to an article's title: exact, then case and accents aside, then by spelling."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import unicodedata
+from collections.abc import Iterable
+from difflib import SequenceMatcher
+
+from validators.facts.paragraphs import terms
+
+_LIKENESS = 0.8
+"""Share of letters, in their order, that two spellings must have in common."""
+_SHORTEST_FUZZY = 5
+
+
+def normal(title: str) -> str:
+    """As MediaWiki spells a title: NFC, blanks for underscores, no fragment, the first letter large."""
+    title = " ".join(unicodedata.normalize("NFC", title).replace("_", " ").partition("#")[0].split())
+    return title[:1].upper() + title[1:]
+
+
+def folded(title: str) -> str:
+    """Without case, accents and a bracket at the end; for finding one that is written a little differently."""
+    plain = unicodedata.normalize("NFKD", normal(title).casefold())
+    plain = "".join(character for character in plain if not unicodedata.combining(character))
+    return " ".join(re.sub(r"\s*\([^()]*\)$", "", plain).split())
+
+
+class Titles:
+    """The titles that there are. Mutable state: the table."""
+
+    def __init__(self) -> None:
+        self._db = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        self._db.executescript(
+            "CREATE VIRTUAL TABLE pieces USING fts5(folded, title UNINDEXED, tokenize='trigram');"
+            "CREATE VIRTUAL TABLE words USING fts5(folded, title UNINDEXED, tokenize='porter unicode61');"
+        )
+        self._exact: dict[str, str] = {}
+        self._folded: dict[str, str] = {}
+
+    def add(self, titles: Iterable[str]) -> None:
+        rows = []
+        for title in titles:
+            self._exact.setdefault(normal(title), title)
+            self._folded.setdefault(folded(title), title)
+            rows.append((folded(title), title))
+        self._db.execute("BEGIN")
+        self._db.executemany("INSERT INTO pieces VALUES (?, ?)", rows)
+        self._db.executemany("INSERT INTO words VALUES (?, ?)", rows)
+        self._db.execute("COMMIT")
+
+    def close(self) -> None:
+        self._db.close()
+
+    def find(self, name: str) -> str | None:
+        """The title that a name means, or None."""
+        if (exact := self._exact.get(normal(name))) is not None:
+            return exact
+        plain = folded(name)
+        if not plain:
+            return None
+        return self._folded.get(plain) or self._by_words(plain) or self._by_spelling(plain)
+
+    def _by_words(self, plain: str) -> str | None:
+        """A title with just the same words, in whatever order and ending."""
+        wanted = terms(plain)
+        match = " AND ".join(f'"{term}"' for term in wanted)
+        row = self._db.execute(
+            "SELECT title, folded FROM words WHERE words MATCH ? ORDER BY length(folded) LIMIT 1", (match,)
+        ).fetchone()
+        return str(row[0]) if row is not None and len(terms(row[1])) == len(wanted) else None
+
+    def _by_spelling(self, plain: str) -> str | None:
+        """A title that is spelled much the same: a letter dropped, doubled or swapped."""
+        if len(plain) < _SHORTEST_FUZZY:
+            return None
+        pieces = _pieces(plain)
+        match = " OR ".join('"' + piece.replace('"', '""') + '"' for piece in sorted(pieces))
+        rows = self._db.execute(
+            "SELECT title, folded FROM pieces WHERE pieces MATCH ? ORDER BY rank LIMIT 8", (match,)
+        ).fetchall()
+        likeness = [(SequenceMatcher(None, plain, other).ratio(), str(title)) for title, other in rows]
+        best = max(likeness, default=(0.0, ""))
+        return best[1] if best[0] >= _LIKENESS else None
+
+
+def _pieces(text: str) -> set[str]:
+    return {text[start : start + 3] for start in range(len(text) - 2)}

@@ -1,0 +1,213 @@
+"""Requests to a MediaWiki's api.php, and what its replies mean. Pure functions, but for one class that asks."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import aiohttp
+import orjson
+from asyncio_throttle import Throttler  # type: ignore[attr-defined,unused-ignore]
+
+from validators.facts.cache import Page
+from validators.facts.titles import normal
+
+MOST_TITLES = 50
+"""Titles of one request; the API refuses more (with a status of 200)."""
+_SEPARATOR = "\x1f"
+"""Stands before and between titles, so that a title may hold a '|'."""
+_TRIES = 8
+_FAILURES = 3
+"""Of these tries, those that may end in an error; the others may be told to wait."""
+_LONGEST_WAIT_S = 120.0
+_REFER = re.compile(r"\bmay (?:also )?(?:refer|mean)\b[^.]*:?\s*$|\bmay (?:also )?refer to\b", re.MULTILINE)
+
+
+class Unanswered(Exception):
+    """The wiki gave no usable reply, however often it was asked."""
+
+
+class Slow(Exception):
+    """It asks us to wait: a status of 429 or 503, or its replicas lag."""
+
+    def __init__(self, seconds: float | None) -> None:
+        super().__init__("asked to wait")
+        self.seconds = seconds
+
+
+class TooMuch(Exception):
+    """This request is refused as it is; a smaller one may pass."""
+
+
+def query(titles: Sequence[str]) -> dict[str, str]:
+    """The parameters that fetch these pages' whole wikitext, redirects resolved."""
+    return {
+        "action": "query",
+        "format": "json",
+        "formatversion": "2",
+        "redirects": "1",
+        "converttitles": "1",
+        "maxlag": "5",
+        "prop": "revisions|pageprops|info",
+        "rvslots": "main",
+        "rvprop": "ids|content",
+        "ppprop": "disambiguation",
+        "inprop": "url",
+        "titles": _SEPARATOR + _SEPARATOR.join(titles),
+    }
+
+
+def search_query(words: str, limit: int) -> dict[str, str]:
+    """The parameters of a full-text search."""
+    return {
+        "action": "query",
+        "format": "json",
+        "formatversion": "2",
+        "maxlag": "5",
+        "list": "search",
+        "srwhat": "text",
+        "srsearch": words,
+        "srlimit": str(limit),
+        "srprop": "",
+    }
+
+
+class Gathered:
+    """What the parts of one query say together. Mutable state: pages and aliases so far."""
+
+    def __init__(self) -> None:
+        self._pages: dict[str, dict[str, Any]] = {}
+        self._aliases: dict[str, str] = {}
+
+    def take(self, reply: Mapping[str, Any]) -> dict[str, str] | None:
+        """One part; what to add to the request for the next part, or None at the end."""
+        found = reply.get("query") or {}
+        for kind in ("normalized", "converted", "redirects"):
+            for each in found.get(kind, ()):
+                self._aliases[each["from"]] = each["to"]
+        for page in found.get("pages", ()):
+            known = self._pages.setdefault(str(page.get("title", "")), {})
+            # A part may repeat a page without the revision that another part brought.
+            known.update({name: value for name, value in page.items() if value not in ([], None)})
+        follow = reply.get("continue")
+        return {name: str(value) for name, value in follow.items()} if follow else None
+
+    def page(self, asked: str) -> dict[str, Any] | None:
+        """The page that a title led to, through all its aliases."""
+        title, seen = asked, set[str]()
+        while title in self._aliases and title not in seen:
+            seen.add(title)
+            title = self._aliases[title]
+        return self._pages.get(title) or self._pages.get(normal(title))
+
+
+def page_of(found: Mapping[str, Any] | None) -> Page | None:
+    """The article, or None where there is none: missing, invalid, empty, or a list of other things."""
+    if found is None or found.get("missing") or found.get("invalid") or not found.get("revisions"):
+        return None
+    revision = found["revisions"][0]
+    wikitext = str(revision.get("slots", {}).get("main", {}).get("content", ""))
+    text = plain_text(wikitext)
+    if not text or "disambiguation" in found.get("pageprops", {}) or _REFER.search(text[:300]):
+        return None
+    return Page(str(found["title"]), text, revision.get("revid"), str(found.get("canonicalurl") or ""))
+
+
+def plain_text(wikitext: str) -> str:
+    """Wikitext without templates, references, tables, files and marks; headings stay as lines."""
+    if not re.search(r"[\[\]{}<=']", wikitext):
+        return wikitext.strip()
+    import mwparserfromhell
+
+    wikitext = re.sub(r"\{\|.*?\|\}", "", wikitext, flags=re.DOTALL)
+    code = mwparserfromhell.parse(wikitext, skip_style_tags=False)
+    for tag in code.filter_tags(recursive=False, matches=lambda tag: str(tag.tag).casefold() == "ref"):
+        code.remove(tag)
+    for link in code.filter_wikilinks(recursive=False):
+        if str(link.title).partition(":")[0].strip().casefold() in ("file", "image", "category"):
+            code.remove(link)
+    text = code.strip_code(normalize=True, collapse=True)
+    return re.sub(r"\n{3,}", "\n\n", text).strip()
+
+
+def understood(status: int, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+    """The reply as an object. Raises Slow, TooMuch, or ValueError for one that is none."""
+    wait = headers.get("Retry-After", "")
+    seconds = float(wait) if wait.isdigit() else None
+    if status in (429, 503):
+        raise Slow(seconds)
+    if status in (413, 414):
+        raise TooMuch
+    if status != 200:
+        raise ValueError(f"status {status}")
+    reply = orjson.loads(body)
+    if not isinstance(reply, dict):
+        raise ValueError("the reply is no object")
+    code = str((reply.get("error") or {}).get("code", ""))
+    if code in ("maxlag", "ratelimited", "readonly"):
+        raise Slow(seconds)
+    if code in ("toomanyvalues", "too-many-titles"):
+        raise TooMuch
+    if code:
+        raise ValueError(f"{code}: {reply['error'].get('info', '')}")
+    return reply
+
+
+class WikiApi:
+    """Asks politely: identified, few at once, at a pace, and not at all while the wiki asks for a pause.
+
+    Mutable state: the pause, and the counts.
+    """
+
+    def __init__(self, url: str, contact: str, *, at_once: int, per_second: float, timeout_s: float) -> None:
+        self._url = url
+        agent = f"DataGen/{version('datagen-engine')} ({contact}) aiohttp/{aiohttp.__version__}"
+        timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._session = aiohttp.ClientSession(headers={"User-Agent": agent}, timeout=timeout)
+        self._places = asyncio.Semaphore(at_once)
+        self._pace = Throttler(rate_limit=1, period=1 / per_second, retry_interval=0.01)
+        self._resume = 0.0
+        self.requests = 0
+        self.answered = 0
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def ask(self, parameters: Mapping[str, str]) -> dict[str, Any]:
+        """Raises Unanswered after several tries, TooMuch at once."""
+        trouble, failures = "", 0
+        for attempt in range(_TRIES):
+            try:
+                return await self._once(parameters)
+            except Slow as slow:
+                trouble = "it asks to wait"
+                self._pause(slow.seconds if slow.seconds is not None else 2.0**attempt)
+            except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
+                trouble = f"{type(error).__name__}: {error}"
+                failures += 1
+                if failures == _FAILURES:
+                    break
+                await asyncio.sleep(0.25 * 2**failures)
+        raise Unanswered(trouble)
+
+    def _pause(self, seconds: float) -> None:
+        """The whole wiki rests, not only this request."""
+        until = asyncio.get_running_loop().time() + min(seconds, _LONGEST_WAIT_S)
+        self._resume = max(self._resume, until)
+
+    async def _once(self, parameters: Mapping[str, str]) -> dict[str, Any]:
+        async with self._places:
+            while (rest := self._resume - asyncio.get_running_loop().time()) > 0:  # noqa: ASYNC110 - it may be set anew
+                await asyncio.sleep(rest)
+            async with self._pace:
+                self.requests += 1
+                # POST: fifty titles may be longer than an address is allowed to be.
+                async with self._session.post(
+                    self._url, data=dict(parameters), allow_redirects=False
+                ) as reply:
+                    found = understood(reply.status, reply.headers, await reply.read())
+        self.answered += 1
+        return found
