@@ -6,16 +6,23 @@ python benchmarks/retrieval.py [DATA]     DATA holds wikipedia/wikipedia-slice.j
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import random
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import orjson
 
-from common import ROOT, result, table
+from common import ROOT, folder, result, table
 from validators.facts.local import Local, LocalOptions
+from validators.facts.mediawiki import MediaWiki, MediaWikiOptions
+from validators.facts.wiki_api import page_of, query
 
 
 async def recalls(data: Path) -> list[list[Any]]:
@@ -39,6 +46,79 @@ async def recalls(data: Path) -> list[list[Any]]:
     return rows
 
 
+def pages(data: Path) -> list[dict[str, str]]:
+    articles = [orjson.loads(line) for line in (data / "wikipedia-slice.jsonl").read_bytes().splitlines()]
+    return [
+        {"title": f"{article['title']} {number}", "text": paragraph}
+        for article in articles
+        for number, paragraph in enumerate(article["text"].split("\n\n"), 1)
+    ]
+
+
+@contextlib.contextmanager
+def wiki_of(made: list[dict[str, str]]) -> Iterator[str]:
+    script = str(ROOT / "scripts" / "mediawiki")
+    with folder() as place:
+        (place / "pages.jsonl").write_bytes(b"\n".join(map(orjson.dumps, made)))
+        began = subprocess.run(
+            [script, "start", str(place / "pages.jsonl")], capture_output=True, text=True, check=True
+        )
+        try:
+            yield began.stdout.strip().splitlines()[-1]
+        finally:
+            subprocess.run([script, "stop"], check=True)
+
+
+async def fetched(api_url: str, lookups: list[tuple[str, str]], cache: Path) -> tuple[float, int]:
+    """(seconds, requests)."""
+    options = MediaWikiOptions(
+        api_url=api_url,
+        contact="benchmark@example.org",
+        at_once=8,
+        per_second=1000,
+        cache=cache,
+        search=False,
+    )
+    async with MediaWiki(options) as wiki:
+        began = time.perf_counter()
+        await wiki.retrieve(lookups, 3)
+        return time.perf_counter() - began, wiki._api.requests
+
+
+async def one_by_one(api_url: str, lookups: list[tuple[str, str]]) -> tuple[float, int]:
+    """As it is commonly done: each lookup a request, eight at once, nothing remembered."""
+    left = iter(lookups)
+
+    async with aiohttp.ClientSession() as session:
+
+        async def worker() -> None:
+            for name, _ in left:
+                async with session.post(api_url, data=query([name])) as reply:
+                    page_of(orjson.loads(await reply.read())["query"]["pages"][0])
+
+        began = time.perf_counter()
+        await asyncio.gather(*(worker() for _ in range(8)))
+        return time.perf_counter() - began, len(lookups)
+
+
+def speeds(data: Path) -> list[list[Any]]:
+    made = pages(data)
+    chance = random.Random(5)
+    titles = [page["title"] for page in made] + [f"Missing {n}" for n in range(110)]
+    chance.shuffle(titles)
+    weights = [1 / place for place in range(1, len(titles) + 1)]
+    lookups = [(title, "what is it") for title in chance.choices(titles, weights, k=30_000)]
+    unique = len({title for title, _ in lookups})
+    with wiki_of(made) as api_url, folder() as place:
+        tenth, asked = asyncio.run(one_by_one(api_url, lookups[:3000]))
+        rows: list[list[Any]] = [["one title a request (10 x a tenth)", round(tenth * 10, 1), asked * 10, ""]]
+        for name in ("cold", "warm cache on disk"):
+            seconds, requests = asyncio.run(fetched(api_url, lookups, place / "wiki.db"))
+            rows.append([name, round(seconds, 2), requests, round(tenth * 10 / seconds, 1)])
+    table(f"30,000 lookups of {unique:,} titles", ["", "seconds", "requests", "times faster"], rows)
+    return rows
+
+
 def main() -> None:
     data = Path(
         sys.argv[1]
@@ -47,7 +127,7 @@ def main() -> None:
     )
     rows = asyncio.run(recalls(data / "wikipedia"))
     table("Answer inside the best passages", ["searched", "top 1", "top 3", "top 5", "ms each"], rows)
-    result("retrieval", recall=rows)
+    result("retrieval", recall=rows, speed=speeds(data / "wikipedia"))
 
 
 if __name__ == "__main__":

@@ -7,15 +7,15 @@ import importlib.util
 import platform
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.config import RunConfig
 from engine.errors import ConfigError, EngineError, TransientError
-from engine.inputs import VALIDATORS, Inputs, opened_backend
+from engine.inputs import VALIDATORS, Inputs, described, load_validators, opened_backend, opened_validators
 from engine.items import Completion, Prompt
-from engine.protocols import Backend
+from engine.protocols import Backend, Examined
 
 DISTRIBUTION = "datagen-engine"
 _SCHEMA = {
@@ -46,10 +46,36 @@ async def check(path: Path, overrides: dict[str, object]) -> AsyncIterator[Findi
         yield Finding("config", False, str(error))
         return
     yield _dataset(inputs)
-    names = ", ".join(validator.name for validator in config.validators) or "none"
-    yield Finding("validators", True, names)
+    async for finding in _validators(inputs):
+        yield finding
     yield _price(inputs)
     yield await _endpoint(config)
+
+
+async def _validators(inputs: Inputs) -> AsyncIterator[Finding]:
+    """Each configured one, opened and closed again."""
+    for validator in load_validators(inputs.config, _no_calls, inputs.dataset.fields):
+        name = f"validator {validator.name}"
+        try:
+            async with opened_validators([validator]):
+                facts = described([validator]).get(validator.name, {})
+        except EngineError as error:
+            yield Finding(name, False, str(error))
+            continue
+        warning = facts.pop("warning", None)
+        yield Finding(name, None if warning else True, warning or _told(facts) or "ready")
+
+
+def _told(facts: Mapping[str, object]) -> str:
+    """What a validator says of itself, in short."""
+    flat = ((key, value) for key, value in facts.items() if isinstance(value, str | int | float))
+    inner = facts.get("sandbox")
+    level = [f"sandbox at the level {inner['level']!r}"] if isinstance(inner, Mapping) else []
+    return ", ".join([*level, *(f"{key} {value}" for key, value in flat)])
+
+
+async def _no_calls(prompt: Prompt) -> Completion:
+    raise AssertionError("a validator asked a model while it was being opened")
 
 
 def _dataset(inputs: Inputs) -> Finding:
@@ -112,7 +138,7 @@ def doctor() -> Iterator[Finding]:
     for name in ("engine", "validators"):
         yield _clash(name)
     for point in sorted(metadata.entry_points(group=VALIDATORS), key=lambda point: point.name):
-        yield _loads(point)
+        yield from _examined(point)
 
 
 def _event_loop() -> Finding:
@@ -156,9 +182,12 @@ def _clash(name: str) -> Finding:
     return Finding(f"import {name}", True, str(ours))
 
 
-def _loads(point: metadata.EntryPoint) -> Finding:
+def _examined(point: metadata.EntryPoint) -> Iterator[Finding]:
+    """Whether a validator can be loaded, and what it finds on this machine."""
     try:
-        point.load()
+        factory = point.load()
+        yield Finding(f"validator {point.name}", True, point.value)
+        if isinstance(factory, Examined):
+            yield from (Finding(*found) for found in factory.examine())
     except Exception as error:  # a plugin may fail in any way; the others are still told
-        return Finding(f"validator {point.name}", False, f"cannot be loaded: {error}")
-    return Finding(f"validator {point.name}", True, point.value)
+        yield Finding(f"validator {point.name}", False, f"cannot be loaded: {error}")

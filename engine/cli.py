@@ -232,7 +232,7 @@ def simulate(
 
 @app.command()
 def doctor() -> None:
-    """What this machine can do: Python, event loop, versions, name clashes, validators."""
+    """What this machine can do: Python, event loop, versions, name clashes, validators, sandbox."""
     from engine.checks import doctor
 
     findings = list(doctor())

@@ -315,7 +315,8 @@ async def test_what_has_no_article_is_searched_for() -> None:
 
 def test_wikitext_as_text() -> None:
     text = plain_text(
-        "== Life ==\n'''Ada'''{{born|1815}} wrote [[program|programs]].<ref>x</ref>\n{| class=x\n|a\n|}\n[[File:A.jpg|thumb|Ada]]"
+        "== Life ==\n'''Ada'''{{born|1815}} wrote [[program|programs]].<ref>x</ref>\n"
+        "{| class=x\n|a\n|}\n[[File:A.jpg|thumb|Ada]]"
     )
     assert text.replace("\n", " ").split() == "Life Ada wrote programs .".replace(" .", ".").split()
     assert page_of({"title": "X", "missing": True}) is None

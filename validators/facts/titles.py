@@ -66,6 +66,8 @@ class Titles:
     def _by_words(self, plain: str) -> str | None:
         """A title with just the same words, in whatever order and ending."""
         wanted = terms(plain)
+        if not wanted:
+            return None
         match = " AND ".join(f'"{term}"' for term in wanted)
         row = self._db.execute(
             "SELECT title, folded FROM words WHERE words MATCH ? ORDER BY length(folded) LIMIT 1", (match,)
