@@ -1,0 +1,60 @@
+"""A validator from a folder of somebody else's, as docs/validators.md shows it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, Configs, Start, lines
+from engine.conformance import check_validator, item
+
+
+def written(place: Path) -> None:
+    """The files that the documentation shows."""
+    text = (ROOT / "docs" / "validators.md").read_text()
+    for language, name in (("python", "polite.py"), ("toml", "pyproject.toml")):
+        found = re.search(rf"```{language}\n# {re.escape(name)}\n(.*?)```", text, re.DOTALL)
+        assert found is not None
+        (place / name).write_text(found[1])
+
+
+async def test_the_one_in_the_documentation_runs(endpoint: Start, configs: Configs, tmp_path: Path) -> None:
+    place, packages = tmp_path / "plugin", tmp_path / "packages"
+    place.mkdir()
+    written(place)
+    info = packages / "datagen_polite-1.0.dist-info"
+    info.mkdir(parents=True)  # as pip would leave it, without asking a package index for a build tool
+    (packages / "polite.py").write_text((place / "polite.py").read_text())
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: datagen-polite\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[datagen.validators]\npolite = polite:Polite\n")
+    url, _ = await endpoint()
+    config = configs.write(url, validators=["constraints", {"name": "polite", "most": 0.04}])
+    environment = {**os.environ, "PYTHONPATH": str(packages)}
+    import asyncio
+
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "engine.cli", "run", str(config), "-o", str(tmp_path / "out")),
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    out, _ = await process.communicate()
+    assert process.returncode == 0, out.decode()
+    rejected = [row["_meta"] for row in lines(tmp_path / "out" / "rejected.jsonl")]
+    assert {(meta["rejected_by"], meta["reason"]) for meta in rejected} == {("polite", "shouts")}
+
+
+async def test_it_keeps_the_conformance_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    polite = importlib.import_module("polite")
+    try:
+        await check_validator(polite.Polite, good=item("How many apples?"), bad=item("HOW MANY APPLES?"))
+        with pytest.raises(AssertionError, match="the bad item was passed"):
+            await check_validator(polite.Polite, good=item("How many?"), bad=item("How many?"))
+    finally:
+        del sys.modules["polite"]
