@@ -29,6 +29,7 @@ from validators.facts.mediawiki import MediaWiki, MediaWikiOptions
 from validators.facts.paragraphs import LONGEST, Paragraphs, split
 from validators.facts.titles import Titles, folded, normal
 from validators.facts.wiki_api import Gathered, page_of, plain_text
+from validators.facts.zim import Zim, ZimOptions
 
 # --- ranking and titles ----------------------------------------------------------------------------
 
@@ -119,6 +120,58 @@ async def test_evidence_holds_the_answer() -> None:
                 for passages, question in zip(found, questions, strict=True)
             ]
             assert sum(held) >= share * len(held)
+
+
+async def test_a_zim_file(tmp_path: Path) -> None:
+    pytest.importorskip("libzim")
+    from libzim.writer import Creator, Hint, Item, StringProvider
+
+    class Article(Item):  # type: ignore[misc]
+        def __init__(self, title: str, html: str) -> None:
+            super().__init__()
+            self.title, self.html = title, html
+
+        def get_path(self) -> str:
+            return self.title.replace(" ", "_")
+
+        def get_title(self) -> str:
+            return self.title
+
+        def get_mimetype(self) -> str:
+            return "text/html"
+
+        def get_contentprovider(self) -> Any:
+            return StringProvider(self.html)
+
+        def get_hints(self) -> Any:
+            return {Hint.FRONT_ARTICLE: True}
+
+    path = tmp_path / "small.zim"
+    with Creator(path).config_indexing(True, "eng") as creator:
+        creator.set_mainpath("Oxygen")
+        filler = "<p>" + "It is found in the air and in many places. " * 20 + "</p>"
+        creator.add_item(
+            Article(
+                "Oxygen", f"<h1>Oxygen</h1>{filler}<p>It has the <b>number 8</b>.<sup>[1]</sup></p>{filler}"
+            )
+        )
+        creator.add_item(
+            Article("United States", "<p>It has 50 states.</p><table><tr><td>x</td></tr></table>")
+        )
+    async with Zim(ZimOptions(path=path)) as zim:
+        found = await zim.retrieve([("oxygen", "which number"), ("united states", "x"), ("Nothing", "x")], 1)
+        assert [passages[0].title if passages else None for passages in found] == [
+            "Oxygen",
+            "United States",
+            None,
+        ]
+        assert "It has the number 8." in found[0][0].text
+        assert found[1][0].text == "It has 50 states."
+    broken = tmp_path / "broken.zim"
+    broken.write_bytes(b"no")
+    with pytest.raises(RetrieverUnavailable, match="cannot be read"):
+        async with Zim(ZimOptions(path=broken)):
+            pass
 
 
 # --- a wiki ----------------------------------------------------------------------------------------

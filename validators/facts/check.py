@@ -13,6 +13,7 @@ from engine.items import Item, Verdict
 from engine.protocols import Passage, Tools
 from validators.facts.local import Local, LocalOptions
 from validators.facts.mediawiki import MediaWiki, MediaWikiOptions
+from validators.facts.zim import Zim, ZimOptions
 from validators.questions import Asker, Question, Reply
 
 NAME = "facts"
@@ -27,7 +28,7 @@ class FactOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    source: Annotated[MediaWikiOptions | LocalOptions, Field(discriminator="kind")]
+    source: Annotated[MediaWikiOptions | LocalOptions | ZimOptions, Field(discriminator="kind")]
     passages: int = Field(default=3, ge=1, le=20)
     """Of each entity's article."""
     unverifiable: Literal["reject", "keep"] = "reject"
@@ -75,10 +76,9 @@ class FactCheck:
             self._options = FactOptions.model_validate(options)
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"] if part not in ("mediawiki", "local"))
+            where = ".".join(str(part) for part in first["loc"] if part not in ("mediawiki", "local", "zim"))
             raise ValueError(f"{where}: {first['msg']}") from None
-        source = self._options.source
-        self._source = Local(source) if isinstance(source, LocalOptions) else MediaWiki(source)
+        self._source = _opened(self._options.source)
         self._tools = tools
         self._asker = Asker(NAME, tools)
         self._entities = Question("entities", _NAMER, Entities, max_tokens=256)
@@ -148,6 +148,16 @@ class FactCheck:
         evidence = "\n\n".join(f"[{passage.title}] {passage.text}" for passage in passages)
         user = f"The dataset: {self._tools.description}\n\nPassages:\n\n{evidence}\n\nIs this item supported by them?"
         return await self._asker.ask(self._fact_check, item, user, self._tools.shown(candidate), tag)
+
+
+def _opened(source: MediaWikiOptions | LocalOptions | ZimOptions) -> MediaWiki | Local | Zim:
+    """Raises ValueError where the source cannot be what the options say."""
+    match source:
+        case LocalOptions():
+            return Local(source)
+        case ZimOptions():
+            return Zim(source)
+    return MediaWiki(source)
 
 
 def _answer(item: Item) -> str:
