@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -12,7 +13,7 @@ from typing import Any
 from engine.config import ModelConfig, RunConfig
 from engine.dataset.base import BaseDataset
 from engine.dataset.fields import Fields
-from engine.errors import ConfigError
+from engine.errors import ConfigError, Defect, EngineError
 from engine.items import Batch, Prompt, usd
 from engine.llm.backends.by_purpose import ByPurpose
 from engine.llm.backends.openai_compatible import OpenAICompatible
@@ -165,7 +166,13 @@ async def opened_validators(validators: Sequence[Validator]) -> AsyncIterator[No
     async with contextlib.AsyncExitStack() as stack:
         for validator in validators:
             if isinstance(validator, AbstractAsyncContextManager):
-                await stack.enter_async_context(validator)
+                try:
+                    await stack.enter_async_context(validator)
+                except (EngineError, asyncio.CancelledError):
+                    raise
+                except Exception as error:  # somebody else's code may fail in any way
+                    said = f"the validator {validator.name} cannot be opened: {type(error).__name__}: {error}"
+                    raise Defect(said) from error
         yield
 
 

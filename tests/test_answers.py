@@ -132,3 +132,7 @@ def test_choices_by_letter_and_by_text() -> None:
     assert same("Rome", "A", choices) is None
     assert same("A. Lyon", "A", choices) is None
     assert same("E", "A", choices) is None
+    letters = ["B", "C", "D", "K"]
+    assert same("A", "B", letters) is False
+    assert same("B", "B", letters) is None  # the second choice, or the first one's text?
+    assert same("K", "D", letters) is True

@@ -154,7 +154,9 @@ def test_labels_are_spelled_as_labels() -> None:
     assert spelled("42.0", thing) == "42"
     assert spelled("1,200", thing) == "1200"
     assert spelled("0.1", thing) == "0.1"
-    assert spelled("3.3333333333333335", thing) == "3.33333"
+    assert spelled("3.3333333333333335", thing) == "3.333333"
+    assert spelled("1234567.12345678", thing) == "1234567.123457"
+    assert spelled("0.000000123456", thing) == "0.000000123456"
     assert spelled("$5", thing) == "$5"
 
 

@@ -341,13 +341,13 @@ async def test_one_bad_title_does_not_cost_its_batch() -> None:
         assert await titles_of(retriever, ["C"]) == ["C"]
         server.poison = "Poison"
         assert await titles_of(retriever, ["Oxygen", "Poison", "US"]) == ["Oxygen", None, "United States"]
-        assert retriever.counts["unanswered"] == 1
+        assert retriever.counts["refused"] == 1
 
 
 async def test_a_wiki_that_never_answers_ends_the_run_and_a_caller_that_leaves_takes_nobody_along() -> None:
     async with wiki() as (retriever, server):
         server.faults = [404] * 50
-        with pytest.raises(RetrieverUnavailable, match="does not answer: ValueError: status 404"):
+        with pytest.raises(RetrieverUnavailable, match="answers nothing: status 404"):
             await retriever.retrieve([("Oxygen", "x")], 1)
     async with wiki(search=False) as (retriever, server):
         first = asyncio.create_task(retriever.retrieve([("Oxygen", "x")], 1))
@@ -356,6 +356,40 @@ async def test_a_wiki_that_never_answers_ends_the_run_and_a_caller_that_leaves_t
         first.cancel()
         [[passage]] = await second
         assert passage.title == "Oxygen"
+
+
+async def test_a_page_that_cannot_be_read_costs_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from validators.facts import mediawiki
+
+    def reading(found: Any) -> Any:
+        if found and found.get("title") == "Oxygen":
+            raise RecursionError
+        return page_of(found)
+
+    monkeypatch.setattr(mediawiki, "page_of", reading)
+    async with wiki(search=False) as (retriever, _):
+        assert await titles_of(retriever, ["Oxygen", "US"]) == [None, "United States"]
+
+
+async def test_half_characters_from_a_model_harm_nobody(documents: Path) -> None:
+    def answers(prompt: Prompt) -> Mapping[str, Any] | str:
+        return r'{"entities": ["\ud800bad", "France"]}' if prompt.purpose == "entities" else YES
+
+    verdict, _ = await checked(documents, answers)
+    assert verdict.record["entities"] == ["bad", "France"]
+
+
+async def test_an_article_that_only_its_title_matches(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    path.write_bytes(orjson.dumps({"title": "Zorblax", "text": "It is a river in the north."}))
+    async with Local(LocalOptions(path=path)) as local:
+        [[passage]] = await local.retrieve([("Zorblax", "Zorblax mouth?")], 3)
+        assert passage.title == "Zorblax"
+    for broken in (b"[1]", b'{"title": "x"'):
+        path.write_bytes(broken)
+        with pytest.raises(RetrieverUnavailable):
+            async with Local(LocalOptions(path=path)):
+                pass
 
 
 async def test_what_has_no_article_is_searched_for() -> None:

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from conftest import Configs, Start, lines, run_in
 from engine.conformance import check_validator, item, tools_for
 from engine.errors import ContentFiltered
-from engine.items import Decision, Prompt, Verdict
+from engine.flow.halt import Halt
+from engine.items import Decision, Item, Prompt, Verdict
 from engine.simulator.truth import is_right
+from engine.stages.refine import Refine
 from validators.reflection import Reflection
 
 
@@ -110,6 +112,26 @@ async def test_a_revised_item_passes_the_checks_before_it_again(endpoint: Start,
     for meta in revised:
         said = [(verdict["by"], verdict["verdict"]) for verdict in meta["verdicts"]]
         assert said == [("constraints", "pass"), ("reflection", "revise"), ("constraints", "pass")]
+
+
+async def test_validators_that_undo_each_other_end_the_item() -> None:
+    class Sets:
+        def __init__(self, name: str, label: str) -> None:
+            self.name, self.label = name, label
+
+        async def validate(self, item: Item) -> Verdict:
+            if item.label == self.label:
+                return Verdict.passed(self.name)
+            return Verdict.revised(self.name, "set", item.evolve(label=self.label))
+
+    a, b, c = Sets("a", "A"), Sets("b", "B"), Sets("c", "C")
+    [settled] = await Refine(c, Halt(), lambda _: None, [])(item("x", "B"))
+    assert settled.label == "C"
+    [ended] = await Refine(c, Halt(), lambda _: None, [a, b])(item("x", "B"))
+    assert ended.rejection is not None
+    assert (ended.rejection.by, ended.rejection.reason) == ("c", "unstable")
+    [kept] = await Refine(c, Halt(), lambda _: None, [a])(item("x", "B"))
+    assert (kept.label, kept.rejection) == ("A", None)  # the earlier one has the last word
 
 
 async def test_purposes_may_have_models_of_their_own(endpoint: Start, configs: Configs) -> None:

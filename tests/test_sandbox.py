@@ -179,6 +179,20 @@ async def test_many_at_once_and_no_state_between_them() -> None:
             assert len(runs) == 1, name
 
 
+async def test_programs_do_not_see_each_other() -> None:
+    spy = (
+        "import sys, time\ntime.sleep(0.05)\nframe, found = sys._getframe(), []\nwhile frame:\n"
+        "    for value in frame.f_locals.values():\n        found.append(repr(getattr(value, '__dict__', '')))\n"
+        "        for job in getattr(value, '_running', {}).values(): found.append(repr(job.ask.source))\n"
+        "    frame = frame.f_back\nprint('SEEN' if any('SECRET-OF-ANOTHER' in each for each in found) else 'blind')"
+    )
+    async with Sandbox(SandboxOptions(zygotes=1)) as sandbox:
+        other = asyncio.create_task(sandbox.run("import time\nx = 'SECRET-OF-ANOTHER'\ntime.sleep(0.3)"))
+        await asyncio.sleep(0)
+        assert (await sandbox.run(spy)).last_line == "blind"
+        await other
+
+
 async def test_a_zygote_that_dies_costs_no_program() -> None:
     async with Sandbox(SandboxOptions(zygotes=2)) as sandbox:
         running = [

@@ -102,6 +102,11 @@ def unfenced(text: str) -> str:
     return text.replace("```", "'''")
 
 
+def mark(*texts: str) -> str:
+    """A short fingerprint, for the tag of a question whose text hangs on more than its item."""
+    return hashlib.blake2b("\0".join(texts).encode("utf-8", "replace"), digest_size=4).hexdigest()
+
+
 def _seed(seed: int, key: str) -> int:
     digest = hashlib.blake2b(f"{seed}/{key}".encode(), digest_size=4).digest()
     return int.from_bytes(digest) >> 1

@@ -32,6 +32,10 @@ def metered(ask: Ask) -> Ask:
     return asked
 
 
+_ROUNDS = 3
+"""Times that a revised item goes past the earlier validators, while these change it too."""
+
+
 class Refine:
     """Walks items past one validator. What the validator cannot judge costs that item alone.
 
@@ -55,11 +59,19 @@ class Refine:
         if item.settled or isinstance(self._halt.reason, TargetReached):
             return (item,)
         judged = await self._judged(self._validator, item)
-        if judged.revisions > item.revisions:
+        return (await self._again(judged) if judged.revisions > item.revisions else judged,)
+
+    async def _again(self, item: Item) -> Item:
+        """A revised item past the earlier validators, until none of them changes it any more."""
+        for _ in range(_ROUNDS):
+            before = item.revisions
             for validator in self._earlier:
-                if not judged.settled:
-                    judged = await self._judged(validator, judged)
-        return (judged,)
+                if not item.settled:
+                    item = await self._judged(validator, item)
+            if item.settled or item.revisions == before:
+                return item
+        said = "one validator changes what another has settled"
+        return item.judged(Verdict.rejected(self._validator.name, "unstable", said))
 
     async def _judged(self, validator: Validator, item: Item) -> Item:
         began = time.perf_counter()

@@ -12,7 +12,7 @@ from validators.code.numbers import readings, same_number, unlatexed
 _YES = frozenset("yes true correct right y".split())
 _NO = frozenset("no false incorrect wrong n".split())
 _DATES = (
-    "%Y-%m-%d", "%Y/%m/%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%B %d %Y", "%b %d %Y", "%d %B %Y",
+    "%Y-%m-%d", "%Y/%m/%d", "%Y-%m-%dT00:00:00", "%Y-%m-%d 00:00:00", "%B %d %Y", "%b %d %Y", "%d %B %Y",
     "%d %b %Y", "%A %B %d %Y", "%A %d %B %Y", "%Y %B %d",
 )  # fmt: skip
 _LEAD = re.compile(
@@ -33,7 +33,9 @@ def same(answer: str, label: str, choices: Sequence[str] = ()) -> bool | None:
     if not answer or not label or max(len(answer), len(label)) > _LONGEST:
         return False if bool(answer) != bool(label) else None
     if choices:
-        given, right = letter_of(answer, choices), letter_of(label, choices)
+        named = label.upper() in ascii_uppercase[: len(choices)]
+        right = label.upper() if named else letter_of(label, choices)
+        given = letter_of(answer, choices)
         return given == right if given is not None and right is not None else None
     return _same_value(answer, label)
 
@@ -67,7 +69,8 @@ def letter_of(answer: str, choices: Sequence[str]) -> str | None:
         letter for letter, choice in zip(letters, choices, strict=False) if _normal(choice) == _normal(answer)
     ]
     if len(exact) == 1:
-        return exact[0]
+        other = len(answer) == 1 and answer.upper() in letters and answer.upper() != exact[0]
+        return None if other else exact[0]  # a letter that is another choice's text could mean either
     match = _LETTER.fullmatch(answer.strip())
     if match is not None and match[1].upper() in letters:
         named, rest = match[1].upper(), (match[2] or "").strip()
@@ -82,7 +85,7 @@ def letter_of(answer: str, choices: Sequence[str]) -> str | None:
 
 def _normal(text: str) -> str:
     text = " ".join(unlatexed(text).casefold().split())
-    text = re.sub(r"^(?:the|an?)\s+", "", text.strip("\"'`*. "))
+    text = re.sub(r"^(?:the|an?)\s+", "", text.strip("\"'`* ").rstrip(". "))
     return re.sub(r"\s*([,:;/()])\s*", r"\1", text)
 
 
@@ -116,4 +119,4 @@ def _read_date(text: str, form: str) -> date | None:
 def _same_date(one: set[date], other: set[date]) -> bool | None:
     if not one & other:
         return False
-    return True if len(one) == len(other) == 1 or one == other else None
+    return True if len(one) == len(other) == 1 else None

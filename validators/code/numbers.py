@@ -97,7 +97,7 @@ def readings(text: str) -> list[Reading]:
 
 
 _LATEX = (
-    (re.compile(r"\\(?:left|right|displaystyle|!|,|;|:|quad)"), ""),
+    (re.compile(r"\\(?:(?:left|right|displaystyle|quad)(?![a-zA-Z])|[!,;:])"), ""),
     (re.compile(r"\\(?:text|mathrm|mathbf|textbf|boxed|mbox)\s*\{([^{}]*)\}"), r"\1"),
     (re.compile(r"\\[dt]?frac\s*\{\s*(-?[\d.,]+)\s*\}\s*\{\s*([\d.,]+)\s*\}"), r" \1/\2"),
     (re.compile(r"\\[dt]?frac\s*(\d)\s*(\d)"), r" \1/\2"),
@@ -156,12 +156,27 @@ def _with_unit(text: str) -> Reading | None:
         return whole
     for match in reversed(list(_WORD_GAP.finditer(text))):
         number, unit = text[: match.start()].strip(), text[match.start() :].strip(" -")
-        if unit and (reading := _number(number)) is not None:
+        if _is_unit(unit) and (reading := _number(number)) is not None:
             return replace(reading, unit=_singular(unit))
     return None
 
 
 _WORD_GAP = re.compile(r"(?<=[\w.)])\s+(?=\D)|(?<=\d)\s*(?=[a-z%¢$€£¥₹])|(?<=\d)-(?=[a-z])")
+
+
+_NO_UNIT = frozenset(
+    "or and to pi e i plus minus times over of by per than about sqrt root squared cubed mod not if x y z a b n".split()
+)
+"""Words after which a text says more than a number and what it counts."""
+
+
+def _is_unit(text: str) -> bool:
+    """A unit that is known, or up to three plain words: `apples`, `square metres`. Not `x + 3`, `or 6`, `pi`."""
+    if text in _UNITS:
+        return True
+    words = text.split()
+    plain = all(word.isalpha() and len(word) > 1 and word not in _NO_UNIT for word in words)
+    return 1 <= len(words) <= 3 and plain
 
 
 def _singular(unit: str) -> str:
@@ -195,7 +210,9 @@ def _decimal(text: str) -> Reading | None:
     if match is None or not (match[2] or match[3]):
         return None
     sign, whole, after, exponent = match.groups()
-    power = int(exponent) if exponent is not None and len(exponent) < 5 else 0
+    if exponent is not None and len(exponent) > 4:
+        return None
+    power = int(exponent or 0)
     if abs(power) > _MOST_EXPONENT:
         return None
     digits = re.sub(r"\D", "", whole or "0")
@@ -306,6 +323,7 @@ def _spread(reading: Reading) -> Iterator[Reading]:
 
 _NOISE = Fraction(1, 10**9)
 """Relative difference that binary floating point makes."""
+_FLOAT_DECIMALS = 8
 _FEWEST_DIGITS = 3
 """Significant digits that a rounded number must show to be taken for a longer one's rounding."""
 
@@ -315,7 +333,7 @@ def same_number(one: list[Reading], other: list[Reading]) -> bool | None:
     unsure = False
     for a in one:
         for b in other:
-            if not _close(a.value, b.value):
+            if not _close(a, b):
                 unsure = unsure or _nearly(a, b)
                 if _rounded(a, b) and _agree(a.unit, b.unit):
                     return True
@@ -326,10 +344,11 @@ def same_number(one: list[Reading], other: list[Reading]) -> bool | None:
     return None if unsure else False
 
 
-def _close(a: Fraction, b: Fraction) -> bool:
-    if a == b or (a.denominator == 1 and b.denominator == 1):
-        return a == b
-    return abs(a - b) <= _NOISE * max(abs(a), abs(b))
+def _close(a: Reading, b: Reading) -> bool:
+    """Equal; or as good as equal, where one is written with as many digits as binary floats are."""
+    if max(a.decimals or 0, b.decimals or 0) < _FLOAT_DECIMALS:
+        return a.value == b.value
+    return abs(a.value - b.value) <= _NOISE * max(abs(a.value), abs(b.value))
 
 
 def _kind(unit: str) -> str:

@@ -66,8 +66,12 @@ class PageCache:
         pages = [(page.title, page.text, page.revid, page.url) for page in found.values() if page is not None]
         names = [(name, page.title if page is not None else None, now) for name, page in found.items()]
         self._db.execute("BEGIN IMMEDIATE")
-        self._db.executemany("INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?)", pages)
-        self._db.executemany("INSERT OR REPLACE INTO names VALUES (?, ?, ?)", names)
+        try:
+            self._db.executemany("INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?)", pages)
+            self._db.executemany("INSERT OR REPLACE INTO names VALUES (?, ?, ?)", names)
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
         self._db.execute("COMMIT")
 
     def close(self) -> None:

@@ -84,7 +84,7 @@ class Local:
     def _load(self) -> None:
         try:
             self._paragraphs.add(self._articles())
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, csv.Error) as error:
             raise RetrieverUnavailable(f"{self._options.path}: cannot be read: {error}") from None
         if not len(self._paragraphs):
             raise RetrieverUnavailable(f"{self._options.path}: holds no document")
@@ -94,6 +94,8 @@ class Local:
         options = self._options
         reader = _folder if options.path.is_dir() else _READERS[options.path.suffix]
         for row in reader(options.path):
+            if not isinstance(row, dict):
+                raise ValueError("a row is no object")
             title, text = row.get(options.title), row.get(options.text)
             if not isinstance(title, str) or not isinstance(text, str):
                 raise ValueError(f"a row has no text in {options.title!r} and {options.text!r}")
@@ -109,6 +111,7 @@ def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _csv(path: Path) -> Iterator[dict[str, Any]]:
+    csv.field_size_limit(2**31 - 1)  # an article may be long
     with path.open(encoding="utf-8-sig", newline="") as file:
         yield from csv.DictReader(file)
 

@@ -21,6 +21,7 @@ from validators.facts.titles import normal
 from validators.facts.wiki_api import (
     MOST_TITLES,
     Gathered,
+    Refused,
     TooMuch,
     Unanswered,
     WikiApi,
@@ -111,7 +112,7 @@ class MediaWiki:
         return {"source": "mediawiki", "api_url": self._options.api_url, "offline": self._options.offline}
 
     async def retrieve(self, wanted: Sequence[tuple[str, str]], k: int) -> list[list[Passage]]:
-        """Raises RetrieverUnavailable where the wiki has never answered; later failures are no evidence."""
+        """Raises RetrieverUnavailable where the wiki does not answer; a page that it cannot give is no evidence."""
         return list(await asyncio.gather(*(self._one(entity, claim, k) for entity, claim in wanted)))
 
     async def _one(self, entity: str, claim: str, k: int) -> list[Passage]:
@@ -156,9 +157,11 @@ class MediaWiki:
                 future
             )  # a caller that gives up must not take the others' answer along
         except Unanswered as error:
+            raise RetrieverUnavailable(f"{self._options.api_url} does not answer: {error}") from None
+        except Refused as error:
             if self._api.answered == 0:
-                raise RetrieverUnavailable(f"{self._options.api_url} does not answer: {error}") from None
-            self.counts["unanswered"] += 1
+                raise RetrieverUnavailable(f"{self._options.api_url} answers nothing: {error}") from None
+            self.counts["refused"] += 1
             return None
 
     async def _dispatch(self) -> None:
@@ -193,18 +196,17 @@ class MediaWiki:
                 await self._fetch(missing)
         except Exception as error:  # whatever it is: these names are answered, and the next ones are served
             for name in names:
-                self._fail(name, error if isinstance(error, Unanswered) else Unanswered(repr(error)))
+                self._fail(name, error)
 
     async def _fetch(self, names: Sequence[str]) -> None:
         """From the wiki. A batch that fails is split, so that one bad title does not cost the others."""
         try:
             found = await self._queried(names)
-        except (Unanswered, TooMuch) as error:
-            if len(names) == 1:
-                self._fail(names[0], error if isinstance(error, Unanswered) else Unanswered("refused"))
+        except (Refused, TooMuch) as error:
+            if len(names) == 1 or (isinstance(error, Refused) and self._api.answered == 0):
+                for name in names:
+                    self._fail(name, error)
                 return
-            if isinstance(error, Unanswered) and self._api.answered == 0:
-                raise
             middle = len(names) // 2
             await self._fetch(names[:middle])
             await self._fetch(names[middle:])
@@ -220,7 +222,15 @@ class MediaWiki:
             if follow is None:
                 break
             further = follow
-        return {name: await self._in_thread(page_of, gathered.page(name)) for name in names}
+        return {name: await self._in_thread(self._read, gathered.page(name)) for name in names}
+
+    def _read(self, found: dict[str, Any] | None) -> Page | None:
+        """A page that cannot be read costs itself alone."""
+        try:
+            return page_of(found)
+        except Exception:  # wikitext is anybody's text
+            self.counts["unreadable"] += 1
+            return None
 
     def _settle(self, name: str, page: Page | None) -> None:
         self._pages[name] = page
@@ -230,7 +240,7 @@ class MediaWiki:
         if future is not None and not future.done():
             future.set_result(page)
 
-    def _fail(self, name: str, error: Unanswered) -> None:
+    def _fail(self, name: str, error: Exception) -> None:
         future = self._asked.pop(name, None)
         if future is not None and not future.done():
             future.set_exception(error)
@@ -242,8 +252,10 @@ class MediaWiki:
             return []
         try:
             reply = await self._api.ask(search_query(words, 3))
-        except (Unanswered, TooMuch):
+        except (Refused, TooMuch):
             return []
+        except Unanswered as error:
+            raise RetrieverUnavailable(f"{self._options.api_url} does not answer: {error}") from None
         titles = [str(each["title"]) for each in (reply.get("query") or {}).get("search", ())]
         pages = await asyncio.gather(*(self._page(title) for title in titles))
         return [page for page in pages if page is not None]

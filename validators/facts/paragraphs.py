@@ -156,12 +156,13 @@ class Paragraphs:
 
     def _ordered(self, wanted: Sequence[str], rows: Sequence[tuple[int, float]]) -> list[Passage]:
         """Candidates with BM25's scores (lower is better), best first by all three measures."""
+        best = (rows[0][1] if rows else 0.0) or -1.0  # 0 where only a title matches, which has no weight here
         weights = {term[:_STEM]: self._rarity(term[:_STEM]) for term in wanted}
         scored = []
         for row, score in rows:
             passage = self._passage(row)
             whole, close = _coverage(passage.text, weights)
-            scored.append((score / rows[0][1] + _WHOLE * whole + _CLOSE * close, passage))
+            scored.append((score / best + _WHOLE * whole + _CLOSE * close, passage))
         return [passage for _, passage in sorted(scored, key=lambda pair: -pair[0])]
 
     def _rarity(self, stem: str) -> float:

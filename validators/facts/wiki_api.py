@@ -20,14 +20,18 @@ MOST_TITLES = 50
 _SEPARATOR = "\x1f"
 """Stands before and between titles, so that a title may hold a '|'."""
 _TRIES = 8
-_FAILURES = 3
-"""Of these tries, those that may end in an error; the others may be told to wait."""
+_REFUSALS = 3
+"""Of these tries, those that may be answered with an error."""
 _LONGEST_WAIT_S = 120.0
 _REFER = re.compile(r"\bmay (?:also )?(?:refer|mean)\b[^.]*:?\s*$|\bmay (?:also )?refer to\b", re.MULTILINE)
 
 
 class Unanswered(Exception):
-    """The wiki gave no usable reply, however often it was asked."""
+    """The wiki did not reply, however often it was asked."""
+
+
+class Refused(Exception):
+    """It replies, but not to this request: an error of its own, each time. Others may pass."""
 
 
 class Slow(Exception):
@@ -177,20 +181,22 @@ class WikiApi:
         await self._session.close()
 
     async def ask(self, parameters: Mapping[str, str]) -> dict[str, Any]:
-        """Raises Unanswered after several tries, TooMuch at once."""
-        trouble, failures = "", 0
+        """Raises Unanswered and Refused after several tries, TooMuch at once."""
+        trouble, refusals = "", 0
         for attempt in range(_TRIES):
             try:
                 return await self._once(parameters)
             except Slow as slow:
                 trouble = "it asks to wait"
                 self._pause(slow.seconds if slow.seconds is not None else 2.0**attempt)
-            except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
+            except ValueError as error:
+                refusals += 1
+                if refusals == _REFUSALS:
+                    raise Refused(str(error)) from None
+                await asyncio.sleep(0.25 * refusals)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 trouble = f"{type(error).__name__}: {error}"
-                failures += 1
-                if failures == _FAILURES:
-                    break
-                await asyncio.sleep(0.25 * 2**failures)
+                await asyncio.sleep(0.25 * 2**attempt)
         raise Unanswered(trouble)
 
     def _pause(self, seconds: float) -> None:

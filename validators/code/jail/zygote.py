@@ -294,6 +294,7 @@ class Zygote:
             err_read, err_write = os.pipe2(os.O_CLOEXEC)
             pid = forked()
             if pid == 0:
+                self._forget_others()
                 become(ask, out_write, err_write, self._cell)
             if pid < 0:
                 raise OSError("no process could be made")
@@ -308,6 +309,13 @@ class Zygote:
             os.set_blocking(descriptor, False)
             self._jobs[descriptor] = job
             self._poll.register(descriptor, select.EPOLLIN)
+
+    def _forget_others(self) -> None:
+        """In the child: what other programs are and print is not this one's to see."""
+        self._jobs.clear()
+        self._running.clear()
+        self._incoming.clear()
+        self._outgoing.clear()
 
     def _read(self, job: Job, descriptor: int) -> bool:
         """One piece of output; False when there is no more for now."""
