@@ -182,7 +182,7 @@ async def test_many_at_once_and_no_state_between_them() -> None:
 async def test_programs_do_not_see_each_other() -> None:
     spy = (
         "import sys, time\ntime.sleep(0.05)\nframe, found = sys._getframe(), []\nwhile frame:\n"
-        "    for value in frame.f_locals.values():\n        found.append(repr(getattr(value, '__dict__', '')))\n"
+        "    for value in list(frame.f_locals.values()):\n        found.append(repr(getattr(value, '__dict__', '')))\n"
         "        for job in getattr(value, '_running', {}).values(): found.append(repr(job.ask.source))\n"
         "    frame = frame.f_back\nprint('SEEN' if any('SECRET-OF-ANOTHER' in each for each in found) else 'blind')"
     )
