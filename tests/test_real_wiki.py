@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import orjson
 import pytest
+from aiohttp import web
 
 from conftest import PUBLISHED, ROOT, needs_published
 from validators.facts.mediawiki import MediaWiki, MediaWikiOptions
@@ -116,3 +120,41 @@ async def test_what_the_wiki_refuses_is_known(api_url: str) -> None:
             await api.ask(query([f"Thing {n}" for n in range(51)]))
     finally:
         await api.close()
+
+
+@asynccontextmanager
+async def faulty(api_url: str, faults: list[Any]) -> AsyncIterator[str]:
+    """A proxy before the wiki that fails as told, one request after another, and packs what it passes on."""
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        given = await request.post()
+        fault = faults.pop(0) if faults else None
+        if isinstance(fault, int):
+            return web.Response(status=fault, headers={"Retry-After": "0"})
+        if fault == "maxlag":
+            return web.json_response({"error": {"code": "maxlag"}}, headers={"Retry-After": "0"})
+        async with aiohttp.ClientSession() as session, session.post(api_url, data=dict(given)) as reply:  # type: ignore[arg-type]
+            body = await reply.read()
+        body = body[: len(body) // 2] if fault == "cut" else body
+        headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+        return web.Response(body=gzip.compress(body), headers=headers)
+
+    app = web.Application()
+    app.router.add_post("/api.php", serve)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/api.php"
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_real_wiki_on_a_bad_day(api_url: str) -> None:
+    faults: list[Any] = [429, "cut", 503, "maxlag", "cut"]
+    async with faulty(api_url, faults) as url, opened(url, search=False) as wiki:
+        names = [f"Thing {n}" for n in range(120)]
+        found = await wiki.retrieve([(name, "at which place") for name in names], 1)
+        assert [passages[0].title for passages in found] == names
+        assert faults == []
+        assert wiki._api.requests <= 3 + 5 + 2
