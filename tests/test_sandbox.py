@@ -19,6 +19,7 @@ import pytest
 from conftest import ROOT
 from engine.errors import SandboxUnavailable
 from hostile_programs import HONEST, PROGRAMS, SAME_EVERY_RUN, Hostile
+from validators.code import process as zygotes
 from validators.code import sandbox as front
 from validators.code.jail import kernel, seccomp, wire
 from validators.code.jail.zygote import fate
@@ -124,7 +125,7 @@ async def test_an_ordinary_user_is_locked_in_as_well(
 
     async def as_nobody(factory: object, *argv: str, **options: object) -> object:
         command = [python, *argv[1:]]
-        command[command.index(str(front._PACKAGES))] = str(packages)
+        command[command.index(str(zygotes.PACKAGES))] = str(packages)
         return await begun(factory, *command, user=65534, group=65534, extra_groups=[], **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(asyncio.get_running_loop(), "subprocess_exec", as_nobody)

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import logging
 import os
 import re
 import sys
-from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Self, cast
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any, Self
 
 from engine.errors import SandboxUnavailable
 from validators.code.jail import wire
 from validators.code.levels import BREACH, CANARIES, MISSING, WAYS_OUT, Level, level_of, tight_enough
+from validators.code.process import SLOTS, Died, Outcome, Zygote, command, started
+from validators.code.settings import SandboxOptions
 
 PRELOAD = (
     "math cmath fractions decimal itertools statistics datetime calendar functools collections random re json"
@@ -28,9 +25,6 @@ PRELOAD = (
 ).split()
 MOST_SOURCE = 1 << 20
 """Bytes of a program; a longer one is not run."""
-SLOTS = 2
-"""Programs under way in one zygote: one runs while the next is being started."""
-START_S = 60.0
 TRIES = 3
 """Times that a program is run when its zygote dies under it."""
 HANG_S = 10.0
@@ -38,52 +32,6 @@ HANG_S = 10.0
 SEED = 0
 
 log = logging.getLogger(__name__)
-
-
-class SandboxOptions(BaseModel):
-    """What the config may say of the sandbox."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    require: Level = "no-files"
-    """The loosest level that will do; below it the run does not start."""
-    backend: Literal["native", "docker", "podman"] = "native"
-    image: str = "docker.io/library/python:3.12-slim"
-    """For docker and podman: any image with Python 3.11 or newer."""
-    preload: tuple[str, ...] = ()
-    """Modules imported beforehand, on top of the usual ones: numpy, sympy, or your own."""
-    zygotes: int | None = Field(default=None, ge=1, le=256)
-    """Processes that fork programs; one for each core where absent."""
-    cpu_s: float = Field(default=2.0, gt=0, le=3600)
-    """CPU seconds of one program, rounded up to whole ones."""
-    wall_s: float = Field(default=10.0, gt=0, le=3600)
-    memory_mb: int = Field(default=256, ge=16, le=1 << 20)
-    output_bytes: int = Field(default=65_536, ge=1, le=1 << 26)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a program ended: `ok error cpu timeout memory output blocked crash`, or `too_long` (never run)."""
-
-    status: str
-    code: int = 0
-    cpu_s: float = 0.0
-    wall_s: float = 0.0
-    stdout: str = ""
-    stderr: str = ""
-
-    @property
-    def ok(self) -> bool:
-        return self.status == "ok"
-
-    @property
-    def last_line(self) -> str:
-        """The last line printed that is not blank."""
-        return next((line.strip() for line in reversed(self.stdout.splitlines()) if line.strip()), "")
-
-
-class _Died(Exception):
-    """A zygote has ended with programs in it."""
 
 
 class Sandbox:
@@ -181,7 +129,7 @@ class _Pool:
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
         self._count = owner.options.zygotes or len(cores)
         self._cores = cores
-        self._zygotes: list[_Zygote | None] = [None] * self._count
+        self._zygotes: list[Zygote | None] = [None] * self._count
         self._mending = [asyncio.Lock() for _ in range(self._count)]
         self._free: asyncio.Queue[int] | None = None
         self.level: Level = "limits-only"
@@ -220,7 +168,7 @@ class _Pool:
             answer.add_done_callback(partial(self._release, index))
             try:
                 return await self._awaited(zygote, answer, patience)
-            except _Died:
+            except Died:
                 continue  # a neighbour may have taken the zygote down
         return Outcome(
             "crash", stderr="the sandbox's own process ended each time while this program ran in it"
@@ -230,19 +178,19 @@ class _Pool:
         assert self._free is not None
         self._free.put_nowait(index)
 
-    async def _awaited(self, zygote: _Zygote, answer: asyncio.Future[Outcome], patience: float) -> Outcome:
+    async def _awaited(self, zygote: Zygote, answer: asyncio.Future[Outcome], patience: float) -> Outcome:
         try:
             async with asyncio.timeout(self._options.wall_s * patience + HANG_S):
                 return await asyncio.shield(answer)
         except TimeoutError:
             zygote.kill()
-            raise _Died from None
+            raise Died from None
 
     def _ask(self, program: bytes, patience: float) -> wire.Ask:
         o = self._options
         return wire.Ask(0, o.cpu_s, o.wall_s * patience, o.memory_mb, o.output_bytes, program)
 
-    async def _alive(self, index: int) -> _Zygote:
+    async def _alive(self, index: int) -> Zygote:
         """The zygote in this place; a new one where it has died. Raises SandboxUnavailable."""
         async with self._mending[index]:
             zygote = self._zygotes[index]
@@ -252,7 +200,7 @@ class _Pool:
                 zygote = self._zygotes[index] = await self._begun(index)
             return zygote
 
-    async def _begun(self, index: int) -> _Zygote:
+    async def _begun(self, index: int) -> Zygote:
         core = self._cores[index % len(self._cores)] if self._options.backend == "native" else None
         given = {
             "preload": self._preload,
@@ -261,7 +209,7 @@ class _Pool:
             "seed": SEED,
             "core": core,
         }
-        zygote = await _Zygote.begun(command(self._options, given))
+        zygote = await Zygote.begun(command(self._options, given))
         try:
             await self._proved(zygote)
         except BaseException:
@@ -269,7 +217,7 @@ class _Pool:
             raise
         return zygote
 
-    async def _proved(self, zygote: _Zygote) -> None:
+    async def _proved(self, zygote: Zygote) -> None:
         """Raises SandboxUnavailable where the level is too low, or a canary gets through."""
         level, required = level_of(zygote.layers), self._options.require
         if not tight_enough(level, required):
@@ -281,9 +229,9 @@ class _Pool:
             await self._try_canaries(zygote, level)
         self.level, self.layers = level, zygote.layers
 
-    async def _try_canaries(self, zygote: _Zygote, level: Level) -> None:
+    async def _try_canaries(self, zygote: Zygote, level: Level) -> None:
         for attempt, source in CANARIES.items():
-            outcome = await _started(zygote.ask(self._ask(source.encode(), 1.0)))
+            outcome = await started(zygote.ask(self._ask(source.encode(), 1.0)))
             if BREACH in outcome.stdout or outcome.status == "internal":
                 raise SandboxUnavailable(
                     f"the sandbox (level {level!r}) does not hold: a program could {attempt}"
@@ -292,166 +240,4 @@ class _Pool:
                 )
 
 
-async def _started(step: Awaitable[Any]) -> Any:
-    try:
-        async with asyncio.timeout(START_S):
-            return await step
-    except (TimeoutError, _Died):
-        raise SandboxUnavailable("the sandbox's process does not start, or ends at once") from None
-
-
-class _Zygote(asyncio.SubprocessProtocol):
-    """One zygote's process, seen from outside. Mutable state: its transport, the programs in it."""
-
-    _transport: asyncio.SubprocessTransport
-    _stdin: asyncio.WriteTransport
-
-    def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._incoming = bytearray()
-        self._said = bytearray()
-        self._first: asyncio.Future[bytes] = loop.create_future()
-        self._gone: asyncio.Future[None] = loop.create_future()
-        self._waiting: dict[int, asyncio.Future[Outcome]] = {}
-        self._numbers = 0
-        self.layers: dict[str, Any] = {}
-        self.dead = False
-
-    @classmethod
-    async def begun(cls, argv: Sequence[str]) -> _Zygote:
-        """Raises SandboxUnavailable where it does not come up."""
-        loop = asyncio.get_running_loop()
-        try:
-            transport, zygote = await loop.subprocess_exec(
-                cls, *argv, env=_environment(argv), cwd="/", start_new_session=True
-            )
-        except OSError as error:
-            raise SandboxUnavailable(f"{argv[0]} cannot be started: {error}") from None
-        zygote._transport = transport
-        zygote._stdin = cast(asyncio.WriteTransport, transport.get_pipe_transport(0))
-        try:
-            zygote.layers = json.loads(wire.content(await _started(zygote._first)))
-        except SandboxUnavailable as error:
-            await zygote.close()
-            last = zygote._said.decode("utf-8", "replace").strip().splitlines()[-1:]
-            raise SandboxUnavailable(f"{error}{f': {last[0]}' if last else ''}") from None
-        return zygote
-
-    def ask(self, ask: wire.Ask) -> asyncio.Future[Outcome]:
-        """The future of a program's outcome; fails with _Died where the zygote ends first."""
-        self._numbers = (self._numbers + 1) & 0xFFFFFFFF
-        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # may be nobody's by then
-        self._waiting[self._numbers] = answer
-        self._stdin.write(ask._replace(number=self._numbers).packed())
-        return answer
-
-    def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._transport.kill()
-        self._die()
-
-    async def close(self) -> None:
-        """Returns when the process is gone, and with it every program."""
-        self._stdin.close()
-        try:
-            async with asyncio.timeout(5):
-                await asyncio.shield(self._gone)
-        except TimeoutError:
-            self.kill()
-            await self._gone
-        self._transport.close()
-
-    # --- what asyncio tells ---
-
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        if fd == 2:
-            self._said += data
-            del self._said[:-4096]
-            return
-        self._incoming += data
-        while (frame := wire.take(self._incoming)) is not None:
-            if not self._first.done():
-                self._first.set_result(frame)
-            else:
-                self._answer(wire.told(frame))
-
-    def pipe_connection_lost(self, fd: int, error: Exception | None) -> None:
-        if fd == 1:
-            self._die()
-
-    def process_exited(self) -> None:
-        self._die()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._die()
-        if not self._gone.done():
-            self._gone.set_result(None)
-
-    def _answer(self, told: wire.Told) -> None:
-        answer = self._waiting.pop(told.number, None)
-        if answer is not None and not answer.done():
-            answer.set_result(
-                Outcome(
-                    wire.STATUSES[told.status],
-                    told.code,
-                    told.cpu_s,
-                    told.wall_s,
-                    told.stdout.decode("utf-8", "replace"),
-                    told.stderr.decode("utf-8", "replace"),
-                )
-            )
-
-    def _die(self) -> None:
-        self.dead = True
-        waiting, self._waiting = list(self._waiting.values()), {}
-        pending: list[asyncio.Future[Any]] = [self._first, *waiting]
-        for answer in pending:
-            if not answer.done():
-                answer.set_exception(_Died())
-                answer.exception()  # whoever still waits is told; nobody else need be
-
-
-# --- the command -----------------------------------------------------------------------------------
-
-_BOOT = (
-    "import sys, json; sys.path[:] = [sys.argv[1], *filter(None, sys.path)];"
-    "from validators.code.jail.zygote import main; sys.path.pop(0); options = json.loads(sys.argv[2]);"
-    "sys.path += options['readable']; main(options)"
-)
-_PACKAGES = Path(__file__).resolve().parents[2]
-"""Where the package `validators` lies."""
-_CLEAN = {
-    "PYTHONHASHSEED": "0",
-    "PYTHONDONTWRITEBYTECODE": "1",
-    "PYTHONUTF8": "1",
-    "PYTHONIOENCODING": "utf-8:backslashreplace",
-    "LC_ALL": "C.UTF-8",
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "MPLBACKEND": "Agg",
-    "HOME": "/",
-    "TZ": "UTC",
-}
-"""All the environment that a zygote has."""
-
-
-def command(options: SandboxOptions, given: dict[str, Any]) -> list[str]:
-    """The command line that starts a zygote, here or in a container."""
-    python = ["-S", "-s", "-P", "-c", _BOOT]  # not -I: it would ignore PYTHONHASHSEED
-    if options.backend == "native":
-        return [sys.executable, *python, str(_PACKAGES), json.dumps(given)]
-    inside = "/datagen"
-    given = {**given, "readable": [], "preload": given["preload"]}
-    limits = ["--network=none", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"]
-    limits += ["--pids-limit=64", f"--memory={options.memory_mb * SLOTS + 512}m", "--user=65534:65534"]
-    code = Path(__file__).resolve().parent / "jail"
-    mounts = [f"--volume={code}:{inside}/validators/code/jail:ro"]
-    environment = [f"--env={name}={value}" for name, value in _CLEAN.items()]
-    head = [options.backend, "run", "--rm", "--interactive", *limits, *mounts, *environment]
-    return [*head, "--entrypoint=python3", options.image, *python, inside, json.dumps(given)]
-
-
-def _environment(argv: Sequence[str]) -> dict[str, str]:
-    """A container's client needs to find its daemon; a zygote gets nothing of ours."""
-    return dict(_CLEAN) if argv[0] == sys.executable else dict(os.environ)
+__all__ = ["Outcome", "Sandbox", "SandboxOptions"]
