@@ -112,7 +112,7 @@ def main() -> None:
         shown.append([name, *(round(value, 3) for value in found.values())])
     columns = ["policy", "label precision", "accepted", "right labels kept", "programs per item"]
     table(
-        f"{len(rows)} problems x 4 labelling models",
+        f"{len(rows)} problems, labels of {LABELLER}",
         columns,
         [["no check", round(raw, 3), 1.0, 1.0, 0.0], *shown],
     )

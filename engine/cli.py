@@ -209,7 +209,7 @@ def simulate(
     from pydantic import ValidationError
 
     from engine.compose import in_loop
-    from engine.config import SimulatorConfig
+    from engine.config_simulator import SimulatorConfig
     from engine.errors import ConfigError
     from engine.simulator.serving import serve
 

@@ -12,8 +12,8 @@ import pytest
 from conftest import ROOT
 
 FLOORS = (
-    "items constraints errors constraint_forms config_file config protocols dataset flow llm prompts diversity"
-    " store report simulator stages inputs assembly compose conformance estimate checks cli"
+    "items constraints errors constraint_forms config_file config_simulator config protocols dataset flow llm prompts"
+    " diversity store report simulator stages inputs assembly compose conformance estimate checks cli"
 ).split()
 """From the ground up."""
 FOR_VALIDATORS = {"engine.items", "engine.errors", "engine.constraints", "engine.protocols"}

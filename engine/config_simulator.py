@@ -1,0 +1,71 @@
+"""The simulated endpoint's knobs, and what every section of a config has in common."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Section(BaseModel):
+    """A mapping in the config file. Unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class SimulatorConfig(Section):
+    """The simulated endpoint. It is a program that plays a language model, not one.
+
+    The shares of defects are what the reference paper reports, or implies, for unchecked GPT-4 output.
+    """
+
+    seed: int = 0
+    kind: Literal["auto", "word_problems", "multiple_choice", "short_facts"] = "auto"
+    wrong_labels: Share = 0.56
+    """Word problems whose label is wrong (44 % right before code verification, 92 % after)."""
+    wrong_facts: Share = 0.10
+    """Facts and multiple-choice items whose label is wrong."""
+    near_duplicates: Share = 0.10
+    violations: Share = 0.05
+    """Items that break a length or language rule: far too long, or in another language."""
+    bad_json: Share = 0.02
+    prose: Share = 0.05
+    """Replies with sentences and code fences around the JSON."""
+    wrong_count: Share = 0.02
+    refusals: Share = 0.005
+    answer_accuracy: Share = 0.80
+    review_accuracy: Share = 0.90
+    program_errors: Share = 0.08
+    """Programs that compute a wrong answer or crash."""
+    latency_s: float = Field(default=0.0, ge=0)
+    """Seconds before a reply; the median where latency_p99_s is set too."""
+    latency_p99_s: float | None = Field(default=None, gt=0)
+    """Makes the latency lognormal."""
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    errors: Share = 0.0
+    """Replies with status 500."""
+    resets: Share = 0.0
+    """Connections reset instead of a reply."""
+    cut_bodies: Share = 0.0
+    """Replies with half a body."""
+    stalls: Share = 0.0
+    """Requests that are never answered."""
+    slow_bodies: Share = 0.0
+    """Bodies that come in small pieces, over about a second."""
+    no_usage: Share = 0.0
+    """Replies without the usage field."""
+    json_schema: bool = True
+    """Whether response_format json_schema is taken; a 400 otherwise."""
+    json_object: bool = True
+    api_key: str | None = None
+    """The one key that is taken; any where absent."""
+
+    @model_validator(mode="after")
+    def _lognormal(self) -> Self:
+        if self.latency_p99_s is not None and not 0 < self.latency_s <= self.latency_p99_s:
+            raise ValueError("latency_p99_s needs latency_s, the median, above 0 and not above it")
+        return self
