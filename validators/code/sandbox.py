@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import re
 import sys
@@ -31,8 +30,6 @@ HANG_S = 10.0
 """Beyond a program's wall time, after which its zygote itself is taken to hang."""
 SEED = 0
 
-log = logging.getLogger(__name__)
-
 
 class Sandbox:
     """`async with Sandbox(options) as sandbox: outcome = await sandbox.run(source)`.
@@ -58,8 +55,6 @@ class Sandbox:
     async def __aenter__(self) -> Self:
         """Raises SandboxUnavailable."""
         await self._light.start()
-        if self.level != "full":
-            log.warning("the sandbox is at the level %r: %s", self.described, MISSING[self.level])
         return self
 
     async def __aexit__(self, *_: object) -> None:
