@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from engine.errors import PermanentError
 from engine.items import Item, Verdict
 from engine.protocols import Tools
+from validators.options import parsed
 from validators.questions import Asker, Question, Reply
 
 NAME = "reflection"
@@ -64,11 +65,7 @@ class Reflection:
 
     def __init__(self, tools: Tools, **options: Any) -> None:
         """Raises ValueError for options that make no sense."""
-        try:
-            self._options = ReflectionOptions.model_validate(options)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        self._options = parsed(ReflectionOptions, options)
         self._tools = tools
         self._asker = Asker(NAME, tools)
         size = self._options.max_tokens

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from engine.errors import PermanentError, SandboxUnavailable
 from engine.items import Item, Verdict
@@ -17,6 +17,7 @@ from validators.code.levels import MISSING, Level
 from validators.code.numbers import readings
 from validators.code.policy import LABEL, Policy, PolicyName, Step
 from validators.code.sandbox import Outcome, Sandbox, SandboxOptions
+from validators.options import parsed
 from validators.questions import Asker, Question, Reply, mark
 
 NAME = "code"
@@ -95,10 +96,7 @@ class CodeCheck:
 
     def __init__(self, tools: Tools, **options: Any) -> None:
         """Raises ValueError for options that make no sense."""
-        try:
-            self._options = CodeOptions.model_validate(options)
-        except ValidationError as error:
-            raise ValueError(_first(error)) from None
+        self._options = parsed(CodeOptions, options)
         self._policy = self._options.as_policy()
         self._tools = tools
         self._asker = Asker(NAME, tools)
@@ -284,16 +282,6 @@ def spelled(answer: str, item: Item) -> str | None:
         rounded = f"{float(found[0].value):.6f}".rstrip("0").rstrip(".")
         return rounded if float(rounded) else plain
     return plain
-
-
-def _first(error: ValidationError) -> str:
-    """The first complaint about options, with its place."""
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
-    allowed = (
-        f"; allowed: {', '.join(CodeOptions.model_fields)}" if first["type"] == "extra_forbidden" else ""
-    )
-    return f"{where}: {first['msg']}{allowed}"
 
 
 def _examined() -> tuple[str, bool | None, str]:

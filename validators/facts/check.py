@@ -7,7 +7,7 @@ from string import ascii_uppercase
 from typing import Annotated, Any, Literal, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from engine.errors import PermanentError
 from engine.items import Item, Verdict
@@ -15,6 +15,7 @@ from engine.protocols import Passage, Tools
 from validators.facts.local import Local, LocalOptions
 from validators.facts.mediawiki import MediaWiki, MediaWikiOptions
 from validators.facts.zim import Zim, ZimOptions
+from validators.options import parsed
 from validators.questions import Asker, Question, Reply, mark
 
 NAME = "facts"
@@ -74,12 +75,7 @@ class FactCheck:
 
     def __init__(self, tools: Tools, **options: Any) -> None:
         """Raises ValueError for options that make no sense."""
-        try:
-            self._options = FactOptions.model_validate(options)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"] if part not in ("mediawiki", "local", "zim"))
-            raise ValueError(f"{where}: {first['msg']}") from None
+        self._options = parsed(FactOptions, options, unnamed=("mediawiki", "local", "zim"))
         self._source = _opened(self._options.source)
         self._tools = tools
         self._asker = Asker(NAME, tools)
