@@ -28,7 +28,7 @@ from validators.facts.local import Local, LocalOptions
 from validators.facts.mediawiki import MediaWiki, MediaWikiOptions
 from validators.facts.paragraphs import LONGEST, Paragraphs, split
 from validators.facts.titles import Titles, folded, normal
-from validators.facts.wiki_api import Gathered, page_of, plain_text
+from validators.facts.wiki_api import Gathered, Unanswered, page_of, plain_text
 from validators.facts.zim import Zim, ZimOptions
 
 # --- ranking and titles ----------------------------------------------------------------------------
@@ -358,6 +358,20 @@ async def test_a_wiki_that_never_answers_ends_the_run_and_a_caller_that_leaves_t
         assert passage.title == "Oxygen"
 
 
+async def test_a_wiki_that_goes_silent_ends_the_run_rather_than_reject(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with wiki(search=False) as (retriever, _):
+        assert await titles_of(retriever, ["C"]) == ["C"]
+
+        async def silent(*_: Any) -> Any:
+            raise Unanswered("TimeoutError: ")
+
+        monkeypatch.setattr(retriever._api, "ask", silent)
+        with pytest.raises(RetrieverUnavailable, match="does not answer"):
+            await retriever.retrieve([("Oxygen", "x"), ("US", "x")], 1)
+
+
 async def test_a_page_that_cannot_be_read_costs_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     from validators.facts import mediawiki
 
@@ -465,6 +479,16 @@ async def test_supported_corrected_refuted_unverifiable(tmp_path: Path) -> None:
     verdict, _ = await checked(path, script(entities=[]), unverifiable="keep")
     assert verdict.decision is Decision.PASS
     assert verdict.record["unverifiable"] is True
+
+
+async def test_other_passages_make_another_question(tmp_path: Path) -> None:
+    keys = []
+    for text in ("Oxygen has the symbol O.", "Oxygen has the symbol O.", "Oxygen is a gas."):
+        path = tmp_path / "d.jsonl"
+        path.write_bytes(orjson.dumps({"title": "Oxygen", "text": text}))
+        _, asked = await checked(path, script(YES))
+        keys.append(asked[-1].key)
+    assert keys[0] == keys[1] != keys[2]
 
 
 async def test_the_conformance_suite(documents: Path) -> None:

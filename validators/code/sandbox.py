@@ -44,8 +44,6 @@ class Sandbox:
         module to preload that is not installed."""
         self.options = options or SandboxOptions()
         self._without = tuple(without)
-        if self.options.require == "limits-only" and not sys.platform.startswith("linux"):
-            self._without = ("namespaces", "landlock", "seccomp")
         heavy = {name for name in self.options.preload if _third_party(name)}
         light = [name for name in self.options.preload if name not in heavy]
         self._light = _Pool(self, [*PRELOAD, *light], ())
@@ -54,6 +52,10 @@ class Sandbox:
 
     async def __aenter__(self) -> Self:
         """Raises SandboxUnavailable."""
+        if self.options.backend == "native" and not sys.platform.startswith("linux"):
+            raise SandboxUnavailable(
+                "programs can only be locked in on Linux; run them in a container (sandbox.backend: docker or podman)"
+            )
         await self._light.start()
         return self
 
