@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from engine.dataset.rows import read_rows
 from engine.flow.halt import Halt
@@ -11,6 +12,7 @@ from engine.flow.pipeline import Pipeline
 from engine.flow.stage import Stage
 from engine.inputs import Inputs
 from engine.items import Batch
+from engine.preparation import Prepared
 from engine.protocols import Ask, Validator
 from engine.stages.commit import Commit
 from engine.stages.existing import Existing
@@ -20,6 +22,9 @@ from engine.stages.progress import Progress
 from engine.stages.refine import Refine
 from engine.stages.source import LabelRounds, Source
 from engine.store.journal import Journal
+
+if TYPE_CHECKING:
+    from engine.stages.groupcheck import GroupCheck
 
 WINDOW = 16
 """Batches under way for each call in flight: how far ahead of the slowest call the others may get."""
@@ -37,13 +42,17 @@ class Assembly:
     progress: Progress
     journal: Journal
     halt: Halt
+    prepared: Prepared
 
     def pipeline(self, validators: Sequence[Validator]) -> Pipeline:
         batches, first = self._existing() if self.inputs.audited else self._generated()
         ratio = self.inputs.config.dataset.ratio if not self.inputs.audited else None
         weights = ratio.weights if ratio is not None else None
-        commit = Commit(self.journal, self.progress, self.inputs.dataset, self.halt, weights)
-        return Pipeline.of(batches, [first, *self._refining(validators)], commit.run, self.halt)
+        group, mix = self.prepared.group, self.prepared.mix
+        note = mix.note if mix is not None else None
+        commit = Commit(self.journal, self.progress, self.inputs.dataset, self.halt, weights, group, note)
+        stages = [first, *self._refining(validators), *self._embedding(group)]
+        return Pipeline.of(batches, stages, commit.run, self.halt)
 
     @property
     def _window(self) -> int:
@@ -58,13 +67,15 @@ class Assembly:
             rounds = LabelRounds(ratio.weights, config.generate.batch_size, progress, self.journal)
         asked = rounds.asked if rounds is not None else progress.committed * config.generate.batch_size
         source = Source(
-            Planner(config.generate, config.seed, len(dataset.examples)),
+            Planner(config.generate, config.seed, self.prepared.selectors),
             progress,
             self.halt,
             asked=asked,
             most_items=round(config.limits.attempts * config.generate.target),
             window=self._window,
             rounds=rounds,
+            mix=self.prepared.mix,
+            keep=self.journal.keep_plan,
         )
         generate = Generate(self.ask, self.inputs.prompts, dataset.fields)
         # A few more workers than calls in flight: while one waits for the disk, another has its place.
@@ -88,3 +99,13 @@ class Assembly:
             refine = Refine(validator, self.halt, verify, validators[:place])
             stages.append(Stage(spec.name, refine, workers))
         return stages
+
+    def _embedding(self, group: GroupCheck | None) -> list[Stage]:
+        """As many items wait as make a full call, and as many again gather meanwhile."""
+        if group is None:
+            return []
+        from engine.stages.embed import Embed  # loads numpy: for runs that need it
+
+        embedding = self.prepared.embedding if group.duplicates.needs_vectors else None
+        workers = 1 if embedding is None else 2 * embedding.embedder.inputs * embedding.embedder.at_once
+        return [Stage("embed", Embed(embedding, group, self.journal, self.halt), min(workers, 512))]

@@ -8,6 +8,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -23,6 +24,7 @@ from engine.errors import (
     EngineError,
     FatalError,
     Interrupted,
+    StopRun,
     StoreError,
     TargetReached,
 )
@@ -33,6 +35,7 @@ from engine.llm.budget import Budget
 from engine.llm.client import Client
 from engine.llm.limiter import Limiter
 from engine.llm.retry import RetryPolicy
+from engine.preparation import Prepared, prepared
 from engine.protocols import Validator
 from engine.report.live import Snapshot, Speed, display
 from engine.report.summary import Report, summarize
@@ -165,7 +168,7 @@ class _Run:
             else:
                 try:
                     await self._work(show)
-                except FatalError as error:  # before the first call: an endpoint or a validator cannot open
+                except (FatalError, StopRun) as error:  # before the first batch: something cannot open
                     self._halt.set(error)
             return await self._finish()
         finally:
@@ -182,6 +185,8 @@ class _Run:
     def _identity(self) -> dict[str, Any]:
         settings = self._config.without_secrets()
         found = identity(settings, self._inputs.dataset.sha256, self._config.generate.template)
+        if self._inputs.embedder is not None:
+            found["embedding.model"] = self._inputs.embedder.fingerprint
         return {**found, "mode": "audit"} if self._inputs.audited else found
 
     def _facts(self) -> dict[str, Any]:
@@ -231,11 +236,15 @@ class _Run:
             self._client = Client(
                 backend, self._journal, limiter, self._budget, self._halt, self._inputs.prices, policy
             )
-            assembly = Assembly(self._inputs, self._client.ask, self._progress, self._journal, self._halt)
             validators = load_validators(self._config, self._client.ask, self._inputs.dataset.fields)
-            self._pipeline = assembly.pipeline(validators)
             async with contextlib.AsyncExitStack() as stack:
                 await stack.enter_async_context(opened_validators(validators))
+                ready = await stack.enter_async_context(self._prepared(show))
+                await self._journal.remember("diversity", ready.about)
+                assembly = Assembly(
+                    self._inputs, self._client.ask, self._progress, self._journal, self._halt, ready
+                )
+                self._pipeline = assembly.pipeline(validators)
                 await self._describe(validators, show)
                 if show is not None:
                     await stack.enter_async_context(display(self._look(), show))
@@ -244,6 +253,13 @@ class _Run:
                     await self._interruptible(show)
                 finally:
                     noting.cancel()
+
+    def _prepared(self, show: TextIO | None) -> AbstractAsyncContextManager[Prepared]:
+        def tell(sentence: str) -> None:
+            if show is not None:
+                print(sentence, file=show, flush=True)
+
+        return prepared(self._inputs, self._client.ask, self._journal, tell)
 
     async def _describe(self, validators: Sequence[Validator], show: TextIO | None) -> None:
         """What the validators work with goes on record; what a user should know of it is said once."""

@@ -17,7 +17,19 @@ from pydantic import (
 )
 
 from engine import config_file
-from engine.config_simulator import Section, SimulatorConfig
+from engine.config_diversity import (
+    Attributes,
+    EmbeddingConfig,
+    GroupCheckConfig,
+    Selection,
+    StrategyConfig,
+    Temperature,
+    as_groupcheck,
+    check_attributes,
+    in_range,
+)
+from engine.config_parts import PriceConfig, Section
+from engine.config_simulator import SimulatorConfig
 from engine.constraint_forms import WrittenConstraint, compiled
 from engine.constraints import (
     LabelIn,
@@ -167,20 +179,52 @@ class GenerateConfig(Section):
     """Items asked for in one call."""
     few_shot: int = Field(default=5, ge=0, le=1000)
     """Examples from the base dataset in each prompt."""
-    temperature: float | tuple[float, float] = 1.0
+    temperature: Temperature = 1.0
     """One value, or [low, high]: drawn anew for each batch."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Most completion tokens of one call; 512 for each item asked for, and at least 1,024, where absent."""
     template: Path | None = None
     """Your own prompt template (Jinja, blocks 'system' and 'user'), relative to the config file."""
 
+    selection: Selection = "random"
+    """How a prompt's examples are chosen. 'clustered' and 'farthest' go by the base dataset's vectors."""
+    balance: str = "label"
+    """For 'balanced': 'label', or the field or attribute whose values are to be even among the examples."""
+    attributes: Attributes = Field(default_factory=dict)
+    """What new items are to be about: each batch is asked for with a value of each, evenly covered."""
+    strategies: dict[str, StrategyConfig] = Field(default_factory=dict)
+    """Several ways to ask, mixed by `strategy`; one, of the settings above, where there are none."""
+    strategy: Literal["fixed", "adaptive"] = "fixed"
+    """'adaptive' moves batches to the strategies that yield most accepted items per dollar."""
+    floor: float = Field(default=0.1, gt=0, lt=1)
+    """Of an adaptive mix: the share that is divided evenly among the strategies, whatever they yield."""
+
     @field_validator("temperature")
     @classmethod
-    def _in_range(cls, value: float | tuple[float, float]) -> float | tuple[float, float]:
-        low, high = value if isinstance(value, tuple) else (value, value)
-        if not 0 <= low <= high <= 2:
-            raise ValueError("must lie between 0 and 2, the lower first")
-        return value
+    def _in_range(cls, value: Temperature) -> Temperature:
+        return in_range(value)
+
+    @model_validator(mode="after")
+    def _strategies_differ(self) -> Self:
+        check_attributes(self.attributes)
+        if self.strategy == "adaptive" and len(self.ways) < 2:
+            raise ValueError("strategy: adaptive needs attributes, or two strategies to choose between")
+        return self
+
+    @property
+    def ways(self) -> dict[str, StrategyConfig]:
+        """The strategies, by name. An adaptive mix without any weighs attribute guidance against none."""
+        if self.strategies:
+            return self.strategies
+        if self.strategy == "adaptive" and self.attributes:
+            return {"plain": StrategyConfig(attributes=False), "guided": StrategyConfig()}
+        return {"only": StrategyConfig()}
+
+    def selection_of(self, way: StrategyConfig) -> Selection:
+        return way.selection or self.selection
+
+    def few_shot_of(self, way: StrategyConfig) -> int:
+        return self.few_shot if way.few_shot is None else way.few_shot
 
     @property
     def completion_limit(self) -> int:
@@ -188,16 +232,6 @@ class GenerateConfig(Section):
 
 
 # --- model -----------------------------------------------------------------------------------------
-
-
-class PriceConfig(Section):
-    """US dollars per million tokens."""
-
-    input: float = Field(ge=0, le=1e6)
-    output: float = Field(ge=0, le=1e6)
-    cached_input: float | None = Field(default=None, ge=0, le=1e6)
-    per_call: float = Field(default=0.0, ge=0, le=1e6)
-    """US dollars for each call, whatever it takes."""
 
 
 SIMULATED_PRICE = PriceConfig(input=0.15, output=0.60, cached_input=0.075)
@@ -364,14 +398,14 @@ class RunConfig(Section):
         ValidatorConfig(name="constraints"),
     )
     """In the order in which an item meets them."""
+    groupcheck: Annotated[GroupCheckConfig | None, BeforeValidator(as_groupcheck)] = None
+    embedding: EmbeddingConfig = EmbeddingConfig()
     seed: int = Field(default=0, ge=0, lt=2**63)
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.dataset.path is None and self.generate.few_shot > 0:
-            raise ValueError(
-                "generate.few_shot is above 0 and there is no dataset.path to take examples from"
-            )
+        if self.dataset.path is None:
+            self._without_base()
         if self.dataset.constraints and self.dataset.fields.label is None:
             for constraint in self.dataset.constraints:
                 about_label = getattr(constraint, "field", None) == "label"
@@ -392,6 +426,36 @@ class RunConfig(Section):
         if len(set(names)) < len(names):
             raise ValueError("validators names one of them twice")
         return self
+
+    def _without_base(self) -> None:
+        """Raises ValueError where something needs a base dataset."""
+        generate = self.generate
+        if any(generate.few_shot_of(way) > 0 for way in generate.ways.values()):
+            raise ValueError(
+                "generate.few_shot is above 0 and there is no dataset.path to take examples from"
+            )
+        for name, attribute in generate.attributes.items():
+            if attribute.field is not None or attribute.extract is not None:
+                raise ValueError(
+                    f"generate.attributes.{name} comes from the base dataset; there is no dataset.path"
+                )
+
+    def models(self) -> dict[str, ModelConfig]:
+        """The models that answer single purposes in place of the main one."""
+        found = {purpose: self.model.for_purpose(purpose) for purpose in self.model.purposes}
+        endpoint = self.embedding.endpoint
+        if endpoint is not None:
+            found["embedding"] = self.model.model_copy(
+                update={
+                    "name": endpoint.name,
+                    "base_url": endpoint.base_url or self.model.base_url,
+                    "api_key": endpoint.api_key if endpoint.api_key is not None else self.model.api_key,
+                    "price": endpoint.price,
+                    "purposes": {},
+                    "extra_body": {} if endpoint.dimensions is None else {"dimensions": endpoint.dimensions},
+                }
+            )
+        return found
 
     _references: dict[str, str] = PrivateAttr(default_factory=dict)
     """Texts that came from the environment, and the `${NAME}` that stood there."""
@@ -431,5 +495,12 @@ OPERATIONAL = (
     "model.purposes.*.price",
     "model.simulator",
     "validators.*.workers",
+    "embedding.cache",
+    "embedding.endpoint.base_url",
+    "embedding.endpoint.api_key",
+    "embedding.endpoint.price",
+    "embedding.endpoint.inputs",
+    "embedding.endpoint.in_flight",
+    "groupcheck.index",
 )
 """What may differ between two starts of one run; everything else is the run's identity."""

@@ -28,7 +28,12 @@ _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?|true|false|null")
 _SECRET_NAME = re.compile(
     r"(api|access|auth).?key$|secret|password|credential|(^|[^x]_)token$", re.IGNORECASE
 )
-_VEILED = (("model", "api_key"), ("model", "headers", "*"), ("model", "purposes", "*", "api_key"))
+_VEILED = (
+    ("model", "api_key"),
+    ("model", "headers", "*"),
+    ("model", "purposes", "*", "api_key"),
+    ("embedding", "endpoint", "api_key"),
+)
 """Always secret. A literal value is replaced by a variable: DATAGEN_API_KEY, DATAGEN_HEADER_NAME."""
 _OPEN = (("model", "extra_body"), ("validators",))
 """Free settings: secret where the key's name says so, or where the value came from the environment."""
@@ -184,10 +189,13 @@ class _Reader:
 
 def _rooted(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Relative paths are relative to the config file."""
-    for section, key in (("dataset", "path"), ("generate", "template")):
+    for section, key in (("dataset", "path"), ("generate", "template"), ("embedding", "cache")):
         inner = raw.get(section)
         if isinstance(inner, dict) and isinstance(inner.get(key), str):
             inner[key] = str((folder / inner[key]).resolve())
+    embedding = raw.get("embedding")
+    if isinstance(embedding, dict) and str(embedding.get("model", "")).startswith("."):
+        embedding["model"] = str((folder / str(embedding["model"])).resolve())
     if isinstance(raw.get("validators"), list):
         raw["validators"] = [_rooted_paths(validator, folder) for validator in raw["validators"]]
     return raw

@@ -1,19 +1,12 @@
-"""The simulated endpoint's knobs, and what every section of a config has in common."""
+"""The simulated endpoint's knobs."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-
-class Section(BaseModel):
-    """A mapping in the config file. Unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-Share = Annotated[float, Field(ge=0, le=1)]
+from engine.config_parts import Section, Share
 
 
 class SimulatorConfig(Section):

@@ -13,6 +13,7 @@ EngineError
 │  ├─ BadRequest          the endpoint refuses this very request
 │  ├─ ContentFiltered     the endpoint's content filter stopped it
 │  ├─ Unparseable         nothing usable in the reply
+│  ├─ Unembeddable        a text of which no vector can be made
 │  └─ RetriesExhausted    failed on every attempt while other calls went through
 ├─ FatalError         stops the run; it can be resumed once mended                     exit 4
 │  ├─ AuthError           the key is refused, or the account is empty
@@ -20,6 +21,7 @@ EngineError
 │  ├─ EndpointDown        nothing has answered for a whole call's patience
 │  ├─ Defect              a mistake of the engine's own
 │  ├─ SandboxUnavailable  untrusted programs cannot be locked in as required
+│  ├─ EmbedderUnavailable the model that makes vectors cannot be loaded, or changes its mind
 │  ├─ RetrieverUnavailable  the source of evidence cannot be reached, or refuses us
 │  └─ StoreError          the journal cannot be written
 │     └─ DiskFull
@@ -133,6 +135,12 @@ class Unparseable(PermanentError):
     reason = "unparseable"
 
 
+class Unembeddable(PermanentError):
+    """The embedding model gives no vector for this text."""
+
+    reason = "unembeddable"
+
+
 class RetriesExhausted(PermanentError):
     """One call failed on every attempt while others went through."""
 
@@ -161,6 +169,10 @@ class Defect(FatalError):
 
 class SandboxUnavailable(FatalError):
     """This machine cannot lock programs in as tightly as the run requires."""
+
+
+class EmbedderUnavailable(FatalError):
+    """The model that makes vectors cannot be loaded, or what it gives cannot be compared."""
 
 
 class RetrieverUnavailable(FatalError):

@@ -9,8 +9,11 @@ from itertools import count, islice
 
 import orjson
 
+from engine.guidance import attributes_of, selectors_of
 from engine.inputs import Inputs
 from engine.items import Prompt, usd
+from engine.prompts.attributes import Cells
+from engine.stages.mix import Mix
 from engine.stages.plan import Planner, interleaved, shares
 
 CHARACTERS_PER_TOKEN = 4.0
@@ -37,19 +40,26 @@ class Estimate:
 
 
 def prompts(inputs: Inputs) -> Iterator[Prompt]:
-    """The prompts of the run in their order, as far as they do not depend on what is accepted."""
+    """The prompts of the run in their order, as far as they do not depend on what is accepted.
+
+    Examples that the run chooses by their vectors are chosen by chance here, and attributes that it is to
+    extract are left out: both cost time or money.
+    """
     config = inputs.config
-    planner = Planner(config.generate, config.seed, len(inputs.dataset.examples))
+    selectors = selectors_of(config.generate, inputs.dataset, config.seed, None)
+    planner = Planner(config.generate, config.seed, selectors)
+    attributes = attributes_of(config.generate, inputs.dataset, {})
+    mix = Mix(config.generate, config.seed, Cells(attributes, config.seed) if attributes else None, None)
     ratio = config.dataset.ratio
     if ratio is None:
         for number in count():
-            yield inputs.prompts.render(planner.batch(number))
+            yield inputs.prompts.render(planner.batch(number, choice=mix.choose(number)))
     else:
         asks = interleaved(shares(config.generate.target, ratio.weights))
         for number in range(math.ceil(config.generate.target / config.generate.batch_size)):
             asked = list(islice(asks, config.generate.batch_size))
             labels = tuple((label, asked.count(label)) for label in ratio.weights if label in asked)
-            yield inputs.prompts.render(planner.batch(number, labels))
+            yield inputs.prompts.render(planner.batch(number, labels, mix.choose(number)))
 
 
 def estimates(inputs: Inputs) -> list[Estimate]:

@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.config import ModelConfig, RunConfig
 from engine.dataset.base import BaseDataset
 from engine.dataset.fields import Fields
-from engine.errors import ConfigError, Defect, EngineError
+from engine.diversity.sameness import suited
+from engine.errors import ConfigError, Defect, EmbedderUnavailable, EngineError
+from engine.guidance import check_guidance, selectors_of, selects_by_vectors
 from engine.items import Batch, Prompt, usd
 from engine.llm.backends.by_purpose import ByPurpose
 from engine.llm.backends.openai_compatible import OpenAICompatible
@@ -21,10 +23,14 @@ from engine.llm.prices import Prices, prices_of
 from engine.llm.tokens import prompt_bound
 from engine.prompts.render import ItemPrompts
 from engine.prompts.replies import object_in
-from engine.protocols import Ask, Backend, Described, Tools, Validator
+from engine.protocols import Ask, Backend, Described, Embedder, Tools, Validator
 from engine.simulator.process import simulated_endpoint
+from engine.stages.mix import Choice
 from engine.stages.plan import Planner
 from engine.stages.refine import metered
+
+if TYPE_CHECKING:
+    from engine.llm.backends.embeddings import EmbeddingsEndpoint
 
 VALIDATORS = "datagen.validators"
 """The entry-point group in which validators are found."""
@@ -39,6 +45,10 @@ class Inputs:
     prompts: ItemPrompts
     prices: Prices | None
     """None where the price of a model is not known."""
+    same: str = "text"
+    """The kind of sameness that the group check goes by, where there is one."""
+    embedder: Embedder | None = None
+    """Not yet open; None where the run needs no vectors."""
     audited: bool = False
     """Whether `dataset` is an existing one to be checked, rather than one to start from."""
 
@@ -52,15 +62,15 @@ class Inputs:
         load_validators(config, _no_calls, dataset.fields)
         generate = config.generate.model_copy(update={"target": dataset.rows})
         config = config.with_generate(generate)
-        return cls(config, dataset, ItemPrompts(config, dataset), prices, audited=True)
+        same = _same(config, dataset)
+        embedder = _embedder(config) if config.groupcheck is not None and same != "text" else None
+        return cls(config, dataset, ItemPrompts(config, dataset), prices, same, embedder, audited=True)
 
     @classmethod
     def load(cls, config: RunConfig) -> Inputs:
         """Raises ConfigError."""
         dataset = BaseDataset.load(config.dataset)
-        few, there = config.generate.few_shot, len(dataset.examples)
-        if few > there:
-            raise ConfigError(f"generate.few_shot: {few} examples asked for, the dataset has {there}")
+        check_guidance(config.generate, dataset)
         prices = _prices(config)
         prompts = ItemPrompts(config, dataset)
         first = prompts.render(_sample(config, dataset))
@@ -72,20 +82,43 @@ class Inputs:
                 f"limits.tokens_per_minute: {tokens:g} is less than one call may take "
                 f"(generate.max_tokens: {config.generate.completion_limit})"
             )
-        return cls(config, dataset, prompts, prices)
+        same = _same(config, dataset)
+        compares = config.groupcheck is not None and same != "text"
+        embedder = _embedder(config) if compares or selects_by_vectors(config.generate) else None
+        return cls(config, dataset, prompts, prices, same, embedder)
 
 
 def _sample(config: RunConfig, dataset: BaseDataset) -> Batch:
     """A batch with all that a template may speak of."""
-    ratio = config.dataset.ratio
+    ratio, generate = config.dataset.ratio, config.generate
     labels = tuple((label, 1) for label in ratio.weights) if ratio is not None else ()
-    return Planner(config.generate, config.seed, len(dataset.examples)).batch(0, labels)
+    selectors = selectors_of(generate, dataset, config.seed, None)
+    choice = Choice(next(iter(generate.ways)), tuple((name, "a value") for name in generate.attributes))
+    batch = Planner(generate, config.seed, selectors).batch(0, labels, choice)
+    return replace(batch, unlike=("a text",)) if config.groupcheck is not None else batch
+
+
+def _same(config: RunConfig, dataset: BaseDataset) -> str:
+    """The declared kind of sameness, or the one that suits the dataset."""
+    spec = config.groupcheck
+    if spec is None:
+        return "text"
+    return suited(dataset.examples or dataset.samples) if spec.same == "auto" else spec.same
+
+
+def _embedder(config: RunConfig) -> Embedder:
+    """Raises ConfigError where the model is not to be had."""
+    from engine.diversity.embedding import embedder_of  # loads numpy: for runs that need it
+
+    try:
+        return embedder_of(config.embedding)
+    except EmbedderUnavailable as error:
+        raise ConfigError(str(error)) from None
 
 
 def _prices(config: RunConfig) -> Prices | None:
     """Raises ConfigError where there is a cap and no price to keep it by."""
-    models = {purpose: config.model.for_purpose(purpose) for purpose in config.model.purposes}
-    prices, unknown = prices_of(config.model, models)
+    prices, unknown = prices_of(config.model, config.models())
     if unknown is not None and config.limits.budget_usd is not None:
         raise ConfigError(
             f"limits.budget_usd: the price of {unknown!r} is not known, so a cap cannot be kept; "
@@ -139,6 +172,14 @@ async def _no_calls(prompt: Any) -> Any:
     raise AssertionError("a validator asked a model while it was being made")
 
 
+def _backend_for(purpose: str) -> type[OpenAICompatible] | type[EmbeddingsEndpoint]:
+    if purpose != "embedding":
+        return OpenAICompatible
+    from engine.llm.backends.embeddings import EmbeddingsEndpoint  # loads numpy: for runs that need it
+
+    return EmbeddingsEndpoint
+
+
 @asynccontextmanager
 async def opened_backend(config: RunConfig) -> AsyncIterator[Backend]:
     """The model endpoint; a simulated one is started, and stopped at the end."""
@@ -148,15 +189,16 @@ async def opened_backend(config: RunConfig) -> AsyncIterator[Backend]:
             base_url = await stack.enter_async_context(simulated_endpoint(model.simulator))
             model = model.model_copy(update={"base_url": base_url, "api_key": model.simulator.api_key})
 
-        def opened(of: ModelConfig) -> Backend:
-            backend = OpenAICompatible(
+        def opened(purpose: str, of: ModelConfig) -> Backend:
+            backend = _backend_for(purpose)(
                 of, concurrency=config.limits.concurrency, timeout=config.limits.attempt_timeout_s
             )
             stack.push_async_callback(backend.close)
             return backend
 
-        others = {purpose: opened(model.for_purpose(purpose)) for purpose in model.purposes}
-        main = opened(model)
+        models = config.model_copy(update={"model": model}).models()
+        others = {purpose: opened(purpose, of) for purpose, of in models.items()}
+        main = opened("", model)
         yield ByPurpose(main, others) if others else main
 
 

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 PICO = 10**12
 """Money is counted in whole picodollars, so that sums are exact and a cap is a cap."""
+
+
+SETUP_BATCH = 1 << 40
+"""Stands for the batch of calls that are made before the first one, or for no batch in particular."""
 
 
 def usd(picodollars: int) -> float:
@@ -80,6 +88,12 @@ class Batch:
     """How many of each label to ask for; empty where the labels are free."""
     rows: tuple[int, ...] = ()
     """Of an existing dataset: where in the file its items stand, from 1."""
+    strategy: str = ""
+    """Which of the configured strategies asks for it, where there are several."""
+    attributes: tuple[tuple[str, str], ...] = ()
+    """What its items are to be about: names and values."""
+    unlike: tuple[str, ...] = ()
+    """Items turned away as near-duplicates that this batch is to replace."""
 
 
 class Decision(StrEnum):
@@ -141,6 +155,8 @@ class Item:
     """This item's share of the calls made for it."""
     verdicts: tuple[Verdict, ...] = ()
     revisions: int = 0
+    vector: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+    """Of what a group check compares; see engine.diversity.sameness."""
 
     @property
     def id(self) -> str:

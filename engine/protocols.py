@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from engine.constraints import Constraint
 from engine.errors import PermanentError
 from engine.items import Completion, Item, Prompt, Verdict
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Vectors = npt.NDArray[np.float32]
+    """One row for each text, of length 1; a row that is not finite stands for a text that has no vector."""
 
 
 @runtime_checkable
@@ -125,6 +132,22 @@ class Retriever(Protocol):
 
         Best first; an empty list where nothing is known of the entity. Raises RetrieverUnavailable.
         """
+        ...
+
+
+class Embedder(Protocol):
+    """Makes vectors of texts. An asynchronous context manager, open while it is asked."""
+
+    name: str
+    fingerprint: str
+    """Tells two models, or two versions of one, apart; part of a run's identity."""
+    at_once: int
+    """Calls that are worth making at the same time."""
+    inputs: int
+    """Texts that are worth giving in one call."""
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        """Shape [texts, dimensions]. Raises EmbedderUnavailable, or what a model call raises."""
         ...
 
 

@@ -1,6 +1,8 @@
 # Sourced by the other scripts: makes .venv with this project in it, once for each pyproject.toml.
 # Usage: environment [EXTRA...]
 
+TORCH=${TORCH:-torch==2.13.0}
+
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 find_python() {
@@ -25,6 +27,11 @@ environment() {
   fi
   if ! grep -qsxF "$wanted" "$stamp"; then
     echo "Installing into .venv ..." >&2
+    case ",$extras," in
+      *,minilm,* | *,test,* | *,embedding,*)
+        # First and alone: left to sentence-transformers, pip may take a newer build with gigabytes for GPUs.
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check "$TORCH" ;;
+    esac
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".${extras:+[$extras]}"
     echo "$wanted" >> "$stamp"
   fi

@@ -27,7 +27,7 @@ from engine.errors import (
     Unparseable,
 )
 from engine.items import Prompt
-from engine.llm.backends import openai_compatible
+from engine.llm.backends import http
 from engine.llm.backends.openai_compatible import OpenAICompatible
 from engine.protocols import Backend
 
@@ -295,7 +295,7 @@ async def test_a_stall_is_a_timeout(stub: tuple[Stub, str], make: Make) -> None:
 async def test_an_endless_reply_is_cut_off(
     stub: tuple[Stub, str], make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openai_compatible, "MAX_BODY", 10_000)
+    monkeypatch.setattr(http, "MAX_BODY", 10_000)
     stub[0].says(200, b"x" * 10_001)
     with pytest.raises(MalformedReply, match="longer than"):
         await make(stub[1]).complete(PROMPT)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from engine.config import ModelConfig, PriceConfig
+from engine.config import ModelConfig
+from engine.config_parts import PriceConfig
 from engine.errors import (
     BadRequest,
     CallTimeout,

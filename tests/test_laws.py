@@ -193,14 +193,14 @@ async def test_law_8_a_straggler_does_not_fill_the_memory(
 ) -> None:
     """While the first batch hangs, the others get a fixed number ahead and no further."""
     most = 0
-    arrive = Commit._rows
+    ready = Commit._ready
 
     def watched(self: Commit) -> Iterator[Any]:
         nonlocal most
         most = max(most, len(self._waiting))
-        return arrive(self)
+        return ready(self)
 
-    monkeypatch.setattr(Commit, "_rows", watched)
+    monkeypatch.setattr(Commit, "_ready", watched)
     url, simulator = await endpoint()
     made, wanted, release = simulator._reply, Source._wanted, asyncio.Event()
     first = True

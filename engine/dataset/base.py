@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -33,6 +34,8 @@ class BaseDataset:
     unit: str = "line"
     rows: int = 0
     """Usable rows; of a streamed dataset, all of them."""
+    samples: list[Example] = field(default_factory=list)
+    """Of a streamed dataset: the usable ones among its first rows."""
 
     @classmethod
     def load(cls, config: DatasetConfig) -> BaseDataset:
@@ -56,8 +59,9 @@ class BaseDataset:
         fields = Fields(config.fields, _style(config))
         if all(isinstance(row, BadRow) for _, row in islice(_rows(config), _STYLE_SAMPLES)):
             raise ConfigError(f"{config.path}: none of the first rows can be read; is it a dataset?")
+        unit, sha256 = unit_of(config.path, config.format), _sha256(config.path)
         count = sum(1 for _ in _rows(config))
-        return cls(fields, sha256=_sha256(config.path), unit=unit_of(config.path, config.format), rows=count)
+        return cls(fields, sha256=sha256, unit=unit, rows=count, samples=list(_samples(config, fields)))
 
     def _take(self, number: int, row: Row | BadRow, seen: set[tuple[str, tuple[str, ...]]]) -> None:
         if isinstance(row, BadRow):
@@ -94,6 +98,19 @@ class BaseDataset:
         return f"{total} bad row{'s' if total > 1 else ''}: " + "; ".join(named + more)
 
 
+def every_example(config: DatasetConfig) -> Iterator[Example | BadRow]:
+    """Row by row, those with the text of an earlier one too. Raises ConfigError for a file that is no dataset."""
+    fields = Fields(config.fields, _style(config))
+    for number, row in _rows(config):
+        if isinstance(row, BadRow):
+            yield row
+            continue
+        try:
+            yield fields.read(number, row)
+        except FieldProblem as problem:
+            yield BadRow(number, problem.reason, str(problem))
+
+
 def _rows(config: DatasetConfig) -> Iterator[Numbered]:
     assert config.path is not None
     return read_rows(config.path, config.format, config.max_row_bytes)
@@ -108,6 +125,13 @@ def _style(config: DatasetConfig) -> LabelStyle:
             except FieldProblem:
                 continue  # counted when the rows are read for good
     return LabelStyle.of(config.fields, samples)
+
+
+def _samples(config: DatasetConfig, fields: Fields) -> Iterator[Example]:
+    for number, row in islice(_rows(config), _STYLE_SAMPLES):
+        if not isinstance(row, BadRow):
+            with suppress(FieldProblem):
+                yield fields.read(number, row)
 
 
 def _sha256(path: Path) -> str:

@@ -67,6 +67,10 @@ class PromptTemplate:
         return system.strip(), user.strip()
 
 
+def _one_line(text: str, most: int = 600) -> str:
+    return " ".join(text.split())[:most]
+
+
 class ItemPrompts:
     """Renders the request for a batch of new items. Mutable state: the examples rendered so far."""
 
@@ -91,6 +95,8 @@ class ItemPrompts:
                 **self._constant,
                 "size": batch.size,
                 "labels": batch.labels,
+                "attributes": batch.attributes,
+                "unlike": [_one_line(text) for text in batch.unlike],
                 "examples": [self._example(index) for index in batch.examples],
             }
         )

@@ -71,7 +71,7 @@ def _counts(found: dict[str, int]) -> str:
 
 def plan_table(estimates: Sequence[Estimate], cap: float | None) -> Table:
     """One row for each assumed acceptance."""
-    table = _table("accepted", "calls", "prompt tokens", "completion tokens", "dollars", "time")
+    table = text_table("accepted", "calls", "prompt tokens", "completion tokens", "dollars", "time")
     for found in estimates:
         dollars = "unknown" if found.dollars is None else f"${found.dollars:.2f}"
         if cap is not None and found.dollars is not None and found.dollars > cap:
@@ -92,7 +92,7 @@ def status_table(report: Report, running: bool) -> Table:
     """Where a run stands."""
     data: Any = report.data
     items, calls, cost = data["items"], data["calls"], data["cost"]
-    table = _table("", "", heading=False)
+    table = text_table("", "", heading=False)
     killed = report.outcome == "running" and not running
     state = "Stopped without a word, as by a kill; resume it" if killed else SAID[report.outcome]
     table.add_row("state", SAID["running"] if running else state)
@@ -109,7 +109,8 @@ def status_table(report: Report, running: bool) -> Table:
     return table
 
 
-def _table(*columns: str, heading: bool = True) -> Table:
+def text_table(*columns: str, heading: bool = True) -> Table:
+    """Columns without a frame."""
     from rich.table import Table
 
     table = Table(show_header=heading, box=None, pad_edge=False)

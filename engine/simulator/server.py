@@ -1,4 +1,4 @@
-"""The simulated endpoint over HTTP: chat completions, its faults, its statistics."""
+"""The simulated endpoint over HTTP: chat completions, embeddings, faults, statistics."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from aiohttp import web
 
 from engine.config_simulator import SimulatorConfig
 from engine.simulator.answers import answer
+from engine.simulator.embeddings import DIMENSIONS, embedding_reply
 from engine.simulator.limits import Limits
 from engine.simulator.request import Asked
 
@@ -37,6 +38,8 @@ class Statistics:
     """Requests served that were served before, byte for byte."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    embedded: int = 0
+    """Texts given to /embeddings."""
     purposes: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     seen: set[bytes] = field(default_factory=set)
@@ -54,6 +57,7 @@ class Statistics:
             "repeated": self.repeated,
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
+            "embedded": self.embedded,
             "purposes": dict(self.purposes),
             "faults": dict(self.faults),
         }
@@ -74,6 +78,7 @@ class Simulator:
     def app(self) -> web.Application:
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_post("/v1/chat/completions", self.chat)
+        app.router.add_post("/v1/embeddings", self.embeddings)
         app.router.add_get("/v1/models", self.models)
         app.router.add_get("/stats", self.stats)
         return app
@@ -86,9 +91,27 @@ class Simulator:
     async def stats(self, request: web.Request) -> web.Response:
         return _json(200, self.statistics.shown())
 
+    async def embeddings(self, request: web.Request) -> web.Response:
+        asked = self._read(request, await request.read(), "input")
+        if isinstance(asked, web.Response):
+            self.statistics.refused += 1
+            return asked
+        if (seconds := self._latency()) > 0:
+            await asyncio.sleep(seconds)
+        body = asked.body
+        texts = [body["input"]] if isinstance(body["input"], str) else [str(text) for text in body["input"]]
+        limited = self._limits.admit(sum(map(len, texts)) // CHARACTERS_PER_TOKEN)
+        if limited is not None:
+            return self._too_fast(*limited)
+        self.statistics.purposes["embedding"] += 1
+        self.statistics.embedded += len(texts)
+        dimensions = body.get("dimensions")
+        wanted = dimensions if isinstance(dimensions, int) and dimensions > 0 else DIMENSIONS
+        return _json(200, embedding_reply(texts, str(body.get("model", MODEL)), wanted))
+
     async def chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        asked = self._read(request, body)
+        asked = self._read(request, body, "messages")
         if isinstance(asked, web.Response):
             self.statistics.refused += 1
             return asked
@@ -104,7 +127,7 @@ class Simulator:
         finally:
             statistics.in_flight -= 1
 
-    def _read(self, request: web.Request, body: bytes) -> Asked | web.Response:
+    def _read(self, request: web.Request, body: bytes, needed: str) -> Asked | web.Response:
         key = self.knobs.api_key
         if key is not None and request.headers.get("Authorization") != f"Bearer {key}":
             return _error(401, "Incorrect API key provided.", "invalid_request_error", "invalid_api_key")
@@ -112,8 +135,8 @@ class Simulator:
             parsed = orjson.loads(body)
         except orjson.JSONDecodeError:
             return _error(400, "The body is not JSON.", "invalid_request_error", None)
-        if not isinstance(parsed, dict) or not isinstance(parsed.get("messages"), list):
-            return _error(400, "'messages' is missing.", "invalid_request_error", None, "messages")
+        if not isinstance(parsed, dict) or not isinstance(parsed.get(needed), list | str):
+            return _error(400, f"'{needed}' is missing.", "invalid_request_error", None, needed)
         form = str((parsed.get("response_format") or {}).get("type"))
         taken = {"json_schema": self.knobs.json_schema, "json_object": self.knobs.json_object}
         if not taken.get(form, True):

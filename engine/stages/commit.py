@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from engine.dataset.base import BaseDataset
+from engine.diversity import GROUP_CHECK
 from engine.errors import TargetReached
 from engine.flow.channel import Channel
 from engine.flow.halt import Halt
-from engine.items import Item, Verdict, usd
+from engine.items import Batch, Item, Verdict, usd
+from engine.stages.mix import Outcome, outcome_of
 from engine.stages.plan import shares
 from engine.stages.progress import Progress
 from engine.store.journal import POSITIONS, ItemRow, Journal, storable, storable_values
 
+if TYPE_CHECKING:
+    from engine.stages.groupcheck import GroupCheck, GroupLook
+
 LABEL_GATE = "label_ratio"
 """Stands as `rejected_by` for items whose label has its share."""
+_TOGETHER = 512
+"""Items of one micro-batch: more are searched for faster together, but hold up those that follow."""
 _BACKLOG = 64
 """Groups waiting to be written, beyond which the commit waits for the disk."""
 
@@ -36,12 +43,17 @@ class Commit:
         dataset: BaseDataset,
         halt: Halt,
         weights: Mapping[str, float] | None = None,
+        group: GroupCheck | None = None,
+        note: Callable[[Outcome], None] | None = None,
     ) -> None:
+        """`weights` are of labels, where a ratio is wanted. `note` hears what became of each batch."""
         self._journal = journal
         self._progress = progress
         self._dataset = dataset
         self._halt = halt
         self._room = shares(progress.target, weights) if weights is not None else None
+        self._group = group
+        self._note = note
         self._waiting: dict[int, list[Item]] = {}
         self._decided = journal.decided(progress.committed)
 
@@ -57,7 +69,7 @@ class Commit:
             for item in arrived:
                 self._waiting.setdefault(item.batch.number, []).append(item)
             before = self._progress.committed
-            self._write(list(self._rows()))
+            await self._decide_ready()
             if self._progress.committed != before:
                 self._progress.changed.set()
             if self._journal.queued > _BACKLOG:
@@ -72,21 +84,47 @@ class Commit:
 
     # --- deciding ---
 
-    def _rows(self) -> Iterator[ItemRow]:
-        """The fates of all batches whose turn has come."""
-        progress = self._progress
-        while not progress.reached and (items := self._complete(progress.committed)) is not None:
-            del self._waiting[progress.committed]
-            progress.outstanding -= items[0].batch.size
-            for item in sorted(items, key=lambda item: item.position):
-                if item.position not in self._decided:
-                    yield self._row(self._decide(item))
-            self._decided = {}
-            if progress.reached:
-                # The batch may hold surplus that a raised target can use: it stays the place to go on from.
-                self._halt.set(TargetReached(f"{progress.accepted} items are accepted"))
-            else:
-                progress.committed += 1
+    async def _decide_ready(self) -> None:
+        """The fates of all batches whose turn has come, a micro-batch of them at a time."""
+        while not self._progress.reached and (batches := list(self._ready())):
+            look = None
+            if self._group is not None:
+                look = await self._group.look([item for items in batches for item in self._open(items)])
+            self._write([row for items in batches for row in self._rows(items, look)])
+            if self._group is not None and look is not None:
+                await self._group.remember(look)
+
+    def _ready(self) -> Iterator[Sequence[Item]]:
+        """Complete batches from the next one on, each in order."""
+        number, count = self._progress.committed, 0
+        while count < _TOGETHER and (items := self._complete(number)) is not None:
+            yield sorted(items, key=lambda item: item.position)
+            count += len(items)
+            number += 1
+
+    def _open(self, items: Sequence[Item]) -> list[Item]:
+        """Those whose fate is neither on record nor settled by a validator."""
+        decided = self._decided if items[0].batch.number == self._progress.committed else {}
+        return [item for item in items if not item.settled and item.position not in decided]
+
+    def _rows(self, items: Sequence[Item], look: GroupLook | None) -> Iterator[ItemRow]:
+        """The fates of one batch's items; none once the target is reached."""
+        progress, batch = self._progress, items[0].batch
+        if progress.reached:
+            return
+        del self._waiting[batch.number]
+        progress.outstanding -= batch.size
+        fates = [self._decide(item, look) for item in items if item.position not in self._decided]
+        for fate in fates:
+            yield self._row(fate)
+        self._decided = {}
+        if progress.reached:
+            # The batch may hold surplus that a raised target can use: it stays the place to go on from.
+            self._halt.set(TargetReached(f"{progress.accepted} items are accepted"))
+        else:
+            progress.committed += 1
+            if self._note is not None:
+                self._note(_outcome(batch, fates))
 
     def _complete(self, number: int) -> list[Item] | None:
         items = self._waiting.get(number)
@@ -99,12 +137,11 @@ class Commit:
                 yield self._row(self._surplus(item))
         self._waiting.clear()
 
-    def _decide(self, item: Item) -> tuple[Item, str]:
+    def _decide(self, item: Item, look: GroupLook | None) -> tuple[Item, str]:
         progress = self._progress
         if progress.reached:
             return self._surplus(item)
-        if not item.settled and self._room is not None:
-            item = self._through_gate(item, self._room)
+        item = self._through_gates(item, look)
         if (rejection := item.rejection) is not None:
             progress.rejected += 1
             progress.turned_away += rejection.by == LABEL_GATE
@@ -115,11 +152,26 @@ class Commit:
             progress.labels[item.label or ""] += 1
         return item, "accepted"
 
+    def _through_gates(self, item: Item, look: GroupLook | None) -> Item:
+        """The label's share, and the group check: what depends on the items accepted before this one."""
+        if item.settled:
+            return item
+        if look is not None and (verdict := look.same_text(item)) is not None:
+            return item.judged(verdict)
+        if self._room is not None:
+            item = self._through_label_gate(item, self._room)
+        if item.settled or look is None:
+            return item
+        if (verdict := look.nearest(item)) is not None:
+            return item.judged(verdict)
+        look.accept(item)
+        return item
+
     def _surplus(self, item: Item) -> tuple[Item, str]:
         self._progress.surplus += 1
         return item, "surplus"
 
-    def _through_gate(self, item: Item, room: Mapping[str, int]) -> Item:
+    def _through_label_gate(self, item: Item, room: Mapping[str, int]) -> Item:
         """A label that has its share is no longer accepted."""
         label = item.label or ""
         if self._progress.labels[label] < room.get(label, 0):
@@ -145,7 +197,7 @@ class Commit:
             "batch": item.batch.number,
             "model": storable(item.model),
             "examples": [examples[index].number for index in item.batch.examples],
-            "attributes": {},
+            "attributes": dict(item.batch.attributes),
             "temperature": item.batch.temperature,
             "verdicts": [_verdict(verdict) for verdict in item.verdicts],
             "revisions": item.revisions,
@@ -157,11 +209,24 @@ class Commit:
         }
         if item.usage.estimated:
             meta["usage"]["estimated"] = True
+        if item.batch.strategy:
+            meta["strategy"] = item.batch.strategy
+        if item.batch.unlike:
+            meta["replaces"] = len(item.batch.unlike)
         if item.batch.rows:
             meta["row"] = item.batch.rows[item.position]
         if by is not None:
             meta["rejected_by"], meta["reason"] = by, reason
         return meta
+
+
+def _outcome(batch: Batch, fates: Sequence[tuple[Item, str]]) -> Outcome:
+    """Rounded as the journal keeps an item's cost, so that a resumed run learns the same."""
+    away = [item for item, state in fates if state == "rejected" and item.verdicts[-1].by == GROUP_CHECK]
+    accepted = sum(state == "accepted" for _, state in fates)
+    return outcome_of(
+        batch, accepted, sum(item.usage.cost for item, _ in fates), [item.text for item in away]
+    )
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:

@@ -9,26 +9,41 @@ from dataclasses import dataclass
 
 from engine.config import GenerateConfig
 from engine.items import Batch
+from engine.prompts.selection import Selector
+from engine.stages.mix import Choice
 
 Labels = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
 class Planner:
-    """Batches by number. The same seed, number and labels give the same batch."""
+    """Batches by number. The same seed, number, labels and choice give the same batch."""
 
     generate: GenerateConfig
     seed: int
-    example_count: int
+    selectors: Mapping[str, Selector]
+    """By strategy."""
 
-    def batch(self, number: int, labels: Labels = ()) -> Batch:
+    def batch(self, number: int, labels: Labels = (), choice: Choice | None = None) -> Batch:
+        choice = choice or Choice(next(iter(self.generate.ways)))
+        way = self.generate.ways[choice.strategy]
         chance = random.Random(self.seed << 64 | number)
         size = sum(count for _, count in labels) or self.generate.batch_size
-        examples = chance.sample(range(self.example_count), self.generate.few_shot)
-        temperature = self.generate.temperature
+        examples = self.selectors[choice.strategy].choose(chance, self.generate.few_shot_of(way))
+        temperature = self.generate.temperature if way.temperature is None else way.temperature
         if isinstance(temperature, tuple):
             temperature = round(chance.uniform(*temperature), 3)
-        return Batch(number, size, chance.getrandbits(31), temperature, tuple(examples), labels)
+        return Batch(
+            number,
+            size,
+            chance.getrandbits(31),
+            temperature,
+            tuple(examples),
+            labels,
+            strategy=choice.strategy if len(self.generate.ways) > 1 else "",
+            attributes=choice.attributes,
+            unlike=choice.unlike,
+        )
 
 
 def shares(total: int, weights: Mapping[str, float]) -> dict[str, int]:

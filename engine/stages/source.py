@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from itertools import islice
+from typing import Any
 
 from engine.flow.halt import Halt
 from engine.items import Batch
+from engine.stages.mix import Choice, Mix
 from engine.stages.plan import Labels, Planner, interleaved, shares
 from engine.stages.progress import Progress
 from engine.store.journal import Journal
@@ -85,13 +87,18 @@ class Source:
         most_items: int,
         window: int,
         rounds: LabelRounds | None = None,
+        mix: Mix | None = None,
+        keep: Callable[[int, Mapping[str, Any]], None] | None = None,
     ) -> None:
+        """`mix` chooses how each batch is asked for, where there is a choice; `keep` journals what it chose."""
         self._planner = planner
         self._progress = progress
         self._halt = halt
         self._most_items = most_items
-        self._window = window
+        self._window = window if mix is None or mix.lag is None else min(window, mix.lag)
         self._rounds = rounds
+        self._mix = mix
+        self._keep = keep
         self._asked = asked
         halt.on_set(lambda _: progress.changed.set())
 
@@ -104,11 +111,19 @@ class Source:
             if self._rounds is not None and self._rounds.at_end(number):
                 await self._rounds.begin(number)
             labels = self._rounds.labels() if self._rounds is not None else ()
-            batch = self._planner.batch(number, labels)
+            batch = self._planner.batch(number, labels, self._choice(number))
             self._asked += batch.size
             self._progress.outstanding += batch.size
             yield batch
             number += 1
+
+    def _choice(self, number: int) -> Choice | None:
+        if self._mix is None:
+            return None
+        choice = self._mix.choose(number)
+        if self._keep is not None:
+            self._keep(number, choice.to_json())
+        return choice
 
     async def _until_wanted(self, number: int) -> None:
         while self._halt.reason is None and not self._wanted(number):

@@ -35,9 +35,13 @@ CREATE TABLE IF NOT EXISTS calls (
 CREATE TABLE IF NOT EXISTS items (
   item INTEGER PRIMARY KEY, state TEXT NOT NULL CHECK (state IN ('accepted', 'rejected', 'surplus')),
   label TEXT, rejected_by TEXT, reason TEXT, record TEXT NOT NULL, meta TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS plans (batch INTEGER PRIMARY KEY, state TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS vectors (item INTEGER PRIMARY KEY, text BLOB NOT NULL, vector BLOB NOT NULL);
 """
 #  facts    settings, identity, seed; `committed`: every batch below it has its items' fates on record
 #  rounds   what the plan went by from this batch on
+#  plans    what a batch was asked for with, where that was decided by what came before it
+#  vectors  of items, each with a digest of the text that it was made of
 #  items    record: the item as the dataset spells it; meta: where it came from, what the validators said
 
 
@@ -159,6 +163,49 @@ class Journal:
     async def begin_round(self, first_batch: int, state: Mapping[str, Any]) -> None:
         row = (first_batch, orjson.dumps(state).decode())
         await self._writer.write([Insert("INSERT OR IGNORE", "rounds", [row])])
+
+    def keep_plan(self, batch: int, state: Mapping[str, Any]) -> None:
+        """What was decided for a batch; on disk before anything that comes of it."""
+        row = (batch, orjson.dumps(state).decode())
+        self._writer.submit([Insert("INSERT OR IGNORE", "plans", [row])])
+
+    def plans(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        for batch, state in self._all("SELECT batch, state FROM plans ORDER BY batch"):
+            yield batch, orjson.loads(state)
+
+    def keep_vectors(self, rows: Sequence[tuple[int, bytes, bytes]]) -> None:
+        """(item, digest of its text, vector) each; on disk before any item that is decided by them."""
+        self._writer.submit([Insert("INSERT OR REPLACE", "vectors", rows)])
+
+    def vector(self, item: int, text: bytes) -> bytes | None:
+        """What is kept for this item, where it was made of the same text."""
+        with translated(self.path):
+            row = self._reader.execute("SELECT text, vector FROM vectors WHERE item = ?", (item,)).fetchone()
+        return row[1] if row is not None and row[0] == text else None
+
+    def holds_vectors(self) -> bool:
+        return bool(self._one("SELECT EXISTS (SELECT 1 FROM vectors)"))
+
+    def accepted(self) -> Iterator[tuple[int, str, bytes | None]]:
+        """(item, record as JSON, vector) of every accepted item, in the order of the plan."""
+        return self._all(
+            "SELECT items.item, record, vector FROM items LEFT JOIN vectors USING (item)"
+            " WHERE state = 'accepted' ORDER BY items.item"
+        )
+
+    def outcomes(self) -> Iterator[tuple[int, int, int]]:
+        """(batch, accepted items, picodollars) of each batch whose items are all decided, in order."""
+        return self._all(
+            f"SELECT item / {POSITIONS}, sum(state = 'accepted'),"  # noqa: S608 - a constant
+            " sum(CAST(round(json_extract(meta, '$.cost_usd') * 1e12) AS INTEGER))"
+            f" FROM items WHERE item < ? * {POSITIONS} GROUP BY 1 ORDER BY 1",
+            (self.committed,),
+        )
+
+    def turned_away(self, by: str) -> Iterator[tuple[int, str]]:
+        """(item, record as JSON) of what this gate has rejected, in the order of the plan."""
+        sql = "SELECT item, record FROM items WHERE state = 'rejected' AND rejected_by = ? ORDER BY item"
+        return self._all(sql, (by,))
 
     async def settled(self) -> None:
         """Returns once everything committed so far is on disk. Raises StoreError."""

@@ -1,90 +1,48 @@
-"""Any endpoint that speaks OpenAI's chat completions, over one pooled aiohttp session."""
+"""Any endpoint that speaks OpenAI's chat completions."""
 
 from __future__ import annotations
 
-import asyncio
-import math
-from collections.abc import Mapping
 from typing import Any
 
-import aiohttp
 import orjson
-from yarl import URL
 
 from engine.config import ModelConfig
 from engine.errors import (
-    AuthError,
     BadRequest,
-    CallTimeout,
     ContentFiltered,
-    Disconnected,
-    EndpointError,
-    EngineError,
     MalformedReply,
     PermanentError,
-    RateLimited,
     Renegotiated,
-    Unavailable,
     Unparseable,
 )
 from engine.items import Completion, Prompt, Usage
 from engine.llm.backends.dialect import Dialect
+from engine.llm.backends.http import HttpEndpoint, shown
 
-CONNECT_SECONDS = 30.0
 _MOST_TOKENS = 100_000_000
-MAX_BODY = 32 * 1024 * 1024
-"""Bytes; a longer reply is malformed."""
 
 
 class OpenAICompatible:
-    """One endpoint. `complete` is one HTTP request; redirects are never followed, least of all with the key."""
+    """A Backend. `complete` is one HTTP request."""
 
     def __init__(self, model: ModelConfig, *, concurrency: int, timeout: float) -> None:
         self.name = f"{model.name} at {model.base_url}"
         self._model = model
-        self._url = URL(f"{model.base_url}/chat/completions")
         self.dialect = Dialect(model)
-        self._secrets = [secret for secret in (model.api_key, *model.headers.values()) if secret]
-        headers = {"Content-Type": "application/json", **model.headers}
-        if model.api_key:
-            headers["Authorization"] = f"Bearer {model.api_key}"
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=concurrency),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout / 2, CONNECT_SECONDS)),
-            headers=headers,
-        )
+        self._http = HttpEndpoint(model, "chat/completions", concurrency=concurrency, timeout=timeout)
 
     async def complete(self, prompt: Prompt) -> Completion:
         """Raises TransientError, PermanentError or FatalError, by status and body."""
         version = self.dialect.version
         try:
-            async with self._session.post(
-                self._url, data=self._body(prompt), allow_redirects=False
-            ) as response:
-                body = await _read(response)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise Disconnected(f"cannot connect: {error or 'no answer'}") from None
-        except (aiohttp.ClientError, ConnectionError) as error:
-            raise Disconnected(f"connection lost: {type(error).__name__}", paid=True) from None
-        except TimeoutError:
-            raise CallTimeout("no whole reply within limits.attempt_timeout_s") from None
-        if response.status == 200:
-            return _completion(body, self._model.name)
-        failure = failure_of(response.status, response.headers, self._redacted(body))
-        if isinstance(failure, BadRequest) and self.dialect.adapt(failure, version):
-            raise Renegotiated(str(failure))
-        raise failure
-
-    def _redacted(self, body: bytes) -> bytes:
-        """An error body without our secrets, which some endpoints repeat in it."""
-        for secret in self._secrets:
-            body = body.replace(secret.encode(), b"(secret)")
-        return body
+            return _completion(await self._http.post(self._body(prompt)), self._model.name)
+        except BadRequest as refusal:
+            if self.dialect.adapt(refusal, version):
+                raise Renegotiated(str(refusal)) from None
+            raise
 
     async def close(self) -> None:
-        await self._session.close()
-        await asyncio.sleep(0)  # lets the transports close before the loop does
+        await self._http.close()
 
     def _body(self, prompt: Prompt) -> bytes:
         return orjson.dumps(
@@ -100,92 +58,7 @@ class OpenAICompatible:
         )
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    if (response.content_length or MAX_BODY) < MAX_BODY and "Content-Encoding" not in response.headers:
-        return await response.read()
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > MAX_BODY:
-            response.close()
-            raise MalformedReply(f"the reply is longer than {MAX_BODY:,} bytes")
-    return bytes(body)
-
-
-# --- what a reply means: pure functions ------------------------------------------------------------
-
-#  status                      becomes
-#  400, 413, 422, other 4xx    BadRequest, or ContentFiltered where the error code says so
-#  401, 402, 403               AuthError; so is 429 with the code insufficient_quota
-#  404, 405, 3xx               EndpointError
-#  408, 409, 425, 5xx          Unavailable
-#  429                         RateLimited
-
-
-def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> EngineError:
-    """The error class of a reply that is no success."""
-    code, message, param = _error_of(body)
-    said = f"{status}: {message}"
-    if status == 429:
-        if code == "insufficient_quota":
-            return AuthError(f"the account has no credit left ({said})")
-        return RateLimited(said, retry_after(headers))
-    if status in (408, 409, 425) or status >= 500:
-        return Unavailable(said, retry_after(headers))
-    if status in (401, 402, 403):
-        return AuthError(f"the endpoint refuses the key ({said})")
-    if 300 <= status < 400:
-        where = headers.get("Location", "elsewhere")
-        return EndpointError(f"redirects to {where}; set model.base_url to the address itself")
-    if status in (404, 405):
-        return EndpointError(f"no such model or address ({said}); see model.name and model.base_url")
-    if code in ("content_filter", "content_policy_violation"):
-        return ContentFiltered(said)
-    return BadRequest(said, param)
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds from retry-after-ms or retry-after (seconds or an HTTP date), if the server sent one."""
-    try:
-        if (milliseconds := headers.get("retry-after-ms")) is not None:
-            return _sensible(float(milliseconds) / 1000)
-        if (value := headers.get("retry-after")) is not None:
-            return _sensible(float(value) if value.strip()[:1].isdigit() else _until(value))
-    except (ValueError, TypeError, OverflowError):
-        pass
-    return None
-
-
-def _sensible(seconds: float) -> float | None:
-    return max(0.0, seconds) if math.isfinite(seconds) else None
-
-
-def _until(date: str) -> float:
-    from datetime import UTC, datetime
-    from email.utils import parsedate_to_datetime
-
-    when = parsedate_to_datetime(date)
-    when = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
-    return (when - datetime.now(UTC)).total_seconds()
-
-
-def _error_of(body: bytes) -> tuple[str | None, str, str | None]:
-    """(code, message, param) of an error body in OpenAI's shape, or what can be shown of another."""
-    try:
-        error = orjson.loads(body)
-        error = error.get("error", error) if isinstance(error, dict) else error
-    except orjson.JSONDecodeError:
-        error = body[:200].decode(errors="replace").strip()
-    if not isinstance(error, dict):
-        return None, _shown(error) or "no explanation", None
-    message = error.get("message") or error.get("detail") or error
-    code, param = error.get("code"), error.get("param")
-    return code if isinstance(code, str) else None, _shown(message), param if isinstance(param, str) else None
-
-
-def _shown(text: Any) -> str:
-    """An endpoint's words, fit for a terminal: no control characters, not too many."""
-    return "".join(c if c.isprintable() else " " for c in str(text)[:300]).strip()
+# --- what a reply holds: pure functions -------------------------------------------------------------
 
 
 def _completion(body: bytes, model: str) -> Completion:
@@ -197,13 +70,13 @@ def _completion(body: bytes, model: str) -> Completion:
         raise MalformedReply("the body is not whole JSON") from None
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         raise MalformedReply("the body holds no choices with a message") from None
-    usage = _usage(reply.get("usage"))
+    usage = usage_of(reply.get("usage"))
     text = message.get("content")
     if finish == "content_filter":
         raise _charged(ContentFiltered("the endpoint's content filter withheld the answer"), usage)
     if not isinstance(text, str) or not text.strip():
         refusal = message.get("refusal")
-        said = f"the model refused: {_shown(refusal)}" if refusal else "the answer is empty"
+        said = f"the model refused: {shown(refusal)}" if refusal else "the answer is empty"
         raise _charged(Unparseable(said), usage)
     return Completion(text, str(reply.get("model") or model), str(finish), usage)
 
@@ -214,7 +87,7 @@ def _charged(error: PermanentError, usage: Usage) -> PermanentError:
     return error
 
 
-def _usage(usage: Any) -> Usage:
+def usage_of(usage: Any) -> Usage:
     """From OpenAI's usage object; marked as estimated, and empty, where there is none that can be believed."""
     found = usage if isinstance(usage, dict) else {}
     prompt, completion = _count(found.get("prompt_tokens")), _count(found.get("completion_tokens"))

@@ -1,0 +1,68 @@
+"""What the commands share: errors as exit codes, keys set on the command line, output."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+EXITS = {"target": 0, "budget": 3, "fatal": 4, "attempts": 5, "interrupted": 130}
+WRONG = 2
+FATAL = 4
+
+
+@contextlib.contextmanager
+def mistakes() -> Iterator[None]:
+    """The engine's errors as one plain message each, and their exit codes."""
+    import sqlite3
+
+    from engine.errors import ConfigError, EngineError
+
+    try:
+        yield
+    except ConfigError as error:
+        typer.echo(f"datagen: {error}", err=True)
+        raise typer.Exit(WRONG) from None
+    except EngineError as error:
+        typer.echo(f"datagen: {error}", err=True)
+        raise typer.Exit(FATAL) from None
+    except sqlite3.Error as error:
+        typer.echo(f"datagen: the run's journal cannot be read: {error}", err=True)
+        raise typer.Exit(FATAL) from None
+    except KeyboardInterrupt:  # before a run has begun, or after it has ended: nothing to drain
+        typer.echo("datagen: interrupted before the run had begun", err=True)
+        raise typer.Exit(EXITS["interrupted"]) from None
+
+
+def overrides(sets: list[str] | None, target: int | None, budget: float | None) -> dict[str, Any]:
+    """Dotted keys and values from the command line. Raises ConfigError."""
+    from engine.config_file import scalar
+    from engine.errors import ConfigError
+
+    found: dict[str, Any] = {}
+    for entry in sets or ():
+        key, equals, value = entry.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {entry}: must be KEY=VALUE, such as limits.concurrency=128")
+        found[key.strip()] = scalar(value)
+    if target is not None:
+        found["generate.target"] = target
+    if budget is not None:
+        found["limits.budget_usd"] = budget
+    return found
+
+
+def tell(sentence: str) -> None:
+    """Progress, to standard error."""
+    typer.echo(sentence, err=True)
+
+
+def show(table: Any) -> None:
+    """A rich table on standard output."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 160
+    Console(width=width, markup=False, highlight=False).print(table)

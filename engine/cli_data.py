@@ -1,0 +1,111 @@
+"""The commands on datasets that need no run: `metrics`, `groupcheck`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.cli_common import mistakes, show, tell
+
+Reading = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="CONFIG.yaml", help="Read the fields as this run's config does."),
+]
+Text = Annotated[str | None, typer.Option("--text", metavar="FIELD", help="Which field is the text.")]
+Label = Annotated[str | None, typer.Option("--label", metavar="FIELD", help="Which field is the label.")]
+Model = Annotated[
+    str, typer.Option("--model", metavar="NAME", help="The sentence-transformers model, by name or by path.")
+]
+Against = Annotated[
+    Path | None, typer.Option("--against", metavar="DATA", help="A base dataset to compare with.")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="For what is sampled.")]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for scripts.")]
+MINILM = "all-MiniLM-L6-v2"
+
+
+def metrics(
+    data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="Datasets, or folders of runs.")],
+    against: Against = None,
+    config: Reading = None,
+    text: Text = None,
+    label: Label = None,
+    model: Model = MINILM,
+    words_only: Annotated[bool, typer.Option("--words-only", help="No vectors: needs no model.")] = False,
+    seed: Seed = 0,
+    json: AsJson = False,
+) -> None:
+    """How diverse datasets are, side by side; at equal size where their sizes differ."""
+    import orjson
+
+    from engine import measuring
+    from engine.compose import in_loop
+    from engine.config_diversity import EmbeddingConfig
+    from engine.report.dataset_tables import metrics_tables
+
+    with mistakes():
+        reading = measuring.Reading(config, text, label)
+        embedding = None if words_only else EmbeddingConfig(model=model)
+        found = in_loop(lambda: measuring.metrics(data, against, reading, embedding, seed, tell))
+        if json:
+            typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        else:
+            for table in metrics_tables(found):
+                show(table)
+
+
+def groupcheck(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A .json, .jsonl, .csv or .parquet file.")],
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Propose a threshold for this kind of data; check nothing.")
+    ] = False,
+    against: Against = None,
+    same: Annotated[
+        str, typer.Option("--same", help="auto, text, meaning, meaning+numbers or meaning+answer.")
+    ] = "auto",
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", help="Cosine, above 0 and up to 1.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="PATH", help="Write the rows that stay, as JSON lines."),
+    ] = None,
+    config: Reading = None,
+    text: Text = None,
+    label: Label = None,
+    model: Model = MINILM,
+    seed: Seed = 0,
+    json: AsJson = False,
+) -> None:
+    """Find rows that say the same as an earlier one, or propose from which similarity on they do."""
+    import orjson
+
+    from engine import measuring
+    from engine.compose import in_loop
+    from engine.config_diversity import EmbeddingConfig
+    from engine.diversity.sameness import KEYS
+    from engine.errors import ConfigError
+    from engine.report.dataset_tables import calibration_tables, duplicates_lines
+
+    with mistakes():
+        reading, embedding = measuring.Reading(config, text, label), EmbeddingConfig(model=model)
+        if same not in ("auto", *KEYS):
+            raise ConfigError(f"--same {same}: there is no such kind; allowed: auto, {', '.join(KEYS)}")
+        if threshold is not None and not 0 < threshold <= 1:
+            raise ConfigError(f"--threshold {threshold:g}: must be above 0 and up to 1")
+        if calibrate:
+            confusions = in_loop(lambda: measuring.calibrate(data, reading, embedding, seed, tell))
+            for table in calibration_tables(confusions):
+                show(table)
+            return
+        found = in_loop(
+            lambda: measuring.near_duplicates(data, against, reading, same, threshold, embedding, tell)
+        )
+        for line in duplicates_lines(found) if not json else ():
+            typer.echo(line)
+        if json:
+            typer.echo(orjson.dumps(found.to_json()).decode())
+        if out is not None:
+            typer.echo(f"{measuring.write_kept(data, found.matches, out):,} rows written to {out}", err=True)

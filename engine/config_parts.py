@@ -1,0 +1,26 @@
+"""What the sections of a config have in common: strict mappings, shares, prices."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A mapping in the config file. Unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class PriceConfig(Section):
+    """US dollars per million tokens."""
+
+    input: float = Field(ge=0, le=1e6)
+    output: float = Field(ge=0, le=1e6)
+    cached_input: float | None = Field(default=None, ge=0, le=1e6)
+    per_call: float = Field(default=0.0, ge=0, le=1e6)
+    """US dollars for each call, whatever it takes."""

@@ -1,0 +1,104 @@
+"""What a threshold lets through and what it catches, on a dataset of one's own; and a threshold to start from."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.dataset.fields import Example
+from engine.diversity.duplicates import Duplicates
+from engine.diversity.index import similarity
+from engine.diversity.sameness import KEYS, compared
+from engine.diversity.variants import VARIANTS
+
+if TYPE_CHECKING:
+    from engine.protocols import Vectors
+
+THRESHOLDS = (0.80, 0.85, 0.88, 0.90, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98)
+KINDS = ("meaning", "meaning+numbers", "meaning+answer")
+FALSE_ALARMS = 0.01
+"""Of different rows, the share that a proposed threshold may take for the same."""
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """For one kind of sameness: the share flagged at each threshold."""
+
+    same: str
+    rows: Mapping[str, Sequence[float]]
+    """By variant, and 'another row': rows of the dataset that are taken for another of its rows."""
+
+    @property
+    def proposed(self) -> float:
+        """The lowest threshold with few false alarms; the highest looked at where none has."""
+        alarms = self.rows["another row"]
+        return next(
+            (t for t, share in zip(THRESHOLDS, alarms, strict=True) if share <= FALSE_ALARMS), THRESHOLDS[-1]
+        )
+
+
+async def calibrated(
+    examples: Sequence[Example],
+    vectors: Vectors,
+    embed: Callable[[Sequence[str]], Awaitable[Vectors]],
+    *,
+    most: int = 500,
+    seed: int = 0,
+) -> list[Confusion]:
+    """One for each kind of sameness. `most` rows, by chance, are varied and compared with all others."""
+    chance = random.Random(seed)
+    sound = [row for row in range(len(examples)) if np.isfinite(vectors[row, 0])]
+    drawn = chance.sample(sound, min(most, len(sound)))
+    varied: dict[str, tuple[list[Example], list[int], Vectors]] = {}
+    for name, change in VARIANTS.items():
+        changed = [(row, _variant(examples[row], name, change(examples[row].text, chance))) for row in drawn]
+        changed = [(row, example) for row, example in changed if example.text != examples[row].text]
+        if changed:
+            found = await embed([compared(example) for _, example in changed])
+            varied[name] = [example for _, example in changed], [row for row, _ in changed], found
+    return [_confusion(same, examples, vectors, drawn, varied) for same in KINDS]
+
+
+def _variant(example: Example, name: str, text: str) -> Example:
+    """With other numbers the answer is another one too; which one, nobody has worked out."""
+    label = f"not {example.label}" if name == "other numbers" and example.label is not None else example.label
+    return replace(example, text=text, label=label)
+
+
+def _confusion(
+    same: str,
+    examples: Sequence[Example],
+    vectors: Vectors,
+    drawn: Sequence[int],
+    varied: Mapping[str, tuple[list[Example], list[int], Vectors]],
+) -> Confusion:
+    key = KEYS[same]
+    rows: dict[str, list[float]] = {}
+    for name, (changed, places, found) in varied.items():
+        near = similarity(found, vectors[places])
+        alike = np.array(
+            [key(one) == key(examples[place]) for one, place in zip(changed, places, strict=True)]
+        )
+        rows[name] = [float(((near >= threshold - 1e-6) & alike).mean()) for threshold in THRESHOLDS]
+    rows["another row"] = _alarms(same, examples, vectors, drawn)
+    return Confusion(same, rows)
+
+
+def _alarms(same: str, examples: Sequence[Example], vectors: Vectors, drawn: Sequence[int]) -> list[float]:
+    """The share of drawn rows with a near row of the same key, of another text, among those not drawn."""
+    others = sorted(set(range(len(examples))) - set(drawn))
+    if not others:
+        return [0.0] * len(THRESHOLDS)
+    memory = Duplicates(same, THRESHOLDS[0])
+    memory.add(((row, examples[row]) for row in others), vectors[others])
+    look = memory.look([examples[row] for row in drawn], vectors[list(drawn)])
+    refs = list(drawn)
+    near = [
+        match.similarity if (match := look.nearest(place, refs)) and not look.same_text(place, refs) else -1.0
+        for place in range(len(drawn))
+    ]
+    return [sum(value >= threshold for value in near) / len(drawn) for threshold in THRESHOLDS]

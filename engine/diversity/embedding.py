@@ -1,0 +1,201 @@
+"""The configured Embedder, opened; and vectors made fit to be compared and kept."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import inspect
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import orjson
+
+from engine.config_diversity import EmbeddingConfig, EmbeddingEndpoint
+from engine.diversity.local_model import LocalModel
+from engine.errors import ConfigError, EmbedderUnavailable, PermanentError, Unembeddable
+from engine.flow.batcher import Batcher
+from engine.items import SETUP_BATCH, Prompt
+from engine.llm.vectors import decoded
+from engine.protocols import Ask, Embedder
+
+if TYPE_CHECKING:
+    from engine.protocols import Vectors
+
+PURPOSE = "embedding"
+KEPT_AS = np.dtype("<f2")
+"""Vectors are rounded to this before anything is decided by them, so that a resumed run decides the same."""
+_PRIORITY = -100
+"""Of embedding calls: what is nearly done goes first."""
+
+
+def embedder_of(config: EmbeddingConfig) -> Embedder:
+    """The configured one, not yet open. Raises ConfigError, EmbedderUnavailable."""
+    if config.endpoint is not None:
+        return EndpointModel(config.endpoint)
+    if config.function is not None:
+        return Function(config.function)
+    return LocalModel(config.model, config.revision, config.precision)
+
+
+class EndpointModel:
+    """An Embedder behind `/embeddings`: calls go through the run's limiter, budget and journal."""
+
+    def __init__(self, config: EmbeddingEndpoint) -> None:
+        self.name = config.name
+        self.fingerprint = f"endpoint {config.name} {config.dimensions or ''}".strip()
+        self.inputs = config.inputs
+        self.at_once = config.in_flight
+        self._ask: Ask | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        return None
+
+    def asking(self, ask: Ask) -> Self:
+        """The same, with a way to make calls."""
+        self._ask = ask
+        return self
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        """A call that is refused for good is made again in halves, so that one text costs one row."""
+        assert self._ask is not None, "an endpoint's embedder needs a way to ask"
+        try:
+            return decoded((await self._ask(_prompt(texts))).text)
+        except PermanentError:
+            if len(texts) == 1:
+                return np.full((1, 1), np.nan, np.float32)
+            middle = len(texts) // 2
+            return _joined([await self.embed(texts[:middle]), await self.embed(texts[middle:])])
+
+
+def _joined(parts: Sequence[Vectors]) -> Vectors:
+    """Rows without a vector are as wide as the others."""
+    width = max(part.shape[1] for part in parts)
+    return np.concatenate(
+        [
+            part if part.shape[1] == width else np.full((len(part), width), np.nan, np.float32)
+            for part in parts
+        ]
+    )
+
+
+def _prompt(texts: Sequence[str]) -> Prompt:
+    """The texts as one call; the same texts are the same call."""
+    given = orjson.dumps([text.encode("utf-8", "replace").decode() for text in texts]).decode()
+    key = hashlib.blake2b(given.encode(), digest_size=16).hexdigest()
+    return Prompt(
+        key=f"embedding/{key}",
+        purpose=PURPOSE,
+        batch=SETUP_BATCH,
+        system="",
+        user=given,
+        schema={},
+        temperature=0.0,
+        max_tokens=0,
+        seed=0,
+        priority=_PRIORITY,
+    )
+
+
+class Function:
+    """A user's function as an Embedder; a plain one runs in a thread, one at a time."""
+
+    at_once = 1
+    inputs = 128
+
+    def __init__(self, place: str) -> None:
+        """Raises ConfigError where there is no such function."""
+        self.name = place
+        self.fingerprint = f"function {place}"
+        module, _, name = place.partition(":")
+        try:
+            found = getattr(import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"embedding.function: {place} cannot be imported: {error}") from None
+        if not callable(found):
+            raise ConfigError(f"embedding.function: {place} is no function")
+        self._function: Callable[..., Any] = found
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        return None
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        try:
+            if inspect.iscoroutinefunction(self._function):
+                found = await self._function(list(texts))
+            else:
+                found = await asyncio.to_thread(self._function, list(texts))
+            return np.asarray(found, np.float32)
+        except Exception as error:  # somebody else's code may fail in any way
+            raise EmbedderUnavailable(
+                f"embedding.function: {self.name}: {type(error).__name__}: {error}"
+            ) from error
+
+
+class Embedding:
+    """Texts to vectors for everybody in a run: calls shared, vectors checked and rounded.
+
+    Mutable state: the batcher, and the dimensions, once the first vector is seen.
+    """
+
+    def __init__(self, embedder: Embedder, dimensions: int | None = None) -> None:
+        """`dimensions` are those of vectors that the run holds already."""
+        self.embedder = embedder
+        self.dimensions = dimensions
+        self._one: Batcher[str, Vectors] = Batcher(self._rows, embedder.inputs, embedder.at_once)
+
+    async def one(self, text: str) -> Vectors:
+        """Shape [dimensions]. Raises Unembeddable for this text, EmbedderUnavailable for all."""
+        vector = await self._one(text)
+        if not np.isfinite(vector).all():
+            raise Unembeddable(f"{self.embedder.name} gives no vector for this text (zero, or not a number)")
+        return vector
+
+    async def _rows(self, texts: Sequence[str]) -> Sequence[Vectors]:
+        return list(await self.all(texts))
+
+    async def all(self, texts: Sequence[str]) -> Vectors:
+        """Shape [texts, dimensions], in unit length; a row of NaN where a text has no vector."""
+        found = np.asarray(await self.embedder.embed(texts), np.float32)
+        if found.ndim != 2 or len(found) != len(texts):
+            raise EmbedderUnavailable(
+                f"{self.embedder.name} was given {len(texts)} texts and gave an array of shape {found.shape}"
+            )
+        if np.isfinite(found).any():
+            self.compare(found.shape[1])
+        return as_kept(found)
+
+    def compare(self, dimensions: int) -> None:
+        """Raises EmbedderUnavailable where vectors of so many dimensions do not go with those before."""
+        if self.dimensions is None:
+            self.dimensions = dimensions
+        if dimensions != self.dimensions:
+            raise EmbedderUnavailable(
+                f"{self.embedder.name} gave vectors of {self.dimensions} dimensions before and of {dimensions} now: "
+                "they cannot be compared; is another model behind the same name?"
+            )
+
+
+def as_kept(vectors: Vectors) -> Vectors:
+    """In unit length and as they will be kept; NaN throughout where the length is zero or not finite."""
+    with np.errstate(all="ignore"):
+        unit = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    unit[~np.isfinite(unit).all(axis=-1)] = np.nan
+    rounded: Vectors = unit.astype(KEPT_AS).astype(np.float32)
+    return rounded
+
+
+def kept(vector: Vectors) -> bytes:
+    """A rounded vector as bytes for the journal."""
+    return vector.astype(KEPT_AS).tobytes()
+
+
+def restored(data: bytes) -> Vectors:
+    return np.frombuffer(data, KEPT_AS).astype(np.float32)

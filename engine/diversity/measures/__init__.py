@@ -1,0 +1,1 @@
+"""How diverse a dataset is: by its vectors, its words, its values."""

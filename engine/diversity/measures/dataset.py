@@ -1,0 +1,146 @@
+"""All measures of one dataset, and of several side by side at equal size."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engine.diversity.measures.vectors import (
+    average_pairwise_similarity,
+    nearest_similarities,
+    quantiles,
+    remote_clique,
+    vendi_score,
+)
+from engine.diversity.measures.words import (
+    REFERENCES,
+    SAMPLED,
+    distinct,
+    entropy,
+    inter_sample_frequency,
+    lengths,
+    self_bleu,
+    tokens,
+)
+
+if TYPE_CHECKING:
+    from engine.protocols import Vectors
+
+DRAWS = 10
+"""Subsamples of each dataset, where sizes differ."""
+_DIGITS = 5
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A dataset as the measures see it; all sequences have one entry for each item."""
+
+    texts: Sequence[str]
+    vectors: Vectors | None = None
+    """None where there are none; rows of NaN are left out."""
+    labels: Sequence[str] = ()
+    attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def of(self, rows: Sequence[int]) -> Measured:
+        """Some of its items."""
+        return Measured(
+            [self.texts[row] for row in rows],
+            None if self.vectors is None else self.vectors[list(rows)],
+            [self.labels[row] for row in rows] if self.labels else (),
+            {name: [values[row] for row in rows] for name, values in self.attributes.items()},
+        )
+
+
+def measures(
+    data: Measured,
+    against: Vectors | None = None,
+    seed: int = 0,
+    most: int = SAMPLED,
+    references: int = REFERENCES,
+) -> dict[str, Any]:
+    """Every measure, as plain JSON values. `against` are the base dataset's vectors."""
+    words = [tokens(text) for text in data.texts]
+    found: dict[str, Any] = {"items": len(data.texts)}
+    if data.vectors is not None:
+        found |= _of_vectors(data.vectors[np.isfinite(data.vectors[:, 0])], against)
+    found["ingf"] = _rounded(inter_sample_frequency(words))
+    found["distinct_1"], found["distinct_2"] = _rounded(distinct(words, 1)), _rounded(distinct(words, 2))
+    bleu = self_bleu(data.texts, seed, most, references)
+    found["self_bleu"] = {
+        "score": round(bleu.score, 2),
+        "half_width": round(bleu.half_width, 2),
+        "items": bleu.sampled,
+        "references": bleu.references,
+        "seed": seed,
+    }
+    found["length"] = lengths(words)
+    if data.labels:
+        found["labels"] = entropy(data.labels)
+    if data.attributes:
+        found["attributes"] = {name: entropy(values) for name, values in data.attributes.items()}
+    return found
+
+
+def _of_vectors(vectors: Vectors, against: Vectors | None) -> dict[str, Any]:
+    clique = remote_clique(vectors)
+    found: dict[str, Any] = {
+        "remote_clique": {"paper": _rounded(clique.paper), "pairs": _rounded(clique.pairs)},
+        "aps": _rounded(average_pairwise_similarity(vectors)),
+        "vendi": round(vendi_score(vectors), 3),
+    }
+    if len(vectors) > 1:
+        found["nearest_within"] = quantiles(nearest_similarities(vectors))
+    if against is not None and len(against):
+        found["nearest_in_base"] = quantiles(nearest_similarities(vectors, against))
+    return found
+
+
+def at_equal_size(datasets: Mapping[str, Measured], seed: int = 0, draws: int = DRAWS) -> dict[str, Any]:
+    """Of each dataset the mean and standard deviation over subsamples as large as the smallest dataset.
+
+    Most measures move with the number of items, and a group check moves some of them by itself. Subsamples are
+    drawn without replacement; the smallest dataset is measured whole, so it has no deviation.
+    """
+    size = min(len(data.texts) for data in datasets.values())
+    found: dict[str, Any] = {"items": size, "draws": draws}
+    for name, data in datasets.items():
+        chance = random.Random(f"{seed}/{name}")
+        whole = len(data.texts) == size
+        drawn = [
+            _numbers(data if whole else data.of(chance.sample(range(len(data.texts)), size)))
+            for _ in range(1 if whole else draws)
+        ]
+        found[name] = {
+            measure: {
+                "mean": _rounded(statistics.fmean(each[measure] for each in drawn)),
+                "deviation": _rounded(statistics.pstdev(each[measure] for each in drawn)),
+            }
+            for measure in drawn[0]
+        }
+    return found
+
+
+def _numbers(data: Measured) -> dict[str, float]:
+    """The measures that move with the number of items, without self-BLEU, which is drawn at equal size anyway."""
+    words = [tokens(text) for text in data.texts]
+    found: dict[str, float] = {}
+    if data.vectors is not None:
+        vectors = data.vectors[np.isfinite(data.vectors[:, 0])]
+        clique = remote_clique(vectors)
+        found = {
+            "remote_clique": clique.paper,
+            "aps": average_pairwise_similarity(vectors),
+            "vendi": vendi_score(vectors),
+        }
+    found["ingf"] = inter_sample_frequency(words)
+    found["distinct_1"], found["distinct_2"] = distinct(words, 1), distinct(words, 2)
+    return found
+
+
+def _rounded(value: float) -> float:
+    return round(value, _DIGITS)

@@ -1,0 +1,116 @@
+"""Diversity of wording: inter-sample n-gram frequency, distinct-n, self-BLEU, lengths."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+Tokens = Sequence[str]
+REFERENCES = 200
+"""Other items that a sampled self-BLEU compares each item with."""
+SAMPLED = 300
+"""Items that a sampled self-BLEU looks at."""
+
+
+def tokens(text: str) -> list[str]:
+    """Words in lower case, and marks."""
+    return re.findall(r"\w+|[^\w\s]", text.casefold())
+
+
+def _ngrams(words: Tokens, n: int) -> Iterator[tuple[str, ...]]:
+    return zip(*(islice(words, start, None) for start in range(n)), strict=False)
+
+
+def inter_sample_frequency(items: Iterable[Tokens], n: int = 3) -> float:
+    """INGF: in how many items an n-gram occurs, on average over the distinct n-grams. 1 where none is shared.
+
+    AttrPrompt (Yu et al., 2023) takes the inter-sample n-gram frequency from Mishra et al. (2020, DQI) and prints
+    no formula; this is the mean document frequency, sum_g df(g) / |G|. Lower is more diverse. 0 without n-grams.
+    """
+    found: Counter[tuple[str, ...]] = Counter()
+    for words in items:
+        found.update(set(_ngrams(words, n)))
+    return found.total() / len(found) if found else 0.0
+
+
+def distinct(items: Iterable[Tokens], n: int) -> float:
+    """distinct-n (Li et al., 2016): distinct n-grams over all n-grams of the dataset, from 0 to 1.
+
+    It falls with the number of items; compare datasets at equal n.
+    """
+    seen: set[tuple[str, ...]] = set()
+    whole = 0
+    for words in items:
+        before = list(_ngrams(words, n))
+        seen.update(before)
+        whole += len(before)
+    return len(seen) / whole if whole else 0.0
+
+
+class SelfBleu(NamedTuple):
+    """From 0 to 100; `half_width` of a 95 % confidence interval, 0 where every item was looked at."""
+
+    score: float
+    half_width: float
+    sampled: int
+    """Items looked at."""
+    references: int
+    """Items that each was compared with."""
+
+
+def self_bleu(
+    texts: Sequence[str], seed: int = 0, most: int = SAMPLED, references: int = REFERENCES
+) -> SelfBleu:
+    """Zhu et al. (2018, Texygen): mean BLEU-4 of each item with all others as references. High: alike.
+
+    By sacrebleu (sentence BLEU, exponential smoothing). Above `most` items, or `references` + 1, both are drawn
+    without replacement by `seed`, each item's references anew; the interval is that of the mean over the items
+    drawn. BLEU grows with the number of references, so compare datasets at equal `references`.
+    """
+    if len(texts) < 2:
+        return SelfBleu(0.0, 0.0, len(texts), 0)
+    from sacrebleu.metrics.bleu import BLEU
+
+    bleu = BLEU(effective_order=True)
+    chance = random.Random(seed)
+    looked_at = range(len(texts)) if len(texts) <= most else chance.sample(range(len(texts)), most)
+    compared_with = min(references, len(texts) - 1)
+    scores = []
+    for place in looked_at:
+        others = [other for other in chance.sample(range(len(texts)), compared_with + 1) if other != place]
+        given = [texts[other] for other in others[:compared_with]]
+        scores.append(bleu.sentence_score(texts[place], given).score)
+    whole = len(scores) == len(texts) and compared_with == len(texts) - 1
+    spread = statistics.stdev(scores) / math.sqrt(len(scores)) if len(scores) > 1 else 0.0
+    return SelfBleu(statistics.fmean(scores), 0.0 if whole else 1.96 * spread, len(scores), compared_with)
+
+
+def lengths(items: Sequence[Tokens]) -> dict[str, float]:
+    """In words and marks: mean, standard deviation, least, median, most."""
+    if not items:
+        return {}
+    found = [len(words) for words in items]
+    return {
+        "mean": round(statistics.fmean(found), 2),
+        "deviation": round(statistics.pstdev(found), 2),
+        "least": min(found),
+        "median": statistics.median(found),
+        "most": max(found),
+    }
+
+
+def entropy(values: Iterable[str]) -> dict[str, float]:
+    """Shannon's entropy of the values in bits, and as a share of the most it could be for so many values."""
+    counts = Counter(values)
+    whole = counts.total()
+    if not whole:
+        return {"values": 0, "bits": 0.0, "evenness": 0.0}
+    bits = -sum(count / whole * math.log2(count / whole) for count in counts.values())
+    evenness = bits / math.log2(len(counts)) if len(counts) > 1 else 1.0
+    return {"values": len(counts), "bits": round(bits, 4), "evenness": round(evenness, 4)}

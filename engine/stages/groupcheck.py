@@ -1,0 +1,128 @@
+"""The group check of a run: near-duplicates of accepted items, and of the base dataset, are turned away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from engine.dataset.base import BaseDataset
+from engine.diversity import GROUP_CHECK
+from engine.diversity.duplicates import Duplicates, Look, Match
+from engine.diversity.embedding import restored
+from engine.items import Item, Verdict
+from engine.store.journal import POSITIONS
+
+if TYPE_CHECKING:
+    from engine.protocols import Vectors
+
+SAME_TEXT, NEAR = "same_text", "near_duplicate"
+_RESTORED_AT_ONCE = 4096
+
+
+def ref_of(item: Item) -> int:
+    """An item's row number in the journal; rows of the base dataset count downwards from -1."""
+    return item.batch.number * POSITIONS + item.position
+
+
+class GroupCheck:
+    """Decides in the order of the plan; searches in a thread, so that the event loop goes on.
+
+    Mutable state: the memory of what was accepted. One caller at a time.
+    """
+
+    def __init__(self, duplicates: Duplicates, dataset: BaseDataset) -> None:
+        self.duplicates = duplicates
+        self._dataset = dataset
+
+    # --- what is there already ---
+
+    def remember_base(self, vectors: Vectors | None) -> None:
+        examples = self._dataset.examples
+        self.duplicates.add(((-example.number, example) for example in examples), vectors)
+
+    def remember_accepted(self, rows: Iterable[tuple[int, str, bytes | None]]) -> None:
+        """(row number, record as JSON, vector) of accepted items of earlier starts."""
+        chunk: list[tuple[int, str, bytes | None]] = []
+        for row in rows:
+            chunk.append(row)
+            if len(chunk) == _RESTORED_AT_ONCE:
+                self._remember(chunk)
+                chunk = []
+        if chunk:
+            self._remember(chunk)
+
+    def _remember(self, rows: Sequence[tuple[int, str, bytes | None]]) -> None:
+        read = self._dataset.fields.read
+        items = [(number, read(0, orjson.loads(record))) for number, record, _ in rows]
+        found = [restored(vector) if vector is not None else None for _, _, vector in rows]
+        width = next((len(vector) for vector in found if vector is not None), None)
+        vectors = None
+        if width is not None:
+            nothing = np.full(width, np.nan, np.float32)
+            vectors = np.stack([nothing if vector is None else vector for vector in found])
+        self.duplicates.add(items, vectors)
+
+    # --- deciding ---
+
+    def same_text(self, item: Item) -> Verdict | None:
+        """What can be said before a vector is made: anything accepted so far stands before this item in the plan."""
+        match = self.duplicates.same_text(item)
+        return None if match is None else self._verdict(match)
+
+    async def look(self, items: Sequence[Item]) -> GroupLook:
+        """A micro-batch, in the order of the plan."""
+        if not items:
+            return GroupLook(self, items, self.duplicates.look((), None))
+        vectors = _stacked(items) if self.duplicates.needs_vectors else None
+        return GroupLook(self, items, await asyncio.to_thread(self.duplicates.look, items, vectors))
+
+    async def remember(self, look: GroupLook) -> None:
+        """What was accepted of a look."""
+        if look.look.taken:
+            await asyncio.to_thread(self.duplicates.take, look.look, look.refs)
+
+    def _verdict(self, match: Match) -> Verdict:
+        place: dict[str, Any]
+        if match.ref < 0:
+            place, where = {"base_row": -match.ref}, f"row {-match.ref} of the base dataset"
+        else:
+            name = f"{match.ref // POSITIONS}-{match.ref % POSITIONS}"
+            place, where = {"item": name}, f"item {name}"
+        if match.by_text:
+            return Verdict.rejected(
+                GROUP_CHECK, SAME_TEXT, f"has the text of {where}", {**place, "similarity": 1.0}
+            )
+        near = round(match.similarity, 4)
+        said = f"says the same as {where}: similarity {near:.3f}, threshold {self.duplicates.threshold:g}"
+        return Verdict.rejected(GROUP_CHECK, NEAR, said, {**place, "similarity": near})
+
+
+class GroupLook:
+    """What a micro-batch's items are near to; asked item by item, in order."""
+
+    def __init__(self, group: GroupCheck, items: Sequence[Item], look: Look) -> None:
+        self._group = group
+        self.look = look
+        self.refs = [ref_of(item) for item in items]
+        self._places = {ref: place for place, ref in enumerate(self.refs)}
+
+    def same_text(self, item: Item) -> Verdict | None:
+        match = self.look.same_text(self._places[ref_of(item)], self.refs)
+        return None if match is None else self._group._verdict(match)
+
+    def nearest(self, item: Item) -> Verdict | None:
+        match = self.look.nearest(self._places[ref_of(item)], self.refs)
+        return None if match is None else self._group._verdict(match)
+
+    def accept(self, item: Item) -> None:
+        self.look.take(self._places[ref_of(item)])
+
+
+def _stacked(items: Sequence[Item]) -> Vectors:
+    missing = [item.id for item in items if item.vector is None]
+    assert not missing, f"items without a vector reached the group check: {missing[:3]}"
+    return np.stack([item.vector for item in items if item.vector is not None])
