@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from engine import cli_data
-from engine.cli_common import EXITS, FATAL, mistakes, overrides, show
+from engine.cli_common import EXITS, FATAL, WRONG, mistakes, overrides, show
 
 if TYPE_CHECKING:
     from engine.config import RunConfig

@@ -37,6 +37,7 @@ from engine.llm.limiter import Limiter
 from engine.llm.retry import RetryPolicy
 from engine.preparation import Prepared, prepared
 from engine.protocols import Validator
+from engine.report.diversity import measured
 from engine.report.live import Snapshot, Speed, display
 from engine.report.summary import Report, summarize
 from engine.stages.commit import LABEL_GATE
@@ -201,6 +202,7 @@ class _Run:
                 {"sentence": rule.sentence(), "free": isinstance(rule, FreeText)}
                 for rule in self._config.dataset.constraints
             ],
+            "strategies": list(self._config.generate.ways) if len(self._config.generate.ways) > 1 else [],
             "priced": self._inputs.prices is not None,
             "model": self._config.model.name,
             "engine_version": __version__,
@@ -324,9 +326,23 @@ class _Run:
         outcome = outcome_of(self._halt.reason, self._progress.reached or everything)
         try:
             await self._journal.note(self._counts(), outcome)
+            if outcome in ("target", "attempts", "budget"):
+                await self._measure()
             return self._write_results()
         except StoreError as error:
             return self._without_results(error)
+
+    async def _measure(self) -> None:
+        """Of runs that took care of diversity, how diverse the result is; in a thread, for it takes seconds."""
+        if self._config.groupcheck is None and not self._config.generate.attributes:
+            return
+        read = self._inputs.dataset.fields.read
+
+        def work() -> Mapping[str, Any] | None:
+            with contextlib.closing(connect(self._folder.database)) as connection:
+                return measured(connection, read, self._config.seed)
+
+        await self._journal.remember("measures", await asyncio.to_thread(work))
 
     def _write_results(self) -> Report:
         with contextlib.closing(connect(self._folder.database)) as connection:

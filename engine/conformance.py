@@ -1,4 +1,4 @@
-"""What every Validator must keep, as checks that a plugin's own tests can call.
+"""What every Validator and every Embedder must keep, as checks that a plugin's own tests can call.
 
 from engine.conformance import check_validator, tools_for
 
@@ -20,7 +20,7 @@ from engine.dataset.fields import Fields
 from engine.errors import Unparseable
 from engine.items import Batch, Completion, Decision, Item, Prompt, Usage
 from engine.prompts.replies import object_in
-from engine.protocols import Tools, Validator
+from engine.protocols import Embedder, Tools, Validator
 
 Answers = Callable[[Prompt], Mapping[str, Any] | str]
 """What a scripted model says to a prompt: an object, or a text as it is. May raise what `Tools.ask` raises."""
@@ -96,3 +96,33 @@ async def check_validator(
         assert f"/{validator.name}/" in prompt.key, f"a call's key names the validator: {prompt.key}"
         assert prompt.purpose, "a call names its purpose"
     orjson.dumps({**first.record, **stopped.record})  # a record is plain JSON values
+
+
+async def check_embedder(embedder: Embedder) -> None:
+    """Raises AssertionError where the embedder breaks what the engine relies on. It is open already.
+
+    One row for each text, in order, whatever else is in the call; the same text has the same vector but for
+    rounding; different texts have different ones; a long text and an odd one have vectors too.
+    """
+    import numpy as np
+
+    texts = [
+        "Two apples and three pears.",
+        "The capital of France",
+        "word " * 2000,
+        "\u00df \U0001f600 \u4e2d",
+    ]
+    assert embedder.name, "an embedder has a name"
+    assert embedder.fingerprint, "an embedder has a fingerprint"
+    assert embedder.at_once >= 1, "at least one call at once"
+    assert embedder.inputs >= 1, "at least one text in a call"
+    found = np.asarray(await embedder.embed(texts), np.float32)
+    assert found.ndim == 2, f"vectors have the shape [texts, dimensions], not {found.shape}"
+    assert len(found) == len(texts), f"{len(texts)} texts, {len(found)} vectors"
+    assert np.isfinite(found).all(), "a text has no vector"
+    unit = found / np.linalg.norm(found, axis=1, keepdims=True)
+    for place, text in enumerate(texts):
+        [alone] = np.asarray(await embedder.embed([text]), np.float32)
+        near = float(unit[place] @ (alone / np.linalg.norm(alone)))
+        assert near > 0.99, f"text {place} has another vector when it is alone: similarity {near:.4f}"
+    assert float((unit @ unit.T)[0, 1]) < 0.999, "different texts have the same vector"

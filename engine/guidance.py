@@ -38,9 +38,10 @@ def check_guidance(generate: GenerateConfig, dataset: BaseDataset) -> None:
             raise ConfigError(f"{place}: {few} examples asked for, the dataset has {there}")
         if generate.selection_of(way) == "balanced":
             _check_field(dataset, generate.balance, "generate.balance")
-    if len(generate.attributes) > MOST:
+    independent = sum(attribute.of is None for attribute in generate.attributes.values())
+    if independent > MOST:
         raise ConfigError(
-            f"generate.attributes: {len(generate.attributes)} attributes; at most {MOST} can be covered evenly"
+            f"generate.attributes: {independent} of them depend on no other; at most {MOST} may"
         )
     for name, attribute in generate.attributes.items():
         if attribute.field is not None:

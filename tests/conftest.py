@@ -24,6 +24,8 @@ from engine.simulator.serving import serving
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = Path(os.environ.get("DATAGEN_DATA") or ROOT.parent / "shared" / "data")
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # a test reaches no model hub
+
 CLEAN: dict[str, Any] = {
     "wrong_labels": 0.0,
     "wrong_facts": 0.0,
@@ -52,6 +54,12 @@ async def endpoint() -> AsyncIterator[Start]:
             return await stack.enter_async_context(serving(SimulatorConfig(**{**CLEAN, **knobs})))
 
         yield start
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vectors are cached for all tests together, and not among the user's."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture

@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.config import GenerateConfig
+from engine.prompts.selection import Randomly
 from engine.stages.plan import Planner, interleaved, shares
 
-PLANNER = Planner(GenerateConfig(target=10, temperature=(0.5, 1.0)), 7, 50)
+SELECTORS = {"only": Randomly(50)}
+PLANNER = Planner(GenerateConfig(target=10, temperature=(0.5, 1.0)), 7, SELECTORS)
 
 
 @given(st.integers(0, 10**6))
@@ -24,7 +26,9 @@ def test_the_same_number_gives_the_same_batch(number: int) -> None:
 
 def test_numbers_and_seeds_make_a_difference() -> None:
     seeds = {
-        Planner(PLANNER.generate, seed, 50).batch(number).seed for seed in range(20) for number in range(20)
+        Planner(PLANNER.generate, seed, SELECTORS).batch(number).seed
+        for seed in range(20)
+        for number in range(20)
     }
     assert len(seeds) == 400
 

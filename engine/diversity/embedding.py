@@ -115,7 +115,8 @@ class Function:
         try:
             found = getattr(import_module(module), name)
         except (ImportError, AttributeError) as error:
-            raise ConfigError(f"embedding.function: {place} cannot be imported: {error}") from None
+            said = f"embedding.function: {place} cannot be imported: {error}"
+            raise ConfigError(f"{said}; is the folder of its module in PYTHONPATH?") from None
         if not callable(found):
             raise ConfigError(f"embedding.function: {place} is no function")
         self._function: Callable[..., Any] = found

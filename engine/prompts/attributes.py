@@ -23,7 +23,7 @@ _IRRATIONALS = (
 """Fractional parts, in units of 2**-64. Square roots have bounded partial quotients, and these are independent
 over the rationals, so the points i * alpha fill the unit cube evenly (Kronecker's theorem)."""
 MOST = len(_IRRATIONALS)
-"""Attributes of one run."""
+"""Independent attributes of one run."""
 _WHOLE = 1 << 64
 
 
@@ -53,39 +53,70 @@ class Attribute:
 
 
 class Cells:
-    """Cell number i, for any i: the walk is a Kronecker sequence with one dimension for each attribute.
+    """Cell number i, for any i: the walk is a Kronecker sequence.
 
-    Of any n cells in a row, a value of weight w (its share of its attribute) is met n*w times, give or take
-    2*(3 + (1/log phi + K/log(K+1)) * log n) for partial quotients up to K (Kuipers and Niederreiter, Uniform
-    Distribution of Sequences, theorem 2.3.4, for an interval that need not begin at 0).
+    Each attribute that depends on no other has a dimension of its own. One that depends on another divides the
+    interval of that one's value further, so that a whole family is as even as a single attribute: of any n cells
+    in a row, a combination of a family's values with weight w (its share) is met n*w times, give or take
+    2*(3 + (1/log phi + K/log(K+1)) * log n), for partial quotients up to K (Kuipers and Niederreiter, Uniform
+    Distribution of Sequences, theorem 2.3.4; twice, for an interval that goes round the end).
     """
 
     def __init__(self, attributes: Sequence[Attribute], seed: int) -> None:
-        """Raises ValueError for more attributes than there are dimensions."""
-        if len(attributes) > MOST:
-            raise ValueError(f"{len(attributes)} attributes; at most {MOST} can be covered evenly")
+        """Raises ValueError for more independent attributes than there are dimensions."""
         self._attributes = attributes
-        self._start = [(seed * 2 + 1) * factor % _WHOLE for factor in _IRRATIONALS[::-1]]
-        self._sums = {
-            (attribute.name, parent): (list(values), list(accumulate(values.values())))
+        self._family = families(attributes)
+        roots = list(dict.fromkeys(self._family.values()))
+        if len(roots) > MOST:
+            raise ValueError(f"{len(roots)} independent attributes; at most {MOST} can be covered evenly")
+        self._steps = dict(zip(roots, _IRRATIONALS, strict=False))
+        self._start = {
+            root: (seed * 2 + 1) * factor % _WHOLE
+            for root, factor in zip(roots, _IRRATIONALS[::-1], strict=False)
+        }
+        self._ends = {
+            (attribute.name, parent): _ends(values)
             for attribute in attributes
             for parent, values in attribute.values.items()
+            if values
         }
 
     def at(self, number: int) -> Cell:
+        left = {
+            root: (self._start[root] + (number + 1) * step) % _WHOLE / _WHOLE
+            for root, step in self._steps.items()
+        }
         chosen: dict[str, str] = {}
-        for dimension, attribute in enumerate(self._attributes):
-            point = (self._start[dimension] + (number + 1) * _IRRATIONALS[dimension]) % _WHOLE
+        for attribute in self._attributes:
             parent = chosen.get(attribute.of, "") if attribute.of is not None else ""
-            names, sums = self._sums.get((attribute.name, parent), ([], []))
-            if names:
-                chosen[attribute.name] = names[_place(sums, point * sums[-1] / _WHOLE)]
+            if (ends := self._ends.get((attribute.name, parent))) is not None:
+                root = self._family[attribute.name]
+                chosen[attribute.name], left[root] = _part(ends, left[root])
         return tuple(chosen.items())
 
 
-def _place(sums: Sequence[float], point: float) -> int:
-    """The interval that the point falls into."""
-    return next((place for place, end in enumerate(sums) if point < end), len(sums) - 1)
+def families(attributes: Sequence[Attribute]) -> dict[str, str]:
+    """For each attribute the one at the root of those it depends on; itself where it depends on none."""
+    found: dict[str, str] = {}
+    for attribute in attributes:
+        found[attribute.name] = found.get(attribute.of or "", attribute.name)
+    return found
+
+
+def _ends(values: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Each value and where its part of [0, 1) ends."""
+    whole = sum(values.values())
+    return [(name, end / whole) for name, end in zip(values, accumulate(values.values()), strict=True)]
+
+
+def _part(ends: Sequence[tuple[str, float]], point: float) -> tuple[str, float]:
+    """The value whose part the point falls into, and where in that part, from 0 to 1."""
+    begin = 0.0
+    for name, end in ends[:-1]:
+        if point < end:
+            return name, (point - begin) / (end - begin)
+        begin = end
+    return ends[-1][0], min((point - begin) / (1.0 - begin), 1.0 - 2**-53)
 
 
 def counted(values: Iterable[str], keep: int, *, even: bool) -> dict[str, float]:

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from engine.items import usd
+from engine.report.diversity import coverage, strategies
 from engine.store.journal import (
     Start,
     read_fact,
@@ -72,6 +73,7 @@ def summarize(
             "items_per_s": round(last.counts.get("accepted", 0) / wall, 3) if wall else 0.0,
             "calls_per_s": round(last.counts.get("completed", 0) / wall, 3) if wall else 0.0,
         },
+        "diversity": _diversity(connection),
         "dataset": read_fact(connection, "dataset"),
         "model": read_fact(connection, "model"),
         "seed": read_fact(connection, "seed"),
@@ -79,6 +81,19 @@ def summarize(
         "engine_version": read_fact(connection, "engine_version"),
     }
     return Report(data)
+
+
+def _diversity(connection: sqlite3.Connection) -> dict[str, Any]:
+    """What guided the run and came of it; `measures` as they were when it last ended."""
+    about = read_fact(connection, "diversity") or {}
+    found = {name: about[name] for name in ("embedding", "groupcheck") if name in about}
+    if about.get("attributes"):
+        found["attributes"] = {"asked_for": about["attributes"], **coverage(connection)}
+    if read_fact(connection, "strategies"):
+        found["strategies"] = strategies(connection)
+    if (measures := read_fact(connection, "measures")) is not None:
+        found["measures"] = measures
+    return found
 
 
 def _items(connection: sqlite3.Connection, target: int) -> dict[str, Any]:

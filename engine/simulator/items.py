@@ -12,7 +12,7 @@ from engine.simulator.content import facts, word_problems
 from engine.simulator.request import Asked
 
 _POOL = 12
-"""Well-worn items that near-duplicates are made of, by kind."""
+"""Well-worn items that near-duplicates are made of, by kind and by what is asked for: guidance leads elsewhere."""
 _REWORDINGS = ("Here is a question: {}", "Consider this. {}", "{} Think carefully.", "Please answer: {}")
 _FOREIGN = (
     "Ein Händler verkauft am Vormittag vierzehn Körbe und am Nachmittag neun weitere. Wie viele Körbe sind das?",
@@ -63,7 +63,7 @@ def _item(
     kind: str, asked: Asked, knobs: SimulatorConfig, chance: random.Random, wanted: str | None
 ) -> dict[str, Any]:
     worn = chance.random() < knobs.near_duplicates
-    source = random.Random(f"{knobs.seed}/{kind}/{chance.randrange(_POOL)}") if worn else chance
+    source = _worn(kind, asked, knobs, chance) if worn else chance
     content = _WRITERS[kind](source, knobs, wanted)
     if worn:
         content["text"] = chance.choice(_REWORDINGS).format(content["text"])
@@ -75,6 +75,10 @@ def _item(
         name: content.get(name, _extra(name, schema, asked, chance))
         for name, schema in asked.properties.items()
     }
+
+
+def _worn(kind: str, asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> random.Random:
+    return random.Random(f"{knobs.seed}/{kind}/{asked.attributes}/{chance.randrange(_POOL)}")
 
 
 def _word_problem(chance: random.Random, knobs: SimulatorConfig, wanted: str | None) -> dict[str, Any]:

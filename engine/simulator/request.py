@@ -94,6 +94,12 @@ class Asked:
         return [label for count, label in asked for _ in range(min(1000, int(count)))]
 
     @cached_property
+    def attributes(self) -> str:
+        """What the items are to be about, as the prompt says it; empty where it does not."""
+        match = re.search(r"Every one of them is of this kind: (.+?)\. Do not", self.text)
+        return match[1] if match else ""
+
+    @cached_property
     def allowed_labels(self) -> list[str]:
         label = self.properties.get("label")
         enum = label.get("enum") if isinstance(label, dict) else None

@@ -1,0 +1,130 @@
+"""report.json on diversity: attributes asked for and accepted, what each strategy yields, measures."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from engine.dataset.fields import Example, FieldProblem
+from engine.items import usd
+from engine.store.journal import POSITIONS
+
+if TYPE_CHECKING:
+    from engine.diversity.measures.dataset import Measured
+
+MEASURED = 5_000
+"""Accepted items that a report measures, by chance; `datagen metrics` measures all."""
+BLEU_ITEMS = BLEU_REFERENCES = 100
+_CELLS = 200
+"""Cells shown, those asked for most first."""
+
+ReadRow = Callable[[int, dict[str, Any]], Example]
+
+
+def coverage(connection: sqlite3.Connection) -> dict[str, Any]:
+    """By attribute and value, and by cell: items asked for and decided so far, and of these accepted."""
+    asked: Counter[tuple[tuple[str, str], ...]] = Counter()
+    accepted: Counter[tuple[tuple[str, str], ...]] = Counter()
+    for attributes, state, count in connection.execute(
+        "SELECT json_extract(meta, '$.attributes'), state, count(*) FROM items"
+        " WHERE state != 'surplus' AND json_extract(meta, '$.attributes') != '{}' GROUP BY 1, 2"
+    ):
+        cell = tuple(orjson.loads(attributes).items())
+        asked[cell] += count
+        accepted[cell] += count if state == "accepted" else 0
+    values: dict[str, dict[str, dict[str, int]]] = {}
+    for cell, count in asked.items():
+        for name, value in cell:
+            found = values.setdefault(name, {}).setdefault(value, {"asked": 0, "accepted": 0})
+            found["asked"] += count
+            found["accepted"] += accepted[cell]
+    cells = [
+        {"attributes": dict(cell), "asked": count, "accepted": accepted[cell]}
+        for cell, count in asked.most_common(_CELLS)
+    ]
+    return {"values": values, "cells": cells, "cells_in_all": len(asked)} if asked else {}
+
+
+def strategies(connection: sqlite3.Connection) -> dict[str, Any]:
+    """What each strategy was given and yielded; the last rates that an adaptive mix drew."""
+    found: dict[str, Any] = {}
+    for name, batches, items, accepted, duplicates, cost in connection.execute(
+        f"SELECT json_extract(plans.state, '$.strategy'), count(DISTINCT plans.batch), count(*),"  # noqa: S608
+        " sum(items.state = 'accepted'), sum(items.rejected_by = 'groupcheck'),"
+        " sum(CAST(round(json_extract(items.meta, '$.cost_usd') * 1e12) AS INTEGER))"
+        f" FROM plans JOIN items ON items.item / {POSITIONS} = plans.batch"
+        " WHERE items.state != 'surplus' GROUP BY 1"
+    ):
+        dollars = usd(cost or 0)
+        found[name] = {
+            "batches": batches,
+            "items": items,
+            "accepted": accepted,
+            "duplicates": duplicates or 0,
+            "cost_usd": round(dollars, 12),
+            "accepted_per_usd": round(accepted / dollars, 3) if dollars else None,
+        }
+    last = connection.execute(
+        "SELECT state FROM plans WHERE json_extract(state, '$.rates') IS NOT NULL ORDER BY batch DESC LIMIT 1"
+    ).fetchone()
+    return {"by_name": found, "last_rates": orjson.loads(last[0])["rates"] if last else {}} if found else {}
+
+
+def measured(connection: sqlite3.Connection, read: ReadRow, seed: int) -> Mapping[str, Any] | None:
+    """The measures of the accepted items, of a sample where there are many; None for fewer than two."""
+    from engine.diversity.measures.dataset import measures
+
+    rows = _sample(connection, seed)
+    if len(rows) < 2:
+        return None
+    found = measures(_data(connection, rows, read), None, seed, BLEU_ITEMS, BLEU_REFERENCES)
+    [accepted] = connection.execute("SELECT count(*) FROM items WHERE state = 'accepted'").fetchone()
+    return {**found, "sampled_from": accepted} if accepted > len(rows) else found
+
+
+def _sample(connection: sqlite3.Connection, seed: int) -> list[int]:
+    numbers = [
+        item
+        for (item,) in connection.execute("SELECT item FROM items WHERE state = 'accepted' ORDER BY item")
+    ]
+    return sorted(random.Random(seed).sample(numbers, MEASURED)) if len(numbers) > MEASURED else numbers
+
+
+def _data(connection: sqlite3.Connection, numbers: list[int], read: ReadRow) -> Measured:
+    import numpy as np
+
+    from engine.diversity.embedding import restored
+    from engine.diversity.measures.dataset import Measured
+    from engine.diversity.sameness import compared
+
+    texts: list[str] = []
+    labels: list[str] = []
+    vectors = []
+    attributes: list[dict[str, str]] = []
+    for number in numbers:
+        record, meta, vector = connection.execute(
+            "SELECT record, json_extract(meta, '$.attributes'), vector FROM items LEFT JOIN vectors USING (item)"
+            " WHERE items.item = ?",
+            (number,),
+        ).fetchone()
+        try:
+            example = read(number, orjson.loads(record))
+        except FieldProblem:
+            continue
+        texts.append(compared(example))
+        labels.append(example.label or "")
+        attributes.append(orjson.loads(meta or "{}"))
+        vectors.append(None if vector is None else restored(vector))
+    width = next((len(vector) for vector in vectors if vector is not None), None)
+    stacked = None
+    if width is not None:
+        nothing = np.full(width, np.nan, np.float32)
+        stacked = np.stack([nothing if vector is None else vector for vector in vectors])
+    names = sorted({name for each in attributes for name in each})
+    by_name = {name: [each.get(name, "") for each in attributes] for name in names}
+    return Measured(texts, stacked, labels if any(labels) else (), by_name)
