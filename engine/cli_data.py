@@ -48,7 +48,7 @@ def metrics(
     with mistakes():
         reading = measuring.Reading(config, text, label)
         embedding = None if words_only else EmbeddingConfig(model=model)
-        found = in_loop(lambda: measuring.metrics(data, against, reading, embedding, seed, tell))
+        found = in_loop(lambda: measuring.load(data, against, reading, embedding, tell)).measured(seed)
         if json:
             typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
         else:

@@ -177,7 +177,8 @@ class _Run:
 
     def _check_identity(self) -> None:
         before = self._journal.fact("identity")
-        if before is not None and (changed := differences(before, self._identity())):
+        set_now = self._config.model_dump(mode="json", exclude_defaults=True)
+        if before is not None and (changed := differences(before, self._identity(), set_now)):
             raise ConfigError(
                 f"{self._folder.path}: this run was started with other settings: {'; '.join(changed)}. "
                 "Put them back, or start a new run in another folder (-o)"
@@ -238,30 +239,33 @@ class _Run:
             self._client = Client(
                 backend, self._journal, limiter, self._budget, self._halt, self._inputs.prices, policy
             )
-            validators = load_validators(self._config, self._client.ask, self._inputs.dataset.fields)
-            async with contextlib.AsyncExitStack() as stack:
-                await stack.enter_async_context(opened_validators(validators))
-                ready = await stack.enter_async_context(self._prepared(show))
-                await self._journal.remember("diversity", ready.about)
-                assembly = Assembly(
-                    self._inputs, self._client.ask, self._progress, self._journal, self._halt, ready
-                )
-                self._pipeline = assembly.pipeline(validators)
-                await self._describe(validators, show)
-                if show is not None:
-                    await stack.enter_async_context(display(self._look(), show))
-                noting = asyncio.create_task(self._note_now_and_then(), name="notes")
-                try:
-                    await self._interruptible(show)
-                finally:
-                    noting.cancel()
+            await self._interruptible(lambda: self._prepare_and_run(show), show)
+
+    async def _prepare_and_run(self, show: TextIO | None) -> None:
+        validators = load_validators(self._config, self._client.ask, self._inputs.dataset.fields)
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(opened_validators(validators))
+            ready = await stack.enter_async_context(self._prepared(show))
+            await self._journal.remember("diversity", ready.about)
+            assembly = Assembly(
+                self._inputs, self._client.ask, self._progress, self._journal, self._halt, ready
+            )
+            self._pipeline = assembly.pipeline(validators)
+            await self._describe(validators, show)
+            if show is not None:
+                await stack.enter_async_context(display(self._look(), show))
+            noting = asyncio.create_task(self._note_now_and_then(), name="notes")
+            try:
+                await self._pipeline.run()
+            finally:
+                noting.cancel()
 
     def _prepared(self, show: TextIO | None) -> AbstractAsyncContextManager[Prepared]:
         def tell(sentence: str) -> None:
             if show is not None:
                 print(sentence, file=show, flush=True)
 
-        return prepared(self._inputs, self._client.ask, self._journal, tell)
+        return prepared(self._inputs, self._client.ask, self._journal, self._halt, tell)
 
     async def _describe(self, validators: Sequence[Validator], show: TextIO | None) -> None:
         """What the validators work with goes on record; what a user should know of it is said once."""
@@ -271,9 +275,11 @@ class _Run:
             if facts.get("warning") and show is not None:
                 print(f"{name}: {facts['warning']}", file=show)
 
-    async def _interruptible(self, show: TextIO | None) -> None:
-        """Run the pipeline. The first signal to end drains it, the second one stops it at once."""
-        task = asyncio.create_task(self._pipeline.run(), name="pipeline")
+    async def _interruptible(
+        self, work: Callable[[], Coroutine[Any, Any, None]], show: TextIO | None
+    ) -> None:
+        """Do the work. The first signal to end drains it, the second one stops it at once."""
+        task = asyncio.create_task(work(), name="work")
         loop = asyncio.get_running_loop()
         interrupts = 0
 
@@ -300,6 +306,12 @@ class _Run:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
                 raise
+        except (
+            ConfigError,
+            FatalError,
+            StopRun,
+        ):  # before the first batch: something cannot open, or is stopped
+            raise
         except (
             Exception
         ) as error:  # nothing expected: what was done is kept and told, as after any fatal error

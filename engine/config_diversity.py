@@ -23,7 +23,7 @@ class EmbeddingEndpoint(Section):
     """From the genai-prices package where absent; `output` is not used."""
     dimensions: int | None = Field(default=None, ge=8)
     """Asks for shorter vectors, of models that can."""
-    inputs: int = Field(default=128, ge=1, le=2048)
+    inputs: int = Field(default=128, ge=1, le=512)
     """Texts in one call, at most."""
     in_flight: int = Field(default=8, ge=1)
     """Embedding calls at once, at most."""

@@ -111,7 +111,7 @@ def _embedder(config: RunConfig) -> Embedder:
     from engine.diversity.embedding import embedder_of  # loads numpy: for runs that need it
 
     try:
-        return embedder_of(config.embedding)
+        return embedder_of(config.embedding, config.model.base_url)
     except EmbedderUnavailable as error:
         raise ConfigError(str(error)) from None
 

@@ -142,32 +142,38 @@ class Vectoriser:
         )
 
 
-async def metrics(
+@dataclass(frozen=True)
+class Loaded:
+    """Datasets with their vectors, ready to be measured."""
+
+    datasets: Mapping[str, Measured]
+    base: Vectors | None
+
+    def measured(self, seed: int) -> dict[str, Any]:
+        """Measures of each dataset by its path; with several of different sizes, at equal size too."""
+        found: dict[str, Any] = {
+            "datasets": {name: measures(data, self.base, seed) for name, data in self.datasets.items()}
+        }
+        if len({len(data.texts) for data in self.datasets.values()}) > 1:
+            found["at_equal_size"] = at_equal_size(self.datasets, seed)
+        return found
+
+
+async def load(
     paths: Sequence[Path],
     against: Path | None,
     reading: Reading,
     embedding: EmbeddingConfig | None,
-    seed: int,
     tell: Tell,
-) -> dict[str, Any]:
-    """Measures of each dataset by its path; with several of different sizes, at equal size too. Raises ConfigError."""
+) -> Loaded:
+    """Without `embedding`, datasets have no vectors. Raises ConfigError."""
     read = {str(path): Data.read(path, reading) for path in dict.fromkeys(paths)}
     base = Data.read(against, reading) if against is not None else None
     if embedding is None:
-        datasets = {name: data.measured(None) for name, data in read.items()}
-        return _compared(datasets, None, seed)
+        return Loaded({name: data.measured(None) for name, data in read.items()}, None)
     async with Vectoriser(embedding, tell) as vectoriser:
         datasets = {name: data.measured(await vectoriser.vectors(data)) for name, data in read.items()}
-        return _compared(datasets, await vectoriser.vectors(base) if base is not None else None, seed)
-
-
-def _compared(datasets: Mapping[str, Measured], base: Vectors | None, seed: int) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "datasets": {name: measures(data, base, seed) for name, data in datasets.items()}
-    }
-    if len({len(data.texts) for data in datasets.values()}) > 1:
-        found["at_equal_size"] = at_equal_size(datasets, seed)
-    return found
+        return Loaded(datasets, await vectoriser.vectors(base) if base is not None else None)
 
 
 async def calibrate(

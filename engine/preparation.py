@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
-from engine.dataset.fields import FieldProblem
 from engine.diversity import GROUP_CHECK
 from engine.diversity.sameness import compared
+from engine.flow.halt import Halt
 from engine.guidance import attributes_of, selectors_of, selects_by_vectors
 from engine.inputs import Inputs
 from engine.prompts.attributes import Attribute, Cells
@@ -20,7 +22,16 @@ from engine.prompts.selection import Selector
 from engine.protocols import Ask
 from engine.stages.extract import extracted
 from engine.stages.mix import Mix, Outcome
-from engine.store.journal import POSITIONS, Journal
+from engine.store.journal import (
+    POSITIONS,
+    Journal,
+    connect,
+    read_accepted,
+    read_dimensions,
+    read_outcomes,
+    read_plans,
+    read_turned_away,
+)
 
 if TYPE_CHECKING:  # what loads numpy is loaded by the runs that need it
     from engine.diversity.embedding import Embedding
@@ -30,9 +41,12 @@ if TYPE_CHECKING:  # what loads numpy is loaded by the runs that need it
 LAG = 4
 """Batches for each call in flight that lie between an outcome and the choices that rest on it."""
 _LEAST_LAG = 16
+_MANY = 50_000
+"""Accepted items from which reading them back is worth a word."""
 
 Tell = Callable[[str], None]
 """Called with a sentence on what takes long."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,35 +62,66 @@ class Prepared:
 
 
 @asynccontextmanager
-async def prepared(inputs: Inputs, ask: Ask, journal: Journal, tell: Tell) -> AsyncIterator[Prepared]:
-    """Raises FatalError where there are no vectors to be had, StopRun where the budget ends here."""
+async def prepared(
+    inputs: Inputs, ask: Ask, journal: Journal, halt: Halt, tell: Tell
+) -> AsyncIterator[Prepared]:
+    """What takes long runs in a thread, and ends between two steps once the run is halted.
+
+    Raises FatalError where there are no vectors to be had, StopRun where the run is halted here.
+    """
     async with contextlib.AsyncExitStack() as stack:
-        embedding = await _opened(inputs, ask, stack, tell)
-        vectors = await _base_vectors(inputs, embedding, tell)
-        config, dataset = inputs.config, inputs.dataset
-        selectors = selectors_of(config.generate, dataset, config.seed, vectors)
+        embedding = await _opened(inputs, ask, journal, stack, tell)
+        vectors = await _base_vectors(inputs, embedding, halt, tell)
         attributes = [] if inputs.audited else await _attributes(inputs, ask, journal)
-        group = _group(inputs, vectors, journal, tell)
-        mix = None if inputs.audited else _mix(inputs, attributes, journal)
+        config, dataset = inputs.config, inputs.dataset
+        selectors = await asyncio.to_thread(selectors_of, config.generate, dataset, config.seed, vectors)
+        halt.check()
+        group = await _group(inputs, vectors, journal, halt, tell)
+        mix = None if inputs.audited else await _mix(inputs, attributes, journal)
+        halt.check()
         about = {"attributes": [each.to_json() for each in attributes], **_about(group, embedding)}
         yield Prepared(selectors, mix, group, embedding, about)
 
 
-async def _opened(inputs: Inputs, ask: Ask, stack: contextlib.AsyncExitStack, tell: Tell) -> Embedding | None:
+async def _reading(journal: Journal, work: Callable[[sqlite3.Connection], T]) -> T:
+    """What `work` makes of the journal, in a thread with a connection of its own."""
+
+    def reading() -> T:
+        with contextlib.closing(connect(journal.path)) as connection:
+            return work(connection)
+
+    return await asyncio.to_thread(reading)
+
+
+# --- vectors ---------------------------------------------------------------------------------------
+
+
+async def _opened(
+    inputs: Inputs, ask: Ask, journal: Journal, stack: contextlib.AsyncExitStack, tell: Tell
+) -> Embedding | None:
     embedder = inputs.embedder
     if embedder is None:
         return None
     from engine.diversity.embedding import Embedding, EndpointModel
+    from engine.diversity.local_model import LocalModel
 
     if isinstance(embedder, EndpointModel):
         embedder.asking(ask)
-    tell(f"Loading the embedding model {embedder.name}.")
+    local = embedder if isinstance(embedder, LocalModel) else None
+    if local is not None:
+        # The first start measures which precision is the faster; all starts of a run then use the same.
+        local.precision = journal.fact("precision") or local.precision
+        tell(f"Loading the embedding model {embedder.name}.")
     if isinstance(embedder, AbstractAsyncContextManager):
         await stack.enter_async_context(embedder)
-    return Embedding(embedder)
+    if local is not None:
+        await journal.remember("precision", local.precision)
+    return Embedding(embedder, await _reading(journal, read_dimensions))
 
 
-async def _base_vectors(inputs: Inputs, embedding: Embedding | None, tell: Tell) -> Vectors | None:
+async def _base_vectors(
+    inputs: Inputs, embedding: Embedding | None, halt: Halt, tell: Tell
+) -> Vectors | None:
     """Of the base dataset's examples, from the cache as far as it has them."""
     config, examples = inputs.config, inputs.dataset.examples
     wanted = config.groupcheck is not None and config.groupcheck.against_base
@@ -84,14 +129,16 @@ async def _base_vectors(inputs: Inputs, embedding: Embedding | None, tell: Tell)
         return None
     from engine.diversity.vector_cache import VectorCache
 
-    cache = VectorCache(config.embedding.cache)
-    texts = [compared(example) for example in examples]
-
     def told(done: int, whole: int) -> None:
+        halt.check()
         if whole > done:
             tell(f"Embedding the base dataset, once: {done:,} of {whole:,} rows.")
 
-    return await cache.vectors(texts, embedding, told)
+    texts = [compared(example) for example in examples]
+    return await VectorCache(config.embedding.cache).vectors(texts, embedding, told)
+
+
+# --- guidance --------------------------------------------------------------------------------------
 
 
 async def _attributes(inputs: Inputs, ask: Ask, journal: Journal) -> list[Attribute]:
@@ -106,63 +153,90 @@ async def _attributes(inputs: Inputs, ask: Ask, journal: Journal) -> list[Attrib
     return found
 
 
-def _group(inputs: Inputs, vectors: Vectors | None, journal: Journal, tell: Tell) -> GroupCheck | None:
+async def _mix(inputs: Inputs, attributes: list[Attribute], journal: Journal) -> Mix | None:
+    """None where every batch is asked for alike."""
+    config, prices = inputs.config, inputs.prices
+    retry = config.groupcheck is not None and config.groupcheck.on_duplicate == "retry"
+    learns = retry or config.generate.strategy == "adaptive"
+    cells = Cells(attributes, config.seed) if attributes else None
+    priced = prices is not None and prices.of("items").worst(1000, 1000) > 0
+    lag = await _lag(config.limits.concurrency, journal) if learns else None
+    mix = Mix(config.generate, config.seed, cells, lag, retry=retry, priced=priced)
+    if mix.trivial:
+        return None
+
+    def restored(connection: sqlite3.Connection) -> None:
+        plans = read_plans(connection)
+        outcomes = _outcomes(inputs, connection, plans) if learns else []
+        cut = next((each for each in outcomes if each.batch == journal_committed), None)
+        mix.restore(plans.items(), [each for each in outcomes if each.batch < journal_committed], cut)
+        mix.skip(journal_committed)
+
+    journal_committed = journal.committed
+    await _reading(journal, restored)
+    return mix
+
+
+async def _lag(concurrency: int, journal: Journal) -> int:
+    """By the first start's concurrency, and kept: the choices rest on it."""
+    held = journal.fact("lag")
+    if held is None:
+        held = max(_LEAST_LAG, LAG * concurrency)
+        await journal.remember("lag", held)
+    return int(held)
+
+
+def _outcomes(
+    inputs: Inputs, connection: sqlite3.Connection, plans: Mapping[int, Mapping[str, Any]]
+) -> list[Outcome]:
+    """Of earlier starts, as the commit stage told them then."""
+    away: dict[int, list[str]] = {}
+    for item, record in read_turned_away(connection, GROUP_CHECK):
+        text = inputs.dataset.fields.remembered(orjson.loads(record)).text
+        away.setdefault(item // POSITIONS, []).append(text)
+    several = len(inputs.config.generate.ways) > 1
+    found = []
+    for batch, accepted, cost in read_outcomes(connection):
+        plan = plans.get(batch, {})
+        attributes = tuple(plan.get("attributes", {}).items())
+        texts = () if plan.get("unlike") else away.get(batch, ())
+        duplicates = tuple((attributes, text) for text in texts)
+        found.append(
+            Outcome(batch, str(plan.get("strategy", "")) if several else "", accepted, cost, duplicates)
+        )
+    return found
+
+
+# --- the group check -------------------------------------------------------------------------------
+
+
+async def _group(
+    inputs: Inputs, vectors: Vectors | None, journal: Journal, halt: Halt, tell: Tell
+) -> GroupCheck | None:
     spec = inputs.config.groupcheck
     if spec is None:
         return None
     from engine.diversity.duplicates import Duplicates
     from engine.stages.groupcheck import GroupCheck
 
-    duplicates = Duplicates(inputs.same, spec.threshold, spec.index)
-    group = GroupCheck(duplicates, inputs.dataset)
-    if spec.against_base:
-        group.remember_base(vectors if duplicates.needs_vectors else None)
-    if (accepted := journal.tallies().accepted) > 100_000:
+    group = GroupCheck(Duplicates(inputs.same, spec.threshold, spec.index), inputs.dataset)
+    if (accepted := journal.tallies().accepted) > _MANY:
         tell(f"Reading {accepted:,} accepted items back into the group check.")
-    group.remember_accepted(journal.accepted())
+
+    def filled(connection: sqlite3.Connection) -> None:
+        if spec.against_base:
+            group.remember_base(vectors if group.duplicates.needs_vectors else None)
+        group.remember_accepted(read_accepted(connection), halt.check)
+
+    await _reading(journal, filled)
     return group
-
-
-def _mix(inputs: Inputs, attributes: list[Attribute], journal: Journal) -> Mix | None:
-    """None where every batch is asked for alike."""
-    config = inputs.config
-    retry = config.groupcheck is not None and config.groupcheck.on_duplicate == "retry"
-    learns = retry or config.generate.strategy == "adaptive"
-    lag = max(_LEAST_LAG, LAG * config.limits.concurrency) if learns else None
-    cells = Cells(attributes, config.seed) if attributes else None
-    mix = Mix(config.generate, config.seed, cells, lag, retry=retry)
-    if mix.trivial:
-        return None
-    plans = dict(journal.plans())
-    mix.restore(plans.items(), _outcomes(inputs, journal, plans) if learns else ())
-    mix.skip(journal.committed)
-    return mix
-
-
-def _outcomes(inputs: Inputs, journal: Journal, plans: Mapping[int, Mapping[str, Any]]) -> list[Outcome]:
-    """Of earlier starts, as the commit stage told them then."""
-    away: dict[int, list[str]] = {}
-    for item, record in journal.turned_away(GROUP_CHECK):
-        with contextlib.suppress(FieldProblem):
-            text = inputs.dataset.fields.read(0, orjson.loads(record)).text
-            away.setdefault(item // POSITIONS, []).append(text)
-    found = []
-    for batch, accepted, cost in journal.outcomes():
-        plan = plans.get(batch, {})
-        attributes = tuple(plan.get("attributes", {}).items())
-        texts = () if plan.get("unlike") else away.get(batch, ())
-        duplicates = tuple((attributes, text) for text in texts)
-        found.append(Outcome(batch, str(plan.get("strategy", "")), accepted, cost, duplicates))
-    return found
 
 
 def _about(group: GroupCheck | None, embedding: Embedding | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if embedding is not None:
         embedder = embedding.embedder
-        found["embedding"] = {"model": embedder.name, "fingerprint": embedder.fingerprint}
-        if (precision := getattr(embedder, "precision", None)) is not None:
-            found["embedding"]["precision"] = precision
+        found["embedding"] = {"model": embedder.name, "version": embedder.version}
     if group is not None:
         duplicates = group.duplicates
         found["groupcheck"] = {"same": duplicates.same, "threshold": duplicates.threshold}

@@ -146,6 +146,11 @@ class Embedder(Protocol):
     inputs: int
     """Texts that are worth giving in one call."""
 
+    @property
+    def version(self) -> str:
+        """Once open: all that its vectors depend on; vectors of one version may be kept and compared."""
+        ...
+
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """Shape [texts, dimensions]. Raises EmbedderUnavailable, or what a model call raises."""
         ...

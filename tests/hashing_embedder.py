@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from engine.simulator.embeddings import embedding
@@ -41,6 +42,11 @@ def changing(texts: Sequence[str]) -> list[list[float]]:
     """Other dimensions from the fourth call on."""
     CALLS.append(len(texts))
     return [embedding(text, 64 if len(CALLS) < 4 else 32) for text in texts]
+
+
+def slow(texts: Sequence[str]) -> list[list[float]]:
+    time.sleep(0.05)
+    return hashed(texts)
 
 
 NOT_A_FUNCTION = 1

@@ -15,7 +15,7 @@ from engine.diversity import duplicates as duplicates_module
 from engine.diversity import index as index_module
 from engine.diversity.duplicates import Duplicates, Match
 from engine.diversity.index import Exact, Ivf, similarity
-from engine.diversity.sameness import KEYS, answer_of, numbers_in, suited, text_key
+from engine.diversity.sameness import KEYS, answer_of, numbers_in, plain_number, suited, text_key
 
 Vectors = Any
 
@@ -153,9 +153,10 @@ def test_the_approximate_index_finds_nearly_all(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_approximate_index_grows() -> None:
     vectors = crowded(6, 3000, 32)
-    index = Ivf(32, vectors[:2000], probes=32)
+    index = Ivf(vectors[:2000], probes=32)
     index.add(vectors[2000:])
     assert len(index) == 3000
+    assert (index.vectors == vectors).all()
     assert index.nearest(vectors[2500:2510], 0.99).similarities.min() >= 0.99
 
 
@@ -193,6 +194,33 @@ def test_a_row_without_a_vector_counts_by_its_text() -> None:
     assert memory.look([Thing("x")], unit(np.eye(1, 4))).nearest(0, [2]) is None
 
 
+def test_items_of_many_keys_and_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys with few vectors share one array, and move out of it when they grow: nothing changes by that."""
+    items, vectors = things(1, 400), crowded(1, 400)
+    found = []
+    for few in (0, 3, 1000):
+        monkeypatch.setattr(duplicates_module, "_FEW", few)
+        found.append(accepted(Duplicates("meaning+numbers", 0.9), items, vectors, [16]))
+    assert found[0] == found[1] == found[2]
+
+
+def test_lists_are_learned_at_the_same_vectors_however_many_come_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(duplicates_module, "IVF_FROM", 1000)
+    monkeypatch.setattr(duplicates_module, "RELEARNED_AT", 2)
+    vectors = crowded(8, 3000, 16)
+    items = [Thing(f"item {n}") for n in range(3000)]
+    told = []
+    for size in (97, 700, 2500):
+        memory = Duplicates("meaning", 0.97, "ivf")
+        for start in range(0, 2500, size):
+            stop = min(start + size, 2500)
+            memory.add([(n, items[n]) for n in range(start, stop)], vectors[start:stop])
+        told.append(memory.look(items[2500:], vectors[2500:]).outside)
+    assert told[0] == told[1] == told[2]
+
+
 # --- keys ------------------------------------------------------------------------------------------
 
 
@@ -209,6 +237,35 @@ def test_a_row_without_a_vector_counts_by_its_text() -> None:
 )
 def test_numbers_in(text: str, numbers: list[str]) -> None:
     assert numbers_in(text) == numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("$1,200.50", "1200.5"), ("-0.0", "0"), ("+5", "5"), ("007", "7"), ("12.", "12"), ("1,2", "1,2"),
+        ("1e9999999", "1e9999999"), ("1" * 40, "1" * 40), ("-$3.10", "-3.1"), ("ten", "ten"), ("", ""),
+    ],
+)  # fmt: skip
+def test_plain_number(text: str, plain: str) -> None:
+    assert plain_number(text) == plain
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("What is 5 + 3?", "What is 5 - 3?", False),
+        ("Is C++ faster?", "Is C# faster?", False),
+        ("x < 3", "x > 3", False),
+        ("1.5 metres", "1 5 metres", False),
+        ("\u0926\u093f\u0928", "\u0926\u093e\u0928", False),  # Hindi: day, gift
+        ("What is 5!", "What is 5?", False),
+        ("It is \u22125 here", "It is 5 here", False),
+        ("A well-known  fact.", "a well known fact", True),
+        ("The cat's hat; red", "the cat\u2019s hat: red!", True),
+    ],
+)
+def test_texts_are_the_same_but_for_marks_without_meaning(one: str, other: str, same: bool) -> None:
+    assert (text_key(Thing(one)) == text_key(Thing(other))) is same
 
 
 def test_keys_tell_kinds_apart() -> None:

@@ -32,9 +32,9 @@ from engine.diversity.embedding import (
 from engine.diversity.local_model import LocalModel
 from engine.diversity.sameness import KEYS
 from engine.diversity.vector_cache import SHARD, VectorCache
-from engine.errors import BadRequest, ConfigError, EmbedderUnavailable, Unembeddable
+from engine.errors import BadRequest, ConfigError, EmbedderUnavailable, RetriesExhausted, Unembeddable
 from engine.flow.batcher import Batcher
-from engine.items import Completion, Prompt
+from engine.items import Completion, Prompt, Usage
 from engine.llm.backends.embeddings import EmbeddingsEndpoint
 from engine.llm.vectors import decoded, encoded
 
@@ -225,6 +225,40 @@ async def test_a_refused_text_costs_one_vector() -> None:
     assert [isinstance(each, Unembeddable) for each in found] == [False, False, True, False, False]
 
 
+async def test_an_outage_is_no_text_s_fault_and_is_not_kept(tmp_path: Path) -> None:
+    down, asked = True, 0
+
+    async def ask(prompt: Prompt) -> Completion:
+        nonlocal asked
+        asked += 1
+        if down:
+            raise RetriesExhausted("503 (after 7 attempts)")
+        texts = orjson.loads(prompt.user)
+        found = np.array([[1.0, len(text)] for text in texts], np.float32)
+        return Completion(encoded(found), "m", "stop", Usage())
+
+    embedding = Embedding(EndpointModel(EmbeddingEndpoint(name="m")).asking(ask))
+    with pytest.raises(EmbedderUnavailable, match=r"503 \(after 7 attempts\)"):
+        await VectorCache(tmp_path).vectors(["a", "b"], embedding)
+    assert asked == 1
+    down = False
+    assert np.isfinite(await VectorCache(tmp_path).vectors(["a", "b"], embedding)).all()
+
+
+async def test_the_longest_row_refused_alone_in_the_last_call(tmp_path: Path) -> None:
+    async def ask(prompt: Prompt) -> Completion:
+        texts = orjson.loads(prompt.user)
+        if any(len(text) > 100 for text in texts):
+            raise BadRequest("400: maximum context length")
+        return Completion(encoded(np.ones((len(texts), 8), np.float32)), "m", "stop", Usage())
+
+    embedding = Embedding(EndpointModel(EmbeddingEndpoint(name="m", inputs=4)).asking(ask))
+    found = await VectorCache(tmp_path).vectors(["x" * 200, "a", "b", "c", "d"], embedding)
+    assert found.shape == (5, 8)
+    assert np.isfinite(found[:, 0]).tolist() == [False, True, True, True, True]
+    assert not list(tmp_path.rglob("*.npy"))  # what was refused today may be taken tomorrow
+
+
 def test_vectors_survive_as_text() -> None:
     vectors = np.random.default_rng(0).standard_normal((3, 5)).astype(np.float32)
     assert (decoded(encoded(vectors)) == vectors).all()
@@ -265,6 +299,19 @@ async def test_callers_share_calls_and_errors() -> None:
     assert all(isinstance(each, ValueError) for each in results)
     assert await batcher(5) == 10
     assert batcher.statistics().waiting == 0
+
+
+async def test_a_caller_that_asks_again_at_once_is_served() -> None:
+    async def same(values: Sequence[int]) -> Sequence[int]:
+        return values
+
+    batcher = Batcher(same, size=4)
+
+    async def caller(first: int) -> list[int]:
+        return [await batcher(first + n) for n in range(5)]
+
+    async with asyncio.timeout(5):
+        assert await asyncio.gather(caller(0), caller(10)) == [[0, 1, 2, 3, 4], [10, 11, 12, 13, 14]]
 
 
 async def test_a_caller_that_gave_up_is_not_served() -> None:

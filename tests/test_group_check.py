@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -257,6 +258,56 @@ async def test_an_audit_checks_the_group(
     assert [row["_meta"]["row"] for row in lines(tmp_path / "run" / "rejected.jsonl")] == list(range(41, 52))
 
 
+async def test_a_label_that_does_not_read_back_costs_one_item(
+    tmp_path: Path, endpoint: Start, configs: Configs
+) -> None:
+    """And a journal that holds such items, of an earlier engine, can be gone on with."""
+    url, _ = await endpoint(kind="short_facts")
+    config = configs.load(
+        url,
+        dataset={
+            "fields": {
+                "text": "question",
+                "label": {"field": "answer", "pattern": r"^(\d+)$", "write": "{label}"},
+            }
+        },
+        generate={"target": 5},
+        limits={"attempts": 3},
+        embedding=FUNCTION,
+        groupcheck=GROUP,
+    )
+    report = await run_in(tmp_path / "run", config)
+    assert "bad_label" in report.data["items"]["reasons"]["generate"]
+    with closing(sqlite3.connect(tmp_path / "run" / "run.db")) as connection:
+        connection.execute(
+            "INSERT INTO items VALUES (1 << 30, 'accepted', NULL, NULL, NULL, ?, '{}')",
+            ('{"question":"How?","answer":"some"}',),
+        )
+        connection.commit()
+    assert (await run_in(tmp_path / "run", config)).outcome in ("target", "attempts")
+
+
+async def test_ctrl_c_while_the_base_dataset_is_embedded(
+    tmp_path: Path, endpoint: Start, configs: Configs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    url, simulator = await endpoint()
+    many = (orjson.dumps({"question": f"What is {n}?", "answer": str(n)}) for n in range(3000))
+    configs.base.write_bytes(b"\n".join(many))
+    path = configs.write(url, embedding={"function": "hashing_embedder:slow"}, groupcheck=GROUP)
+    process = await datagen("run", path, "-o", tmp_path / "run")
+    assert process.stderr is not None
+    line = await process.stderr.readline()
+    assert b"Embedding the base dataset, once: 1,024 of 3,000 rows." in line
+    process.send_signal(signal.SIGINT)
+    status, out, err = await finished(process)
+    assert status == 130, err
+    assert "Interrupted" in out
+    assert simulator.statistics.served == 0
+    report = orjson.loads((tmp_path / "run" / "report.json").read_bytes())
+    assert (report["outcome"], report["cost"]["spent_usd"]) == ("interrupted", 0)
+
+
 # --- what can go wrong -----------------------------------------------------------------------------
 
 
@@ -319,8 +370,8 @@ async def test_an_endpoint_that_changes_dimensions_midway(
     url, simulator = await endpoint()
     made = server.embedding_reply
 
-    def reply(texts: Any, model: str, dimensions: int) -> Any:
-        return made(texts, model, dimensions if simulator.statistics.embedded < 30 else 128)
+    def reply(texts: Any, model: str, dimensions: int, form: str) -> Any:
+        return made(texts, model, dimensions if simulator.statistics.embedded < 30 else 128, form)
 
     monkeypatch.setattr(server, "embedding_reply", reply)
     config = configs.load(

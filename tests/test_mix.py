@@ -120,6 +120,55 @@ def test_a_restart_chooses_alike() -> None:
             resumed.note(outcomes[number])
 
 
+def test_a_batch_decided_in_two_starts_counts_once_and_whole() -> None:
+    first = Outcome(0, "good", 2, 300, (((), "one"),))
+    rest = Outcome(0, "good", 1, 200, (((), "two"),))
+    told, resumed = Mix(adaptive(), 0, None, 1, retry=True), Mix(adaptive(), 0, None, 1, retry=True)
+    told.note(Outcome(0, "good", 3, 500, (((), "one"), ((), "two"))))
+    resumed.restore([], [], first)
+    resumed.note(rest)
+    assert told.choose(1) == resumed.choose(1)
+    assert told.choose(2).unlike == resumed.choose(2).unlike
+
+
+def test_no_strategy_is_tied_to_an_attribute_s_values() -> None:
+    attribute = Attribute("a", {"": dict.fromkeys("wxyz", 1.0)})
+    other = Attribute("b", {"": dict.fromkeys("1234", 1.0)})
+    generate = GenerateConfig.model_validate({"target": 10, "strategies": {"one": {}, "two": {}}})
+    mix = Mix(generate, 0, Cells([attribute, other], 0), None)
+    met: Counter[tuple[str, str]] = Counter()
+    for number in range(1600):
+        choice = mix.choose(number)
+        met.update((choice.strategy, value) for _, value in choice.attributes)
+    assert len(met) == 16
+    assert all(160 < count < 240 for count in met.values())
+
+
+def test_a_lost_batch_is_a_batch_and_no_fortune() -> None:
+    yields = Yields(("a", "b"))
+    for number in range(100):
+        yields.learn(Outcome(number, "ab"[number % 2], 3, PICO // 10_000))
+    yields.learn(Outcome(100, "a", 0, 0))
+    drawn = Counter(yields.draw(random.Random(seed))[0] for seed in range(200))
+    assert min(drawn.values()) > 40
+
+
+def test_without_prices_batches_count() -> None:
+    yields = Yields(("a", "b"), priced=False)
+    for number in range(60):
+        yields.learn(Outcome(number, "a", 4, 0))
+        yields.learn(Outcome(number, "b", 1, 0))
+    assert not yields.unknown
+    assert Counter(yields.draw(random.Random(seed))[0] for seed in range(50))["a"] == 50
+
+
+def test_a_duplicate_is_replaced_by_the_strategy_that_made_it() -> None:
+    mix = Mix(adaptive(attributes={"kind": ["x"]}), 0, None, 1, retry=True)
+    mix.note(Outcome(0, "bad", 0, 1, (((("kind", "x"),), "one"), ((("kind", "x"),), "two"))))
+    choice = mix.choose(1)
+    assert (choice.strategy, choice.attributes, choice.unlike) == ("bad", (("kind", "x"),), ("one", "two"))
+
+
 def test_a_choice_survives_as_json() -> None:
     choice = Choice("a", (("k", "v"),), 3, ("text",), {"a": 1.5})
     assert Choice.from_json(orjson.loads(orjson.dumps(choice.to_json()))) == choice
@@ -174,6 +223,37 @@ async def test_an_adaptive_run_is_the_same_at_any_speed_and_through_a_kill(
     assert status == 0, err
     await run_in(tmp_path / "clean", RunConfig.load(path))
     assert contents(tmp_path / "killed" / "accepted.jsonl") == contents(tmp_path / "clean" / "accepted.jsonl")
+
+
+async def test_the_lag_stays_when_the_concurrency_does_not(
+    tmp_path: Path, endpoint: Start, configs: Configs
+) -> None:
+    """What had been asked for in place of a duplicate is not asked for again."""
+    url, _ = await endpoint(**REPEATING)
+    base: dict[str, Any] = {
+        "embedding": FUNCTION,
+        "groupcheck": {**GROUP, "on_duplicate": "retry"},
+    }
+    for target, concurrency in ((60, 2), (120, 12), (180, 3)):
+        config = configs.load(
+            url, generate={"target": target, "batch_size": 2}, limits={"concurrency": concurrency}, **base
+        )
+        assert (await run_in(tmp_path / "run", config)).outcome == "target"
+    once = configs.load(url, generate={"target": 180, "batch_size": 2}, limits={"concurrency": 2}, **base)
+    await run_in(tmp_path / "once", once)
+    assert contents(tmp_path / "run" / "accepted.jsonl") == contents(tmp_path / "once" / "accepted.jsonl")
+    unlike = [
+        text
+        for (state,) in rows(tmp_path / "run", "SELECT state FROM plans ORDER BY batch")
+        for text in orjson.loads(state).get("unlike", ())
+    ]
+    assert unlike
+    away = rows(
+        tmp_path / "run",
+        "SELECT json_extract(record, '$.question') FROM items WHERE rejected_by = 'groupcheck'"
+        " AND json_extract(meta, '$.replaces') IS NULL ORDER BY item",
+    )
+    assert unlike == [text for (text,) in away[: len(unlike)]]
 
 
 @pytest.mark.parametrize(

@@ -296,7 +296,7 @@ class Fields:
         if value is None or isinstance(value, dict | list) or plain(value) == "":
             raise FieldProblem("no_label", "the label is missing")
         if not choices:
-            return plain(value)
+            return self._readable(plain(value))
         if letter := _letter(value, len(choices)):
             return letter
         if plain(value) in choices:
@@ -304,6 +304,22 @@ class Fields:
         if (index := _index(value, len(choices))) is not None:
             return LETTERS[index]
         raise FieldProblem("bad_label", f"the label {value!r} is none of the {len(choices)} choices")
+
+    def _readable(self, label: str) -> str:
+        """A label that, once written, the dataset's own pattern reads again."""
+        spec = self.config.label
+        if spec is not None and spec.pattern is not None:
+            match = re.search(spec.pattern, spec.write.replace("{label}", label))
+            if match is None or (match[1] or "").strip() != label:
+                raise FieldProblem("bad_label", f"the label {label!r} is none that {spec.pattern!r} reads")
+        return label
+
+    def remembered(self, row: Row) -> Example:
+        """An accepted item as it stands in the journal; what cannot be read of it is left out."""
+        try:
+            return self.read(0, row)
+        except FieldProblem:
+            return Example(0, str(row.get(self.config.text, "")))
 
     # --- to the dataset ---
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from engine.diversity.index import Exact, Index, Ivf, similarity
+from engine.diversity.index import Exact, Growing, Index, Ivf, similarity
 from engine.diversity.sameness import KEYS, THRESHOLDS, Content, Key, text_key
 
 if TYPE_CHECKING:
@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
 EXACT_UP_TO = 2_000_000
 """Vectors of one key; beyond, a scan takes longer than making the vectors does."""
-
 IVF_FROM = 20_000
 """Vectors that an approximate index needs to learn its lists from; below, `ivf` is exact too."""
+RELEARNED_AT = 8
+"""Times as many vectors, and the lists are learned anew: lists that are too long are slow."""
+_FEW = 256
+"""Vectors of one key up to which they are compared one by one, without an index of their own."""
 
 Ref = int
 """Which item: what the caller calls it by."""
@@ -34,16 +37,75 @@ class Match(NamedTuple):
 
     ref: Ref
     similarity: float
-    """Cosine; 1 where the texts are the same but for case, spacing and punctuation."""
+    """Cosine; 1 where the texts are the same but for case, spacing and marks without meaning."""
     by_text: bool = False
 
 
+class _Few:
+    """Vectors of the keys that have few: most keys, where numbers or answers tell items apart.
+
+    One array for all of them: an index each would take as much memory again. Mutable: all of it.
+    """
+
+    def __init__(self, dimensions: int) -> None:
+        self._vectors = Growing(dimensions, np.float16)
+        self._refs: list[Ref] = []
+        self._rows: dict[Key, list[int]] = {}
+
+    def add(self, key: Key, refs: Sequence[Ref], vectors: Vectors) -> int:
+        """How many of this key there are now."""
+        rows = self._rows.setdefault(key, [])
+        rows.extend(range(self._vectors.used, self._vectors.used + len(vectors)))
+        self._vectors.extend(vectors)
+        self._refs.extend(refs)
+        return len(rows)
+
+    def give(self, key: Key) -> tuple[list[Ref], Vectors]:
+        """All of one key, in order, to be kept elsewhere from now on."""
+        rows = self._rows.pop(key)
+        return [self._refs[row] for row in rows], self._vectors.rows[rows].astype(np.float32)
+
+    def nearest(self, key: Key, queries: Vectors, threshold: float) -> list[Match | None]:
+        rows = self._rows.get(key)
+        if rows is None:
+            return [None] * len(queries)
+        there = self._vectors.rows[rows].astype(np.float32)
+        found: list[Match | None] = []
+        for query in queries:
+            near = similarity(np.broadcast_to(query, there.shape), there)
+            best = int(near.argmax())
+            found.append(
+                Match(self._refs[rows[best]], float(near[best])) if near[best] >= threshold else None
+            )
+        return found
+
+
 @dataclass
-class _Bucket:
-    """Items of one key. Mutable: `refs` tells for each row of the index which item it is."""
+class _Many:
+    """Vectors of a key that has many. Mutable: `refs` tells for each row of the index which item it is."""
 
     index: Index
-    refs: list[Ref] = field(default_factory=list)
+    refs: list[Ref]
+    limit: int
+    """Vectors at which the lists of an approximate index are to be learned."""
+
+    def nearest(self, queries: Vectors, threshold: float) -> list[Match | None]:
+        found = self.index.nearest(queries, threshold)
+        return [
+            Match(self.refs[row], near) if row >= 0 else None
+            for row, near in zip(found.rows.tolist(), found.similarities.tolist(), strict=True)
+        ]
+
+    def add(self, refs: Sequence[Ref], vectors: Vectors) -> None:
+        """Lists are learned at exactly `limit` vectors, so that they do not depend on how many came at once."""
+        self.refs.extend(refs)
+        while len(self.index) + len(vectors) >= self.limit:
+            ahead = self.limit - len(self.index)
+            self.index.add(vectors[:ahead])
+            vectors = vectors[ahead:]
+            self.index = Ivf(self.index.vectors)
+            self.limit *= RELEARNED_AT
+        self.index.add(vectors)
 
 
 class Duplicates:
@@ -56,7 +118,8 @@ class Duplicates:
         self._policy = policy
         self._key: Callable[[Content], Key] = KEYS[same]
         self._texts: dict[Key, Ref] = {}
-        self._buckets: dict[Key, _Bucket] = {}
+        self._few: _Few | None = None
+        self._many: dict[Key, _Many] = {}
 
     @property
     def needs_vectors(self) -> bool:
@@ -66,7 +129,7 @@ class Duplicates:
         return len(self._texts)
 
     def same_text(self, item: Content) -> Match | None:
-        """The accepted item with the same text, but for case, spacing and punctuation."""
+        """The accepted item with the same text; see sameness.text_key."""
         ref = self._texts.get(text_key(item))
         return None if ref is None else Match(ref, 1.0, by_text=True)
 
@@ -89,11 +152,10 @@ class Duplicates:
         texts = [text_key(item) for item in items]
         if vectors is None or not self.needs_vectors:
             return Look(self, items, texts, None)
-        keys = [self._key(item) for item in items]
         groups: dict[Key, list[int]] = {}
-        for place, key in enumerate(keys):
-            groups.setdefault(key, []).append(place)
-        look = Look(self, items, texts, vectors, keys)
+        for place, item in enumerate(items):
+            groups.setdefault(self._key(item), []).append(place)
+        look = Look(self, items, texts, vectors)
         for key, places in groups.items():
             self._look(look, key, places)
         return look
@@ -101,19 +163,22 @@ class Duplicates:
     def _look(self, look: Look, key: Key, places: Sequence[int]) -> None:
         assert look.vectors is not None
         queries = look.vectors[places]
-        if (bucket := self._buckets.get(key)) is not None:
-            found = bucket.index.nearest(queries, self.threshold)
-            for place, row, near in zip(
-                places, found.rows.tolist(), found.similarities.tolist(), strict=True
-            ):
-                if row >= 0:
-                    look.outside[place] = Match(bucket.refs[row], near)
+        for place, match in zip(places, self._nearest(key, queries), strict=True):
+            if match is not None:
+                look.outside[place] = match
         if len(places) > 1:
             later, earlier = np.nonzero(np.tril(queries @ queries.T >= self.threshold - 1e-4, -1))
             exact = similarity(queries[later], queries[earlier])
             near = exact >= self.threshold
             for one, other, value in zip(later[near], earlier[near], exact[near].tolist(), strict=True):
                 look.inside.setdefault(places[one], []).append((places[other], value))
+
+    def _nearest(self, key: Key, queries: Vectors) -> list[Match | None]:
+        if (many := self._many.get(key)) is not None:
+            return many.nearest(queries, self.threshold)
+        if self._few is not None:
+            return self._few.nearest(key, queries, self.threshold)
+        return [None] * len(queries)
 
     def take(self, look: Look, refs: Sequence[Ref]) -> None:
         """Remember what was taken of a look; `refs` name its items."""
@@ -122,20 +187,22 @@ class Duplicates:
         self.add(chosen, look.vectors[places] if look.vectors is not None and places else None)
 
     def _extend(self, key: Key, refs: Sequence[Ref], vectors: Vectors) -> None:
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            bucket = self._buckets[key] = _Bucket(Exact(vectors.shape[1]))
-        bucket.index.add(vectors)
-        bucket.refs.extend(refs)
-        index = bucket.index
-        wanted = self._policy == "ivf" and len(index) >= IVF_FROM
-        if isinstance(index, Exact) and (wanted or (self._policy == "auto" and len(index) > EXACT_UP_TO)):
-            bucket.index = Ivf(vectors.shape[1], index.vectors)
+        if (many := self._many.get(key)) is not None:
+            many.add(refs, vectors)
+            return
+        if self._few is None:
+            self._few = _Few(vectors.shape[1])
+        if self._few.add(key, refs, vectors) > _FEW:
+            before, there = self._few.give(key)
+            self._many[key] = _Many(Exact(vectors.shape[1]), [], self._limit())
+            self._many[key].add(before, there)
+
+    def _limit(self) -> int:
+        return {"auto": EXACT_UP_TO, "ivf": IVF_FROM}.get(self._policy, 1 << 62)
 
     def policy(self) -> str:
         """Which index is in use, for the report."""
-        approximate = any(isinstance(bucket.index, Ivf) for bucket in self._buckets.values())
-        return "ivf" if approximate else "exact"
+        return "ivf" if any(isinstance(many.index, Ivf) for many in self._many.values()) else "exact"
 
 
 @dataclass
@@ -146,7 +213,6 @@ class Look:
     items: Sequence[Content]
     texts: Sequence[Key]
     vectors: Vectors | None
-    keys: Sequence[Key] = ()
     outside: dict[int, Match] = field(default_factory=dict)
     """By place in the batch: the nearest of what was accepted before it."""
     inside: dict[int, list[tuple[int, float]]] = field(default_factory=dict)

@@ -7,6 +7,8 @@ import hashlib
 import inspect
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -14,7 +16,7 @@ import orjson
 
 from engine.config_diversity import EmbeddingConfig, EmbeddingEndpoint
 from engine.diversity.local_model import LocalModel
-from engine.errors import ConfigError, EmbedderUnavailable, PermanentError, Unembeddable
+from engine.errors import ConfigError, EmbedderUnavailable, PermanentError, RetriesExhausted, Unembeddable
 from engine.flow.batcher import Batcher
 from engine.items import SETUP_BATCH, Prompt
 from engine.llm.vectors import decoded
@@ -30,10 +32,11 @@ _PRIORITY = -100
 """Of embedding calls: what is nearly done goes first."""
 
 
-def embedder_of(config: EmbeddingConfig) -> Embedder:
-    """The configured one, not yet open. Raises ConfigError, EmbedderUnavailable."""
+def embedder_of(config: EmbeddingConfig, base_url: str = "") -> Embedder:
+    """The configured one, not yet open; an endpoint's address where it names none. Raises ConfigError,
+    EmbedderUnavailable."""
     if config.endpoint is not None:
-        return EndpointModel(config.endpoint)
+        return EndpointModel(config.endpoint, config.endpoint.base_url or base_url)
     if config.function is not None:
         return Function(config.function)
     return LocalModel(config.model, config.revision, config.precision)
@@ -42,9 +45,10 @@ def embedder_of(config: EmbeddingConfig) -> Embedder:
 class EndpointModel:
     """An Embedder behind `/embeddings`: calls go through the run's limiter, budget and journal."""
 
-    def __init__(self, config: EmbeddingEndpoint) -> None:
+    def __init__(self, config: EmbeddingEndpoint, base_url: str = "") -> None:
         self.name = config.name
         self.fingerprint = f"endpoint {config.name} {config.dimensions or ''}".strip()
+        self.version = f"{self.fingerprint} at {base_url}"
         self.inputs = config.inputs
         self.at_once = config.in_flight
         self._ask: Ask | None = None
@@ -65,14 +69,18 @@ class EndpointModel:
         assert self._ask is not None, "an endpoint's embedder needs a way to ask"
         try:
             return decoded((await self._ask(_prompt(texts))).text)
+        except (
+            RetriesExhausted
+        ) as error:  # no text is to blame: what waits for vectors waits for the next start
+            raise EmbedderUnavailable(f"embedding.endpoint: {error}") from error
         except PermanentError:
             if len(texts) == 1:
                 return np.full((1, 1), np.nan, np.float32)
             middle = len(texts) // 2
-            return _joined([await self.embed(texts[:middle]), await self.embed(texts[middle:])])
+            return joined([await self.embed(texts[:middle]), await self.embed(texts[middle:])])
 
 
-def _joined(parts: Sequence[Vectors]) -> Vectors:
+def joined(parts: Sequence[Vectors]) -> Vectors:
     """Rows without a vector are as wide as the others."""
     width = max(part.shape[1] for part in parts)
     return np.concatenate(
@@ -110,16 +118,17 @@ class Function:
     def __init__(self, place: str) -> None:
         """Raises ConfigError where there is no such function."""
         self.name = place
-        self.fingerprint = f"function {place}"
         module, _, name = place.partition(":")
         try:
-            found = getattr(import_module(module), name)
+            imported = import_module(module)
+            found = getattr(imported, name)
         except (ImportError, AttributeError) as error:
             said = f"embedding.function: {place} cannot be imported: {error}"
             raise ConfigError(f"{said}; is the folder of its module in PYTHONPATH?") from None
         if not callable(found):
             raise ConfigError(f"embedding.function: {place} is no function")
         self._function: Callable[..., Any] = found
+        self.fingerprint = self.version = f"function {place} {_digest_of(imported)}".strip()
 
     async def __aenter__(self) -> Self:
         return self
@@ -138,6 +147,12 @@ class Function:
             raise EmbedderUnavailable(
                 f"embedding.function: {self.name}: {type(error).__name__}: {error}"
             ) from error
+
+
+def _digest_of(module: ModuleType) -> str:
+    """Of the module's source, so that a function that was changed is another model."""
+    source = Path(module.__file__ or "")
+    return hashlib.sha256(source.read_bytes()).hexdigest()[:12] if source.is_file() else ""
 
 
 class Embedding:

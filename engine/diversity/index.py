@@ -51,6 +51,11 @@ class Index(Protocol):
         """Of neighbours that are equally near, the first one added."""
         ...
 
+    @property
+    def vectors(self) -> Vectors:
+        """A copy in single precision, shape [rows, dimensions]."""
+        ...
+
     def __len__(self) -> int: ...
 
 
@@ -59,7 +64,7 @@ def similarity(left: Vectors, right: Vectors) -> Vectors:
     return np.einsum("ij,ij->i", left, right)  # type: ignore[no-any-return]
 
 
-class _Growing:
+class Growing:
     """Rows of an array that grows by half when it is full. Mutable state: the array, and how much is used."""
 
     def __init__(self, width: int, dtype: npt.DTypeLike) -> None:
@@ -87,10 +92,10 @@ class Exact:
     """
 
     def __init__(self, dimensions: int) -> None:
-        self._vectors = _Growing(dimensions, np.float16)
+        self._vectors = Growing(dimensions, np.float16)
         self._narrows = dimensions > 2 * FRONT
         self._rotation: Vectors | None = None
-        self._front = _Growing(FRONT + 1, np.float32)
+        self._front = Growing(FRONT + 1, np.float32)
 
     def __len__(self) -> int:
         return self._vectors.used
@@ -175,16 +180,18 @@ class Ivf:
     Concurrent add and search would corrupt it: it has one owner, who does one thing at a time.
     """
 
-    def __init__(self, dimensions: int, vectors: Vectors, lists: int | None = None, probes: int = 8) -> None:
-        """Trained on, and filled with, the vectors that there are already."""
+    def __init__(self, vectors: Vectors, lists: int | None = None, probes: int = 8) -> None:
+        """Lists are learned from these vectors, and filled with them."""
         import faiss
 
+        dimensions = vectors.shape[1]
         lists = lists or max(16, int(4 * len(vectors) ** 0.5))
         quantizer = faiss.IndexFlatIP(dimensions)
         self._index = faiss.IndexIVFScalarQuantizer(
             quantizer, dimensions, lists, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT, False
         )
         self._quantizer = quantizer
+        self._index.cp.min_points_per_centroid = 1
         sample = vectors[:: max(1, len(vectors) // (64 * lists))]
         self._index.train(np.ascontiguousarray(sample))
         self._index.nprobe = probes
@@ -192,6 +199,11 @@ class Ivf:
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
+
+    @property
+    def vectors(self) -> Vectors:
+        found: Vectors = self._index.reconstruct_n(0, len(self))
+        return found
 
     def add(self, vectors: Vectors) -> None:
         self._index.add(np.ascontiguousarray(vectors))

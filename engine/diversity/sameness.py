@@ -6,8 +6,9 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal, InvalidOperation
 from typing import Protocol
+
+import regex
 
 Key = bytes
 """Items of different keys are never the same, whatever their similarity."""
@@ -30,10 +31,18 @@ def compared(item: Content) -> str:
 
 
 def text_key(item: Content) -> Key:
-    """Equal for texts that differ in case, spacing and punctuation alone."""
+    """Equal for texts that differ in case, spacing and marks that carry no meaning alone.
+
+    What carries meaning stays: letters with their vowel signs, numbers with their points, every symbol
+    (+ < = $), # % & @ * / ( ), a minus before a number, a factorial's mark.
+    """
     plain = unicodedata.normalize("NFKC", compared(item)).casefold()
-    words = re.findall(r"\w+", plain)
-    return _digest(words or [plain])
+    return _digest(_MEANINGFUL.findall(plain) or [plain])
+
+
+_MEANINGFUL = regex.compile(
+    r"\d+(?:[.,]\d+)*|(?<=\d)!|[\p{L}\p{M}\p{N}]+|\p{S}|[#%&@*/\\()\[\]{}]|[-\u2212\u2013](?=\s*\d)"
+)
 
 
 # --- kinds of sameness -----------------------------------------------------------------------------
@@ -79,6 +88,7 @@ _NUMBERS = {"zero": "0", **{word: str(value) for value, word in enumerate(_WORDS
     "twenty": "20", "thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "seventy": "70", "eighty": "80",
     "ninety": "90", "hundred": "100", "thousand": "1000", "million": "1000000", "dozen": "12",
 }  # fmt: skip
+_PLAIN = re.compile(r"\$?([-+]?)\$?(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d*))?", re.ASCII)
 _NUMBER = re.compile(r"\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|[a-z]+", re.IGNORECASE)
 
 
@@ -97,12 +107,14 @@ def numbers_in(text: str) -> list[str]:
 
 
 def plain_number(text: str) -> str:
-    """Without thousands separators, trailing zeros and a point that ends it; other text as it is."""
-    try:
-        value = Decimal(text.replace(",", "").strip().lstrip("$"))
-    except InvalidOperation:
+    """Without currency, thousands separators, leading and trailing zeros; other text as it is."""
+    match = _PLAIN.fullmatch(text.strip())
+    if match is None:
         return text
-    return f"{value.normalize():f}" if value.is_finite() else text
+    whole = match[2].replace(",", "").lstrip("0") or "0"
+    part = (match[3] or "").rstrip("0")
+    sign = "-" if match[1] == "-" and (whole != "0" or part) else ""
+    return f"{sign}{whole}.{part}" if part else f"{sign}{whole}"
 
 
 def answer_of(item: Content) -> str:

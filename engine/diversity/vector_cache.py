@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.diversity.embedding import KEPT_AS, Embedding
+from engine.diversity.embedding import KEPT_AS, Embedding, joined
 
 if TYPE_CHECKING:
     from engine.protocols import Vectors
@@ -31,24 +31,28 @@ class VectorCache:
         self._folder = (folder or default_folder()) / "vectors"
 
     async def vectors(self, texts: Sequence[str], embedding: Embedding, tell: Tell | None = None) -> Vectors:
-        """Shape [texts, dimensions]; rows of NaN for texts that have no vector. Raises as Embedding.all does."""
+        """Shape [texts, dimensions]; rows of NaN for texts that have no vector.
+
+        Raises as Embedding.all does, and what `tell` raises: it is called between two files.
+        """
         parts: list[Vectors] = []
         for start in range(0, len(texts), SHARD):
             shard = texts[start : start + SHARD]
-            place = self._place(embedding.embedder.fingerprint, shard)
+            place = self._place(embedding.embedder.version, shard)
             found = _read(place, len(shard))
             if found is not None:
                 embedding.compare(found.shape[1])
             else:
                 found = await embedded(shard, embedding)
-                _write(place, found)
+                if np.isfinite(found).all():  # what had no vector today may have one tomorrow
+                    _write(place, found)
                 if tell is not None:
                     tell(start + len(shard), len(texts))
             parts.append(found)
-        return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+        return joined(parts) if parts else np.empty((0, 0), np.float32)
 
-    def _place(self, fingerprint: str, texts: Sequence[str]) -> Path:
-        digest = hashlib.blake2b(fingerprint.encode() + b"\0", digest_size=20)
+    def _place(self, version: str, texts: Sequence[str]) -> Path:
+        digest = hashlib.blake2b(version.encode() + b"\0", digest_size=20)
         for text in texts:
             encoded = text.encode("utf-8", "surrogatepass")
             digest.update(len(encoded).to_bytes(8, "little") + encoded)
@@ -64,7 +68,7 @@ async def embedded(texts: Sequence[str], embedding: Embedding) -> Vectors:
         await embedding.all([texts[place] for place in order[start : start + size]])
         for start in range(0, len(texts), size)
     ]
-    found = np.concatenate(parts)
+    found = joined(parts)
     vectors = np.empty_like(found)
     vectors[order] = found
     return vectors

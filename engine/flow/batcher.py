@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar, cast
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -39,17 +39,21 @@ class Batcher(Generic[A, B]):
         future: asyncio.Future[B] = asyncio.get_running_loop().create_future()
         self._waiting.append((value, future))
         if len(self._tasks) < self._at_once:
-            task = asyncio.create_task(self._work(), name="batcher")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.add(asyncio.create_task(self._work(), name="batcher"))
         return await future
 
     async def _work(self) -> None:
-        while self._waiting:
-            count = min(self._size, len(self._waiting))
-            taken = [pair for pair in (self._waiting.popleft() for _ in range(count)) if not pair[1].done()]
-            if taken:
-                await self._answer(taken)
+        """Gives its place back in the very step that finds nothing waiting, so that no value is left behind."""
+        try:
+            while self._waiting:
+                count = min(self._size, len(self._waiting))
+                taken = [
+                    pair for pair in (self._waiting.popleft() for _ in range(count)) if not pair[1].done()
+                ]
+                if taken:
+                    await self._answer(taken)
+        finally:
+            self._tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     async def _answer(self, taken: Sequence[tuple[A, asyncio.Future[B]]]) -> None:
         self._calls += 1

@@ -6,25 +6,26 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from math import isqrt
 from typing import Any
 
 Cell = tuple[tuple[str, str], ...]
 """One combination of values: (name, value) of each attribute, in their order."""
-_IRRATIONALS = (
-    0x9E3779B97F4A7C15,  # (sqrt 5 - 1) / 2
-    0x6A09E667F3BCC908,  # sqrt 2
-    0xBB67AE8584CAA73B,  # sqrt 3
-    0xA54FF53A5F1D36F1,  # sqrt 7
-    0x510E527FADE682D1,  # sqrt 11
-    0x9B05688C2B3E6C1F,  # sqrt 13
-    0x1F83D9ABFB41BD6B,  # sqrt 17
-    0x5BE0CD19137E2179,  # sqrt 19
-)
-"""Fractional parts, in units of 2**-64. Square roots have bounded partial quotients, and these are independent
-over the rationals, so the points i * alpha fill the unit cube evenly (Kronecker's theorem)."""
+_WHOLE = 1 << 64
+
+
+def root(number: int) -> int:
+    """The fractional part of a square root, in units of 2**-64."""
+    return isqrt(number << 128) % _WHOLE
+
+
+_GOLDEN = (root(5) + _WHOLE) // 2
+"""Of (sqrt 5 - 1) / 2."""
+_IRRATIONALS = (_GOLDEN, *map(root, (2, 3, 7, 11, 13, 17, 19)))
+"""Square roots have bounded partial quotients, and these are independent over the rationals, so the points
+i * alpha fill the unit cube evenly (Kronecker's theorem)."""
 MOST = len(_IRRATIONALS)
 """Independent attributes of one run."""
-_WHOLE = 1 << 64
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import re
+import struct
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -24,14 +26,20 @@ def embedding(text: str, dimensions: int = DIMENSIONS) -> list[float]:
     return [round(value / length, 7) for value in vector]
 
 
-def embedding_reply(texts: Sequence[str], model: str, dimensions: int) -> dict[str, object]:
-    """In the shape of openai.types.CreateEmbeddingResponse."""
+def _written(vector: list[float], form: str) -> object:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode() if form == "base64" else vector
+
+
+def embedding_reply(
+    texts: Sequence[str], model: str, dimensions: int, form: str = "float"
+) -> dict[str, object]:
+    """In the shape of openai.types.CreateEmbeddingResponse; `form` is float or base64 (little-endian floats)."""
     tokens = sum(len(text) // 4 + 1 for text in texts)
     return {
         "object": "list",
         "model": model,
         "data": [
-            {"object": "embedding", "index": index, "embedding": embedding(text, dimensions)}
+            {"object": "embedding", "index": index, "embedding": _written(embedding(text, dimensions), form)}
             for index, text in enumerate(texts)
         ],
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},

@@ -107,7 +107,8 @@ class Simulator:
         self.statistics.embedded += len(texts)
         dimensions = body.get("dimensions")
         wanted = dimensions if isinstance(dimensions, int) and dimensions > 0 else DIMENSIONS
-        return _json(200, embedding_reply(texts, str(body.get("model", MODEL)), wanted))
+        form = str(body.get("encoding_format", "float"))
+        return _json(200, embedding_reply(texts, str(body.get("model", MODEL)), wanted, form))
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()

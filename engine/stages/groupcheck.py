@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,20 +44,23 @@ class GroupCheck:
         examples = self._dataset.examples
         self.duplicates.add(((-example.number, example) for example in examples), vectors)
 
-    def remember_accepted(self, rows: Iterable[tuple[int, str, bytes | None]]) -> None:
-        """(row number, record as JSON, vector) of accepted items of earlier starts."""
+    def remember_accepted(
+        self, rows: Iterable[tuple[int, str, bytes | None]], check: Callable[[], None] = lambda: None
+    ) -> None:
+        """(row number, record as JSON, vector) of accepted items of earlier starts; `check` may stop it."""
         chunk: list[tuple[int, str, bytes | None]] = []
         for row in rows:
             chunk.append(row)
             if len(chunk) == _RESTORED_AT_ONCE:
+                check()
                 self._remember(chunk)
                 chunk = []
         if chunk:
             self._remember(chunk)
 
     def _remember(self, rows: Sequence[tuple[int, str, bytes | None]]) -> None:
-        read = self._dataset.fields.read
-        items = [(number, read(0, orjson.loads(record))) for number, record, _ in rows]
+        remembered = self._dataset.fields.remembered
+        items = [(number, remembered(orjson.loads(record))) for number, record, _ in rows]
         found = [restored(vector) if vector is not None else None for _, _, vector in rows]
         width = next((len(vector) for vector in found if vector is not None), None)
         vectors = None

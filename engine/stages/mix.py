@@ -10,14 +10,17 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice, takewhile
 from typing import Any
 
 from engine.config import GenerateConfig
 from engine.items import Batch, usd
-from engine.prompts.attributes import Cell, Cells
+from engine.prompts.attributes import Cell, Cells, root
 
-_GOLDEN, _ROOT2 = 0x9E3779B97F4A7C15, 0x6A09E667F3BCC908
+_SHARES, _FLOOR = root(23), root(29)
+"""Steps of the walks that share batches out; other ones than those of the attributes, so that no strategy is tied
+to some attribute's values."""
 _WHOLE = 1 << 64
 FORGETTING = 0.995
 """What a batch's outcome weighs after each later one: yields fall as a dataset fills, so old ones count less."""
@@ -69,6 +72,15 @@ class Outcome:
     duplicates: tuple[tuple[Cell, str], ...] = ()
     """Of items turned away by the group check, where they are to be asked for again: attributes and text."""
 
+    def joined(self, rest: Outcome) -> Outcome:
+        """With what became of the batch's other items."""
+        return replace(
+            self,
+            accepted=self.accepted + rest.accepted,
+            cost=self.cost + rest.cost,
+            duplicates=self.duplicates + rest.duplicates,
+        )
+
 
 class Mix:
     """Chooses for batch after batch. `choose` is called for each number once, in order.
@@ -84,8 +96,9 @@ class Mix:
         lag: int | None,
         *,
         retry: bool = False,
+        priced: bool = True,
     ) -> None:
-        """`lag` in batches; None where no choice depends on an outcome."""
+        """`lag` in batches; None where no choice depends on an outcome. `priced`: whether calls cost anything."""
         self._ways = generate.ways
         self._generate = generate
         self._seed = seed
@@ -94,8 +107,9 @@ class Mix:
         self._retry = retry
         self._cell = 0
         self._pending: deque[Outcome] = deque()
-        self._yields = Yields(tuple(self._ways))
-        self._unlike: deque[tuple[Cell, str]] = deque()
+        self._yields = Yields(tuple(self._ways), priced=priced)
+        self._unlike: deque[tuple[str, Cell, str]] = deque()
+        self._cut: Outcome | None = None
         self._made: dict[int, Choice] = {}
 
     @property
@@ -103,14 +117,22 @@ class Mix:
         """Whether every batch is asked for alike, so that there is nothing to journal."""
         return len(self._ways) == 1 and self._cells is None and not self._retry
 
-    def restore(self, made: Iterable[tuple[int, Mapping[str, Any]]], outcomes: Iterable[Outcome]) -> None:
-        """The choices and outcomes of earlier starts, each in order."""
+    def restore(
+        self,
+        made: Iterable[tuple[int, Mapping[str, Any]]],
+        outcomes: Iterable[Outcome],
+        cut: Outcome | None = None,
+    ) -> None:
+        """The choices and outcomes of earlier starts, each in order; `cut` is a batch that was decided in part."""
         for number, found in made:
             self._made[number] = Choice.from_json(found)
         self._pending.extend(outcomes)
+        self._cut = cut
 
     def note(self, outcome: Outcome) -> None:
         """Called for each batch in order, as its items are decided."""
+        if self._cut is not None and self._cut.batch == outcome.batch:
+            outcome, self._cut = self._cut.joined(outcome), None
         if self.lag is not None:
             self._pending.append(outcome)
 
@@ -140,7 +162,7 @@ class Mix:
         while self.lag is not None and self._pending and self._pending[0].batch <= number - self.lag:
             outcome = self._pending.popleft()
             self._yields.learn(outcome)
-            self._unlike.extend(outcome.duplicates)
+            self._unlike.extend((outcome.strategy, *duplicate) for duplicate in outcome.duplicates)
 
     def _choice(self, number: int) -> Choice:
         if self._retry and self._unlike:
@@ -160,19 +182,16 @@ class Mix:
         return Choice(name, self._cells.at(self._cell), self._cell, rates=rates)
 
     def _replacing(self, number: int) -> Choice:
-        """About the same attributes as the first duplicate that waits, with as many others of these as fit."""
-        attributes = self._unlike[0][0]
-        texts: list[str] = []
-        for found, text in self._unlike:
-            if found != attributes or len(texts) == self._generate.batch_size:
-                break
-            texts.append(text)
-        return Choice(self._by_share(number), attributes, unlike=tuple(texts))
+        """By the strategy and about the attributes of the first duplicate that waits, with those that follow it."""
+        strategy, attributes, _ = self._unlike[0]
+        alike = takewhile(lambda waiting: waiting[:2] == (strategy, attributes), self._unlike)
+        texts = tuple(text for _, _, text in islice(alike, self._generate.batch_size))
+        return Choice(strategy or self._by_share(number), attributes, unlike=texts)
 
     def _by_share(self, number: int) -> str:
         """By the strategies' shares, evenly over any stretch of batches."""
         shares = [way.share for way in self._ways.values()]
-        point = (number + 1) * _GOLDEN % _WHOLE / _WHOLE * sum(shares)
+        point = (number + 1) * _SHARES % _WHOLE / _WHOLE * sum(shares)
         for name, share in zip(self._ways, shares, strict=True):
             if point < share:
                 return name
@@ -183,7 +202,7 @@ class Mix:
         """The strategy that the floor gives this batch to, if it does; before anything is known, by share."""
         if self._yields.unknown:
             return self._by_share(number)
-        point = (number + 1) * _ROOT2 % _WHOLE / _WHOLE
+        point = (number + 1) * _FLOOR % _WHOLE / _WHOLE
         if point >= self._generate.floor:
             return None
         names = list(self._ways)
@@ -199,7 +218,9 @@ class Yields:
     Mutable state: discounted items and dollars by strategy.
     """
 
-    def __init__(self, names: tuple[str, ...]) -> None:
+    def __init__(self, names: tuple[str, ...], *, priced: bool = True) -> None:
+        """Where calls cost nothing (not `priced`), each batch counts as one dollar."""
+        self._priced = priced
         self._items = dict.fromkeys(names, 0.0)
         self._dollars = dict.fromkeys(names, 0.0)
 
@@ -208,13 +229,12 @@ class Yields:
         return not any(self._dollars.values())
 
     def learn(self, outcome: Outcome) -> None:
-        """Where calls cost nothing, each batch counts as one dollar."""
         for name in self._items:
             self._items[name] *= FORGETTING
             self._dollars[name] *= FORGETTING
         if outcome.strategy in self._items:
             self._items[outcome.strategy] += outcome.accepted
-            self._dollars[outcome.strategy] += usd(outcome.cost) or 1.0
+            self._dollars[outcome.strategy] += usd(outcome.cost) if self._priced else 1.0
 
     def draw(self, chance: random.Random) -> tuple[str, dict[str, float]]:
         """The winner, and the rate drawn for each."""

@@ -144,12 +144,17 @@ def identity(settings: Mapping[str, Any], dataset_sha256: str, template: Path | 
     return {key: value for key, value in flat.items() if not _operational(tuple(key.split(".")))}
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The keys that differ, each with both values."""
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], changed: Mapping[str, Any]) -> list[str]:
+    """The keys that differ, each with both values. `changed` are the settings that are not at their default.
+
+    A key that the run was started without, by an engine that did not know it, is the same at its default.
+    """
     by_content = ("dataset.path", "generate.template")
+    set_now = {key for key, _ in _flat(changed, ())}
     named = []
     for key in sorted(before.keys() | now.keys()):
-        if before.get(key) != now.get(key):
+        known = key in before or key in set_now or key not in now
+        if known and before.get(key) != now.get(key):
             change = (
                 "the file's content" if key in by_content else f"{before.get(key)!r}, now {now.get(key)!r}"
             )

@@ -169,10 +169,6 @@ class Journal:
         row = (batch, orjson.dumps(state).decode())
         self._writer.submit([Insert("INSERT OR IGNORE", "plans", [row])])
 
-    def plans(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        for batch, state in self._all("SELECT batch, state FROM plans ORDER BY batch"):
-            yield batch, orjson.loads(state)
-
     def keep_vectors(self, rows: Sequence[tuple[int, bytes, bytes]]) -> None:
         """(item, digest of its text, vector) each; on disk before any item that is decided by them."""
         self._writer.submit([Insert("INSERT OR REPLACE", "vectors", rows)])
@@ -182,30 +178,6 @@ class Journal:
         with translated(self.path):
             row = self._reader.execute("SELECT text, vector FROM vectors WHERE item = ?", (item,)).fetchone()
         return row[1] if row is not None and row[0] == text else None
-
-    def holds_vectors(self) -> bool:
-        return bool(self._one("SELECT EXISTS (SELECT 1 FROM vectors)"))
-
-    def accepted(self) -> Iterator[tuple[int, str, bytes | None]]:
-        """(item, record as JSON, vector) of every accepted item, in the order of the plan."""
-        return self._all(
-            "SELECT items.item, record, vector FROM items LEFT JOIN vectors USING (item)"
-            " WHERE state = 'accepted' ORDER BY items.item"
-        )
-
-    def outcomes(self) -> Iterator[tuple[int, int, int]]:
-        """(batch, accepted items, picodollars) of each batch whose items are all decided, in order."""
-        return self._all(
-            f"SELECT item / {POSITIONS}, sum(state = 'accepted'),"  # noqa: S608 - a constant
-            " sum(CAST(round(json_extract(meta, '$.cost_usd') * 1e12) AS INTEGER))"
-            f" FROM items WHERE item < ? * {POSITIONS} GROUP BY 1 ORDER BY 1",
-            (self.committed,),
-        )
-
-    def turned_away(self, by: str) -> Iterator[tuple[int, str]]:
-        """(item, record as JSON) of what this gate has rejected, in the order of the plan."""
-        sql = "SELECT item, record FROM items WHERE state = 'rejected' AND rejected_by = ? ORDER BY item"
-        return self._all(sql, (by,))
 
     async def settled(self) -> None:
         """Returns once everything committed so far is on disk. Raises StoreError."""
@@ -384,6 +356,41 @@ def read_spent(connection: sqlite3.Connection, *, running: bool = False) -> int:
 def read_tallies(connection: sqlite3.Connection) -> Tallies:
     states = dict(connection.execute("SELECT state, count(*) FROM items GROUP BY state").fetchall())
     return Tallies(states.get("accepted", 0), states.get("rejected", 0), states.get("surplus", 0))
+
+
+def read_plans(connection: sqlite3.Connection) -> dict[int, dict[str, Any]]:
+    """What was decided for each batch, in order."""
+    rows = connection.execute("SELECT batch, state FROM plans ORDER BY batch")
+    return {batch: orjson.loads(state) for batch, state in rows}
+
+
+def read_outcomes(connection: sqlite3.Connection) -> Iterator[tuple[int, int, int]]:
+    """(batch, accepted items, picodollars) of each batch with items decided, in order."""
+    yield from connection.execute(
+        f"SELECT item / {POSITIONS}, sum(state = 'accepted'),"  # noqa: S608 - a constant
+        " sum(CAST(round(json_extract(meta, '$.cost_usd') * 1e12) AS INTEGER))"
+        " FROM items WHERE state != 'surplus' GROUP BY 1 ORDER BY 1"
+    )
+
+
+def read_turned_away(connection: sqlite3.Connection, by: str) -> Iterator[tuple[int, str]]:
+    """(item, record as JSON) of what this gate has rejected, in the order of the plan."""
+    sql = "SELECT item, record FROM items WHERE state = 'rejected' AND rejected_by = ? ORDER BY item"
+    yield from connection.execute(sql, (by,))
+
+
+def read_accepted(connection: sqlite3.Connection) -> Iterator[tuple[int, str, bytes | None]]:
+    """(item, record as JSON, vector) of every accepted item, in the order of the plan."""
+    yield from connection.execute(
+        "SELECT items.item, record, vector FROM items LEFT JOIN vectors USING (item)"
+        " WHERE state = 'accepted' ORDER BY items.item"
+    )
+
+
+def read_dimensions(connection: sqlite3.Connection) -> int | None:
+    """Of the vectors that are kept, two bytes a number; None where there are none."""
+    row = connection.execute("SELECT length(vector) / 2 FROM vectors LIMIT 1").fetchone()
+    return None if row is None else int(row[0])
 
 
 def read_lines(connection: sqlite3.Connection, state: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ import random
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -31,8 +31,16 @@ from engine.diversity.measures.words import (
 if TYPE_CHECKING:
     from engine.protocols import Vectors
 
+T = TypeVar("T")
+
 DRAWS = 10
 """Subsamples of each dataset, where sizes differ."""
+MOST_VECTORS = 50_000
+"""Items whose pairs are looked at; of more, so many by chance."""
+MOST_TEXTS = 200_000
+"""Items whose words are counted; of more, so many by chance."""
+MOST_DRAWN = 10_000
+"""Items of a subsample."""
 _DIGITS = 5
 
 
@@ -63,11 +71,22 @@ def measures(
     most: int = SAMPLED,
     references: int = REFERENCES,
 ) -> dict[str, Any]:
-    """Every measure, as plain JSON values. `against` are the base dataset's vectors."""
-    words = [tokens(text) for text in data.texts]
+    """Every measure, as plain JSON values. `against` are the base dataset's vectors.
+
+    Of very many items a sample is measured, drawn by `seed`: `vectors_of` and `words_of` then say of how many.
+    """
+    chance = random.Random(seed)
+    texts = _some(data.texts, MOST_TEXTS, chance)
+    words = [tokens(text) for text in texts]
     found: dict[str, Any] = {"items": len(data.texts)}
+    if len(texts) < len(data.texts):
+        found["words_of"] = len(texts)
     if data.vectors is not None:
-        found |= _of_vectors(data.vectors[np.isfinite(data.vectors[:, 0])], against)
+        vectors = data.vectors[np.isfinite(data.vectors[:, 0])]
+        rows = _some(range(len(vectors)), MOST_VECTORS, chance)
+        if len(rows) < len(vectors):
+            found["vectors_of"] = len(rows)
+        found |= _of_vectors(vectors[rows], against)
     found["ingf"] = _rounded(inter_sample_frequency(words))
     found["distinct_1"], found["distinct_2"] = _rounded(distinct(words, 1)), _rounded(distinct(words, 2))
     bleu = self_bleu(data.texts, seed, most, references)
@@ -84,6 +103,13 @@ def measures(
     if data.attributes:
         found["attributes"] = {name: entropy(values) for name, values in data.attributes.items()}
     return found
+
+
+def _some(values: Sequence[T], most: int, chance: random.Random) -> list[T]:
+    """All of them, or `most` by chance, in order."""
+    if len(values) <= most:
+        return list(values)
+    return [values[place] for place in sorted(chance.sample(range(len(values)), most))]
 
 
 def _of_vectors(vectors: Vectors, against: Vectors | None) -> dict[str, Any]:
@@ -106,7 +132,7 @@ def at_equal_size(datasets: Mapping[str, Measured], seed: int = 0, draws: int = 
     Most measures move with the number of items, and a group check moves some of them by itself. Subsamples are
     drawn without replacement; the smallest dataset is measured whole, so it has no deviation.
     """
-    size = min(len(data.texts) for data in datasets.values())
+    size = min(MOST_DRAWN, *(len(data.texts) for data in datasets.values()))
     found: dict[str, Any] = {"items": size, "draws": draws}
     for name, data in datasets.items():
         chance = random.Random(f"{seed}/{name}")
