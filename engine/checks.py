@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata as metadata
 import importlib.util
 import platform
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from engine.config import RunConfig
 from engine.errors import ConfigError, EngineError, TransientError
 from engine.inputs import VALIDATORS, Inputs, described, load_validators, opened_backend, opened_validators
 from engine.items import Completion, Prompt
-from engine.protocols import Backend, Examined
+from engine.protocols import Backend, Embedder, Examined
 
 DISTRIBUTION = "datagen-engine"
 _SCHEMA = {
@@ -48,6 +50,8 @@ async def check(path: Path, overrides: dict[str, object]) -> AsyncIterator[Findi
     yield _dataset(inputs)
     async for finding in _validators(inputs):
         yield finding
+    if inputs.embedder is not None:
+        yield await _embedder(inputs, inputs.embedder)
     yield _price(inputs)
     yield await _endpoint(config)
 
@@ -76,6 +80,24 @@ def _told(facts: Mapping[str, object]) -> str:
 
 async def _no_calls(prompt: Prompt) -> Completion:
     raise AssertionError("a validator asked a model while it was being opened")
+
+
+async def _embedder(inputs: Inputs, embedder: Embedder) -> Finding:
+    """Opened and tried with one text: of an endpoint, one more tiny call."""
+    from engine.diversity.embedding import Embedding, EndpointModel
+
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            if isinstance(embedder, EndpointModel):
+                embedder.asking((await stack.enter_async_context(opened_backend(inputs.config))).complete)
+            if isinstance(embedder, AbstractAsyncContextManager):
+                await stack.enter_async_context(embedder)
+            vector = await Embedding(embedder).one("How many apples are left?")
+    except EngineError as error:
+        return Finding("embedder", False, str(error))
+    spec = inputs.config.groupcheck
+    use = f"; group check: same {inputs.same}" if spec is not None else ""
+    return Finding("embedder", True, f"{embedder.name}, {len(vector)} dimensions ({embedder.version}){use}")
 
 
 def _dataset(inputs: Inputs) -> Finding:
@@ -133,8 +155,18 @@ def doctor() -> Iterator[Finding]:
     yield _event_loop()
     yield Finding("sqlite", sqlite3.sqlite_version_info >= (3, 24), sqlite3.sqlite_version)
     yield _open_files()
-    for package in ("aiohttp", "orjson", "pydantic", "tenacity", "genai-prices", "pyarrow"):
+    for package in (
+        "aiohttp",
+        "orjson",
+        "pydantic",
+        "tenacity",
+        "genai-prices",
+        "pyarrow",
+        "numpy",
+        "faiss-cpu",
+    ):
         yield _version(package)
+    yield _local_embedder()
     for name in ("engine", "validators"):
         yield _clash(name)
     for point in sorted(metadata.entry_points(group=VALIDATORS), key=lambda point: point.name):
@@ -156,6 +188,23 @@ def _open_files() -> Finding:
     enough = soft >= 1024
     advice = "" if enough else "; raise it (ulimit -n) above the concurrency you want"
     return Finding("open files", enough, f"{soft} at once{advice}")
+
+
+def _local_embedder() -> Finding:
+    """Whether vectors can be made on this machine, without a network."""
+    from engine.diversity.model_files import DEFAULT, WAYS_OUT, on_this_machine
+
+    if importlib.util.find_spec("sentence_transformers") is None:
+        return Finding(
+            "embedder", None, f"no sentence-transformers; for the group check by meaning, {WAYS_OUT}"
+        )
+    version = metadata.version("sentence-transformers")
+    found = on_this_machine(DEFAULT)
+    if found is None:
+        return Finding(
+            "embedder", None, f"sentence-transformers {version}; {DEFAULT} is to be fetched, or {WAYS_OUT}"
+        )
+    return Finding("embedder", True, f"sentence-transformers {version}; {DEFAULT} at {found}")
 
 
 def _version(package: str) -> Finding:

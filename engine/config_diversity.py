@@ -58,7 +58,8 @@ class GroupCheckConfig(Section):
     """Keeps an item out that says the same as an accepted one, or as one of the base dataset."""
 
     same: Literal["auto", "text", "meaning", "meaning+numbers", "meaning+answer"] = "auto"
-    """What counts as the same. 'auto': meaning+numbers where most labels are numbers, otherwise meaning."""
+    """What counts as the same. 'auto': meaning+answer for multiple choice, meaning+numbers where most labels are
+    numbers, otherwise meaning."""
     threshold: float | None = Field(default=None, gt=0, le=1)
     """Cosine similarity from which two texts mean the same; by `same` where absent."""
     against_base: bool = True

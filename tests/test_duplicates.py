@@ -287,6 +287,7 @@ def test_an_answer_is_the_choice_not_its_letter() -> None:
 
 def test_the_kind_that_suits_a_dataset() -> None:
     assert suited([Thing("a", "12"), Thing("b", "#### 1,200"), Thing("c", "x")]) == "meaning+numbers"
-    assert suited([Thing("a", "A", ("1", "2"))] * 3) == "meaning"
+    assert suited([Thing("a", "A", ("1", "2"))] * 3) == "meaning+answer"
+    assert suited([Thing("a", "A", ("1", "2")), Thing("b", "7"), Thing("c")]) == "meaning"
     assert suited([Thing("a", "yes")] * 3) == "meaning"
     assert suited([]) == "meaning"

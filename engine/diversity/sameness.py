@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
@@ -74,7 +75,7 @@ KEYS: Mapping[str, Callable[[Content], Key]] = {
 
 THRESHOLDS: Mapping[str, float] = {
     "text": 1.0,
-    "meaning": 0.93,
+    "meaning": 0.92,
     "meaning+numbers": 0.85,
     "meaning+answer": 0.85,
 }
@@ -126,12 +127,21 @@ def answer_of(item: Content) -> str:
 
 
 def suited(examples: Iterable[Content]) -> str:
-    """The kind of sameness for a dataset: by numbers where most labels end in one, as '18' and '#### 18' do."""
-    seen = numeric = 0
-    for example in examples:
-        seen += 1
-        numeric += not example.choices and _ends_in_number(example.label)
-    return "meaning+numbers" if seen and 2 * numeric > seen else "meaning"
+    """The kind of sameness for a dataset, by what most of its items are.
+
+    meaning+answer where they have choices: questions of one form are near one another, whatever they ask.
+    meaning+numbers where labels end in a number, as '18' and '#### 18' do. Otherwise meaning.
+    """
+    kinds = Counter(
+        "meaning+answer"
+        if example.choices
+        else "meaning+numbers"
+        if _ends_in_number(example.label)
+        else "meaning"
+        for example in examples
+    )
+    most = kinds.most_common(1)
+    return most[0][0] if most and 2 * most[0][1] > kinds.total() else "meaning"
 
 
 def _ends_in_number(label: str | None) -> bool:

@@ -53,6 +53,12 @@ def outcome_lines(report: Report, folder: Path) -> Iterator[str]:
         yield "The model's price is not known; costs were not counted."
     if data["items"]["rejected"]:
         yield f"Rejected: {_reasons(data['items']['reasons'])}."
+    if (measures := data.get("diversity", {}).get("measures")) and "aps" in measures:
+        clique, nearest = measures["remote_clique"]["pairs"], measures["nearest_within"].get("1", 0)
+        yield (
+            f"Diversity: remote-clique {clique:.3f}, average similarity {measures['aps']:.3f}, Vendi score "
+            f"{measures['vendi']:.1f}, nearest pair {nearest:.3f}."
+        )
     if (bad := sum((data["dataset"] or {}).get("bad_rows", {}).values())) > 0:
         yield f"{bad:,} bad rows of the base dataset were left out: {_counts(data['dataset']['bad_rows'])}."
     if (folder / "report.json").exists():
