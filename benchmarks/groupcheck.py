@@ -160,7 +160,8 @@ def rebuilt(base: Any) -> float:
     from engine.dataset.base import BaseDataset
     from engine.dataset.fields import Fields
     from engine.stages.groupcheck import GroupCheck
-    from engine.store.journal import ItemRow, Journal, connect, read_accepted
+    from engine.store.journal import ItemRow, Journal
+    from engine.store.reading import connect, read_accepted
 
     async def whole() -> float:
         with tempfile.TemporaryDirectory(prefix="datagen-bench-") as place:

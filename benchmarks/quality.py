@@ -20,7 +20,7 @@ from common import DATA, folder, result, table
 from engine import RunConfig, run
 from engine.simulator.content.facts import relations
 from engine.simulator.truth import is_right
-from engine.store.journal import connect
+from engine.store.reading import connect
 
 CASES: dict[str, tuple[dict[str, Any], list[Any]]] = {
     "word problems, no validator": ({"kind": "word_problems"}, []),

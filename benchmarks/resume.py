@@ -47,7 +47,7 @@ def ids(place: Path) -> list[str]:
 
 
 def calls_in(place: Path) -> int:
-    from engine.store.journal import connect
+    from engine.store.reading import connect
 
     with closing(connect(place / "run" / "run.db")) as connection:
         return int(connection.execute("SELECT count(*) FROM calls").fetchone()[0])

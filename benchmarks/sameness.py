@@ -17,7 +17,7 @@ from typing import Any
 from common import result, table
 from engine.config import DatasetConfig
 from engine.dataset.base import every_example
-from engine.dataset.fields import Example
+from engine.dataset.forms import Example
 from engine.diversity.calibration import THRESHOLDS, calibrated
 from engine.diversity.embedding import Embedding
 from engine.diversity.local_model import LocalModel

@@ -171,11 +171,12 @@ def export(
 ) -> None:
     """Write the accepted items of a run in another tool's format."""
     from engine.config import RunConfig
-    from engine.dataset.fields import Fields, LabelStyle
+    from engine.dataset.fields import Fields
+    from engine.dataset.forms import LabelStyle
     from engine.errors import ConfigError
     from engine.store.export import export
     from engine.store.folder import RunFolder
-    from engine.store.journal import connect, read_fact, read_items
+    from engine.store.reading import connect, read_fact, read_items
 
     with mistakes():
         folder = RunFolder.existing(run_dir)
@@ -211,7 +212,7 @@ def simulate(
     from pydantic import ValidationError
 
     from engine.compose import in_loop
-    from engine.config_simulator import SimulatorConfig
+    from engine.config.simulator import SimulatorConfig
     from engine.errors import ConfigError
     from engine.simulator.serving import serve
 
@@ -283,7 +284,7 @@ def _report_of(run_dir: Path) -> tuple[Report, bool]:
     from engine.config import RunConfig
     from engine.report.summary import summarize
     from engine.store.folder import RunFolder
-    from engine.store.journal import connect
+    from engine.store.reading import connect
 
     folder = RunFolder.existing(run_dir)
     config = RunConfig.load(folder.config, lenient=True)

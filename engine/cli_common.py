@@ -39,7 +39,7 @@ def mistakes() -> Iterator[None]:
 
 def overrides(sets: list[str] | None, target: int | None, budget: float | None) -> dict[str, Any]:
     """Dotted keys and values from the command line. Raises ConfigError."""
-    from engine.config_file import scalar
+    from engine.config.file import scalar
     from engine.errors import ConfigError
 
     found: dict[str, Any] = {}

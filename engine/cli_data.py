@@ -42,7 +42,7 @@ def metrics(
 
     from engine import measuring
     from engine.compose import in_loop
-    from engine.config_diversity import EmbeddingConfig
+    from engine.config.diversity import EmbeddingConfig
     from engine.report.dataset_tables import metrics_tables
 
     with mistakes():
@@ -84,17 +84,12 @@ def groupcheck(
 
     from engine import measuring
     from engine.compose import in_loop
-    from engine.config_diversity import EmbeddingConfig
-    from engine.diversity.sameness import KEYS
-    from engine.errors import ConfigError
+    from engine.config.diversity import EmbeddingConfig
     from engine.report.dataset_tables import calibration_tables, duplicates_lines
 
     with mistakes():
+        _check_options(same, threshold)
         reading, embedding = measuring.Reading(config, text, label), EmbeddingConfig(model=model)
-        if same not in ("auto", *KEYS):
-            raise ConfigError(f"--same {same}: there is no such kind; allowed: auto, {', '.join(KEYS)}")
-        if threshold is not None and not 0 < threshold <= 1:
-            raise ConfigError(f"--threshold {threshold:g}: must be above 0 and up to 1")
         if calibrate:
             confusions = in_loop(lambda: measuring.calibrate(data, reading, embedding, seed, tell))
             for table in calibration_tables(confusions):
@@ -103,9 +98,18 @@ def groupcheck(
         found = in_loop(
             lambda: measuring.near_duplicates(data, against, reading, same, threshold, embedding, tell)
         )
-        for line in duplicates_lines(found) if not json else ():
+        for line in [orjson.dumps(found.to_json()).decode()] if json else duplicates_lines(found):
             typer.echo(line)
-        if json:
-            typer.echo(orjson.dumps(found.to_json()).decode())
         if out is not None:
             typer.echo(f"{measuring.write_kept(data, found.matches, out):,} rows written to {out}", err=True)
+
+
+def _check_options(same: str, threshold: float | None) -> None:
+    """Raises ConfigError."""
+    from engine.diversity.sameness import KEYS
+    from engine.errors import ConfigError
+
+    if same not in ("auto", *KEYS):
+        raise ConfigError(f"--same {same}: there is no such kind; allowed: auto, {', '.join(KEYS)}")
+    if threshold is not None and not 0 < threshold <= 1:
+        raise ConfigError(f"--threshold {threshold:g}: must be above 0 and up to 1")

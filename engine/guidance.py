@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from engine.config import GenerateConfig
-from engine.config_diversity import AttributeConfig, StrategyConfig
+from engine.config.diversity import AttributeConfig, StrategyConfig
 from engine.dataset.base import BaseDataset
-from engine.dataset.fields import Example, plain
+from engine.dataset.forms import Example, plain
 from engine.errors import ConfigError
 from engine.prompts.attributes import MOST, Attribute, conditional, counted
 from engine.prompts.selection import Farthest, Randomly, Selector, balanced, clustered

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from engine.config import DatasetConfig, FieldsConfig, RunConfig
-from engine.config_diversity import EmbeddingConfig
+from engine.config.diversity import EmbeddingConfig
 from engine.dataset.base import every_example
-from engine.dataset.fields import Example
+from engine.dataset.forms import Example
 from engine.dataset.rows import BadRow, format_of, read_rows
 from engine.diversity.calibration import Confusion, calibrated
 from engine.diversity.duplicates import Duplicates, Match

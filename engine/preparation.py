@@ -22,9 +22,9 @@ from engine.prompts.selection import Selector
 from engine.protocols import Ask
 from engine.stages.extract import extracted
 from engine.stages.mix import Mix, Outcome
-from engine.store.journal import (
+from engine.store.journal import Journal
+from engine.store.reading import (
     POSITIONS,
-    Journal,
     connect,
     read_accepted,
     read_dimensions,

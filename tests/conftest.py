@@ -16,7 +16,7 @@ import yaml
 
 from engine.compose import arun
 from engine.config import RunConfig
-from engine.config_simulator import SimulatorConfig
+from engine.config.simulator import SimulatorConfig
 from engine.report.summary import Report
 from engine.simulator.server import Simulator
 from engine.simulator.serving import serving

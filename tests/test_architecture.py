@@ -12,9 +12,9 @@ import pytest
 from conftest import ROOT
 
 FLOORS = (
-    "items constraints errors constraint_forms config_file config_parts config_simulator config_diversity config"
+    "items constraints errors constraint_forms config"
     " protocols dataset flow llm prompts diversity store report simulator stages guidance inputs preparation assembly"
-    " compose conformance estimate checks measuring cli_common cli_data cli"
+    " start compose conformance estimate checks measuring cli_common cli_data cli"
 ).split()
 """From the ground up."""
 FOR_VALIDATORS = {"engine.items", "engine.errors", "engine.constraints", "engine.protocols"}

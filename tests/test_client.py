@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.config import ModelConfig
-from engine.config_parts import PriceConfig
+from engine.config.parts import PriceConfig
 from engine.errors import (
     BadRequest,
     CallTimeout,

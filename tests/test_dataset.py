@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from engine.config import DatasetConfig, FieldsConfig, LabelField
 from engine.dataset.base import BaseDataset
-from engine.dataset.fields import FieldProblem, Fields, LabelStyle
+from engine.dataset.fields import Fields
+from engine.dataset.forms import FieldProblem, LabelStyle
 from engine.dataset.rows import BadRow, read_rows
 from engine.errors import ConfigError
 from engine.items import Batch, Item

@@ -17,7 +17,7 @@ import pytest
 import hashing_embedder
 from conftest import CLEAN, PUBLISHED, Start, needs_published
 from engine.config import ModelConfig
-from engine.config_diversity import EmbeddingConfig, EmbeddingEndpoint
+from engine.config.diversity import EmbeddingConfig, EmbeddingEndpoint
 from engine.conformance import check_embedder
 from engine.diversity import model_files
 from engine.diversity.embedding import (
@@ -86,7 +86,7 @@ async def test_real_problems_with_other_numbers_are_near_and_not_the_same(opened
     """Why similarity alone is no sameness for mathematics."""
     import random
 
-    from engine.dataset.fields import Example
+    from engine.dataset.forms import Example
     from engine.diversity.variants import renumbered, reworded
 
     lines = (PUBLISHED / "gsm8k" / "test.jsonl").read_bytes().splitlines()[:40]

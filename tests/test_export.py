@@ -13,7 +13,8 @@ import pytest
 
 from conftest import lines
 from engine.config import FieldsConfig
-from engine.dataset.fields import Fields, LabelStyle
+from engine.dataset.fields import Fields
+from engine.dataset.forms import LabelStyle
 from engine.errors import ConfigError
 from engine.store.export import export
 

@@ -11,7 +11,8 @@ import pytest
 from engine.errors import BadRequest, ConfigError, DiskFull, StoreError
 from engine.items import Completion, Prompt, Usage
 from engine.store.folder import RunFolder, differences, identity, replacing
-from engine.store.journal import POSITIONS, ItemRow, Journal, connect, read_items, read_lines
+from engine.store.journal import ItemRow, Journal
+from engine.store.reading import POSITIONS, connect, read_items, read_lines
 
 DONE = Completion("text \ud800", "m", "stop", Usage(1, 2, 0, 3, True), 2, 0.5)
 

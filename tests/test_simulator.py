@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import CLEAN, Start
-from engine.config_simulator import SimulatorConfig
+from engine.config.simulator import SimulatorConfig
 from engine.errors import ConfigError
 from engine.simulator.answers import answer
 from engine.simulator.content import facts, word_problems

@@ -11,7 +11,8 @@ from itertools import islice
 from pathlib import Path
 
 from engine.config import DatasetConfig
-from engine.dataset.fields import Example, FieldProblem, Fields, LabelStyle, Shape
+from engine.dataset.fields import Fields
+from engine.dataset.forms import Example, FieldProblem, LabelStyle, Shape
 from engine.dataset.rows import BadRow, Numbered, read_rows, unit_of
 from engine.errors import ConfigError
 from engine.protocols import Row

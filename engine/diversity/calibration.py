@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.dataset.fields import Example
+from engine.dataset.forms import Example
 from engine.diversity.duplicates import Duplicates
 from engine.diversity.index import similarity
 from engine.diversity.sameness import KEYS, compared

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import orjson
 
-from engine.config_diversity import EmbeddingConfig, EmbeddingEndpoint
+from engine.config.diversity import EmbeddingConfig, EmbeddingEndpoint
 from engine.diversity.local_model import LocalModel
 from engine.errors import ConfigError, EmbedderUnavailable, PermanentError, RetriesExhausted, Unembeddable
 from engine.flow.batcher import Batcher

@@ -8,7 +8,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Any, NamedTuple
 
 from engine.config import ModelConfig
-from engine.config_parts import PriceConfig
+from engine.config.parts import PriceConfig
 from engine.items import PICO
 
 MILLION = 1_000_000

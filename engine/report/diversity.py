@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from engine.dataset.fields import Example, FieldProblem
+from engine.dataset.forms import Example, FieldProblem
 from engine.items import usd
-from engine.store.journal import POSITIONS
+from engine.store.reading import POSITIONS
 
 if TYPE_CHECKING:
     from engine.diversity.measures.dataset import Measured

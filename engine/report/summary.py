@@ -12,14 +12,7 @@ import orjson
 
 from engine.items import usd
 from engine.report.diversity import coverage, strategies
-from engine.store.journal import (
-    Start,
-    read_fact,
-    read_spent,
-    read_starts,
-    read_tallies,
-    read_unconfirmed,
-)
+from engine.store.reading import Start, read_fact, read_spent, read_starts, read_tallies, read_unconfirmed
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from engine.config_simulator import SimulatorConfig
+from engine.config.simulator import SimulatorConfig
 from engine.simulator.serving import serve
 
 

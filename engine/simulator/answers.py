@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from engine.config_simulator import SimulatorConfig
+from engine.config.simulator import SimulatorConfig
 from engine.simulator.items import is_violation, new_items
 from engine.simulator.request import Asked
 from engine.simulator.truth import is_right, right_label, truth_of

@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from engine.config_simulator import SimulatorConfig
+from engine.config.simulator import SimulatorConfig
 from engine.errors import EndpointError
 
 START_SECONDS = 60.0

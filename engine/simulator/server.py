@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from engine.config_simulator import SimulatorConfig
+from engine.config.simulator import SimulatorConfig
 from engine.simulator.answers import answer
 from engine.simulator.embeddings import DIMENSIONS, embedding_reply
 from engine.simulator.limits import Limits

@@ -16,7 +16,8 @@ from engine.items import Batch, Item, Verdict, usd
 from engine.stages.mix import Outcome, outcome_of
 from engine.stages.plan import shares
 from engine.stages.progress import Progress
-from engine.store.journal import POSITIONS, ItemRow, Journal, storable, storable_values
+from engine.store.journal import ItemRow, Journal, storable, storable_values
+from engine.store.reading import POSITIONS
 
 if TYPE_CHECKING:
     from engine.stages.groupcheck import GroupCheck, GroupLook

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import islice
 
-from engine.dataset.fields import FieldProblem, Fields
+from engine.dataset.fields import Fields
+from engine.dataset.forms import FieldProblem
 from engine.dataset.rows import BadRow, Numbered
 from engine.flow.halt import Halt
 from engine.items import Batch, Item, Verdict

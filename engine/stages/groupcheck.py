@@ -14,7 +14,7 @@ from engine.diversity import GROUP_CHECK
 from engine.diversity.duplicates import Duplicates, Look, Match
 from engine.diversity.embedding import restored
 from engine.items import Item, Verdict
-from engine.store.journal import POSITIONS
+from engine.store.reading import POSITIONS
 
 if TYPE_CHECKING:
     from engine.protocols import Vectors

@@ -12,7 +12,8 @@ from typing import IO, Any
 
 import orjson
 
-from engine.dataset.fields import LETTERS, Example, FieldProblem, Fields
+from engine.dataset.fields import Fields
+from engine.dataset.forms import LETTERS, Example, FieldProblem
 from engine.errors import ConfigError
 from engine.protocols import Row
 from engine.store.folder import replacing

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from engine.config import OPERATIONAL
 from engine.errors import ConfigError, DiskFull, StoreError
-from engine.store.journal import connect, read_fact
+from engine.store.reading import connect, read_fact
 
 
 class RunFolder:

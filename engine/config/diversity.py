@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from engine.config_parts import PriceConfig, Section
+from engine.config.parts import PriceConfig, Section
 
 # --- embedding -------------------------------------------------------------------------------------
 

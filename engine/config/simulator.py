@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from engine.config_parts import Section, Share
+from engine.config.parts import Section, Share
 
 
 class SimulatorConfig(Section):

@@ -1,0 +1,18 @@
+"""Every knob of a run: its unit, its default, what it may be. One file for each part of a config."""
+
+from engine.config.dataset import ChoicesField, DatasetConfig, FieldsConfig, Format, LabelField
+from engine.config.generate import GenerateConfig
+from engine.config.model import ModelConfig
+from engine.config.run import OPERATIONAL, RunConfig
+
+__all__ = [
+    "OPERATIONAL",
+    "ChoicesField",
+    "DatasetConfig",
+    "FieldsConfig",
+    "Format",
+    "GenerateConfig",
+    "LabelField",
+    "ModelConfig",
+    "RunConfig",
+]

@@ -1,0 +1,79 @@
+"""How new items are asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from engine.config.diversity import (
+    Attributes,
+    Selection,
+    StrategyConfig,
+    Temperature,
+    check_attributes,
+    in_range,
+)
+from engine.config.parts import Section
+
+
+class GenerateConfig(Section):
+    """How new items are asked for."""
+
+    target: int = Field(ge=1, le=1_000_000_000)
+    """Accepted items wanted."""
+    batch_size: int = Field(default=5, ge=1, le=1000)
+    """Items asked for in one call."""
+    few_shot: int = Field(default=5, ge=0, le=1000)
+    """Examples from the base dataset in each prompt."""
+    temperature: Temperature = 1.0
+    """One value, or [low, high]: drawn anew for each batch."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Most completion tokens of one call; 512 for each item asked for, and at least 1,024, where absent."""
+    template: Path | None = None
+    """Your own prompt template (Jinja, blocks 'system' and 'user'), relative to the config file."""
+
+    selection: Selection = "random"
+    """How a prompt's examples are chosen. 'clustered' and 'farthest' go by the base dataset's vectors."""
+    balance: str = "label"
+    """For 'balanced': 'label', or the field or attribute whose values are to be even among the examples."""
+    attributes: Attributes = Field(default_factory=dict)
+    """What new items are to be about: each batch is asked for with a value of each, evenly covered."""
+    strategies: dict[str, StrategyConfig] = Field(default_factory=dict)
+    """Several ways to ask, mixed by `strategy`; one, of the settings above, where there are none."""
+    strategy: Literal["fixed", "adaptive"] = "fixed"
+    """'adaptive' moves batches to the strategies that yield most accepted items per dollar."""
+    floor: float = Field(default=0.1, gt=0, lt=1)
+    """Of an adaptive mix: the share that is divided evenly among the strategies, whatever they yield."""
+
+    @field_validator("temperature")
+    @classmethod
+    def _in_range(cls, value: Temperature) -> Temperature:
+        return in_range(value)
+
+    @model_validator(mode="after")
+    def _strategies_differ(self) -> Self:
+        check_attributes(self.attributes)
+        if self.strategy == "adaptive" and len(self.ways) < 2:
+            raise ValueError("strategy: adaptive needs attributes, or two strategies to choose between")
+        return self
+
+    @property
+    def ways(self) -> dict[str, StrategyConfig]:
+        """The strategies, by name. An adaptive mix without any weighs attribute guidance against none."""
+        if self.strategies:
+            return self.strategies
+        if self.strategy == "adaptive" and self.attributes:
+            return {"plain": StrategyConfig(attributes=False), "guided": StrategyConfig()}
+        return {"only": StrategyConfig()}
+
+    def selection_of(self, way: StrategyConfig) -> Selection:
+        return way.selection or self.selection
+
+    def few_shot_of(self, way: StrategyConfig) -> int:
+        return self.few_shot if way.few_shot is None else way.few_shot
+
+    @property
+    def completion_limit(self) -> int:
+        return self.max_tokens or max(1024, 512 * self.batch_size)

@@ -1,0 +1,123 @@
+"""Model endpoints: address, key, price, what differs for single purposes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from engine.config.parts import PriceConfig, Section
+from engine.config.simulator import SimulatorConfig
+
+SIMULATED_PRICE = PriceConfig(input=0.15, output=0.60, cached_input=0.075)
+"""Pretended dollars of the simulated endpoint, so that cost and cap have something to show."""
+
+
+OWN_FIELDS = frozenset(
+    "model messages response_format temperature seed max_tokens max_completion_tokens n best_of stream".split()
+)
+"""Fields of the request's body that are the engine's."""
+
+
+def _header_value(value: str) -> str:
+    if not value.isascii() or not value.isprintable():
+        raise ValueError("holds characters that no HTTP header may hold")
+    return value
+
+
+class PurposeModel(Section):
+    """What differs from the main model for one purpose."""
+
+    name: str | None = None
+    base_url: str | None = None
+    api_key: str | None = None
+    price: PriceConfig | None = None
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+
+
+class ModelConfig(Section):
+    """One OpenAI-compatible endpoint."""
+
+    name: str
+    base_url: str = "https://api.openai.com/v1"
+    api_key: str | None = None
+    headers: dict[str, str] = Field(default_factory=dict)
+    price: PriceConfig | None = None
+    """From the genai-prices package where absent."""
+    response_format: Literal["auto", "json_schema", "json_object", "none"] = "auto"
+    """'auto' starts with json_schema and steps down where the endpoint refuses it."""
+    send_seed: bool = True
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of the request's body, as they are."""
+    purposes: dict[str, PurposeModel] = Field(default_factory=dict)
+    """Another model for some purposes (review, revision, program, fact_check ...): what differs from this one."""
+    simulator: SimulatorConfig | None = None
+    """Set, or with the name 'simulated': a simulated endpoint is started on loopback for the run."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_http(cls, url: str) -> str:
+        if not re.match(r"https?://[^/\s]+$|https?://[^/\s]+/\S*$", url):
+            raise ValueError("must start with http:// or https:// and name a host")
+        try:
+            parts = urlsplit(url)
+            known = parts.port is None or parts.port > 0
+        except ValueError as error:
+            raise ValueError(f"is no address: {error}") from None
+        if parts.username is not None or not parts.hostname or not known:
+            raise ValueError("must name a host, and no user or password: use api_key or headers for those")
+        return url.rstrip("/")
+
+    @field_validator("api_key")
+    @classmethod
+    def _one_line(cls, key: str | None) -> str | None:
+        return _header_value(key.strip()) if key is not None else None
+
+    @field_validator("headers")
+    @classmethod
+    def _headers_of_one_line(cls, headers: dict[str, str]) -> dict[str, str]:
+        return {name: _header_value(value.strip()) for name, value in headers.items()}
+
+    @field_validator("purposes")
+    @classmethod
+    def _purposes_are_models(cls, purposes: dict[str, PurposeModel]) -> dict[str, PurposeModel]:
+        for purpose, other in purposes.items():
+            if not other.model_fields_set:
+                raise ValueError(f"{purpose!r} names nothing that differs")
+            if other.base_url is not None:
+                cls._is_http(other.base_url)
+            if other.api_key is not None:
+                cls._one_line(other.api_key)
+            cls._not_ours(other.extra_body)
+        return purposes
+
+    @field_validator("extra_body")
+    @classmethod
+    def _not_ours(cls, extra: dict[str, Any]) -> dict[str, Any]:
+        if taken := sorted(set(extra) & OWN_FIELDS):
+            raise ValueError(f"may not set {taken[0]!r}: the engine sets it, and the budget rests on it")
+        return extra
+
+    @property
+    def simulated(self) -> bool:
+        return self.simulator is not None
+
+    def for_purpose(self, purpose: str) -> ModelConfig:
+        """The model that answers prompts of this purpose."""
+        other = self.purposes.get(purpose)
+        if other is None:
+            return self
+        given = {name: getattr(other, name) for name in other.model_fields_set}
+        if "name" in given and "price" not in given and not self.simulated:
+            given["price"] = None  # another model has another price
+        return self.model_copy(update={**given, "purposes": {}})
+
+
+def as_model(value: Any) -> Any:
+    if value == "simulated":
+        value = {"name": "simulated"}
+    if isinstance(value, dict) and (value.get("name") == "simulated" or value.get("simulator")):
+        value = {"name": "simulated", "price": SIMULATED_PRICE.model_dump(), "simulator": {}, **value}
+    return value

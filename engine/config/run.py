@@ -1,0 +1,174 @@
+"""One run, whole: the sections together, and what of them may change between two starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
+
+from engine.config import file
+from engine.config.dataset import DatasetConfig
+from engine.config.diversity import EmbeddingConfig, GroupCheckConfig, as_groupcheck
+from engine.config.generate import GenerateConfig
+from engine.config.model import ModelConfig, as_model
+from engine.config.parts import Section
+from engine.constraints import LabelIn, LabelRatio
+
+
+class LimitsConfig(Section):
+    """What the run may take. These may change between two starts of one run."""
+
+    concurrency: int = Field(default=64, ge=1, le=10_000)
+    """Calls in flight at once."""
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    budget_usd: float | None = Field(default=None, gt=0, le=1e6)
+    """The run's ceiling over all its starts."""
+    attempts: float = Field(default=10.0, ge=1, le=1e6)
+    """Items asked for, at most, for each item wanted."""
+    retries: int = Field(default=6, ge=0)
+    """Further attempts of one call; waiting for a rate limit does not count."""
+    attempt_timeout_s: float = Field(default=120.0, gt=0)
+    call_timeout_s: float = Field(default=600.0, gt=0)
+    """One call with all its attempts and waits."""
+
+
+class ValidatorConfig(Section):
+    """One validator by its entry-point name, with its options."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    workers: int | None = Field(default=None, ge=1)
+    """Items looked at at once; limits.concurrency where absent."""
+
+
+def _as_validator(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, dict) and "name" in value:
+        known = {key: item for key, item in value.items() if key in ("name", "workers")}
+        given = value.get("options", {})
+        rest = {key: item for key, item in value.items() if key not in ("name", "workers", "options")}
+        return {**known, "options": {**given, **rest} if isinstance(given, dict) else given}
+    return value
+
+
+class RunConfig(Section):
+    """One run, whole. `RunConfig.load(path)` reads a config file."""
+
+    dataset: DatasetConfig
+    generate: GenerateConfig
+    model: Annotated[ModelConfig, BeforeValidator(as_model)]
+    limits: LimitsConfig = LimitsConfig()
+    validators: tuple[Annotated[ValidatorConfig, BeforeValidator(_as_validator)], ...] = (
+        ValidatorConfig(name="constraints"),
+    )
+    """In the order in which an item meets them."""
+    groupcheck: Annotated[GroupCheckConfig | None, BeforeValidator(as_groupcheck)] = None
+    embedding: EmbeddingConfig = EmbeddingConfig()
+    seed: int = Field(default=0, ge=0, lt=2**63)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.dataset.path is None:
+            self._without_base()
+        if self.dataset.constraints and self.dataset.fields.label is None:
+            for constraint in self.dataset.constraints:
+                about_label = getattr(constraint, "field", None) == "label"
+                if about_label or isinstance(constraint, LabelIn | LabelRatio):
+                    raise ValueError("dataset.constraints speak of a label and dataset.fields names none")
+        known = {"text", *self.dataset.fields.extras}
+        known |= {"label"} if self.dataset.fields.label is not None else set()
+        known |= {"choices"} if self.dataset.fields.choices is not None else set()
+        for constraint in self.dataset.constraints:
+            if getattr(constraint, "field", "text") not in known:
+                raise ValueError(
+                    f"dataset.constraints speak of the field {constraint.field!r}; "
+                    f"here it is one of {', '.join(sorted(known))}"
+                )
+        if sum(isinstance(c, LabelRatio) for c in self.dataset.constraints) > 1:
+            raise ValueError("dataset.constraints holds more than one label_ratio")
+        names = [validator.name for validator in self.validators]
+        if len(set(names)) < len(names):
+            raise ValueError("validators names one of them twice")
+        return self
+
+    def _without_base(self) -> None:
+        """Raises ValueError where something needs a base dataset."""
+        generate = self.generate
+        if any(generate.few_shot_of(way) > 0 for way in generate.ways.values()):
+            raise ValueError(
+                "generate.few_shot is above 0 and there is no dataset.path to take examples from"
+            )
+        for name, attribute in generate.attributes.items():
+            if attribute.field is not None or attribute.extract is not None:
+                raise ValueError(
+                    f"generate.attributes.{name} comes from the base dataset; there is no dataset.path"
+                )
+
+    def models(self) -> dict[str, ModelConfig]:
+        """The models that answer single purposes in place of the main one."""
+        found = {purpose: self.model.for_purpose(purpose) for purpose in self.model.purposes}
+        endpoint = self.embedding.endpoint
+        if endpoint is not None:
+            found["embedding"] = self.model.model_copy(
+                update={
+                    "name": endpoint.name,
+                    "base_url": endpoint.base_url or self.model.base_url,
+                    "api_key": endpoint.api_key if endpoint.api_key is not None else self.model.api_key,
+                    "price": endpoint.price,
+                    "purposes": {},
+                    "extra_body": {} if endpoint.dimensions is None else {"dimensions": endpoint.dimensions},
+                }
+            )
+        return found
+
+    _references: dict[str, str] = PrivateAttr(default_factory=dict)
+    """Texts that came from the environment, and the `${NAME}` that stood there."""
+
+    @classmethod
+    def load(
+        cls, path: Path | str, overrides: Mapping[str, Any] | None = None, *, lenient: bool = False
+    ) -> RunConfig:
+        """Read a YAML config. `overrides` maps dotted keys to values. Raises ConfigError.
+
+        `lenient` is for looking at a run, not for running: variables that are not set are left as written.
+        """
+        config, references = file.read(cls, Path(path), overrides or {}, lenient=lenient)
+        config._references = references
+        return config
+
+    def with_generate(self, generate: GenerateConfig) -> RunConfig:
+        """The same run with another section `generate`."""
+        copy = self.model_copy(update={"generate": generate})
+        copy._references = self._references
+        return copy
+
+    def without_secrets(self) -> dict[str, Any]:
+        """The resolved settings as plain values, fit to be written into a run folder."""
+        return file.without_secrets(self.model_dump(mode="json"), self._references)
+
+
+OPERATIONAL = (
+    "generate.target",
+    "limits",
+    "model.base_url",
+    "model.api_key",
+    "model.headers",
+    "model.price",
+    "model.purposes.*.base_url",
+    "model.purposes.*.api_key",
+    "model.purposes.*.price",
+    "model.simulator",
+    "validators.*.workers",
+    "embedding.cache",
+    "embedding.endpoint.base_url",
+    "embedding.endpoint.api_key",
+    "embedding.endpoint.price",
+    "embedding.endpoint.inputs",
+    "embedding.endpoint.in_flight",
+    "groupcheck.index",
+)
+"""What may differ between two starts of one run; everything else is the run's identity."""

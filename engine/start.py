@@ -1,0 +1,375 @@
+"""One start of a run: opens what it needs, runs the pipeline, writes what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+from engine import __version__
+from engine.assembly import Assembly
+from engine.constraints import FreeText
+from engine.errors import (
+    BudgetExhausted,
+    ConfigError,
+    Defect,
+    EngineError,
+    FatalError,
+    Interrupted,
+    StopRun,
+    StoreError,
+    TargetReached,
+)
+from engine.flow.halt import Halt
+from engine.inputs import Inputs, described, load_validators, opened_backend, opened_validators
+from engine.items import PICO, usd
+from engine.llm.budget import Budget
+from engine.llm.client import Client
+from engine.llm.limiter import Limiter
+from engine.llm.retry import RetryPolicy
+from engine.preparation import Prepared, prepared
+from engine.protocols import Validator
+from engine.report.diversity import measured
+from engine.report.live import Snapshot, Speed, display
+from engine.report.summary import Report, summarize
+from engine.stages.commit import LABEL_GATE
+from engine.stages.progress import Progress
+from engine.store.folder import RunFolder, differences, identity, replacing
+from engine.store.journal import Journal
+from engine.store.reading import connect, read_lines
+
+NOTE_EVERY_S = 2.0
+"""How often this start's own counts are journaled."""
+
+
+#  halt.reason        outcome      exit
+#  TargetReached      target       0
+#  BudgetExhausted    budget       3
+#  FatalError         fatal        4
+#  none: source done  attempts     5
+#  Interrupted        interrupted  130
+
+OUTCOMES: Sequence[tuple[type[EngineError], str]] = (
+    (TargetReached, "target"),
+    (BudgetExhausted, "budget"),
+    (Interrupted, "interrupted"),
+    (FatalError, "fatal"),
+)
+
+
+def outcome_of(reason: EngineError | None, reached: bool) -> str:
+    """The word in report.json for why a run ended."""
+    if reached and not isinstance(reason, FatalError):
+        return "target"
+    if reason is None:
+        return "attempts"
+    return next(outcome for kind, outcome in OUTCOMES if isinstance(reason, kind))
+
+
+def _described(error: BaseException) -> str:
+    """The first cause in a group, with its place: what is needed to mend it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = (
+        f" ({Path(place.tb_frame.f_code.co_filename).name} line {place.tb_lineno})"
+        if place is not None
+        else ""
+    )
+    return f"a defect in the engine: {type(error).__name__}: {error}{where}"
+
+
+def _ending_signals() -> list[signal.Signals]:
+    """Those that ask for an end: Ctrl-C, a service manager's, a closed terminal's (not under nohup)."""
+    found = [signal.SIGINT, signal.SIGTERM]
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        found.append(hangup)
+    return found
+
+
+class RunStart:
+    """One start: opens, runs, closes. Mutable state: the resources of this start."""
+
+    def __init__(self, inputs: Inputs, folder: RunFolder) -> None:
+        self._config = inputs.config
+        self._inputs = inputs
+        self._folder = folder
+        self._halt = Halt()
+        self._began = time.monotonic()
+
+    async def go(self, show: TextIO | None) -> Report:
+        """Raises ConfigError where the folder holds another run, StoreError where it cannot be opened."""
+        self._journal = Journal(self._folder.database)
+        try:
+            self._check_identity()
+            self._progress = self._progress_so_far()
+            self._before = self._progress.accepted
+            limits = self._config.limits
+            cap = None if limits.budget_usd is None else int(limits.budget_usd * PICO)
+            self._budget = Budget(cap, spent=self._journal.spent())
+            await self._journal.begin(self._facts())
+            self._folder.write_config(self._config.without_secrets())
+            if self._progress.reached:
+                self._halt.set(TargetReached("the target was reached before"))
+            else:
+                try:
+                    await self._work(show)
+                except (FatalError, StopRun) as error:  # before the first batch: something cannot open
+                    self._halt.set(error)
+            return await self._finish()
+        finally:
+            await self._journal.close()
+
+    def _check_identity(self) -> None:
+        before = self._journal.fact("identity")
+        set_now = self._config.model_dump(mode="json", exclude_defaults=True)
+        if before is not None and (changed := differences(before, self._identity(), set_now)):
+            raise ConfigError(
+                f"{self._folder.path}: this run was started with other settings: {'; '.join(changed)}. "
+                "Put them back, or start a new run in another folder (-o)"
+            )
+
+    def _identity(self) -> dict[str, Any]:
+        settings = self._config.without_secrets()
+        found = identity(settings, self._inputs.dataset.sha256, self._config.generate.template)
+        if self._inputs.embedder is not None:
+            found["embedding.model"] = self._inputs.embedder.fingerprint
+        return {**found, "mode": "audit"} if self._inputs.audited else found
+
+    def _facts(self) -> dict[str, Any]:
+        dataset = self._inputs.dataset
+        return {
+            "identity": self._identity(),
+            "mode": "audit" if self._inputs.audited else "run",
+            "seed": self._config.seed,
+            "style": asdict(dataset.fields.style),
+            "validators": [validator.name for validator in self._config.validators],
+            "rules": [
+                {"sentence": rule.sentence(), "free": isinstance(rule, FreeText)}
+                for rule in self._config.dataset.constraints
+            ],
+            "strategies": list(self._config.generate.ways) if len(self._config.generate.ways) > 1 else [],
+            "priced": self._inputs.prices is not None,
+            "model": self._config.model.name,
+            "engine_version": __version__,
+            "dataset": {
+                "rows": dataset.rows,
+                "bad_rows": dict(dataset.bad_counts),
+                "sha256": dataset.sha256,
+            },
+        }
+
+    def _progress_so_far(self) -> Progress:
+        tallies = self._journal.tallies()
+        progress = Progress(
+            self._config.generate.target,
+            self._journal.committed,
+            tallies.accepted,
+            tallies.rejected,
+            tallies.surplus,
+        )
+        if self._config.dataset.ratio is not None:
+            progress.labels = Counter(self._journal.labels("accepted"))
+            progress.turned_away = self._journal.rejections(LABEL_GATE)
+        return progress
+
+    # --- the work ---
+
+    async def _work(self, show: TextIO | None) -> None:
+        limits = self._config.limits
+        async with opened_backend(self._config) as backend:
+            limiter = Limiter(limits.concurrency, limits.requests_per_minute, limits.tokens_per_minute)
+            policy = RetryPolicy(limits.retries, limits.call_timeout_s)
+            self._limiter = limiter
+            self._client = Client(
+                backend, self._journal, limiter, self._budget, self._halt, self._inputs.prices, policy
+            )
+            await self._interruptible(lambda: self._prepare_and_run(show), show)
+
+    async def _prepare_and_run(self, show: TextIO | None) -> None:
+        validators = load_validators(self._config, self._client.ask, self._inputs.dataset.fields)
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(opened_validators(validators))
+            ready = await stack.enter_async_context(self._prepared(show))
+            await self._journal.remember("diversity", ready.about)
+            assembly = Assembly(
+                self._inputs, self._client.ask, self._progress, self._journal, self._halt, ready
+            )
+            self._pipeline = assembly.pipeline(validators)
+            await self._describe(validators, show)
+            if show is not None:
+                await stack.enter_async_context(display(self._look(), show))
+            noting = asyncio.create_task(self._note_now_and_then(), name="notes")
+            try:
+                await self._pipeline.run()
+            finally:
+                noting.cancel()
+
+    def _prepared(self, show: TextIO | None) -> AbstractAsyncContextManager[Prepared]:
+        def tell(sentence: str) -> None:
+            if show is not None:
+                print(sentence, file=show, flush=True)
+
+        return prepared(self._inputs, self._client.ask, self._journal, self._halt, tell)
+
+    async def _describe(self, validators: Sequence[Validator], show: TextIO | None) -> None:
+        """What the validators work with goes on record; what a user should know of it is said once."""
+        found = described(validators)
+        await self._journal.remember("described", found)
+        for name, facts in found.items():
+            if facts.get("warning") and show is not None:
+                print(f"{name}: {facts['warning']}", file=show)
+
+    async def _interruptible(
+        self, work: Callable[[], Coroutine[Any, Any, None]], show: TextIO | None
+    ) -> None:
+        """Do the work. The first signal to end drains it, the second one stops it at once."""
+        task = asyncio.create_task(work(), name="work")
+        loop = asyncio.get_running_loop()
+        interrupts = 0
+
+        def interrupt() -> None:
+            nonlocal interrupts
+            interrupts += 1
+            if interrupts == 1:
+                self._halt.set(Interrupted("interrupted"))
+                if show is not None:
+                    waiting = self._limiter.statistics().in_flight
+                    print(f"Finishing {waiting} calls in flight; once more to stop at once.", file=show)
+            elif interrupts == 2:
+                task.cancel()
+
+        signals = _ending_signals()
+        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # not the main thread
+            for number in signals:
+                loop.add_signal_handler(number, interrupt)
+        try:
+            await task
+        except asyncio.CancelledError:
+            this = asyncio.current_task()
+            if interrupts < 2 or (this is not None and this.cancelling()):
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                raise
+        except (
+            ConfigError,
+            FatalError,
+            StopRun,
+        ):  # before the first batch: something cannot open, or is stopped
+            raise
+        except (
+            Exception
+        ) as error:  # nothing expected: what was done is kept and told, as after any fatal error
+            self._halt.set(Defect(_described(error)))
+        finally:
+            with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
+                for number in signals:
+                    loop.remove_signal_handler(number)
+
+    async def _note_now_and_then(self) -> None:
+        noted = asdict(self._client.counts)
+        while True:
+            await asyncio.sleep(NOTE_EVERY_S)
+            if (counts := asdict(self._client.counts)) == noted:
+                continue  # nothing has happened: the disk may sleep
+            noted = counts
+            with contextlib.suppress(StoreError):  # the pipeline meets the same failure, and ends the run
+                await self._journal.note(self._counts())
+
+    # --- the end ---
+
+    async def _finish(self) -> Report:
+        everything = self._inputs.audited and self._halt.reason is None
+        outcome = outcome_of(self._halt.reason, self._progress.reached or everything)
+        try:
+            await self._journal.note(self._counts(), outcome)
+            if outcome in ("target", "attempts", "budget"):
+                await self._measure()
+            return self._write_results()
+        except StoreError as error:
+            return self._without_results(error)
+
+    async def _measure(self) -> None:
+        """Of runs that took care of diversity, how diverse the result is; in a thread, for it takes seconds."""
+        if self._config.groupcheck is None and not self._config.generate.attributes:
+            return
+        read = self._inputs.dataset.fields.read
+
+        def work() -> Mapping[str, Any] | None:
+            with contextlib.closing(connect(self._folder.database)) as connection:
+                return measured(connection, read, self._config.seed)
+
+        await self._journal.remember("measures", await asyncio.to_thread(work))
+
+    def _write_results(self) -> Report:
+        with contextlib.closing(connect(self._folder.database)) as connection:
+            for state, path in (("accepted", self._folder.accepted), ("rejected", self._folder.rejected)):
+                with replacing(path) as file:
+                    file.writelines(read_lines(connection, state))
+            limits = self._config.limits
+            report = summarize(connection, target=self._config.generate.target, cap_usd=limits.budget_usd)
+        with replacing(self._folder.report) as file:
+            file.write(report.to_json() + "\n")
+        return report
+
+    def _without_results(self, error: StoreError) -> Report:
+        """The disk does not take the results; the journal is intact, and a resume writes them."""
+        reason = self._halt.reason if isinstance(self._halt.reason, StoreError) else error
+        with contextlib.closing(connect(self._folder.database)) as connection:
+            limits = self._config.limits
+            report = summarize(connection, target=self._config.generate.target, cap_usd=limits.budget_usd)
+        return Report({**report.data, "outcome": "fatal", "message": str(reason)})
+
+    def _counts(self) -> dict[str, Any]:
+        counts: Mapping[str, Any] = {}
+        if hasattr(self, "_client"):
+            counts = asdict(self._client.counts)
+        return {
+            **counts,
+            "accepted": self._progress.accepted - self._before,
+            "wall_s": time.monotonic() - self._began,
+            "message": str(self._halt.reason or ""),
+        }
+
+    def _look(self) -> Callable[[], Snapshot]:
+        """For the display."""
+        calls, items = Speed(), Speed()
+
+        def look() -> Snapshot:
+            progress, counts, limits = self._progress, self._client.counts, self._config.limits
+            pace = items.of(progress.accepted)
+            rejected_by: Counter[str] = Counter()
+            for (by, _), count in progress.rejected_by.items():
+                rejected_by[by] += count
+            return Snapshot(
+                target=progress.target,
+                accepted=progress.accepted,
+                rejected=progress.rejected,
+                surplus=progress.surplus,
+                spent_usd=usd(self._budget.spent),
+                cap_usd=limits.budget_usd,
+                calls=counts.completed,
+                calls_per_s=calls.of(counts.completed),
+                in_flight=self._limiter.statistics().in_flight,
+                retried=counts.retried,
+                rate_limited=counts.rate_limited,
+                eta_s=(progress.target - progress.accepted) / pace if pace > 0 else None,
+                queues={
+                    name: (found.queued, found.capacity)
+                    for name, found in self._pipeline.statistics().items()
+                },
+                rejected_by=rejected_by,
+                note="" if self._halt.reason is None else f"ending: {self._halt.reason}",
+            )
+
+        return look

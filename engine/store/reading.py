@@ -1,0 +1,135 @@
+"""run.db read by anybody: the report, the exports, a run that is resumed; also while another process writes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from engine.store.writer import translated
+
+POSITIONS = 1 << 16
+"""Items of one batch, at most: an item's row number is batch * POSITIONS + position."""
+
+
+class Tallies(NamedTuple):
+    """What the journal holds, counted."""
+
+    accepted: int = 0
+    rejected: int = 0
+    surplus: int = 0
+
+
+@dataclass
+class Start:
+    """One row of `starts`: what the totals over all starts are summed from."""
+
+    number: int
+    began: float
+    ended: float | None
+    outcome: str | None
+    authorized: int
+    counts: dict[str, Any]
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection that only reads. Raises StoreError."""
+    with translated(path):
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        connection.execute("SELECT count(*) FROM facts")
+        return connection
+
+
+def read_fact(connection: sqlite3.Connection, name: str) -> Any:
+    row = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+    return orjson.loads(row[0]) if row else None
+
+
+def read_starts(connection: sqlite3.Connection) -> list[Start]:
+    rows = connection.execute(
+        "SELECT start, began, ended, outcome, authorized, counts FROM starts ORDER BY start"
+    )
+    return [
+        Start(number, began, ended, outcome, authorized, orjson.loads(counts))
+        for number, began, ended, outcome, authorized, counts in rows
+    ]
+
+
+def read_unconfirmed(connection: sqlite3.Connection, *, running: bool = False) -> int:
+    """Picodollars that may have been charged though no usage says so.
+
+    Of a start that ended in order, what it counted itself. Of one that was killed, all it had authorized and
+    has no call to show for. Of the one that is `running`, what it has counted so far.
+    """
+    paid = dict(connection.execute("SELECT start, sum(cost) FROM calls GROUP BY start").fetchall())
+    starts = read_starts(connection)
+    total = 0
+    for start in starts:
+        counted = int(start.counts.get("unconfirmed", 0))
+        killed = start.outcome is None and not (running and start is starts[-1])
+        total += max(counted, start.authorized - paid.get(start.number, 0)) if killed else counted
+    return total
+
+
+def read_spent(connection: sqlite3.Connection, *, running: bool = False) -> int:
+    """Picodollars over all starts, the unconfirmed ones among them: a cap must hold in the worst case."""
+    [calls] = connection.execute("SELECT coalesce(sum(cost), 0) FROM calls").fetchone()
+    return int(calls) + read_unconfirmed(connection, running=running)
+
+
+def read_tallies(connection: sqlite3.Connection) -> Tallies:
+    states = dict(connection.execute("SELECT state, count(*) FROM items GROUP BY state").fetchall())
+    return Tallies(states.get("accepted", 0), states.get("rejected", 0), states.get("surplus", 0))
+
+
+def read_plans(connection: sqlite3.Connection) -> dict[int, dict[str, Any]]:
+    """What was decided for each batch, in order."""
+    rows = connection.execute("SELECT batch, state FROM plans ORDER BY batch")
+    return {batch: orjson.loads(state) for batch, state in rows}
+
+
+def read_outcomes(connection: sqlite3.Connection) -> Iterator[tuple[int, int, int]]:
+    """(batch, accepted items, picodollars) of each batch with items decided, in order."""
+    yield from connection.execute(
+        f"SELECT item / {POSITIONS}, sum(state = 'accepted'),"  # noqa: S608 - a constant
+        " sum(CAST(round(json_extract(meta, '$.cost_usd') * 1e12) AS INTEGER))"
+        " FROM items WHERE state != 'surplus' GROUP BY 1 ORDER BY 1"
+    )
+
+
+def read_turned_away(connection: sqlite3.Connection, by: str) -> Iterator[tuple[int, str]]:
+    """(item, record as JSON) of what this gate has rejected, in the order of the plan."""
+    sql = "SELECT item, record FROM items WHERE state = 'rejected' AND rejected_by = ? ORDER BY item"
+    yield from connection.execute(sql, (by,))
+
+
+def read_accepted(connection: sqlite3.Connection) -> Iterator[tuple[int, str, bytes | None]]:
+    """(item, record as JSON, vector) of every accepted item, in the order of the plan."""
+    yield from connection.execute(
+        "SELECT items.item, record, vector FROM items LEFT JOIN vectors USING (item)"
+        " WHERE state = 'accepted' ORDER BY items.item"
+    )
+
+
+def read_dimensions(connection: sqlite3.Connection) -> int | None:
+    """Of the vectors that are kept, two bytes a number; None where there are none."""
+    row = connection.execute("SELECT length(vector) / 2 FROM vectors LIMIT 1").fetchone()
+    return None if row is None else int(row[0])
+
+
+def read_lines(connection: sqlite3.Connection, state: str) -> Iterator[str]:
+    """`read_items` as lines of JSON, without taking the texts apart."""
+    rows = connection.execute("SELECT record, meta FROM items WHERE state = ? ORDER BY item", (state,))
+    for record, meta in rows:
+        yield f'{{"_meta":{meta}}}\n' if record == "{}" else f'{record[:-1]},"_meta":{meta}}}\n'
+
+
+def read_items(connection: sqlite3.Connection, state: str) -> Iterable[dict[str, Any]]:
+    """Items of one fate in the order of their commit: the record's own fields, then `_meta`."""
+    rows = connection.execute("SELECT record, meta FROM items WHERE state = ? ORDER BY item", (state,))
+    for record, meta in rows:
+        yield {**orjson.loads(record), "_meta": orjson.loads(meta)}
