@@ -85,14 +85,21 @@ def groupcheck(
     from engine import measuring
     from engine.compose import in_loop
     from engine.config.diversity import EmbeddingConfig
+    from engine.errors import ConfigError
     from engine.report.dataset_tables import calibration_tables, duplicates_lines
 
     with mistakes():
         _check_options(same, threshold)
+        if out is not None and out.resolve() in [
+            path.resolve() for path in (data, against) if path is not None
+        ]:
+            raise ConfigError(f"-o {out}: is one of the datasets that are read; choose another")
         reading, embedding = measuring.Reading(config, text, label), EmbeddingConfig(model=model)
         if calibrate:
             confusions = in_loop(lambda: measuring.calibrate(data, reading, embedding, seed, tell))
-            for table in calibration_tables(confusions):
+            if json:
+                typer.echo(orjson.dumps([confusion.to_json() for confusion in confusions]).decode())
+            for table in calibration_tables(confusions) if not json else ():
                 show(table)
             return
         found = in_loop(
@@ -101,7 +108,7 @@ def groupcheck(
         for line in [orjson.dumps(found.to_json()).decode()] if json else duplicates_lines(found):
             typer.echo(line)
         if out is not None:
-            typer.echo(f"{measuring.write_kept(data, found.matches, out):,} rows written to {out}", err=True)
+            typer.echo(f"{measuring.write_kept(data, found, out):,} rows written to {out}", err=True)
 
 
 def _check_options(same: str, threshold: float | None) -> None:
@@ -113,3 +120,5 @@ def _check_options(same: str, threshold: float | None) -> None:
         raise ConfigError(f"--same {same}: there is no such kind; allowed: auto, {', '.join(KEYS)}")
     if threshold is not None and not 0 < threshold <= 1:
         raise ConfigError(f"--threshold {threshold:g}: must be above 0 and up to 1")
+    if threshold is not None and same == "text":
+        raise ConfigError("--threshold: --same text compares no vectors, so a threshold has no use")

@@ -103,6 +103,8 @@ def _same(config: RunConfig, dataset: BaseDataset) -> str:
     spec = config.groupcheck
     if spec is None:
         return "text"
+    if spec.same == "meaning+answer" and config.dataset.fields.label is None:
+        raise ConfigError("groupcheck.same: meaning+answer compares labels, and dataset.fields names none")
     return suited(dataset.examples or dataset.samples) if spec.same == "auto" else spec.same
 
 
@@ -118,11 +120,14 @@ def _embedder(config: RunConfig) -> Embedder:
 
 def _prices(config: RunConfig) -> Prices | None:
     """Raises ConfigError where there is a cap and no price to keep it by."""
-    prices, unknown = prices_of(config.model, config.models())
+    models = config.models()
+    prices, unknown = prices_of(config.model, models)
     if unknown is not None and config.limits.budget_usd is not None:
+        name = models[unknown].name if unknown else config.model.name
+        key = {"": "model.price", "embedding": "embedding.endpoint.price"}.get(unknown)
         raise ConfigError(
-            f"limits.budget_usd: the price of {unknown!r} is not known, so a cap cannot be kept; "
-            "set model.price (input and output, US dollars per million tokens) or remove the cap"
+            f"limits.budget_usd: the price of {name!r} is not known, so a cap cannot be kept; "
+            f"set {key or f'model.purposes.{unknown}.price'} (US dollars per million tokens) or remove the cap"
         )
     return prices
 

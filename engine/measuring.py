@@ -81,7 +81,8 @@ class Data:
 
     path: Path
     examples: list[Example]
-    bad: int
+    bad: dict[int, str]
+    """Rows that could not be read, by number, and why."""
 
     @classmethod
     def read(cls, path: Path, reading: Reading) -> Data:
@@ -93,7 +94,8 @@ class Data:
         if not examples:
             reason = next((each.detail for each in found if isinstance(each, BadRow)), "the file is empty")
             raise ConfigError(f"{path}: no usable row; {reason}")
-        return cls(path, examples, len(found) - len(examples))
+        bad = {each.number: each.detail for each in found if isinstance(each, BadRow)}
+        return cls(path, examples, bad)
 
     def measured(self, vectors: Vectors | None) -> Measured:
         labels = [example.label or "" for example in self.examples]
@@ -197,14 +199,24 @@ class Found:
     same: str
     threshold: float
     rows: int
+    unreadable: dict[int, str]
+    """Rows that are no items, and why."""
     matches: dict[int, Match]
     """By row number; `ref` is an earlier row's number, or minus that of a row of the base dataset."""
 
     def to_json(self) -> dict[str, Any]:
         duplicates = {
-            str(row): {"of": match.ref, "similarity": match.similarity} for row, match in self.matches.items()
+            str(row): {"of": match.ref, "similarity": round(min(match.similarity, 1.0), 4)}
+            for row, match in self.matches.items()
         }
-        return {"rows": self.rows, "same": self.same, "threshold": self.threshold, "duplicates": duplicates}
+        unreadable = {str(row): why for row, why in self.unreadable.items()}
+        return {
+            "rows": self.rows,
+            "unreadable": unreadable,
+            "same": self.same,
+            "threshold": self.threshold,
+            "duplicates": duplicates,
+        }
 
 
 async def near_duplicates(
@@ -224,13 +236,13 @@ async def near_duplicates(
     if not memory.needs_vectors:
         if base is not None:
             memory.add((-example.number, example) for example in base.examples)
-        return Found(kind, memory.threshold, len(data.examples), dict(_checked(data, None, memory)))
+        return Found(kind, memory.threshold, len(data.examples), data.bad, dict(_checked(data, None, memory)))
     async with Vectoriser(embedding, tell) as vectoriser:
         if base is not None:
             vectors = await vectoriser.vectors(base)
             memory.add(((-example.number, example) for example in base.examples), vectors)
         found = dict(_checked(data, await vectoriser.vectors(data), memory))
-    return Found(kind, memory.threshold, len(data.examples), found)
+    return Found(kind, memory.threshold, len(data.examples), data.bad, found)
 
 
 def _checked(data: Data, vectors: Vectors | None, memory: Duplicates) -> Iterator[tuple[int, Match]]:
@@ -247,12 +259,12 @@ def _checked(data: Data, vectors: Vectors | None, memory: Duplicates) -> Iterato
         memory.take(look, refs)
 
 
-def write_kept(source: Path, matches: Mapping[int, Match], out: Path) -> int:
-    """The file's other rows, as they are, as JSON lines; how many. Raises StoreError."""
+def write_kept(source: Path, found: Found, out: Path) -> int:
+    """The file's other items, as they are, as JSON lines; how many. Raises StoreError."""
     count = 0
     with replacing(out) as file:
         for number, row in read_rows(source):
-            if number not in matches and isinstance(row, dict):
+            if number not in found.matches and number not in found.unreadable and isinstance(row, dict):
                 file.write(orjson.dumps(row, default=str).decode() + "\n")
                 count += 1
     return count

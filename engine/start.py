@@ -16,6 +16,7 @@ from typing import Any, TextIO
 from engine import __version__
 from engine.assembly import Assembly
 from engine.constraints import FreeText
+from engine.diversity.sameness import THRESHOLDS
 from engine.errors import (
     BudgetExhausted,
     ConfigError,
@@ -144,6 +145,9 @@ class RunStart:
         found = identity(settings, self._inputs.dataset.sha256, self._config.generate.template)
         if self._inputs.embedder is not None:
             found["embedding.model"] = self._inputs.embedder.fingerprint
+        if (group := self._config.groupcheck) is not None:  # as resolved: naming a default changes nothing
+            found["groupcheck.same"] = self._inputs.same
+            found["groupcheck.threshold"] = group.threshold or THRESHOLDS[self._inputs.same]
         return {**found, "mode": "audit"} if self._inputs.audited else found
 
     def _facts(self) -> dict[str, Any]:
@@ -245,7 +249,12 @@ class RunStart:
                 self._halt.set(Interrupted("interrupted"))
                 if show is not None:
                     waiting = self._limiter.statistics().in_flight
-                    print(f"Finishing {waiting} calls in flight; once more to stop at once.", file=show)
+                    what = (
+                        f"Finishing {waiting} calls in flight"
+                        if waiting
+                        else "Stopping after the present step"
+                    )
+                    print(f"{what}; once more to stop at once.", file=show)
             elif interrupts == 2:
                 task.cancel()
 

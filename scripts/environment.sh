@@ -30,7 +30,8 @@ environment() {
     case ",$extras," in
       *,minilm,* | *,test,* | *,embedding,*)
         # First and alone: left to sentence-transformers, pip may take a newer build with gigabytes for GPUs.
-        .venv/bin/python -m pip install --quiet --disable-pip-version-check "$TORCH" ;;
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check "$TORCH" ||
+          echo "$TORCH is not to be had here; pip chooses another." >&2 ;;
     esac
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".${extras:+[$extras]}"
     echo "$wanted" >> "$stamp"

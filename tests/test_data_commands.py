@@ -39,8 +39,9 @@ def test_near_duplicates_of_a_file(data: Path, tmp_path: Path) -> None:
     assert "as row 6" in out
     assert "2 of 30 rows say the same as another (same: meaning+numbers, threshold 0.8)." in out
     kept = (tmp_path / "kept.jsonl").read_bytes().splitlines()
-    assert len(kept) == 29  # the bad row is not this command's to judge
-    assert "29 rows written" in err
+    assert len(kept) == 28
+    assert "28 rows written" in err
+    assert "row 31 is no item and is left out: field 'question' is empty" in out
 
 
 def test_against_another_file_and_as_json(data: Path, tmp_path: Path) -> None:
@@ -80,6 +81,15 @@ async def test_a_run_is_a_dataset(tmp_path: Path, endpoint: Start, configs: Conf
     assert orjson.loads(out)["datasets"][str(tmp_path / "run")]["items"] == 15
 
 
+def test_a_threshold_as_json(data: Path) -> None:
+    status, out, err = command("groupcheck", data, "--calibrate", "--json")
+    assert status == 0, err
+    found = orjson.loads(out)
+    assert [each["same"] for each in found] == ["meaning", "meaning+numbers", "meaning+answer"]
+    assert all(each["proposed"] in each["thresholds"] for each in found)
+    assert max(found[1]["flagged"]["other numbers"]) == 0
+
+
 @needs_published
 def test_a_threshold_for_a_real_dataset() -> None:
     status, out, err = command(
@@ -98,6 +108,8 @@ def test_a_threshold_for_a_real_dataset() -> None:
         (["groupcheck", "nowhere.jsonl"], "nowhere.jsonl: no such file"),
         (["groupcheck", "{data}", "--same", "sound"], "--same sound: there is no such kind"),
         (["groupcheck", "{data}", "--threshold", "1.5"], "--threshold 1.5: must be above 0 and up to 1"),
+        (["groupcheck", "{data}", "--same", "text", "--threshold", "0.9"], "a threshold has no use"),
+        (["groupcheck", "{data}", "-o", "{data}"], "is one of the datasets that are read"),
         (["groupcheck", "{data}", "--text", "body"], "no usable row; field 'body' is missing"),
         (["metrics", "{data}", "--model", "/no/model"], "there is no folder /no/model"),
         (["metrics", "{odd}"], "which field is the text? Its fields are a, b"),

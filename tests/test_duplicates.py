@@ -15,7 +15,8 @@ from engine.diversity import duplicates as duplicates_module
 from engine.diversity import index as index_module
 from engine.diversity.duplicates import Duplicates, Match
 from engine.diversity.index import Exact, Ivf, similarity
-from engine.diversity.sameness import KEYS, answer_of, numbers_in, plain_number, suited, text_key
+from engine.diversity.numbers import numbers_in, plain_number
+from engine.diversity.sameness import KEYS, answer_of, suited, text_key
 
 Vectors = Any
 
@@ -231,7 +232,20 @@ def test_lists_are_learned_at_the_same_vectors_however_many_come_at_once(
         ("Three of the twelve; no one left 3", ["3", "12", "3"]),
         ("2/3 of 10%", ["2", "3", "10"]),
         ("a dozen", ["12"]),
-        ("1,2,3 and 12,34", ["1", "2", "3", "12", "34"]),
+        ("1,2,3 and 12,345,6", ["1", "2", "3", "12345", "6"]),
+        ("It was -5, then 5 - 3, on pages 10-20", ["-5", "5", "3", "10", "20"]),
+        (".5 of 0.50", ["0.5", "0.5"]),
+        ("twenty-five and 25", ["25", "25"]),
+        ("two hundred and six, a hundred, one hundred", ["206", "100", "100"]),
+        ("2.5 million is 2,500,000 is 25 hundred thousand", ["2500000", "2500000", "2500000"]),
+        ("twenty and three; five six", ["20", "3", "5", "6"]),
+        ("one thousand two hundred thirty four", ["1234"]),
+        ("twenty one, not one", ["21"]),
+        ("1,00,000 rupees", ["100000"]),
+        ("\u0969 boxes and \u22124", ["3", "-4"]),
+        ("$1,200.50 and $.75", ["1200.5", "0.75"]),
+        ("two dozen", ["2", "12"]),
+        ("9" * 80, ["9" * 80]),
         ("none", []),
     ],
 )

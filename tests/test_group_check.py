@@ -22,7 +22,7 @@ from engine.errors import ConfigError
 from engine.simulator.content import word_problems
 from test_laws import FAULTS, check_conservation
 
-ENDPOINT = {"endpoint": {"name": "hashed", "price": {"input": 0.02, "output": 0}}}
+ENDPOINT = {"endpoint": {"name": "hashed", "price": {"input": 0.02}}}
 FUNCTION = {"function": "hashing_embedder:hashed"}
 GROUP = {"same": "meaning", "threshold": 0.8}
 REPEATING: dict[str, Any] = {"near_duplicates": 0.5, "kind": "word_problems"}
@@ -110,7 +110,7 @@ async def test_law_6_through_kills(
         url,
         generate={"target": 200},
         limits={"concurrency": 4},
-        embedding={"endpoint": {"name": "hashed", "inputs": 8, "price": {"input": 0.02, "output": 0}}},
+        embedding={"endpoint": {"name": "hashed", "inputs": 8, "price": {"input": 0.02}}},
         groupcheck={**GROUP, "on_duplicate": on_duplicate},
     )
     folder = tmp_path / "run"
@@ -298,7 +298,7 @@ async def test_ctrl_c_while_the_base_dataset_is_embedded(
     process = await datagen("run", path, "-o", tmp_path / "run")
     assert process.stderr is not None
     line = await process.stderr.readline()
-    assert b"Embedding the base dataset, once: 1,024 of 3,000 rows." in line
+    assert b"Embedding the base dataset, once: 512 of 3,000 rows." in line
     process.send_signal(signal.SIGINT)
     status, out, err = await finished(process)
     assert status == 130, err
@@ -330,6 +330,7 @@ async def test_a_text_without_a_vector_costs_one_item(
         ("failing", "ValueError: no vectors today"),
         ("short", "gave an array of shape"),
         ("changing", "vectors of 64 dimensions before and of 32 now"),
+        ("leaving", "SystemExit: 3"),
     ],
 )
 async def test_an_embedder_that_fails_ends_the_run_and_loses_nothing(
@@ -362,6 +363,28 @@ async def test_an_embedder_that_fails_ends_the_run_and_loses_nothing(
     assert simulator.statistics.served >= served
 
 
+async def test_no_vector_at_all_ends_the_run_before_a_call(
+    tmp_path: Path, endpoint: Start, configs: Configs
+) -> None:
+    url, simulator = await endpoint()
+    config = configs.load(url, embedding={"function": "hashing_embedder:empty"}, groupcheck=GROUP)
+    report = await run_in(tmp_path / "run", config)
+    assert report.outcome == "fatal"
+    assert "gives no vector for any of 12 texts" in report.data["message"]
+    assert simulator.statistics.served == 0
+
+
+async def test_to_name_a_default_changes_nothing(tmp_path: Path, endpoint: Start, configs: Configs) -> None:
+    url, _ = await endpoint()
+    base: dict[str, Any] = {"generate": {"target": 5}, "embedding": FUNCTION}
+    await run_in(tmp_path / "run", configs.load(url, groupcheck=True, **base))
+    named = configs.load(url, groupcheck={"same": "meaning+numbers", "threshold": 0.85}, **base)
+    assert (await run_in(tmp_path / "run", named)).outcome == "target"
+    other = configs.load(url, groupcheck={"threshold": 0.9}, **base)
+    with pytest.raises(ConfigError, match=r"groupcheck\.threshold \(0\.85, now 0\.9\)"):
+        await run_in(tmp_path / "run", other)
+
+
 async def test_an_endpoint_that_changes_dimensions_midway(
     tmp_path: Path, endpoint: Start, configs: Configs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -389,7 +412,7 @@ async def test_the_budget_holds_for_vectors_too(tmp_path: Path, endpoint: Start,
         url,
         generate={"target": 500, "max_tokens": 200},
         limits={"concurrency": 4, "budget_usd": 0.05},
-        embedding={"endpoint": {"name": "hashed", "price": {"input": 20.0, "output": 0}}},
+        embedding={"endpoint": {"name": "hashed", "price": {"input": 20.0}}},
         groupcheck=GROUP,
     )
     report = await run_in(tmp_path / "run", config)
@@ -403,6 +426,17 @@ async def test_the_budget_holds_for_vectors_too(tmp_path: Path, endpoint: Start,
         ({"groupcheck": {"threshold": 0}}, "groupcheck.threshold: should be greater than 0"),
         ({"groupcheck": {"threshold": 1.2}}, "groupcheck.threshold: should be less than or equal to 1"),
         ({"groupcheck": {"same": "text", "threshold": 0.9}}, "compares no vectors"),
+        (
+            {
+                "groupcheck": {"same": "meaning+answer"},
+                "dataset": {"fields": {"text": "question"}},
+            },
+            "meaning+answer compares labels, and dataset.fields names none",
+        ),
+        (
+            {"groupcheck": True, "embedding": {"model": "all-MiniLM-L6-v2", "revision": "deadbeef"}},
+            "is not on this machine, nor to be fetched",
+        ),
         ({"groupcheck": {"same": "sound"}}, "groupcheck.same: should be 'auto'"),
         (
             {"groupcheck": True, "embedding": {"model": "/no/such/folder"}},
@@ -425,7 +459,7 @@ async def test_the_budget_holds_for_vectors_too(tmp_path: Path, endpoint: Start,
                 "embedding": {"endpoint": {"name": "unheard-of"}},
                 "limits": {"budget_usd": 1.0},
             },
-            "the price of 'unheard-of' is not known",
+            "the price of 'unheard-of' is not known, so a cap cannot be kept; set embedding.endpoint.price",
         ),
     ],
 )

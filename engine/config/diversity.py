@@ -8,9 +8,16 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from engine.config.parts import PriceConfig, Section
+from engine.config.parts import Section
 
 # --- embedding -------------------------------------------------------------------------------------
+
+
+class EmbeddingPrice(Section):
+    """US dollars: per million tokens, and for each call whatever it takes."""
+
+    input: float = Field(ge=0, le=1e6)
+    per_call: float = Field(default=0.0, ge=0, le=1e6)
 
 
 class EmbeddingEndpoint(Section):
@@ -19,8 +26,8 @@ class EmbeddingEndpoint(Section):
     name: str
     base_url: str | None = None
     api_key: str | None = None
-    price: PriceConfig | None = None
-    """From the genai-prices package where absent; `output` is not used."""
+    price: EmbeddingPrice | None = None
+    """From the genai-prices package where absent."""
     dimensions: int | None = Field(default=None, ge=8)
     """Asks for shorter vectors, of models that can."""
     inputs: int = Field(default=128, ge=1, le=512)
@@ -83,13 +90,16 @@ def as_groupcheck(value: Any) -> Any:
 # --- attributes ------------------------------------------------------------------------------------
 
 
-Weights = dict[str, Annotated[float, Field(gt=0)]]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
+Weights = dict[Name, Annotated[float, Field(gt=0, le=1e9)]]
 
 
 def _as_weights(value: Any) -> Any:
     """A list of values is a mapping in which each weighs 1."""
     if not isinstance(value, list):
         return value
+    if not all(isinstance(name, str | int | float) and not isinstance(name, bool) for name in value):
+        raise ValueError("must be a list of texts or numbers, or a mapping of values to weights")
     names = [str(name) for name in value]
     if len(set(names)) < len(names):
         raise ValueError("names a value twice")
@@ -135,17 +145,15 @@ def as_attribute(value: Any) -> Any:
     """A list, or a mapping of values to weights, is short for `values`."""
     if isinstance(value, list):
         return {"values": value}
-    weights = (
-        isinstance(value, dict)
-        and value
-        and all(isinstance(inner, int | float) and not isinstance(inner, bool) for inner in value.values())
-    )
-    if weights and not set(value) & {"extract", "keep"}:
-        return {"values": value}
-    return value
+    if not isinstance(value, dict) or not value:
+        return value
+    known = set(AttributeConfig.model_fields)
+    numbers = all(isinstance(inner, int | float) and not isinstance(inner, bool) for inner in value.values())
+    is_weights = not set(value) & known or (numbers and not set(value) <= known)
+    return {"values": value} if is_weights else value
 
 
-Attributes = dict[str, Annotated[AttributeConfig, BeforeValidator(as_attribute)]]
+Attributes = dict[Name, Annotated[AttributeConfig, BeforeValidator(as_attribute)]]
 
 
 def check_attributes(attributes: Mapping[str, AttributeConfig]) -> None:

@@ -13,7 +13,7 @@ from engine.config.dataset import DatasetConfig
 from engine.config.diversity import EmbeddingConfig, GroupCheckConfig, as_groupcheck
 from engine.config.generate import GenerateConfig
 from engine.config.model import ModelConfig, as_model
-from engine.config.parts import Section
+from engine.config.parts import PriceConfig, Section
 from engine.constraints import LabelIn, LabelRatio
 
 
@@ -113,12 +113,13 @@ class RunConfig(Section):
         found = {purpose: self.model.for_purpose(purpose) for purpose in self.model.purposes}
         endpoint = self.embedding.endpoint
         if endpoint is not None:
+            price = endpoint.price
             found["embedding"] = self.model.model_copy(
                 update={
                     "name": endpoint.name,
                     "base_url": endpoint.base_url or self.model.base_url,
                     "api_key": endpoint.api_key if endpoint.api_key is not None else self.model.api_key,
-                    "price": endpoint.price,
+                    "price": price and PriceConfig(input=price.input, output=0, per_call=price.per_call),
                     "purposes": {},
                     "extra_body": {} if endpoint.dimensions is None else {"dimensions": endpoint.dimensions},
                 }

@@ -22,6 +22,8 @@ THRESHOLDS = (0.80, 0.85, 0.88, 0.90, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98)
 KINDS = ("meaning", "meaning+numbers", "meaning+answer")
 FALSE_ALARMS = 0.01
 """Of different rows, the share that a proposed threshold may take for the same."""
+CAUGHT = 0.99
+"""Of reworded rows, the share that it should catch."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,18 @@ class Confusion:
 
     @property
     def proposed(self) -> float:
-        """The lowest threshold with few false alarms; the highest looked at where none has."""
-        alarms = self.rows["another row"]
-        return next(
-            (t for t, share in zip(THRESHOLDS, alarms, strict=True) if share <= FALSE_ALARMS), THRESHOLDS[-1]
-        )
+        """Of thresholds with few false alarms the highest that catches nearly all reworded rows, or the lowest.
+
+        The highest looked at where none has few.
+        """
+        alarms, caught = self.rows["another row"], self.rows.get("reworded", [1.0] * len(THRESHOLDS))
+        fit = [place for place, share in enumerate(alarms) if share <= FALSE_ALARMS]
+        good = [place for place in fit if caught[place] >= CAUGHT]
+        return THRESHOLDS[good[-1] if good else fit[0] if fit else -1]
+
+    def to_json(self) -> dict[str, object]:
+        rows = {name: list(shares) for name, shares in self.rows.items()}
+        return {"same": self.same, "thresholds": list(THRESHOLDS), "flagged": rows, "proposed": self.proposed}
 
 
 async def calibrated(

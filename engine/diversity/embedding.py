@@ -142,8 +142,9 @@ class Function:
                 found = await self._function(list(texts))
             else:
                 found = await asyncio.to_thread(self._function, list(texts))
-            return np.asarray(found, np.float32)
-        except Exception as error:  # somebody else's code may fail in any way
+            with np.errstate(over="ignore"):  # what is too large is no number, and told as such
+                return np.asarray(found, np.float32)
+        except (Exception, SystemExit) as error:  # somebody else's code may fail in any way
             raise EmbedderUnavailable(
                 f"embedding.function: {self.name}: {type(error).__name__}: {error}"
             ) from error
@@ -203,8 +204,8 @@ def as_kept(vectors: Vectors) -> Vectors:
     """In unit length and as they will be kept; NaN throughout where the length is zero or not finite."""
     with np.errstate(all="ignore"):
         unit = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-    unit[~np.isfinite(unit).all(axis=-1)] = np.nan
-    rounded: Vectors = unit.astype(KEPT_AS).astype(np.float32)
+        unit[~np.isfinite(unit).all(axis=-1)] = np.nan
+        rounded: Vectors = unit.astype(KEPT_AS).astype(np.float32)
     return rounded
 
 

@@ -32,7 +32,8 @@ def located(name: str, revision: str | None = None) -> Path:
         return path
     if path.is_absolute():
         raise EmbedderUnavailable(f"embedding.model: there is no folder {path}; {WAYS_OUT}")
-    return _from_package(name) or _from_hub(name, revision)
+    # A revision is one of the hub's; the package has but its own.
+    return (_from_package(name) if revision is None else None) or _from_hub(name, revision)
 
 
 def _from_package(name: str) -> Path | None:

@@ -11,6 +11,8 @@ from typing import Protocol
 
 import regex
 
+from engine.diversity.numbers import numbers_in, plain_number
+
 Key = bytes
 """Items of different keys are never the same, whatever their similarity."""
 
@@ -80,42 +82,6 @@ THRESHOLDS: Mapping[str, float] = {
     "meaning+answer": 0.85,
 }
 """Cosine similarities of all-MiniLM-L6-v2; benchmarks/sameness.py prints what each lets through and catches."""
-
-_WORDS = (
-    "zero two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-    " eighteen nineteen"
-).split()
-_NUMBERS = {"zero": "0", **{word: str(value) for value, word in enumerate(_WORDS[1:], 2)}} | {
-    "twenty": "20", "thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "seventy": "70", "eighty": "80",
-    "ninety": "90", "hundred": "100", "thousand": "1000", "million": "1000000", "dozen": "12",
-}  # fmt: skip
-_PLAIN = re.compile(r"\$?([-+]?)\$?(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d*))?", re.ASCII)
-_NUMBER = re.compile(r"\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|[a-z]+", re.IGNORECASE)
-
-
-def numbers_in(text: str) -> list[str]:
-    """Every number in the text, in a common spelling: 1,200 and 1200.0 are '1200', three is '3'.
-
-    'one' is left out: it is mostly a pronoun.
-    """
-    found = []
-    for match in _NUMBER.findall(text):
-        if match[0].isdigit():
-            found.append(plain_number(match))
-        elif (value := _NUMBERS.get(match.casefold())) is not None:
-            found.append(value)
-    return found
-
-
-def plain_number(text: str) -> str:
-    """Without currency, thousands separators, leading and trailing zeros; other text as it is."""
-    match = _PLAIN.fullmatch(text.strip())
-    if match is None:
-        return text
-    whole = match[2].replace(",", "").lstrip("0") or "0"
-    part = (match[3] or "").rstrip("0")
-    sign = "-" if match[1] == "-" and (whole != "0" or part) else ""
-    return f"{sign}{whole}.{part}" if part else f"{sign}{whole}"
 
 
 def answer_of(item: Content) -> str:

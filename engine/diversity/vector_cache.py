@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.diversity.embedding import KEPT_AS, Embedding, joined
+from engine.errors import EmbedderUnavailable
 
 if TYPE_CHECKING:
     from engine.protocols import Vectors
 
-SHARD = 1024
+SHARD = 512
 """Texts of one file: what a kill in mid-embedding can cost, and a grown dataset's first rows are still there."""
 
 Tell = Callable[[int, int], None]
@@ -33,7 +34,8 @@ class VectorCache:
     async def vectors(self, texts: Sequence[str], embedding: Embedding, tell: Tell | None = None) -> Vectors:
         """Shape [texts, dimensions]; rows of NaN for texts that have no vector.
 
-        Raises as Embedding.all does, and what `tell` raises: it is called between two files.
+        Raises as Embedding.all does, what `tell` raises (it is called between two files), and
+        EmbedderUnavailable where not one text has a vector.
         """
         parts: list[Vectors] = []
         for start in range(0, len(texts), SHARD):
@@ -49,7 +51,12 @@ class VectorCache:
                 if tell is not None:
                     tell(start + len(shard), len(texts))
             parts.append(found)
-        return joined(parts) if parts else np.empty((0, 0), np.float32)
+        found = joined(parts) if parts else np.empty((0, 0), np.float32)
+        if texts and not np.isfinite(found).any():
+            raise EmbedderUnavailable(
+                f"{embedding.embedder.name} gives no vector for any of {len(texts):,} texts"
+            )
+        return found
 
     def _place(self, version: str, texts: Sequence[str]) -> Path:
         digest = hashlib.blake2b(version.encode() + b"\0", digest_size=20)

@@ -66,12 +66,12 @@ FREE = Prices(Price((Tier(-1, 0, 0, 0),)))
 
 
 def prices_of(main: ModelConfig, others: Mapping[str, ModelConfig]) -> tuple[Prices | None, str | None]:
-    """The prices, or the name of a model whose price is not known."""
+    """The prices, or the purpose ('' for the main model) of one whose price is not known."""
     found: dict[str, Price] = {}
     for purpose, model in {"": main, **others}.items():
         price = price_of(model)
         if price is None:
-            return None, model.name
+            return None, purpose
         found[purpose] = price
     return Prices(found.pop(""), found), None
 

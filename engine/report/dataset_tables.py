@@ -47,15 +47,15 @@ def _with_deviation(found: Any) -> str:
 
 def calibration_tables(confusions: Sequence[Confusion]) -> Iterator[Table]:
     """Thresholds as columns; the share of each kind of row that is taken for the same."""
-    from engine.diversity.calibration import FALSE_ALARMS, THRESHOLDS
+    from engine.diversity.calibration import CAUGHT, FALSE_ALARMS, THRESHOLDS
 
     for confusion in confusions:
         table = text_table(f"same: {confusion.same}", *(f"{threshold:.2f}" for threshold in THRESHOLDS))
         for name, shares in confusion.rows.items():
             table.add_row(name, *(f"{share:.3f}" for share in shares))
         table.caption = (
-            f"Proposed: threshold {confusion.proposed:g}, the lowest that takes at most {FALSE_ALARMS:.0%} of the "
-            "dataset's rows for another of them."
+            f"Proposed: threshold {confusion.proposed:g}. Of those that take at most {FALSE_ALARMS:.0%} of the rows "
+            f"for another one, the highest that catches {CAUGHT:.0%} of the reworded ones, or else the lowest."
         )
         yield table
 
@@ -68,6 +68,10 @@ def duplicates_lines(found: Found, shown: int = 20) -> Iterator[str]:
         yield f"row {row} {how} of {other}" if match.by_text else f"row {row} {how} as {other}"
     if len(found.matches) > shown:
         yield f"... and {len(found.matches) - shown:,} more (--json lists all)"
+    for row, why in list(found.unreadable.items())[:3]:
+        yield f"row {row} is no item and is left out: {why}"
+    if len(found.unreadable) > 3:
+        yield f"... and {len(found.unreadable) - 3:,} more that are no items"
     yield (
         f"{len(found.matches):,} of {found.rows:,} rows say the same as another "
         f"(same: {found.same}, threshold {found.threshold:g})."

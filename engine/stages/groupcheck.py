@@ -99,7 +99,7 @@ class GroupCheck:
             return Verdict.rejected(
                 GROUP_CHECK, SAME_TEXT, f"has the text of {where}", {**place, "similarity": 1.0}
             )
-        near = round(match.similarity, 4)
+        near = round(min(match.similarity, 1.0), 4)
         said = f"says the same as {where}: similarity {near:.3f}, threshold {self.duplicates.threshold:g}"
         return Verdict.rejected(GROUP_CHECK, NEAR, said, {**place, "similarity": near})
 

@@ -59,7 +59,7 @@ def average_pairwise_similarity(vectors: Vectors) -> float:
         return 1.0
     whole = vectors.sum(axis=0, dtype=np.float64)
     own = float(np.einsum("ij,ij->", vectors, vectors, dtype=np.float64))
-    return float(whole @ whole - own) / (count * (count - 1))
+    return min(1.0, float(whole @ whole - own) / (count * (count - 1)))
 
 
 def vendi_score(vectors: Vectors) -> float:
@@ -92,7 +92,7 @@ def nearest_similarities(vectors: Vectors, others: Vectors | None = None) -> Vec
             if within and start == other:
                 np.fill_diagonal(found, -1)
             np.maximum(best[start : start + _BLOCK], found.max(axis=1), out=best[start : start + _BLOCK])
-    return best
+    return np.minimum(best, 1.0)  # what rounding to half precision adds
 
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)

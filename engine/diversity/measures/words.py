@@ -106,11 +106,14 @@ def lengths(items: Sequence[Tokens]) -> dict[str, float]:
 
 
 def entropy(values: Iterable[str]) -> dict[str, float]:
-    """Shannon's entropy of the values in bits, and as a share of the most it could be for so many values."""
-    counts = Counter(values)
+    """Shannon's entropy of the values in bits, and as a share of the most it could be for so many values.
+
+    An empty value is none: the item has no label, or was not asked for with this attribute.
+    """
+    counts = Counter(value for value in values if value)
     whole = counts.total()
     if not whole:
         return {"values": 0, "bits": 0.0, "evenness": 0.0}
     bits = -sum(count / whole * math.log2(count / whole) for count in counts.values())
     evenness = bits / math.log2(len(counts)) if len(counts) > 1 else 1.0
-    return {"values": len(counts), "bits": round(bits, 4), "evenness": round(evenness, 4)}
+    return {"values": len(counts), "bits": abs(round(bits, 4)), "evenness": round(evenness, 4)}
