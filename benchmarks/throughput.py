@@ -27,12 +27,11 @@ async def bare(base_url: str, count: int, concurrency: int) -> None:
     import aiohttp
 
     from engine import RunConfig
+    from engine.estimate import prompts
     from engine.inputs import Inputs
-    from engine.stages.plan import Planner
 
     path = Path(__file__).resolve().parent.parent / "examples" / "quickstart.yaml"
-    inputs = Inputs.load(RunConfig.load(path))
-    prompt = inputs.prompts.render(Planner(inputs.config.generate, 0, 66).batch(0))
+    prompt = next(prompts(Inputs.load(RunConfig.load(path, {"groupcheck": False}))))
     left = iter(range(count))
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
@@ -86,7 +85,7 @@ def compare(count: int, repeats: int) -> None:
         with responder() as url:
             idle_floor, idle_engine = floor(url, few), engine(url, few)
             busy_floor, busy_engine = floor(url, count), engine(url, count)
-        assert busy_engine["exit"] == 0, busy_engine
+        assert busy_engine["exit"] == busy_floor["exit"] == 0, (busy_engine, busy_floor)
         per = count - few
         figures.append(
             {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
@@ -59,7 +60,7 @@ class GenerateConfig(Section):
             raise ValueError("strategy: adaptive needs attributes, or two strategies to choose between")
         return self
 
-    @property
+    @cached_property
     def ways(self) -> dict[str, StrategyConfig]:
         """The strategies, by name. An adaptive mix without any weighs attribute guidance against none."""
         if self.strategies:
