@@ -164,15 +164,15 @@ async def _mix(inputs: Inputs, attributes: list[Attribute], journal: Journal) ->
     mix = Mix(config.generate, config.seed, cells, lag, retry=retry, priced=priced)
     if mix.trivial:
         return None
+    committed = journal.committed
 
     def restored(connection: sqlite3.Connection) -> None:
         plans = read_plans(connection)
         outcomes = _outcomes(inputs, connection, plans) if learns else []
-        cut = next((each for each in outcomes if each.batch == journal_committed), None)
-        mix.restore(plans.items(), [each for each in outcomes if each.batch < journal_committed], cut)
-        mix.skip(journal_committed)
+        cut = next((each for each in outcomes if each.batch == committed), None)
+        mix.restore(plans.items(), [each for each in outcomes if each.batch < committed], cut)
+        mix.skip(committed)
 
-    journal_committed = journal.committed
     await _reading(journal, restored)
     return mix
 

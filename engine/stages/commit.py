@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LABEL_GATE = "label_ratio"
 """Stands as `rejected_by` for items whose label has its share."""
-_TOGETHER = 512
+_TOGETHER = 256
 """Items of one micro-batch: more are searched for faster together, but hold up those that follow."""
 _BACKLOG = 64
 """Groups waiting to be written, beyond which the commit waits for the disk."""
