@@ -24,6 +24,7 @@ from engine.diversity.embedding import (
     Embedding,
     EndpointModel,
     Function,
+    _prompt,
     as_kept,
     embedder_of,
     kept,
@@ -32,7 +33,14 @@ from engine.diversity.embedding import (
 from engine.diversity.local_model import LocalModel
 from engine.diversity.sameness import KEYS
 from engine.diversity.vector_cache import SHARD, VectorCache
-from engine.errors import BadRequest, ConfigError, EmbedderUnavailable, RetriesExhausted, Unembeddable
+from engine.errors import (
+    BadRequest,
+    ConfigError,
+    EmbedderUnavailable,
+    MalformedReply,
+    RetriesExhausted,
+    Unembeddable,
+)
 from engine.flow.batcher import Batcher
 from engine.items import Completion, Prompt, Usage
 from engine.llm.backends.embeddings import EmbeddingsEndpoint
@@ -206,6 +214,43 @@ async def test_an_endpoint_over_http(endpoint: Start) -> None:
     assert (vectors[0] == vectors[40]).all()
     assert (vectors[0] != vectors[1]).any()
     await check_embedder(model)
+    await backend.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (
+            [{"index": 1, "embedding": [0, 2]}, {"index": 0, "embedding": [1, 0]}],
+            [[1, 0], [0, 2]],
+        ),  # any order
+        ([{"index": 0, "embedding": [1, 0]}], None),
+        ([{"index": 0, "embedding": [1, 0]}, {"index": 0, "embedding": [1, 0]}], None),
+        ([{"index": 0, "embedding": [1, 0]}, {"index": 1, "embedding": [1]}], None),
+        ([{"index": 0, "embedding": "not base64"}, {"index": 1, "embedding": "AAA="}], None),
+        ([{"index": 0}, {"index": 1}], None),
+        ("none", None),
+        (None, None),
+    ],
+)
+async def test_what_an_endpoint_may_send(data: Any, found: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = EmbeddingsEndpoint(
+        ModelConfig(name="m", base_url="http://127.0.0.1:9/v1"), concurrency=1, timeout=5
+    )
+
+    async def post(body: bytes) -> bytes:
+        assert orjson.loads(body)["input"] == ["a", "b"]
+        return orjson.dumps({"data": data, "usage": {"prompt_tokens": 3, "total_tokens": 3}})
+
+    monkeypatch.setattr(backend._http, "post", post)
+    prompt = _prompt(["a", "b"])
+    if found is None:
+        with pytest.raises(MalformedReply, match="no vector for each text"):
+            await backend.complete(prompt)
+    else:
+        completion = await backend.complete(prompt)
+        assert decoded(completion.text).tolist() == found
+        assert (completion.usage.prompt_tokens, completion.usage.estimated) == (3, False)
     await backend.close()
 
 

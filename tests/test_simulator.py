@@ -184,6 +184,9 @@ async def test_the_openai_client_takes_it_for_an_endpoint(endpoint: Start) -> No
         assert completion.usage is not None
         assert completion.usage.total_tokens > 0
         assert [model.id async for model in client.models.list()] == ["simulated"]
+        vectors = await client.embeddings.create(model="m", input=["two apples", "two pears"], dimensions=64)
+        assert [len(found.embedding) for found in vectors.data] == [64, 64]
+        assert vectors.usage.total_tokens > 0
         with pytest.raises(openai.AuthenticationError):
             await client.with_options(api_key="wrong").chat.completions.create(**asked)
 
