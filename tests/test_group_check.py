@@ -154,6 +154,36 @@ async def test_a_raised_target_goes_on_from_the_same_memory(
     assert contents(tmp_path / "run" / "accepted.jsonl") == contents(tmp_path / "once" / "accepted.jsonl")
 
 
+async def test_a_vector_that_is_kept_is_not_made_again(
+    tmp_path: Path, endpoint: Start, configs: Configs
+) -> None:
+    """Items that had their vector when the target was reached are decided by it when the target is raised."""
+    url, simulator = await endpoint(**REPEATING)
+    made, others, first = simulator._reply, when_served(simulator, 5), True
+
+    async def reply(*arguments: Any) -> Any:
+        nonlocal first
+        if first:  # the batch that comes first waits, while those behind it are embedded
+            first = False
+            await others.wait()
+            while sum(hashing_embedder.CALLS) < 9:
+                await asyncio.sleep(0)
+        return await made(*arguments)
+
+    simulator._reply = reply  # type: ignore[method-assign]
+    base: dict[str, Any] = {
+        "limits": {"concurrency": 16},
+        "embedding": FUNCTION,
+        "groupcheck": {**GROUP, "against_base": False},
+    }
+    hashing_embedder.CALLS.clear()
+    await run_in(tmp_path / "run", configs.load(url, generate={"target": 20}, **base))
+    kept = "SELECT count(*) FROM vectors JOIN items USING (item) WHERE state = 'surplus'"
+    assert rows(tmp_path / "run", kept)[0][0] > 0
+    await run_in(tmp_path / "run", configs.load(url, generate={"target": 90}, **base))
+    assert sum(hashing_embedder.CALLS) == rows(tmp_path / "run", "SELECT count(*) FROM vectors")[0][0]
+
+
 async def test_the_base_dataset_counts_as_accepted(tmp_path: Path, endpoint: Start, configs: Configs) -> None:
     """Half of what comes is from twelve texts; these are the base dataset."""
     import random
