@@ -8,9 +8,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
-from engine.config import file
 from engine.config.dataset import DatasetConfig
 from engine.config.diversity import EmbeddingConfig, GroupCheckConfig, as_groupcheck
+from engine.config.file import read
+from engine.config.file import without_secrets as veiled
 from engine.config.generate import GenerateConfig
 from engine.config.model import ModelConfig, as_model
 from engine.config.parts import PriceConfig, Section
@@ -137,7 +138,7 @@ class RunConfig(Section):
 
         `lenient` is for looking at a run, not for running: variables that are not set are left as written.
         """
-        config, references = file.read(cls, Path(path), overrides or {}, lenient=lenient)
+        config, references = read(cls, Path(path), overrides or {}, lenient=lenient)
         config._references = references
         return config
 
@@ -149,7 +150,7 @@ class RunConfig(Section):
 
     def without_secrets(self) -> dict[str, Any]:
         """The resolved settings as plain values, fit to be written into a run folder."""
-        return file.without_secrets(self.model_dump(mode="json"), self._references)
+        return veiled(self.model_dump(mode="json"), self._references)
 
 
 OPERATIONAL = (
