@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -85,15 +86,11 @@ def groupcheck(
     from engine import measuring
     from engine.compose import in_loop
     from engine.config.diversity import EmbeddingConfig
-    from engine.errors import ConfigError
     from engine.report.dataset_tables import calibration_tables, duplicates_lines
 
     with mistakes():
         _check_options(same, threshold)
-        if out is not None and out.resolve() in [
-            path.resolve() for path in (data, against) if path is not None
-        ]:
-            raise ConfigError(f"-o {out}: is one of the datasets that are read; choose another")
+        _check_output(out, (data, against))
         reading, embedding = measuring.Reading(config, text, label), EmbeddingConfig(model=model)
         if calibrate:
             confusions = in_loop(lambda: measuring.calibrate(data, reading, embedding, seed, tell))
@@ -122,3 +119,11 @@ def _check_options(same: str, threshold: float | None) -> None:
         raise ConfigError(f"--threshold {threshold:g}: must be above 0 and up to 1")
     if threshold is not None and same == "text":
         raise ConfigError("--threshold: --same text compares no vectors, so a threshold has no use")
+
+
+def _check_output(out: Path | None, read: Sequence[Path | None]) -> None:
+    """Raises ConfigError where what is read would be overwritten."""
+    from engine.errors import ConfigError
+
+    if out is not None and out.resolve() in [path.resolve() for path in read if path is not None]:
+        raise ConfigError(f"-o {out}: is one of the datasets that are read; choose another")

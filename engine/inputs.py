@@ -112,8 +112,10 @@ def _embedder(config: RunConfig) -> Embedder:
     """Raises ConfigError where the model is not to be had."""
     from engine.diversity.embedding import embedder_of  # loads numpy: for runs that need it
 
+    # A simulated endpoint has another address at each start, and no real one's vectors.
+    address = "a simulated endpoint" if config.model.simulated else config.model.base_url
     try:
-        return embedder_of(config.embedding, config.model.base_url)
+        return embedder_of(config.embedding, address)
     except EmbedderUnavailable as error:
         raise ConfigError(str(error)) from None
 

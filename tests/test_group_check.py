@@ -257,6 +257,18 @@ async def test_labels_and_the_group_check_together(tmp_path: Path, endpoint: Sta
     check_law_6(tmp_path / "run", 0.8)
 
 
+async def test_vectors_of_a_simulated_endpoint_are_no_real_one_s(tmp_path: Path, configs: Configs) -> None:
+    """They may not be found in the cache where a model of the same name is asked for real."""
+    simulated: dict[str, Any] = {"name": "simulated", "simulator": {"kind": "word_problems"}}
+    sections: dict[str, Any] = {"generate": {"target": 5}, "embedding": ENDPOINT, "groupcheck": GROUP}
+    settings = {**configs.settings("http://127.0.0.1:9/v1", **sections), "model": simulated}
+    path = tmp_path / "simulated.yaml"
+    path.write_bytes(orjson.dumps(settings))
+    report = await run_in(tmp_path / "run", RunConfig.load(path))
+    assert report.outcome == "target"
+    assert report.data["diversity"]["embedding"]["version"] == "endpoint hashed at a simulated endpoint"
+
+
 async def test_by_text_alone(tmp_path: Path, endpoint: Start, configs: Configs) -> None:
     url, _ = await endpoint(**REPEATING)
     config = configs.load(url, generate={"target": 60}, groupcheck={"same": "text"})
