@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from engine.config.run import UNTOLD_CONCURRENCY
 from engine.dataset.rows import read_rows
 from engine.flow.halt import Halt
 from engine.flow.pipeline import Pipeline
@@ -56,7 +57,7 @@ class Assembly:
 
     @property
     def _window(self) -> int:
-        return max(64, WINDOW * self.inputs.config.limits.concurrency)
+        return max(64, WINDOW * (self.inputs.config.limits.concurrency or UNTOLD_CONCURRENCY))
 
     def _generated(self) -> Head:
         """Batches that a model is asked for."""
@@ -79,7 +80,7 @@ class Assembly:
         )
         generate = Generate(self.ask, self.inputs.prompts, dataset.fields)
         # A few more workers than calls in flight: while one waits for the disk, another has its place.
-        return source.batches(), Stage("generate", generate, config.limits.concurrency * 5 // 4 + 1)
+        return source.batches(), Stage("generate", generate, config.limits.most_in_flight * 5 // 4 + 1)
 
     def _existing(self) -> Head:
         """Batches of rows that are there already."""
@@ -95,7 +96,7 @@ class Assembly:
         config, verify = self.inputs.config, self.inputs.dataset.fields.verify
         stages = []
         for place, (spec, validator) in enumerate(zip(config.validators, validators, strict=True)):
-            workers = spec.workers or config.limits.concurrency
+            workers = spec.workers or config.limits.most_in_flight
             refine = Refine(validator, self.halt, verify, validators[:place])
             stages.append(Stage(spec.name, refine, workers))
         return stages

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.config import RunConfig
+from engine.endpoints import Opened, opened_backends
 from engine.errors import ConfigError, EngineError, TransientError
-from engine.inputs import VALIDATORS, Inputs, described, load_validators, opened_backend, opened_validators
+from engine.inputs import VALIDATORS, Inputs, described, load_validators, opened_validators
 from engine.items import Completion, Prompt
 from engine.protocols import Backend, Embedder, Examined
 
@@ -53,7 +54,8 @@ async def check(path: Path, overrides: dict[str, object]) -> AsyncIterator[Findi
     if inputs.embedder is not None:
         yield await _embedder(inputs, inputs.embedder)
     yield _price(inputs)
-    yield await _endpoint(config)
+    async for finding in _endpoints(config):
+        yield finding
 
 
 async def _validators(inputs: Inputs) -> AsyncIterator[Finding]:
@@ -89,7 +91,8 @@ async def _embedder(inputs: Inputs, embedder: Embedder) -> Finding:
     try:
         async with contextlib.AsyncExitStack() as stack:
             if isinstance(embedder, EndpointModel):
-                embedder.asking((await stack.enter_async_context(opened_backend(inputs.config))).complete)
+                backends = await stack.enter_async_context(opened_backends(inputs.config))
+                embedder.asking(backends.others["embedding"].backend.complete)
             if isinstance(embedder, AbstractAsyncContextManager):
                 await stack.enter_async_context(embedder)
             vector = await Embedding(embedder).one("How many apples are left?")
@@ -117,7 +120,21 @@ def _price(inputs: Inputs) -> Finding:
     return Finding("price", True, f"${tier.input / 1e6:g} in, ${tier.output / 1e6:g} out, per million tokens")
 
 
-async def _endpoint(config: RunConfig) -> Finding:
+async def _endpoints(config: RunConfig) -> AsyncIterator[Finding]:
+    """One tiny call to each."""
+    try:
+        async with opened_backends(config) as backends:
+            several = len(backends.main) > 1
+            for place, opened in enumerate(backends.main):
+                yield await _endpoint(f"endpoint {place}" if several else "endpoint", opened, config.seed)
+            for purpose, opened in backends.others.items():
+                if purpose != "embedding":
+                    yield await _endpoint(f"endpoint {purpose}", opened, config.seed)
+    except EngineError as error:
+        yield Finding("endpoint", False, str(error))
+
+
+async def _endpoint(name: str, opened: Opened, seed: int) -> Finding:
     prompt = Prompt(
         key="check",
         purpose="items",
@@ -127,15 +144,21 @@ async def _endpoint(config: RunConfig) -> Finding:
         schema=_SCHEMA,
         temperature=0.0,
         max_tokens=32,
-        seed=config.seed,
+        seed=seed,
     )
     try:
-        async with opened_backend(config) as backend:
-            reply = await _answered(backend, prompt)
+        reply = await _answered(opened.backend, prompt)
     except EngineError as error:
-        return Finding("endpoint", False, str(error))
+        return Finding(name, False, str(error))
     usage = "no usage; costs will be estimated" if reply.usage.estimated else "usage is reported"
-    return Finding("endpoint", True, f"{reply.model} answers; {usage}")
+    limits = getattr(opened.backend, "announced", None)
+    told = [
+        f"{value:,.0f} {kind} per minute"
+        for kind, value in (("requests", limits.requests), ("tokens", limits.tokens))
+        if value is not None
+    ] if limits is not None else []  # fmt: skip
+    announces = f"; announces {', '.join(told)}" if told else ""
+    return Finding(name, True, f"{reply.model} answers; {usage}{announces}")
 
 
 async def _answered(backend: Backend, prompt: Prompt) -> Completion:

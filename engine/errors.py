@@ -4,11 +4,12 @@ EngineError
 ├─ ConfigError        before the run; names the key, the value, what is allowed       exit 2
 ├─ TransientError     retried
 │  ├─ RateLimited         429; carries the server's Retry-After
-│  ├─ Unavailable         408, 409, 425, 5xx
+│  ├─ Unavailable         408, 409, 425, 5xx; 503 and 529 as being overloaded
 │  ├─ CallTimeout         no whole reply within the attempt's time
 │  ├─ Disconnected        reset, refused, closed half-way
 │  ├─ MalformedReply      a 200 whose body is cut or is no JSON
-│  └─ Renegotiated        an optional field was refused; the next attempt leaves it out
+│  ├─ Renegotiated        an optional field was refused; the next attempt leaves it out
+│  └─ Rerouted            one of several endpoints refuses its key; the next attempt goes elsewhere
 ├─ PermanentError     this call only; its items become REJECTs
 │  ├─ BadRequest          the endpoint refuses this very request
 │  ├─ ContentFiltered     the endpoint's content filter stopped it
@@ -18,7 +19,7 @@ EngineError
 ├─ FatalError         stops the run; it can be resumed once mended                     exit 4
 │  ├─ AuthError           the key is refused, or the account is empty
 │  ├─ EndpointError       no such address or model, or it refuses every request
-│  ├─ EndpointDown        nothing has answered for a whole call's patience
+│  ├─ EndpointDown        every endpoint is taken out, for longer than the run has patience
 │  ├─ Defect              a mistake of the engine's own
 │  ├─ SandboxUnavailable  untrusted programs cannot be locked in as required
 │  ├─ EmbedderUnavailable the model that makes vectors cannot be loaded, or changes its mind
@@ -27,6 +28,7 @@ EngineError
 │     └─ DiskFull
 └─ StopRun            not a failure: the run ends early, in order, and can be resumed
    ├─ TargetReached       all items wanted are accepted                                 exit 0
+   ├─ NearlyAllRejected   going on would spend the cap on nothing                       exit 5
    ├─ BudgetExhausted     no room for another call under the cap                       exit 3
    └─ Interrupted         the user asked for the end                                   exit 130
 """
@@ -57,10 +59,12 @@ class RateLimited(TransientError):
 
     reason = "rate_limited"
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, retry_after: float | None = None, *, tokens: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         """Seconds, as the server asked for; None where it did not say."""
+        self.tokens = tokens
+        """Whether it is tokens of which there were too many."""
 
 
 class Unavailable(TransientError):
@@ -68,9 +72,11 @@ class Unavailable(TransientError):
 
     reason = "unavailable"
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, retry_after: float | None = None, *, overloaded: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.overloaded = overloaded
+        """It has too much to do (503, 529): that is no fault of the call's."""
 
 
 class CallTimeout(TransientError):
@@ -101,6 +107,13 @@ class Renegotiated(TransientError):
     """The endpoint refused an optional field; the next attempt leaves it out."""
 
     reason = "renegotiated"
+    retry_after = 0.0  # at once
+
+
+class Rerouted(TransientError):
+    """One of several endpoints is out for good; the next attempt goes to another."""
+
+    reason = "rerouted"
     retry_after = 0.0  # at once
 
 
@@ -160,7 +173,7 @@ class EndpointError(FatalError):
 
 
 class EndpointDown(FatalError):
-    """No call at all was answered for as long as one call is allowed to take."""
+    """No endpoint that could answer has done so for as long as the run is told to wait."""
 
 
 class Defect(FatalError):
@@ -193,6 +206,10 @@ class StopRun(EngineError):
 
 class TargetReached(StopRun):
     """All items wanted are accepted."""
+
+
+class NearlyAllRejected(StopRun):
+    """Of the last items hardly one was accepted."""
 
 
 class BudgetExhausted(StopRun):

@@ -9,6 +9,7 @@ from itertools import count, islice
 
 import orjson
 
+from engine.config.run import UNTOLD_CONCURRENCY
 from engine.guidance import attributes_of, selectors_of
 from engine.inputs import Inputs
 from engine.items import Prompt, usd
@@ -87,7 +88,7 @@ def _estimate(inputs: Inputs, acceptance: float, prompt_tokens: float, completio
     calls = math.ceil(config.generate.target / config.generate.batch_size / acceptance)
     prompt, completion = round(calls * prompt_tokens), round(calls * completion_tokens)
     latency = SECONDS_TO_FIRST_TOKEN + completion_tokens / TOKENS_PER_SECOND
-    seconds = [calls * latency / limits.concurrency, latency]
+    seconds = [calls * latency / (limits.concurrency or UNTOLD_CONCURRENCY), latency]
     if limits.requests_per_minute is not None:
         seconds.append(calls / limits.requests_per_minute * 60)
     if limits.tokens_per_minute is not None:

@@ -8,29 +8,23 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from engine.config import ModelConfig, RunConfig
+from engine.config import RunConfig
 from engine.dataset.base import BaseDataset
 from engine.dataset.fields import Fields
 from engine.diversity.sameness import suited
 from engine.errors import ConfigError, Defect, EmbedderUnavailable, EngineError
 from engine.guidance import check_guidance, selectors_of, selects_by_vectors
 from engine.items import Batch, Prompt, usd
-from engine.llm.backends.by_purpose import ByPurpose
-from engine.llm.backends.openai_compatible import OpenAICompatible
 from engine.llm.prices import Prices, prices_of
 from engine.llm.tokens import prompt_bound
 from engine.prompts.render import ItemPrompts
 from engine.prompts.replies import object_in
-from engine.protocols import Ask, Backend, Described, Embedder, Tools, Validator
-from engine.simulator.process import simulated_endpoint
+from engine.protocols import Ask, Described, Embedder, Tools, Validator
 from engine.stages.mix import Choice
 from engine.stages.plan import Planner
 from engine.stages.refine import metered
-
-if TYPE_CHECKING:
-    from engine.llm.backends.embeddings import EmbeddingsEndpoint
 
 VALIDATORS = "datagen.validators"
 """The entry-point group in which validators are found."""
@@ -113,7 +107,7 @@ def _embedder(config: RunConfig) -> Embedder:
     from engine.diversity.embedding import embedder_of  # loads numpy: for runs that need it
 
     # A simulated endpoint has another address at each start, and no real one's vectors.
-    address = "a simulated endpoint" if config.model.simulated else config.model.base_url
+    address = "a simulated endpoint" if config.main.simulated else config.main.base_url
     try:
         return embedder_of(config.embedding, address)
     except EmbedderUnavailable as error:
@@ -123,10 +117,11 @@ def _embedder(config: RunConfig) -> Embedder:
 def _prices(config: RunConfig) -> Prices | None:
     """Raises ConfigError where there is a cap and no price to keep it by."""
     models = config.models()
-    prices, unknown = prices_of(config.model, models)
+    prices, unknown = prices_of(config.endpoints, models)
     if unknown is not None and config.limits.budget_usd is not None:
-        name = models[unknown].name if unknown else config.model.name
-        key = {"": "model.price", "embedding": "embedding.endpoint.price"}.get(unknown)
+        name = models[unknown].name if unknown in models else unknown.removeprefix("main: ")
+        key = "model.price" if unknown not in models else None
+        key = "embedding.endpoint.price" if unknown == "embedding" else key
         raise ConfigError(
             f"limits.budget_usd: the price of {name!r} is not known, so a cap cannot be kept; "
             f"set {key or f'model.purposes.{unknown}.price'} (US dollars per million tokens) or remove the cap"
@@ -177,36 +172,6 @@ def load_validators(config: RunConfig, ask: Ask, fields: Fields) -> list[Validat
 
 async def _no_calls(prompt: Any) -> Any:
     raise AssertionError("a validator asked a model while it was being made")
-
-
-def _backend_for(purpose: str) -> type[OpenAICompatible] | type[EmbeddingsEndpoint]:
-    if purpose != "embedding":
-        return OpenAICompatible
-    from engine.llm.backends.embeddings import EmbeddingsEndpoint  # loads numpy: for runs that need it
-
-    return EmbeddingsEndpoint
-
-
-@asynccontextmanager
-async def opened_backend(config: RunConfig) -> AsyncIterator[Backend]:
-    """The model endpoint; a simulated one is started, and stopped at the end."""
-    async with contextlib.AsyncExitStack() as stack:
-        model = config.model
-        if model.simulator is not None:
-            base_url = await stack.enter_async_context(simulated_endpoint(model.simulator))
-            model = model.model_copy(update={"base_url": base_url, "api_key": model.simulator.api_key})
-
-        def opened(purpose: str, of: ModelConfig) -> Backend:
-            backend = _backend_for(purpose)(
-                of, concurrency=config.limits.concurrency, timeout=config.limits.attempt_timeout_s
-            )
-            stack.push_async_callback(backend.close)
-            return backend
-
-        models = config.model_copy(update={"model": model}).models()
-        others = {purpose: opened(purpose, of) for purpose, of in models.items()}
-        main = opened("", model)
-        yield ByPurpose(main, others) if others else main
 
 
 @asynccontextmanager

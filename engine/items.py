@@ -34,6 +34,8 @@ class Usage:
     cost: int = 0
     estimated: bool = False
     """True where the endpoint sent no usage and the client's own estimate stands in for it."""
+    written_tokens: int = 0
+    """Part of `prompt_tokens` that a prompt cache took in, which some charge for; not journaled, its cost is."""
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -42,6 +44,7 @@ class Usage:
             self.cached_tokens + other.cached_tokens,
             self.cost + other.cost,
             self.estimated or other.estimated,
+            self.written_tokens + other.written_tokens,
         )
 
 
@@ -72,6 +75,14 @@ class Completion:
     usage: Usage
     attempts: int = 1
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """What an endpoint says that it allows, per minute; None where it does not say."""
+
+    requests: float | None = None
+    tokens: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
+from engine.config.run import UNTOLD_CONCURRENCY
 from engine.diversity import GROUP_CHECK
 from engine.diversity.sameness import compared
 from engine.flow.halt import Halt
@@ -160,7 +161,7 @@ async def _mix(inputs: Inputs, attributes: list[Attribute], journal: Journal) ->
     learns = retry or config.generate.strategy == "adaptive"
     cells = Cells(attributes, config.seed) if attributes else None
     priced = prices is not None and prices.of("items").worst(1000, 1000) > 0
-    lag = await _lag(config.limits.concurrency, journal) if learns else None
+    lag = await _lag(config.limits.concurrency or UNTOLD_CONCURRENCY, journal) if learns else None
     mix = Mix(config.generate, config.seed, cells, lag, retry=retry, priced=priced)
     if mix.trivial:
         return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from engine.constraints import Constraint
 from engine.errors import PermanentError
-from engine.items import Completion, Item, Prompt, Verdict
+from engine.items import Completion, Item, Prompt, RateLimits, Verdict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +32,38 @@ class Backend(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Announcing(Protocol):
+    """A Backend that passes on which limits its endpoint announces."""
+
+    announced: RateLimits | None
+    """The same object until they change."""
+
+
+class Rate(Protocol):
+    """How fast an endpoint may be asked for one thing, requests or tokens. Never blocks; see Coordinator."""
+
+    def wait(self, amount: int = 1) -> float:
+        """Seconds until so much may go; 0 for now."""
+        ...
+
+    def take(self, amount: int = 1) -> Any:
+        """So much goes. What comes back is for `give_back`."""
+        ...
+
+    def give_back(self, entry: Any, taken: int, used: int) -> None:
+        """Of what was taken, only `used` was needed, or more."""
+        ...
+
+
+class Coordinator(Protocol):
+    """Who owns the rates: this process alone, or all runs that share an endpoint and its key."""
+
+    def rate(self, endpoint: str, kind: str, per_minute: float) -> Rate:
+        """The rate of one endpoint, told by a digest of its address, model and key; `kind` is requests or tokens."""
+        ...
 
 
 class CallJournal(Protocol):

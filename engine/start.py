@@ -17,6 +17,7 @@ from engine import __version__
 from engine.assembly import Assembly
 from engine.constraints import FreeText
 from engine.diversity.sameness import THRESHOLDS
+from engine.endpoints import limiter_of, opened_backends
 from engine.errors import (
     BudgetExhausted,
     ConfigError,
@@ -29,14 +30,15 @@ from engine.errors import (
     TargetReached,
 )
 from engine.flow.halt import Halt
-from engine.inputs import Inputs, described, load_validators, opened_backend, opened_validators
+from engine.inputs import Inputs, described, load_validators, opened_validators
 from engine.items import PICO, usd
 from engine.llm.budget import Budget
 from engine.llm.client import Client
-from engine.llm.limiter import Limiter
+from engine.llm.hedge import Hedge
 from engine.llm.retry import RetryPolicy
 from engine.preparation import Prepared, prepared
 from engine.protocols import Validator
+from engine.report.chronicle import Chronicle
 from engine.report.diversity import measured
 from engine.report.live import Snapshot, Speed, display
 from engine.report.summary import Report, summarize
@@ -106,6 +108,7 @@ class RunStart:
         self._inputs = inputs
         self._folder = folder
         self._halt = Halt()
+        self._chronicle = Chronicle()
         self._began = time.monotonic()
 
     async def go(self, show: TextIO | None) -> Report:
@@ -164,7 +167,7 @@ class RunStart:
             ],
             "strategies": list(self._config.generate.ways) if len(self._config.generate.ways) > 1 else [],
             "priced": self._inputs.prices is not None,
-            "model": self._config.model.name,
+            "model": ", ".join(dict.fromkeys(each.name for each in self._config.endpoints)),
             "engine_version": __version__,
             "dataset": {
                 "rows": dataset.rows,
@@ -191,13 +194,11 @@ class RunStart:
 
     async def _work(self, show: TextIO | None) -> None:
         limits = self._config.limits
-        async with opened_backend(self._config) as backend:
-            limiter = Limiter(limits.concurrency, limits.requests_per_minute, limits.tokens_per_minute)
-            policy = RetryPolicy(limits.retries, limits.call_timeout_s)
-            self._limiter = limiter
-            self._client = Client(
-                backend, self._journal, limiter, self._budget, self._halt, self._inputs.prices, policy
-            )
+        async with opened_backends(self._config) as backends:
+            self._limiter = limiter_of(self._config, backends, self._chronicle.tell)
+            policy = RetryPolicy(limits.retries, limits.call_timeout_s, attempt_s=limits.attempt_timeout_s)
+            hedge = Hedge(limits.hedge.after, limits.hedge.most) if limits.hedge is not None else None
+            self._client = Client(self._journal, self._limiter, self._budget, self._halt, policy, hedge=hedge)
             await self._interruptible(lambda: self._prepare_and_run(show), show)
 
     async def _prepare_and_run(self, show: TextIO | None) -> None:
@@ -345,6 +346,7 @@ class RunStart:
             counts = asdict(self._client.counts)
         return {
             **counts,
+            "events": self._chronicle.to_json(),
             "accepted": self._progress.accepted - self._before,
             "wall_s": time.monotonic() - self._began,
             "message": str(self._halt.reason or ""),

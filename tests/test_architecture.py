@@ -13,8 +13,8 @@ from conftest import ROOT
 
 FLOORS = (
     "items constraints errors constraint_forms config"
-    " protocols dataset flow llm prompts diversity store report simulator stages guidance inputs preparation assembly"
-    " start compose conformance estimate checks measuring cli_common cli_data cli"
+    " protocols dataset flow llm prompts diversity store report simulator stages guidance endpoints inputs"
+    " preparation assembly start compose conformance estimate checks measuring cli_common cli_data cli"
 ).split()
 """From the ground up."""
 FOR_VALIDATORS = {"engine.items", "engine.errors", "engine.constraints", "engine.protocols"}

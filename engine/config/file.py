@@ -32,10 +32,13 @@ _VEILED = (
     ("model", "api_key"),
     ("model", "headers", "*"),
     ("model", "purposes", "*", "api_key"),
+    ("model", "*", "api_key"),
+    ("model", "*", "headers", "*"),
+    ("model", "*", "purposes", "*", "api_key"),
     ("embedding", "endpoint", "api_key"),
 )
 """Always secret. A literal value is replaced by a variable: DATAGEN_API_KEY, DATAGEN_HEADER_NAME."""
-_OPEN = (("model", "extra_body"), ("validators",))
+_OPEN = (("model", "extra_body"), ("model", "*", "extra_body"), ("validators",))
 """Free settings: secret where the key's name says so, or where the value came from the environment."""
 
 
@@ -130,15 +133,29 @@ def _lines(node: yaml.Node | None, name: str, keys: Keys = ()) -> Iterator[tuple
 
 def _put(raw: dict[str, Any], dotted: str, value: Any) -> None:
     *path, last = dotted.split(".")
-    where = raw
+    where: Any = raw
     for key in path:
+        if isinstance(where, list):
+            where = where[_index(where, key, dotted)]
+            continue
         inner = where.setdefault(key, {})
         if key == "model" and inner == "simulated":
             inner = where[key] = {"name": "simulated"}
-        if not isinstance(inner, dict):
+        if not isinstance(inner, dict | list):
             raise ConfigError(f"--set {dotted}: {key!r} is not a section")
         where = inner
-    where[last] = value
+    if isinstance(where, list):
+        where[_index(where, last, dotted)] = value
+    else:
+        where[last] = value
+
+
+def _index(where: list[Any], key: str, dotted: str) -> int:
+    if not key.isdigit() or int(key) >= len(where):
+        raise ConfigError(
+            f"--set {dotted}: {key!r} must be the number of one of {len(where)} entries, from 0"
+        )
+    return int(key)
 
 
 class _Reader:
@@ -226,8 +243,12 @@ def _validated(model: type[M], filled: dict[str, Any], place: _Place) -> M:
         raise ConfigError(f"{place.name}: {error}") from None
 
 
+_FORMS = ("float", "int", "tuple[float, float]", "one endpoint", "several endpoints")
+"""How pydantic names the forms that a value may have; no keys of ours."""
+
+
 def _sentence(model: type[BaseModel], mistake: dict[str, Any], place: _Place) -> str:
-    keys = tuple(key for key in mistake["loc"] if key not in ("float", "int", "tuple[float, float]"))
+    keys = tuple(key for key in mistake["loc"] if key not in _FORMS)
     where = place.of(keys)
     if mistake["type"] == "extra_forbidden":
         allowed = _allowed(model, keys[:-1])
@@ -283,7 +304,7 @@ def _veiled(value: Any, keys: Keys, references: Mapping[str, str]) -> Any:
         return [_veiled(inner, (*keys, index), references) for index, inner in enumerate(value)]
     if not isinstance(value, str):
         return value
-    free = any(keys[: len(section)] == section for section in _OPEN)
+    free = any(_matches(keys[: len(section)], section) for section in _OPEN)
     if (_is_secret(keys) or free) and value in references:
         return references[value]
     named = free and _SECRET_NAME.search(str(keys[-1])) is not None
@@ -294,4 +315,6 @@ def _veiled(value: Any, keys: Keys, references: Mapping[str, str]) -> Any:
         if keys[-1] == "api_key" and _is_secret(keys)
         else f"{keys[-2] if not named else 'OPTION'}_{keys[-1]}"
     )
+    if len(keys) > 1 and keys[0] == "model" and isinstance(keys[1], int) and keys[1] > 0:
+        name += f"_{keys[1]}"  # each of several endpoints has its own
     return f"${{DATAGEN_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}}}"

@@ -1,12 +1,12 @@
-"""Model endpoints: address, key, price, what differs for single purposes."""
+"""Model endpoints: address, key, price, limits, what differs for single purposes."""
 
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from engine.config.parts import PriceConfig, Section
 from engine.config.simulator import SimulatorConfig
@@ -16,9 +16,15 @@ SIMULATED_PRICE = PriceConfig(input=0.15, output=0.60, cached_input=0.075)
 
 
 OWN_FIELDS = frozenset(
-    "model messages response_format temperature seed max_tokens max_completion_tokens n best_of stream".split()
+    "model messages system tools tool_choice response_format temperature seed max_tokens max_completion_tokens"
+    " n best_of stream stream_options".split()
 )
 """Fields of the request's body that are the engine's."""
+
+
+Api = Literal["openai", "azure", "anthropic"]
+"""The language that an endpoint speaks: OpenAI's chat completions, Azure's deployments, Anthropic's messages."""
+ADDRESSES = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com"}
 
 
 def _header_value(value: str) -> str:
@@ -27,22 +33,45 @@ def _header_value(value: str) -> str:
     return value
 
 
+class EndpointLimits(Section):
+    """What one endpoint may be asked for; `limits` of the run hold for all endpoints together."""
+
+    concurrency: int | None = Field(default=None, ge=1, le=10_000)
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+
+
 class PurposeModel(Section):
     """What differs from the main model for one purpose."""
 
     name: str | None = None
+    api: Api | None = None
+    api_version: str | None = None
+    deployment: str | None = None
     base_url: str | None = None
     api_key: str | None = None
+    """Without one, another host is asked without a key: the main model's is for the main model's host."""
     price: PriceConfig | None = None
+    limits: EndpointLimits = EndpointLimits()
     extra_body: dict[str, Any] = Field(default_factory=dict)
 
 
 class ModelConfig(Section):
-    """One OpenAI-compatible endpoint."""
+    """One endpoint. Several make a list; work goes to whichever can take it soonest."""
 
     name: str
-    base_url: str = "https://api.openai.com/v1"
+    api: Api = "openai"
+    api_version: str | None = None
+    """Azure's `api-version`, or Anthropic's `anthropic-version`; the engine's choice where absent."""
+    deployment: str | None = None
+    """Azure: the deployment's name, where it is not the model's."""
+    entra: bool = False
+    """Azure: tokens of Microsoft Entra ID in place of a key, by the package azure-identity."""
+    base_url: str = ADDRESSES["openai"]
     api_key: str | None = None
+    weight: float = Field(default=1.0, gt=0, le=1000)
+    """Of several endpoints: how many calls this one has in flight for each of one that weighs 1."""
+    limits: EndpointLimits = EndpointLimits()
     headers: dict[str, str] = Field(default_factory=dict)
     price: PriceConfig | None = None
     """From the genai-prices package where absent."""
@@ -100,6 +129,23 @@ class ModelConfig(Section):
             raise ValueError(f"may not set {taken[0]!r}: the engine sets it, and the budget rests on it")
         return extra
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own_address(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("base_url") is None and given.get("api") in ADDRESSES:
+            return {**given, "base_url": ADDRESSES[given["api"]]}
+        return given
+
+    @model_validator(mode="after")
+    def _speaks(self) -> Self:
+        if self.api == "azure" and self.base_url == ADDRESSES["openai"] and not self.simulated:
+            raise ValueError(
+                "with api: azure, base_url must be the resource's, https://NAME.openai.azure.com"
+            )
+        if self.entra and (self.api != "azure" or self.api_key is not None):
+            raise ValueError("entra: true is for api: azure, in place of an api_key")
+        return self
+
     @property
     def simulated(self) -> bool:
         return self.simulator is not None
@@ -110,9 +156,26 @@ class ModelConfig(Section):
         if other is None:
             return self
         given = {name: getattr(other, name) for name in other.model_fields_set}
+        api = other.api or self.api
+        if "base_url" not in given and api != self.api:
+            given["base_url"] = ADDRESSES.get(api, self.base_url)
+        elsewhere = urlsplit(given.get("base_url") or self.base_url).netloc != urlsplit(self.base_url).netloc
+        if elsewhere:
+            given = {"api_key": None, "headers": {}, "entra": False, **given}
+        given.setdefault("limits", EndpointLimits())
         if "name" in given and "price" not in given and not self.simulated:
             given["price"] = None  # another model has another price
         return self.model_copy(update={**given, "purposes": {}})
+
+
+def as_models(value: Any) -> Any:
+    """One endpoint, or a list of them, as written."""
+    return [as_model(each) for each in value] if isinstance(value, list) else as_model(value)
+
+
+def kind_of(value: Any) -> str:
+    """For pydantic: which of the two forms it is."""
+    return "several endpoints" if isinstance(value, list | tuple) else "one endpoint"
 
 
 def as_model(value: Any) -> Any:

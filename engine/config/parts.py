@@ -22,5 +22,7 @@ class PriceConfig(Section):
     input: float = Field(ge=0, le=1e6)
     output: float = Field(ge=0, le=1e6)
     cached_input: float | None = Field(default=None, ge=0, le=1e6)
+    cache_write: float | None = Field(default=None, ge=0, le=1e6)
+    """For prompt tokens that a prompt cache takes in; as `input` where absent."""
     per_call: float = Field(default=0.0, ge=0, le=1e6)
     """US dollars for each call, whatever it takes."""

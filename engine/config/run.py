@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag, field_validator, model_validator
 
 from engine.config.dataset import DatasetConfig
 from engine.config.diversity import EmbeddingConfig, GroupCheckConfig, as_groupcheck
 from engine.config.file import read
 from engine.config.file import without_secrets as veiled
 from engine.config.generate import GenerateConfig
-from engine.config.model import ModelConfig, as_model
+from engine.config.model import EndpointLimits, ModelConfig, as_models, kind_of
 from engine.config.parts import PriceConfig, Section
 from engine.constraints import LabelIn, LabelRatio
+
+UNTOLD_CONCURRENCY = 64
+"""What plans and estimates go by where no concurrency is set."""
+MOST_IN_FLIGHT = 512
+"""How far the search for the right concurrency goes where none is set."""
+_CLOCK = re.compile(r"([01]?\d|2[0-3]):[0-5]\d")
+
+
+class HedgeConfig(Section):
+    """A second attempt for a call that takes long; the first answer counts, the other attempt is paid too."""
+
+    after: float = Field(default=0.95, ge=0.5, lt=1)
+    """Of calls for the same purpose, so many were answered by then."""
+    most: float = Field(default=0.05, gt=0, le=0.5)
+    """Second attempts for each call, at most."""
 
 
 class LimitsConfig(Section):
     """What the run may take. These may change between two starts of one run."""
 
-    concurrency: int = Field(default=64, ge=1, le=10_000)
-    """Calls in flight at once."""
+    concurrency: int | None = Field(default=None, ge=1, le=10_000)
+    """Most calls in flight at once. Fewer where an endpoint asks for it or only queues them; where absent, found."""
     requests_per_minute: float | None = Field(default=None, gt=0)
     tokens_per_minute: float | None = Field(default=None, gt=0)
     budget_usd: float | None = Field(default=None, gt=0, le=1e6)
@@ -30,10 +46,32 @@ class LimitsConfig(Section):
     attempts: float = Field(default=10.0, ge=1, le=1e6)
     """Items asked for, at most, for each item wanted."""
     retries: int = Field(default=6, ge=0)
-    """Further attempts of one call; waiting for a rate limit does not count."""
+    """Further attempts of one call; waiting for a rate limit, or for an endpoint that is down, does not count."""
     attempt_timeout_s: float = Field(default=120.0, gt=0)
+    """The most; once enough answers have been seen, four times what 99 % of them took."""
     call_timeout_s: float = Field(default=600.0, gt=0)
-    """One call with all its attempts and waits."""
+    """From a call's first attempt to its last, while its endpoint answers others."""
+    outage_s: float = Field(default=3600.0, gt=0)
+    """How long an endpoint that has answered may be down before the run stops, resumable."""
+    least_acceptance: float = Field(default=0.02, ge=0, le=1)
+    """The run stops early where fewer of the last `acceptance_window` items were accepted; 0 never."""
+    acceptance_window: int = Field(default=500, ge=20)
+    hedge: HedgeConfig | None = None
+    finish_by: str | None = None
+    """A time of day, 'HH:MM', local: new work is spread until then rather than done as fast as may be."""
+    share: Literal["process", "machine"] = "process"
+    """With whom the rates are shared: 'machine' is all runs of this user on the same endpoint with the same key."""
+
+    @field_validator("finish_by")
+    @classmethod
+    def _time_of_day(cls, value: str | None) -> str | None:
+        if value is not None and not _CLOCK.fullmatch(value):
+            raise ValueError("must be a time of day in quotes, such as '07:00'")
+        return value
+
+    @property
+    def most_in_flight(self) -> int:
+        return self.concurrency or MOST_IN_FLIGHT
 
 
 class ValidatorConfig(Section):
@@ -56,12 +94,17 @@ def _as_validator(value: Any) -> Any:
     return value
 
 
+_One = Annotated[ModelConfig, Tag("one endpoint")]
+_Several = Annotated[tuple[ModelConfig, ...], Field(min_length=1), Tag("several endpoints")]
+
+
 class RunConfig(Section):
     """One run, whole. `RunConfig.load(path)` reads a config file."""
 
     dataset: DatasetConfig
     generate: GenerateConfig
-    model: Annotated[ModelConfig, BeforeValidator(as_model)]
+    model: Annotated[_One | _Several, Discriminator(kind_of), BeforeValidator(as_models)]
+    """One endpoint, or a list of them."""
     limits: LimitsConfig = LimitsConfig()
     validators: tuple[Annotated[ValidatorConfig, BeforeValidator(_as_validator)], ...] = (
         ValidatorConfig(name="constraints"),
@@ -75,6 +118,8 @@ class RunConfig(Section):
     def _possible(self) -> Self:
         if self.dataset.path is None:
             self._without_base()
+        if any(endpoint.purposes for endpoint in self.endpoints[1:]):
+            raise ValueError("model: purposes stand with the first of several endpoints")
         if self.dataset.constraints and self.dataset.fields.label is None:
             for constraint in self.dataset.constraints:
                 about_label = getattr(constraint, "field", None) == "label"
@@ -109,19 +154,32 @@ class RunConfig(Section):
                     f"generate.attributes.{name} comes from the base dataset; there is no dataset.path"
                 )
 
+    @property
+    def endpoints(self) -> tuple[ModelConfig, ...]:
+        """Those that answer whatever is not another model's purpose."""
+        return self.model if isinstance(self.model, tuple) else (self.model,)
+
+    @property
+    def main(self) -> ModelConfig:
+        """The first endpoint."""
+        return self.endpoints[0]
+
     def models(self) -> dict[str, ModelConfig]:
-        """The models that answer single purposes in place of the main one."""
-        found = {purpose: self.model.for_purpose(purpose) for purpose in self.model.purposes}
+        """The models that answer single purposes in place of the main ones."""
+        main = self.main
+        found = {purpose: main.for_purpose(purpose) for purpose in main.purposes}
         endpoint = self.embedding.endpoint
         if endpoint is not None:
             price = endpoint.price
-            found["embedding"] = self.model.model_copy(
+            found["embedding"] = main.model_copy(
                 update={
                     "name": endpoint.name,
-                    "base_url": endpoint.base_url or self.model.base_url,
-                    "api_key": endpoint.api_key if endpoint.api_key is not None else self.model.api_key,
+                    "base_url": endpoint.base_url or main.base_url,
+                    "api_key": endpoint.api_key if endpoint.api_key is not None else main.api_key,
                     "price": price and PriceConfig(input=price.input, output=0, per_call=price.per_call),
                     "purposes": {},
+                    "api": "azure" if main.api == "azure" else "openai",
+                    "limits": EndpointLimits(),
                     "extra_body": {} if endpoint.dimensions is None else {"dimensions": endpoint.dimensions},
                 }
             )
@@ -160,9 +218,19 @@ OPERATIONAL = (
     "model.api_key",
     "model.headers",
     "model.price",
+    "model.api",
+    "model.api_version",
+    "model.deployment",
+    "model.entra",
+    "model.weight",
+    "model.limits",
     "model.purposes.*.base_url",
     "model.purposes.*.api_key",
     "model.purposes.*.price",
+    "model.purposes.*.api",
+    "model.purposes.*.api_version",
+    "model.purposes.*.deployment",
+    "model.purposes.*.limits",
     "model.simulator",
     "validators.*.workers",
     "embedding.cache",

@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from tenacity import RetryCallState
 
 from engine.errors import (
+    AuthError,
     BadRequest,
-    EndpointDown,
+    CallTimeout,
     EndpointError,
-    EngineError,
     PermanentError,
     RateLimited,
-    Renegotiated,
+    Rerouted,
     RetriesExhausted,
     TransientError,
-    Unavailable,
 )
 from engine.flow.halt import Halt
 from engine.items import Completion, Prompt, Usage
 from engine.llm.budget import Budget, Reservation
+from engine.llm.endpoint import Endpoint
+from engine.llm.hedge import Hedge
 from engine.llm.limiter import Lease, Limiter
-from engine.llm.prices import FREE, Prices
-from engine.llm.retry import RetryPolicy
+from engine.llm.pacing import Clock
+from engine.llm.retry import RetryPolicy, spared
 from engine.llm.tokens import TokenEstimator, prompt_bound
-from engine.protocols import Backend, CallJournal
+from engine.protocols import CallJournal
 
 REFUSALS = 5
 """Requests that an endpoint may refuse, one after another, before it has ever answered."""
@@ -46,6 +47,8 @@ class CallCounts:
     retried: int = 0
     rate_limited: int = 0
     failed: int = 0
+    hedged: int = 0
+    """Second attempts for calls that took long."""
     unconfirmed: int = 0
     """Picodollars set aside for good: attempts that may have been charged though no usage came back."""
     prompt_tokens: int = 0
@@ -54,40 +57,75 @@ class CallCounts:
     """Failed attempts by kind."""
 
 
-class Client:
-    """Asks one Backend, for everybody in the run.
+class CallEnded(NamedTuple):
+    """One call that is over, for whoever watches."""
 
-    The order of an attempt: a place in the limiter's line, money from the budget, the request, both
-    settled. No place and no money is held while waiting to try again.
-    Mutable state: `counts`, the time of the last answer, calls lost since then, and how far the journal has
-    authorized spending.
+    prompt: Prompt
+    outcome: Completion | PermanentError
+    endpoint: str
+    began: float
+    """Seconds since the epoch."""
+
+
+Watch = Callable[[CallEnded], None]
+
+
+class _Call:
+    """What a call's attempts have in common. Mutable: the count of attempts, where the last one went."""
+
+    __slots__ = ("attempts", "began", "endpoint", "prompt")
+
+    def __init__(self, prompt: Prompt, began: float) -> None:
+        self.prompt = prompt
+        self.began = began
+        self.attempts = 0
+        self.endpoint: Endpoint | None = None
+
+    def excused(self) -> bool:
+        """Whether the last failure was the endpoint's: it is out, or has never answered."""
+        endpoint = self.endpoint
+        return self.held() or (endpoint is not None and not endpoint.answered)
+
+    def held(self) -> bool:
+        """Whether the endpoint is out: the line holds everyone back."""
+        return self.endpoint is not None and self.endpoint.breaker.opened is not None
+
+
+class Client:
+    """Asks the run's endpoints, for everybody in the run.
+
+    The order of an attempt: a place at an endpoint, money from the budget, the request, both settled. No place
+    and no money is held while waiting to try again.
+    Mutable state: `counts`, refusals so far, and how far the journal has authorized spending.
     """
 
     def __init__(
         self,
-        backend: Backend,
         journal: CallJournal,
         limiter: Limiter,
         budget: Budget,
         halt: Halt,
-        prices: Prices | None = None,
         policy: RetryPolicy | None = None,
+        *,
+        hedge: Hedge | None = None,
+        clock: Clock = time.monotonic,
     ) -> None:
-        self._backend = backend
         self._journal = journal
         self._limiter = limiter
         self._budget = budget
         self._halt = halt
-        self._prices = prices or FREE
         self._policy = policy or RetryPolicy()
+        self._hedge = hedge
+        self._clock = clock
         self._tokens = TokenEstimator()
-        self._answered = 0.0
-        self._lost_in_a_row = 0
         self._refusals = 0
+        self._answered = False
         self._schema: tuple[Mapping[str, Any], int] = ({}, 2)
         self._authorized = 0
         self._authorizing = asyncio.Lock()
         self.counts = CallCounts()
+        self.watch: Watch | None = None
+        """Hears of each call that is over; None where nobody asks."""
         halt.on_set(limiter.close)
         halt.on_set(budget.close)
 
@@ -102,112 +140,185 @@ class Client:
             if isinstance(held, PermanentError):
                 raise held
             return held
+        call = _Call(prompt, self._clock())
         try:
-            completion = await self._persist(prompt)
+            completion = await self._persist(call)
         except PermanentError as error:
             self.counts.failed += 1
             await self._journal.record(prompt, error)
+            self._watched(call, error)
             raise
         self.counts.completed += 1
         await self._journal.record(prompt, completion)
+        self._watched(call, completion)
         return completion
+
+    def _watched(self, call: _Call, outcome: Completion | PermanentError) -> None:
+        if self.watch is not None:
+            where = call.endpoint.name if call.endpoint is not None else ""
+            began = time.time() - (self._clock() - call.began)
+            self.watch(CallEnded(call.prompt, outcome, where, began))
 
     # --- all attempts ---
 
-    async def _persist(self, prompt: Prompt) -> Completion:
-        began = time.monotonic()
+    async def _persist(self, call: _Call) -> Completion:
         try:
-            return await self._attempt(prompt, began)
+            return await self._attempt(call)
         except TransientError as first:
-            return await self._again(prompt, first, began)
+            return await self._again(call, first)
 
-    async def _again(self, prompt: Prompt, first: TransientError, began: float) -> Completion:
+    async def _again(self, call: _Call, first: TransientError) -> Completion:
         """All attempts after the first, which cost nothing extra: retry machinery is for those who need it."""
         failed: list[TransientError] = [first]
-        attempts = 0
-        retrying = self._policy.retrying(lambda: self._outage_since(began), self._rest, self._note)
+        retrying = self._policy.retrying(call.excused, call.held, self._rest, self._note)
         try:
             async for attempt in retrying:
                 with attempt:
-                    attempts += 1
                     if failed:
                         raise failed.pop()
-                    return await self._attempt(prompt, began, attempts)
+                    return await self._attempt(call)
         except TransientError as last:
-            raise self._given_up(last, attempts, began) from last
+            raise RetriesExhausted(f"{last} (after {call.attempts} attempts)") from last
         raise AssertionError("tenacity returned without an outcome")
 
     def _note(self, state: RetryCallState) -> None:
         assert state.outcome is not None
-        spared = isinstance(state.outcome.exception(), RateLimited | Renegotiated)
-        self.counts.retried += not spared
+        self.counts.retried += not spared(state.outcome.exception())
 
     async def _rest(self, seconds: float) -> None:
         """Sleep, unless the run is halted: nothing new is sent then. Raises the reason."""
         self._halt.check()
+        if seconds <= 0:
+            return
         try:
             async with asyncio.timeout(seconds):
                 raise await self._halt.wait()
         except TimeoutError:
             return
 
-    def _outage_since(self, began: float) -> bool:
-        """The endpoint has answered in this start, but nothing since then: it may well come back."""
-        return 0 < self._answered < began
-
-    def _given_up(self, last: TransientError, attempts: int, began: float) -> EngineError:
-        """What becomes of a call that failed on every attempt.
-
-        Where others are answered, or the endpoint at least replies to this one, the call is lost alone. Where
-        nothing was ever answered, or two calls in a row are given up without an answer between, it is down.
-        """
-        said = f"{last} (after {attempts} attempts)"
-        alive = self._answered >= began or (self._answered > 0 and isinstance(last, Unavailable))
-        self._lost_in_a_row += 1
-        if alive and (self._answered >= began or self._lost_in_a_row == 1):
-            return RetriesExhausted(said)
-        return EndpointDown(f"no answer from {self._backend.name}: {said}")
-
-    def _refused(self, error: PermanentError) -> None:
+    def _refused(self, error: PermanentError, endpoint: Endpoint) -> None:
         """Raises EndpointError once an endpoint that has never answered refuses one request after another."""
         if isinstance(error, BadRequest) and not self._answered:
             self._refusals += 1
             if self._refusals >= REFUSALS:
-                raise EndpointError(f"{self._backend.name} refuses every request: {error}")
+                raise EndpointError(f"{endpoint.name} refuses every request: {error}")
 
     # --- one attempt ---
 
-    async def _attempt(self, prompt: Prompt, began: float, attempts: int = 1) -> Completion:
-        lease, reservation = await self._admitted(prompt)
-        used: int | None = None
-        try:
-            reply, usage = await self._paid(prompt, reservation)
-            used = usage.prompt_tokens + usage.completion_tokens
-            seconds = round(time.monotonic() - began, 4)
-            return Completion(reply.text, reply.model, reply.finish_reason, usage, attempts, seconds)
-        finally:
-            lease.release(used)
+    async def _attempt(self, call: _Call) -> Completion:
+        """Raises TransientError where another attempt may help, at another endpoint where there is one."""
+        lease, reservation = await self._admitted(call)
+        if self._hedge is None:
+            return await self._sent(call, lease, reservation)
+        endpoint = lease.endpoint
+        patience = self._hedge.patience(
+            endpoint, call.prompt.purpose, self.counts.completed, self.counts.hedged
+        )
+        if patience is None:
+            return await self._sent(call, lease, reservation)
 
-    async def _admitted(self, prompt: Prompt) -> tuple[Lease, Reservation]:
-        """A place and the money for one attempt. Who has to wait for money gives the place back meanwhile."""
-        tokens, worst = self._tokens.whole(prompt), self._worst(prompt)
-        lease = await self._limiter.acquire(tokens, prompt.priority)
-        reservation = self._budget.try_reserve(worst)
-        if reservation is None:
-            lease.release(0)
-            reservation = await self._budget.reserve(worst, prompt.priority)
-            try:
-                lease = await self._limiter.acquire(tokens, prompt.priority)
-            except BaseException:
+        async def second() -> Completion | None:
+            return await self._second(call, endpoint)
+
+        return await self._hedge.first_of(self._sent(call, lease, reservation), second, patience)
+
+    async def _second(self, call: _Call, slow: Endpoint) -> Completion | None:
+        """The same question once more, where place and money are free at once; None where they are not."""
+        prompt = call.prompt
+        if self._halt.reason is not None:
+            return None
+        lease = self._limiter.try_acquire(self._whole(prompt), prompt.purpose, slow)
+        if lease is None:
+            return None
+        reservation = self._budget.try_reserve(self._worst(prompt, lease.endpoint))
+        if reservation is None or self._budget.exposed > self._authorized:
+            if reservation is not None:
                 reservation.settle(0)
+            lease.abandoned()
+            return None
+        self.counts.hedged += 1
+        return await self._sent(call, lease, reservation)
+
+    async def _sent(self, call: _Call, lease: Lease, reservation: Reservation) -> Completion:
+        """The request itself; place and money are settled whatever comes of it."""
+        call.attempts += 1
+        call.endpoint = endpoint = lease.endpoint
+        prompt, cost = call.prompt, 0
+        try:
+            reply = await self._answer(endpoint, prompt)
+            usage = self._counted(prompt, endpoint, reply.usage, reply.text)
+            cost = usage.cost
+            now = self._clock()
+            lease.succeeded(prompt.purpose, usage.prompt_tokens + usage.completion_tokens, now)
+            seconds = round(now - call.began, 4)
+            return Completion(reply.text, reply.model, reply.finish_reason, usage, call.attempts, seconds)
+        except TransientError as error:
+            cost = reservation.amount if error.paid else 0
+            self._count_failure(error, cost)
+            lease.failed(error, prompt.purpose, self._clock())
+            raise
+        except PermanentError as error:
+            used = 0
+            if error.usage is not None:
+                error.usage = self._counted(prompt, endpoint, error.usage, "")
+                cost, used = error.usage.cost, error.usage.prompt_tokens + error.usage.completion_tokens
+            lease.refused(used)
+            self._refused(error, endpoint)
+            raise
+        except (AuthError, EndpointError) as error:
+            lease.failed(error, prompt.purpose, self._clock())
+            if self._limiter.others_than(endpoint, prompt.purpose):
+                raise Rerouted(str(error)) from error
+            raise
+        except BaseException:
+            cost = reservation.amount  # the endpoint may charge for what we do not wait for
+            self.counts.unconfirmed += cost
+            lease.abandoned(None)
+            raise
+        finally:
+            reservation.settle(cost)
+
+    async def _answer(self, endpoint: Endpoint, prompt: Prompt) -> Completion:
+        patience = endpoint.patience(prompt.purpose, self._policy.attempt_s)
+        try:
+            async with asyncio.timeout(patience):
+                return await endpoint.backend.complete(prompt)
+        except TimeoutError:
+            raise CallTimeout(f"no whole reply within {patience:.0f} s") from None
+
+    def _count_failure(self, error: TransientError, cost: int) -> None:
+        self.counts.unconfirmed += cost
+        self.counts.rate_limited += isinstance(error, RateLimited)
+        self.counts.errors[error.reason] = self.counts.errors.get(error.reason, 0) + 1
+
+    async def _admitted(self, call: _Call) -> tuple[Lease, Reservation]:
+        """A place and the money for one attempt. Who has to wait for money gives the place back meanwhile."""
+        prompt, failed = call.prompt, call.endpoint
+        tokens = self._whole(prompt)
+        lease = await self._limiter.acquire(tokens, prompt.priority, prompt.purpose, failed)
+        worst = self._worst(prompt, lease.endpoint)
+        reservation = self._budget.try_reserve(worst)
+        while reservation is None:
+            lease.abandoned()
+            held = await self._budget.reserve(worst, prompt.priority)
+            try:
+                lease = await self._limiter.acquire(tokens, prompt.priority, prompt.purpose, failed)
+            except BaseException:
+                held.settle(0)
                 raise
+            needed = self._worst(prompt, lease.endpoint)
+            if needed <= worst:
+                reservation = held
+            else:  # another endpoint, and a dearer one
+                held.settle(0)
+                worst, reservation = needed, self._budget.try_reserve(needed)
         try:
             self._halt.check()
             if self._budget.exposed > self._authorized:
                 await self._authorize(worst)
         except BaseException:
             reservation.settle(0)
-            lease.release(0)
+            lease.abandoned()
             raise
         return lease, reservation
 
@@ -222,49 +333,32 @@ class Client:
                 await self._journal.authorize(ceiling)
                 self._authorized = ceiling
 
-    async def _paid(self, prompt: Prompt, reservation: Reservation) -> tuple[Completion, Usage]:
-        cost = 0
-        try:
-            reply = await self._backend.complete(prompt)
-            usage = self._counted(prompt, reply.usage, reply.text)
-            cost = usage.cost
-            return reply, usage
-        except TransientError as error:
-            cost = reservation.amount if error.paid else 0
-            self.counts.unconfirmed += cost
-            self.counts.rate_limited += isinstance(error, RateLimited)
-            self.counts.errors[error.reason] = self.counts.errors.get(error.reason, 0) + 1
-            raise
-        except PermanentError as error:
-            if error.usage is not None:
-                error.usage = self._counted(prompt, error.usage, "")
-                cost = error.usage.cost
-            self._refused(error)
-            raise
-        except asyncio.CancelledError:
-            cost = reservation.amount  # the endpoint may charge for what we do not wait for
-            self.counts.unconfirmed += cost
-            raise
-        finally:
-            reservation.settle(cost)
-
-    def _counted(self, prompt: Prompt, found: Usage, text: str) -> Usage:
+    def _counted(self, prompt: Prompt, endpoint: Endpoint, found: Usage, text: str) -> Usage:
         """What an answer took, in tokens and picodollars; estimated where the endpoint does not say."""
         prompt_tokens, completion_tokens = found.prompt_tokens, found.completion_tokens
         if found.estimated:
             prompt_tokens, completion_tokens = self._tokens.prompt(prompt), len(text) // 3 + 1
         else:
             self._tokens.learn(prompt, found)
-        self._answered = time.monotonic()
-        self._lost_in_a_row = 0
+        self._answered = True
         self.counts.prompt_tokens += prompt_tokens
         self.counts.completion_tokens += completion_tokens
-        cost = self._prices.of(prompt.purpose).cost(prompt_tokens, completion_tokens, found.cached_tokens)
-        return Usage(prompt_tokens, completion_tokens, found.cached_tokens, cost, found.estimated)
+        cost = endpoint.price.cost(
+            prompt_tokens, completion_tokens, found.cached_tokens, found.written_tokens
+        )
+        return Usage(
+            prompt_tokens, completion_tokens, found.cached_tokens, cost, found.estimated, found.written_tokens
+        )
 
-    def _worst(self, prompt: Prompt) -> int:
+    def _whole(self, prompt: Prompt) -> int:
+        """Tokens to take for it: as estimated, or with all of `max_tokens` where an endpoint counts so."""
+        if self._limiter.holds_longest:
+            return self._tokens.prompt(prompt) + prompt.max_tokens
+        return self._tokens.whole(prompt)
+
+    def _worst(self, prompt: Prompt, endpoint: Endpoint) -> int:
         schema, size = self._schema
         if schema is not prompt.schema:
             size = len(orjson.dumps(prompt.schema))
             self._schema = prompt.schema, size
-        return self._prices.of(prompt.purpose).worst(prompt_bound(prompt, size), prompt.max_tokens)
+        return endpoint.price.worst(prompt_bound(prompt, size), prompt.max_tokens)

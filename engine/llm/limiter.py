@@ -1,12 +1,25 @@
-"""Who may send next: concurrency, requests and tokens, in one line behind one dispatcher."""
+"""Who may send next, and where: one line for each set of endpoints, in front of their limits and the run's."""
 
 from __future__ import annotations
 
 import asyncio
+import math
+import time
+from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import NamedTuple
 
-from engine.llm.pacing import RequestPace, TokenPace
-from engine.llm.waiting import Line
+from engine.errors import AuthError, EndpointDown, EndpointError, EngineError, FatalError
+from engine.llm.endpoint import Endpoint, EndpointStatistics
+from engine.llm.pacing import Clock, Pace
+from engine.llm.waiting import Line, Waiter
+from engine.protocols import Rate
+
+SLOW = 5.0
+"""Of several endpoints, one that takes so many times as long as the quickest is taken out for a while."""
+_COMPARED = 20
+FIRST_ANSWER_S = 60.0
+"""How long an endpoint that has never answered may be down."""
 
 
 class LimiterStatistics(NamedTuple):
@@ -16,121 +29,305 @@ class LimiterStatistics(NamedTuple):
     admitted: int
 
 
+class Route:
+    """The endpoints that answer one kind of call, and who waits for them. Mutable state: why it is closed."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], line: Line[Lease]) -> None:
+        self.endpoints = endpoints
+        self.line = line
+        self.closed: FatalError | None = None
+
+
 class Lease:
-    """The right to one attempt. `release` exactly once."""
+    """The right to one attempt at `endpoint`. End it with exactly one of its methods."""
 
-    __slots__ = ("_entry", "_limiter")
+    __slots__ = ("_limiter", "_overall", "_route", "_taken", "_tokens", "endpoint", "sent")
 
-    def __init__(self, limiter: Limiter, entry: list[float] | None) -> None:
+    def __init__(
+        self,
+        limiter: Limiter,
+        route: Route,
+        endpoint: Endpoint,
+        tokens: int,
+        taken: tuple[Rate, object] | None,
+        overall: object,
+        sent: float,
+    ) -> None:
         self._limiter = limiter
-        self._entry = entry
+        self._route = route
+        self.endpoint = endpoint
+        self._tokens = tokens
+        self._taken = taken
+        self._overall = overall
+        self.sent = sent
 
-    def release(self, used_tokens: int | None = None) -> None:
-        """The attempt is over. `used_tokens` gives back what was estimated too high; None keeps it."""
-        self._limiter._released(self._entry, used_tokens)
+    def succeeded(self, purpose: str, used_tokens: int, now: float) -> None:
+        """Answered. `used_tokens` corrects the estimate."""
+        self.endpoint.succeeded(purpose, now - self.sent, self.sent)
+        self._ended(used_tokens)
+
+    def failed(self, error: EngineError, purpose: str, now: float) -> None:
+        """No answer, and the endpoint's doing."""
+        if isinstance(error, AuthError | EndpointError):
+            self.endpoint.retire(error)
+        else:
+            self.endpoint.failed(error, self.sent, purpose, now - self.sent)
+        self._ended(None)
+
+    def refused(self, used_tokens: int | None) -> None:
+        """An answer, though of no use to this call: the endpoint is well."""
+        self.endpoint.breaker.answered(self.sent)
+        self._ended(used_tokens)
+
+    def abandoned(self, used_tokens: int | None = 0) -> None:
+        """Not sent after all, or nobody waits for it any more."""
+        self.endpoint.abandoned(self.sent)
+        self._ended(used_tokens)
+
+    def _ended(self, used: int | None) -> None:
+        self.endpoint.ended(self._taken, self._tokens, used)
+        self._limiter._released(self._route, self._overall, self._tokens, used)
 
 
 class Limiter:
     """First come, first served within a priority; the lowest priority number goes first.
 
-    A place that becomes free is handed on in the same instant. Where time must pass first, one dispatcher
-    task sleeps until the head of the line may go, or until something changes.
-    Mutable state: the line of waiters, the count in flight, the two paces, the dispatcher.
+    A call goes to the endpoint that can take it now and has the fewest in flight for its weight, else to the
+    first that can. A place that becomes free is handed on in the same instant. Where time must pass first, one
+    timer wakes the head of the line.
+    Mutable state: the lines, the count in flight, the run's own rates, the timer.
     """
 
     def __init__(
         self,
+        endpoints: Sequence[Endpoint],
         concurrency: int,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
+        *,
+        others: Mapping[str, Sequence[Endpoint]] | None = None,
+        patience: float = 3600.0,
+        clock: Clock = time.monotonic,
     ) -> None:
-        self.concurrency = concurrency
-        self._requests = RequestPace(requests_per_minute) if requests_per_minute else None
-        self._tokens = TokenPace(tokens_per_minute) if tokens_per_minute else None
-        self._line: Line[Lease] = Line()
+        """`others` answer single purposes; `concurrency` and the rates hold for all endpoints together.
+
+        `patience`: seconds that an endpoint which has answered may be down.
+        """
+        arrivals = count()
+        self._main = Route(endpoints, Line(arrivals))
+        self._others = {purpose: Route(found, Line(arrivals)) for purpose, found in (others or {}).items()}
+        self._routes = (self._main, *self._others.values())
+        self._all = tuple(each for route in self._routes for each in route.endpoints)
+        self._ceiling = concurrency
+        self._requests = Pace(requests_per_minute, clock) if requests_per_minute else None
+        self._tokens = Pace(tokens_per_minute, clock) if tokens_per_minute else None
+        self._patience = patience
+        self._clock = clock
         self._in_flight = 0
         self._peak = 0
         self._admitted = 0
-        self._changed = asyncio.Event()
-        self._dispatcher: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._closed: BaseException | None = None
 
-    async def acquire(self, tokens: int = 0, priority: int = 0) -> Lease:
-        """Waits its turn. `tokens` is the estimate for the whole attempt. Raises the reason of `close`."""
-        if self._closed is not None:
-            raise self._closed
-        if self._requests is None and self._line.head is None and self._wait(tokens) == 0:
-            return self._grant(tokens)
-        future = self._line.join(priority, tokens)
+    async def acquire(
+        self, tokens: int = 0, priority: int = 0, purpose: str = "", avoid: Endpoint | None = None
+    ) -> Lease:
+        """Waits its turn. `tokens` is the estimate for the whole attempt; `avoid` has just failed it.
+
+        Raises the reason of `close`, or FatalError where no endpoint is left that could answer.
+        """
+        route = self._others.get(purpose, self._main) if self._others else self._main
+        self._check(route)
+        if route.line.head is None and (lease := self.try_acquire(tokens, purpose, avoid)) is not None:
+            return lease
+        future = route.line.join(priority, tokens, avoid)
         self._advance()
         try:
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
-                future.result().release(0)  # granted in the same instant as cancelled
+                future.result().abandoned()  # granted in the same instant as cancelled
             self._advance()  # the head of the line may be another now
             raise
+
+    def try_acquire(self, tokens: int = 0, purpose: str = "", avoid: Endpoint | None = None) -> Lease | None:
+        """A place that is free now and that nobody waits for."""
+        route = self._others.get(purpose, self._main) if self._others else self._main
+        if any(other.line.head is not None for other in self._routes) or self._overall(tokens) != 0:
+            return None
+        wait, endpoint = self._choice(route, tokens, avoid)
+        return self._grant(route, endpoint, tokens) if wait == 0 and endpoint is not None else None
+
+    def others_than(self, endpoint: Endpoint, purpose: str) -> bool:
+        """Whether anyone else could answer in its place."""
+        route = self._others.get(purpose, self._main)
+        return any(each is not endpoint and each.retired is None for each in route.endpoints)
 
     def close(self, reason: BaseException) -> None:
         """Nobody is admitted any more: those in line, and those who come, get the reason."""
         self._closed = reason
-        self._line.dismiss(reason)
-        self._changed.set()
+        for route in self._routes:
+            route.line.dismiss(reason)
+        self._unset()
+
+    @property
+    def concurrency(self) -> int:
+        """How many calls may be in flight as things stand."""
+        return max(1, min(self._ceiling, math.ceil(sum(each.concurrency.limit for each in self._all))))
+
+    @property
+    def holds_longest(self) -> bool:
+        """Whether an endpoint takes a call's `max_tokens` for used as soon as the call comes."""
+        return any(endpoint.holds_longest for endpoint in self._all)
+
+    def _check(self, route: Route) -> None:
+        if self._closed is not None:
+            raise self._closed
+        if route.closed is not None:
+            raise route.closed
+
+    # --- letting in ---
 
     def _advance(self) -> None:
         """Let in whoever may go now; see to it that the next one is let in when time has passed."""
-        if self._requests is None:
-            while (head := self._line.head) is not None and (wait := self._wait(head.amount)) == 0:
-                self._line.pop().future.set_result(self._grant(head.amount))
-            if head is None or wait is None:
-                return  # nobody waits, or for a place that a release hands on
-        if self._dispatcher is None and self._line.head is not None:
-            self._dispatcher = asyncio.create_task(self._dispatch(), name="limiter")
-        self._changed.set()
-
-    async def _dispatch(self) -> None:
-        try:
-            while (head := self._line.head) is not None:
-                self._changed.clear()
-                wait = self._wait(head.amount)
-                if wait is None or wait > 0:
-                    await self._pause(wait)
-                    continue
-                if self._requests is not None:
-                    await self._requests.acquire()  # type: ignore[no-untyped-call] # has room: see _wait
-                self._line.pop().future.set_result(self._grant(head.amount))
-        finally:
-            self._dispatcher = None
-
-    def _wait(self, tokens: int) -> float | None:
-        """Seconds until an attempt of so many tokens may go; None until another has ended."""
-        if self._in_flight >= self.concurrency:
-            return None
-        requests = self._requests.wait() if self._requests is not None else 0.0
-        return max(requests, self._tokens.wait(tokens)) if self._tokens is not None else requests
-
-    async def _pause(self, seconds: float | None) -> None:
-        if seconds is None:
-            await self._changed.wait()
+        wait = self._let_in()
+        if wait is None:
             return
-        timer = asyncio.get_running_loop().call_later(seconds, self._changed.set)
-        await self._changed.wait()
-        timer.cancel()
+        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            if self._timer.when() <= loop.time() + wait + 1e-3:
+                return  # it wakes in time, and looks again
+            self._timer.cancel()
+        self._timer = loop.call_later(wait, self._wake)
 
-    def _grant(self, tokens: int) -> Lease:
+    def _wake(self) -> None:
+        self._timer = None
+        self._advance()
+
+    def _let_in(self) -> float | None:
+        """Seconds until somebody may be let in; None where nobody waits, or only an ending call changes that."""
+        while True:
+            nearest: float | None = None
+            for route, head in self._heads():
+                overall = self._overall(head.amount)
+                if overall is None:
+                    return nearest
+                wait, endpoint = self._choice(route, head.amount, head.avoid)
+                if endpoint is None and wait is None and self._hopeless(route):
+                    break
+                if wait == 0 and overall == 0 and endpoint is not None:
+                    route.line.pop().future.set_result(self._grant(route, endpoint, head.amount))
+                    break
+                if wait is not None:
+                    wait = max(wait, overall)
+                    nearest = wait if nearest is None else min(nearest, wait)
+                if overall > 0:
+                    return nearest  # who waits for the run's own rate is passed by nobody
+            else:
+                return nearest
+
+    def _heads(self) -> list[tuple[Route, Waiter[Lease]]]:
+        """The first in each line, by priority and arrival."""
+        if not self._others:
+            head = self._main.line.head
+            return [] if head is None else [(self._main, head)]
+        heads = [(route, head) for route in self._routes if (head := route.line.head) is not None]
+        return sorted(heads, key=lambda pair: pair[1][:2])
+
+    def _overall(self, tokens: int) -> float | None:
+        """Seconds until the run's own limits allow it; None until another call has ended."""
+        if self._in_flight >= self._ceiling:
+            return None
+        wait = self._requests.wait() if self._requests is not None else 0.0
+        return max(wait, self._tokens.wait(tokens)) if self._tokens is not None else wait
+
+    def _choice(self, route: Route, tokens: int, avoid: object) -> tuple[float | None, Endpoint | None]:
+        """(seconds, endpoint): who can take the call soonest; no endpoint where none may at all."""
+        if len(route.endpoints) == 1:
+            [only] = route.endpoints
+            return (None, None) if self._lost(only) else (only.wait(tokens), only)
+        best: tuple[float, float, int] | None = None
+        chosen: Endpoint | None = None
+        waiting = False
+        for place, endpoint in enumerate(route.endpoints):
+            if self._lost(endpoint):
+                continue
+            waiting = True
+            if (wait := endpoint.wait(tokens)) is None:
+                continue
+            load = (endpoint.in_flight + 1) / endpoint.weight
+            rank = (wait, math.inf if endpoint is avoid else load, place)
+            if best is None or rank < best:
+                best, chosen = rank, endpoint
+        if best is None:
+            return None, route.endpoints[0] if waiting else None
+        return best[0], chosen
+
+    def _lost(self, endpoint: Endpoint) -> bool:
+        """Retired, or out for longer than there is patience; not while a try is under way."""
+        if endpoint.retired is not None:
+            return True
+        if not endpoint.troubled or endpoint.breaker.trying:
+            return False
+        return bool(endpoint.lost_hope(self._clock(), self._patience, FIRST_ANSWER_S))
+
+    def _hopeless(self, route: Route) -> bool:
+        """Every endpoint is out: those in line hear why. Only called where `_choice` found none."""
+        now = self._clock()
+        reasons = [each.lost_hope(now, self._patience, FIRST_ANSWER_S) for each in route.endpoints]
+        retired = route.endpoints[0].retired
+        if len(route.endpoints) == 1 and retired is not None:
+            route.closed = retired
+        else:
+            route.closed = EndpointDown("; ".join(reason for reason in reasons if reason))
+        route.line.dismiss(route.closed)
+        return True
+
+    def _grant(self, route: Route, endpoint: Endpoint, tokens: int) -> Lease:
         self._in_flight += 1
         self._admitted += 1
         self._peak = max(self._peak, self._in_flight)
-        return Lease(self, self._tokens.take(tokens) if self._tokens is not None else None)
+        if self._requests is not None:
+            self._requests.take()
+        overall = self._tokens.take(tokens) if self._tokens is not None else None
+        return Lease(self, route, endpoint, tokens, endpoint.take(tokens), overall, self._clock())
 
-    def _released(self, entry: list[float] | None, used: int | None) -> None:
+    def _released(self, route: Route, overall: object, tokens: int, used: int | None) -> None:
         self._in_flight -= 1
-        if entry is not None and used is not None and self._tokens is not None:
-            self._tokens.give_back(entry, used)
+        if overall is not None and used is not None and self._tokens is not None:
+            self._tokens.give_back(overall, tokens, used)  # type: ignore[arg-type]
+        if len(route.endpoints) > 1:
+            _compare(route.endpoints)
         self._advance()
 
+    def _unset(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # --- looking ---
+
+    def endpoints(self) -> list[EndpointStatistics]:
+        return [endpoint.statistics() for endpoint in self._all]
+
     def statistics(self) -> LimiterStatistics:
-        return LimiterStatistics(self._in_flight, self._peak, len(self._line), self._admitted)
+        waiting = sum(len(route.line) for route in self._routes)
+        return LimiterStatistics(self._in_flight, self._peak, waiting, self._admitted)
 
     def __repr__(self) -> str:
-        return f"<Limiter {self._in_flight}/{self.concurrency} in flight, {len(self._line)} waiting>"
+        return (
+            f"<Limiter {self._in_flight}/{self.concurrency} in flight, {self.statistics().waiting} waiting>"
+        )
+
+
+def _compare(endpoints: Sequence[Endpoint]) -> None:
+    """Of endpoints that do the same work, one that takes far longer than the quickest rests."""
+    known = [each for each in endpoints if each.compared >= _COMPARED and each.breaker.opened is None]
+    if len(known) < 2:
+        return
+    quickest = min(known, key=lambda each: each.recent)
+    for endpoint in known:
+        if endpoint.recent > SLOW * quickest.recent:
+            endpoint.rest(
+                f"{endpoint.recent:.1f} s a call, where {quickest.name} takes {quickest.recent:.1f} s"
+            )

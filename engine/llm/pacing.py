@@ -1,4 +1,4 @@
-"""How fast: requests and tokens per minute, as state machines that only tell how long to wait."""
+"""How fast: an amount per period, as a state machine that only tells how long to wait."""
 
 from __future__ import annotations
 
@@ -6,81 +6,70 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from asyncio_throttle import Throttler
-
 Clock = Callable[[], float]
 PERIOD = 60.0
 """Seconds. Providers state their limits per minute."""
+CATCH_UP_S = 0.1
+"""How much of what was not sent in time may be sent at once: timers wake late, and that must not cost rate."""
+_GRAIN_S = 0.01
+"""Entries of the log that are this near to each other are one."""
 
 
-class RequestPace(Throttler):
-    """At most `per_minute` requests in any minute, spread evenly.
+class Pace:
+    """At most `per_minute` of something in any minute, spread evenly, what was not used given back.
 
-    asyncio-throttle lets `rate_limit` entries into any `period`. Both are chosen so that a second's worth
-    may go at once and no minute holds too many. Its `acquire` polls while there is no room; the one
-    dispatcher that calls it waits for `wait()` first, so that it never does.
-    """
-
-    def __init__(self, per_minute: float) -> None:
-        burst = max(1, int(per_minute / PERIOD))
-        windows = max(1, int(per_minute / burst)) if per_minute >= 1 else per_minute
-        super().__init__(rate_limit=burst, period=PERIOD / windows)
-
-    def wait(self) -> float:
-        """Seconds until one more request may go; 0 for now."""
-        self.flush()  # type: ignore[no-untyped-call]
-        if len(self._task_logs) < self.rate_limit:
-            return 0.0
-        return max(0.0, float(self._task_logs[0]) + float(self.period) - time.monotonic()) + 1e-4
-
-
-class TokenPace:
-    """At most `per_minute` tokens in any minute, spread evenly, what was not used given back.
-
-    A log of the last minute is the law; in front of it tokens are earned at the limit's rate (the generic
-    cell rate algorithm), so that they do not leave in one burst.
-    Mutable state: the log, its sum, and the time at which the next token is earned.
+    A log of the last minute is the law; in front of it the amount is earned at the limit's rate (the generic
+    cell rate algorithm, ITU-T I.371), so that it does not leave in one burst.
+    Mutable state: the log, its sum, and the time at which all that has left is earned.
     """
 
     def __init__(self, per_minute: float, clock: Clock = time.monotonic) -> None:
-        self._limit = int(per_minute)
-        self._rate = per_minute / PERIOD
+        self.per_minute = per_minute
+        # A limit below one a minute is one in a longer period.
+        self._period = PERIOD if per_minute >= 1 else PERIOD / per_minute
+        self._limit = max(1, int(per_minute))
+        self._rate = self._limit / self._period
         self._clock = clock
-        self._log: deque[list[float]] = deque()  # [time, tokens], oldest first
+        self._log: deque[list[float]] = deque()  # [last time, amount, first time], oldest first
         self._held = 0.0
-        self._next = 0.0
+        self._earned = 0.0
 
-    def wait(self, tokens: int) -> float:
-        """Seconds until so many tokens may go; 0 for now. More than the limit counts as the limit."""
+    def wait(self, amount: int = 1) -> float:
+        """Seconds until so much may go; 0 for now. More than the limit counts as the limit."""
         now = self._clock()
         self._forget(now)
-        tokens = min(tokens, self._limit)
-        excess, until = self._held + tokens - self._limit, 0.0
-        for at, amount in self._log:
+        amount = min(amount, self._limit)
+        excess, until = self._held + amount - self._limit, 0.0
+        for at, held, _ in self._log:
             if excess <= 0:
                 break
-            excess -= amount
-            until = at + PERIOD
-        return max(self._next - now, until - now, 0.0)
+            excess -= held
+            until = at + self._period
+        return max(self._earned - CATCH_UP_S - now, until - now, 0.0)
 
-    def take(self, tokens: int) -> list[float]:
-        """Enter them in the log. The entry is what `give_back` takes."""
+    def take(self, amount: int = 1) -> list[float]:
+        """Enter it in the log. The entry is what `give_back` takes."""
         now = self._clock()
-        tokens = min(tokens, self._limit)
-        self._next = max(self._next, now) + tokens / self._rate
-        entry = [now, float(tokens)]
+        amount = min(amount, self._limit)
+        self._earned = max(self._earned, now) + amount / self._rate
+        self._held += amount
+        if self._log and now - self._log[-1][2] < _GRAIN_S:
+            entry = self._log[-1]
+            entry[0] = now  # the later time: it is forgotten later than it might be
+            entry[1] += amount
+            return entry
+        entry = [now, float(amount), now]
         self._log.append(entry)
-        self._held += tokens
         return entry
 
-    def give_back(self, entry: list[float], used: int) -> None:
-        """Correct an entry to what was really used, more or less than asked for."""
-        difference = entry[1] - used
-        if entry[0] + PERIOD > self._clock():
+    def give_back(self, entry: list[float], taken: int, used: int) -> None:
+        """Correct what `take(taken)` entered to what was really used, more or less."""
+        difference = min(taken, self._limit) - used
+        if entry[0] + self._period > self._clock():
             entry[1] -= difference
             self._held -= difference
-        self._next -= difference / self._rate
+        self._earned -= difference / self._rate
 
     def _forget(self, now: float) -> None:
-        while self._log and self._log[0][0] + PERIOD <= now:
+        while self._log and self._log[0][0] + self._period <= now:
             self._held -= self._log.popleft()[1]

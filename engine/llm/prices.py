@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, NamedTuple
@@ -21,6 +21,8 @@ class Tier(NamedTuple):
     input: int
     cached: int
     output: int
+    written: int = 0
+    """For prompt tokens that a cache takes in; 0 where they cost what others do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +33,24 @@ class Price:
     per_call: int = 0
     """Picodollars for each call, whatever it takes."""
 
-    def cost(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> int:
-        """Picodollars for what was used; the cached tokens are part of the prompt's."""
+    def cost(
+        self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0, written_tokens: int = 0
+    ) -> int:
+        """Picodollars for what was used; tokens read from a cache or written to it are part of the prompt's."""
         tier = self.tiers[0]
         for candidate in self.tiers[1:]:
             if prompt_tokens > candidate.above:
                 tier = candidate
         fresh = prompt_tokens - cached_tokens
         tokens = fresh * tier.input + cached_tokens * tier.cached + completion_tokens * tier.output
+        if written_tokens and tier.written:
+            tokens += written_tokens * (tier.written - tier.input)
         return tokens + self.per_call
 
     def worst(self, prompt_tokens: int, completion_tokens: int) -> int:
         """The most that a call within these bounds can cost."""
         return self.per_call + max(
-            prompt_tokens * max(tier.input, tier.cached) + completion_tokens * tier.output
+            prompt_tokens * max(tier.input, tier.cached, tier.written) + completion_tokens * tier.output
             for tier in self.tiers
             if prompt_tokens > tier.above
         )
@@ -65,15 +71,24 @@ FREE = Prices(Price((Tier(-1, 0, 0, 0),)))
 """Where a price is unknown and no cap asks for one."""
 
 
-def prices_of(main: ModelConfig, others: Mapping[str, ModelConfig]) -> tuple[Prices | None, str | None]:
-    """The prices, or the purpose ('' for the main model) of one whose price is not known."""
+def prices_of(
+    main: Sequence[ModelConfig], others: Mapping[str, ModelConfig]
+) -> tuple[Prices | None, str | None]:
+    """The prices, or the purpose ('main: NAME' for a main model) of one whose price is not known.
+
+    Of several main models the dearest stands for all, as the worst that a call can cost.
+    """
+    dear: list[Price] = []
+    for model in main:
+        if (price := price_of(model)) is None:
+            return None, f"main: {model.name}"
+        dear.append(price)
     found: dict[str, Price] = {}
-    for purpose, model in {"": main, **others}.items():
-        price = price_of(model)
-        if price is None:
+    for purpose, model in others.items():
+        if (price := price_of(model)) is None:
             return None, purpose
         found[purpose] = price
-    return Prices(found.pop(""), found), None
+    return Prices(max(dear, key=lambda price: price.worst(1000, 1000)), found), None
 
 
 def price_of(model: ModelConfig) -> Price | None:
@@ -83,7 +98,8 @@ def price_of(model: ModelConfig) -> Price | None:
 
 def _configured(price: PriceConfig) -> Price:
     cached = price.input if price.cached_input is None else price.cached_input
-    tier = Tier(-1, _pico(price.input), _pico(cached), _pico(price.output))
+    written = price.input if price.cache_write is None else price.cache_write
+    tier = Tier(-1, _pico(price.input), _pico(cached), _pico(price.output), _pico(written))
     return Price((tier,), _pico(price.per_call * MILLION))
 
 
@@ -101,10 +117,12 @@ def _published(model: ModelConfig) -> Price | None:
 
 
 def _tiered(prices: Any) -> Price | None:
-    rates = [getattr(prices, name, None) for name in ("input_mtok", "cache_read_mtok", "output_mtok")]
+    names = ("input_mtok", "cache_read_mtok", "output_mtok", "cache_write_mtok")
+    rates = [getattr(prices, name, None) for name in names]
     if rates[0] is None or rates[2] is None:
         return None
     rates[1] = rates[0] if rates[1] is None else rates[1]
+    rates[3] = rates[0] if rates[3] is None else rates[3]
     starts = sorted({tier.start for rate in rates for tier in getattr(rate, "tiers", ())})
     tiers = tuple(Tier(above, *(_at(rate, above) for rate in rates)) for above in (-1, *starts))
     per_thousand = getattr(prices, "requests_kcount", None) or 0

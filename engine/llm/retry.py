@@ -6,39 +6,56 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_before_delay
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from tenacity.wait import wait_random_exponential
 
-from engine.errors import RateLimited, Renegotiated, TransientError
+from engine.errors import MalformedReply, RateLimited, Renegotiated, Rerouted, TransientError, Unavailable
+
+#  a failed attempt                         counts against the call    next attempt
+#  429, 503, 529                            no                         in line; the endpoint is paused
+#  refused optional field                   no                         at once, without it
+#  any, while the endpoint is out           no                         in line; one call tries the endpoint
+#  any other                                yes                        after a rest that doubles, with jitter
+
+OUTRIGHT = 3
+"""A call that the endpoint answers with an error is given up after so many times its retries, whoever is to blame."""
+
+
+def spared(error: BaseException | None) -> bool:
+    """Whether the failure says nothing against the call."""
+    overloaded = isinstance(error, Unavailable) and error.overloaded
+    return overloaded or isinstance(error, RateLimited | Renegotiated | Rerouted)
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """`retries` further attempts after failures; rate limits cost patience, not attempts.
-
-    `seconds` bounds one call with all its attempts and waits.
-    """
+    """`retries` further attempts after failures; rate limits and outages cost patience, not attempts."""
 
     retries: int = 6
     seconds: float = 600.0
+    """From the first attempt to the last, unless the endpoint is out."""
     first_wait: float = 0.5
     longest_wait: float = 60.0
+    attempt_s: float = 120.0
+    """The most that one attempt may take."""
 
     def retrying(
         self,
-        hopeful: Callable[[], bool],
+        excused: Callable[[], bool],
+        held: Callable[[], bool],
         sleep: Callable[[float], Awaitable[None]],
         before: Callable[[RetryCallState], None],
     ) -> AsyncRetrying:
-        """For one call. While `hopeful`, failures are not counted: only `seconds` ends it.
+        """For one call. While `excused`, failures are the endpoint's and not counted.
 
+        While `held`, the next attempt waits in the endpoint's line and needs no rest of its own.
         `sleep` does the waiting, `before` hears of each failed attempt.
         """
-        failures = _Failures(self.retries, hopeful)
+        failures = _Failures(self, excused)
         return AsyncRetrying(
             retry=retry_if_exception_type(TransientError),
-            stop=lambda state: failures.too_many(state) or stop_before_delay(self.seconds)(state),
-            wait=self.wait,
+            stop=failures.too_many,
+            wait=lambda state: 0.0 if held() else self.wait(state),
             sleep=sleep,
             before_sleep=before,
             reraise=True,
@@ -47,7 +64,10 @@ class RetryPolicy:
     def wait(self, state: RetryCallState) -> float:
         """Exponential with full jitter, or what the server asked for and a little more."""
         assert state.outcome is not None
-        asked = getattr(state.outcome.exception(), "retry_after", None)
+        error = state.outcome.exception()
+        if spared(error):
+            return 0.0  # who is asked to wait is the endpoint's line
+        asked = getattr(error, "retry_after", None)
         if asked is not None:
             return float(asked) + random.uniform(0, 0.1 * float(asked) + 0.05)
         backoff = wait_random_exponential(multiplier=self.first_wait, max=self.longest_wait)
@@ -57,14 +77,21 @@ class RetryPolicy:
 class _Failures:
     """Counts one call's failed attempts, without those that say nothing against it."""
 
-    def __init__(self, allowed: int, hopeful: Callable[[], bool]) -> None:
-        self._left = allowed
-        self._hopeful = hopeful
+    def __init__(self, policy: RetryPolicy, excused: Callable[[], bool]) -> None:
+        self._policy = policy
+        self._left = policy.retries
+        self._outright = OUTRIGHT * (policy.retries + 1)
+        self._excused = excused
 
     def too_many(self, state: RetryCallState) -> bool:
         assert state.outcome is not None
         error = state.outcome.exception()
-        if isinstance(error, RateLimited | Renegotiated):
+        if spared(error):
+            return False
+        self._outright -= isinstance(error, Unavailable | MalformedReply)
+        if self._outright < 0:
+            return True
+        if self._excused():
             return False
         self._left -= 1
-        return self._left < 0 and not self._hopeful()
+        return self._left < 0 or (state.seconds_since_start or 0.0) > self._policy.seconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections.abc import Iterator
 from itertools import count
 from typing import Generic, NamedTuple, TypeVar
 
@@ -17,18 +18,21 @@ class Waiter(NamedTuple, Generic[T]):
     arrival: int
     amount: int
     future: asyncio.Future[T]
+    avoid: object = None
+    """Where it would rather not go."""
 
 
 class Line(Generic[T]):
     """Mutable state: the heap of waiters. Those whose caller was cancelled are dropped when they surface."""
 
-    def __init__(self) -> None:
+    def __init__(self, arrivals: Iterator[int] | None = None) -> None:
+        """`arrivals` numbers those who come; several lines may share it."""
         self._heap: list[Waiter[T]] = []
-        self._arrivals = count()
+        self._arrivals = arrivals if arrivals is not None else count()
 
-    def join(self, priority: int, amount: int) -> asyncio.Future[T]:
+    def join(self, priority: int, amount: int, avoid: object = None) -> asyncio.Future[T]:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._heap, Waiter(priority, next(self._arrivals), amount, future))
+        heapq.heappush(self._heap, Waiter(priority, next(self._arrivals), amount, future, avoid))
         return future
 
     @property

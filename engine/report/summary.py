@@ -66,6 +66,7 @@ def summarize(
             "items_per_s": round(last.counts.get("accepted", 0) / wall, 3) if wall else 0.0,
             "calls_per_s": round(last.counts.get("completed", 0) / wall, 3) if wall else 0.0,
         },
+        "events": [event for start in starts for event in start.counts.get("events", ())],
         "diversity": _diversity(connection),
         "dataset": read_fact(connection, "dataset"),
         "model": read_fact(connection, "model"),
@@ -192,6 +193,7 @@ def _calls(connection: sqlite3.Connection, starts: Sequence[Start]) -> dict[str,
         "by_purpose": dict(purposes.fetchall()),
         "usage_estimated": estimated,
         "failed_attempts": dict(errors),
+        "hedged": sum(start.counts.get("hedged", 0) for start in starts),
     }
 
 

@@ -138,10 +138,24 @@ def replacing(path: Path) -> Iterator[IO[str]]:
 
 def identity(settings: Mapping[str, Any], dataset_sha256: str, template: Path | None) -> dict[str, Any]:
     """What makes two starts the same run: settings by dotted key, and files by their content."""
-    flat = dict(_flat(settings, ()))
+    flat = dict(_flat({**settings, "model": _models(settings.get("model"))}, ()))
     flat["dataset.path"] = dataset_sha256
     flat["generate.template"] = hashlib.sha256(template.read_bytes()).hexdigest() if template else None
     return {key: value for key, value in flat.items() if not _operational(tuple(key.split(".")))}
+
+
+def _models(model: Any) -> Any:
+    """Of several endpoints only what they answer with is the run's: their number and order may change."""
+    if not isinstance(model, list):
+        return model
+    kept = [dict(_flat({"model": each}, ())) for each in model]
+    kept = [
+        {key: value for key, value in each.items() if not _operational(tuple(key.split(".")))}
+        for each in kept
+    ]
+    first = {key.removeprefix("model."): value for key, value in kept[0].items() if "purposes" in key}
+    rest = [{key: value for key, value in each.items() if "purposes" not in key} for each in kept]
+    return {"any_of": sorted({str(sorted(each.items())) for each in rest}), **first}
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], changed: Mapping[str, Any]) -> list[str]:

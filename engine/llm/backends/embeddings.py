@@ -12,8 +12,8 @@ import orjson
 
 from engine.config import ModelConfig
 from engine.errors import MalformedReply
-from engine.items import Completion, Prompt, Usage
-from engine.llm.backends.http import HttpEndpoint
+from engine.items import Completion, Prompt, RateLimits, Usage
+from engine.llm.backends.connection import connected
 from engine.llm.backends.openai_compatible import usage_of
 from engine.llm.vectors import encoded
 
@@ -34,7 +34,7 @@ class EmbeddingsEndpoint:
     def __init__(self, model: ModelConfig, *, concurrency: int, timeout: float) -> None:
         self.name = f"{model.name} at {model.base_url}"
         self._model = model
-        self._http = HttpEndpoint(model, "embeddings", concurrency=concurrency, timeout=timeout)
+        self._http = connected(model, "embeddings", concurrency=concurrency, timeout=timeout)
 
     async def complete(self, prompt: Prompt) -> Completion:
         """Raises TransientError, PermanentError or FatalError, by status and body."""
@@ -59,6 +59,10 @@ class EmbeddingsEndpoint:
             raise MalformedReply("the body holds no vector for each text") from None
         model = str(reply.get("model") or self._model.name)
         return Completion(encoded(vectors), model, "stop", _usage(reply.get("usage")))
+
+    @property
+    def announced(self) -> RateLimits | None:
+        return self._http.announced
 
     async def close(self) -> None:
         await self._http.close()

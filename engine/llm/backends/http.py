@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import Mapping
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import orjson
 from yarl import URL
 
-from engine.config import ModelConfig
 from engine.errors import (
     AuthError,
     BadRequest,
@@ -24,42 +25,98 @@ from engine.errors import (
     RateLimited,
     Unavailable,
 )
+from engine.items import RateLimits
+from engine.llm.backends.rate_headers import announced, retry_after
 
-CONNECT_SECONDS = 30.0
+CONNECT_SECONDS = 10.0
 MAX_BODY = 32 * 1024 * 1024
 """Bytes; a longer reply is malformed."""
+_LOOK_S = 1.0
+"""How often the limits in the headers are looked at while all is well."""
+
+Token = Callable[[], Awaitable[str]]
+"""A bearer token that holds for now."""
 
 
 class HttpEndpoint:
-    """Redirects are never followed, least of all with the key."""
+    """Redirects are never followed, least of all with the key.
 
-    def __init__(self, model: ModelConfig, path: str, *, concurrency: int, timeout: float) -> None:
-        self._url = URL(f"{model.base_url}/{path}")
-        self._secrets = [secret for secret in (model.api_key, *model.headers.values()) if secret]
-        headers = {"Content-Type": "application/json", **model.headers}
-        if model.api_key:
-            headers["Authorization"] = f"Bearer {model.api_key}"
+    Mutable state: the session, and the limits that were announced last.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        secrets: Mapping[str, str],
+        concurrency: int,
+        timeout: float,
+        token: Token | None = None,
+    ) -> None:
+        """`secrets` are headers whose values are shown to nobody; `token` makes a fresh Authorization header."""
+        self._url = URL(url)
+        self._secrets = [value.removeprefix("Bearer ") for value in secrets.values() if value]
+        self._token = token
+        self._looked = 0.0
+        self.announced: RateLimits | None = None
+        """As the endpoint's headers tell them."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=concurrency),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout / 2, CONNECT_SECONDS)),
-            headers=headers,
+            headers={"Content-Type": "application/json", **headers, **secrets},
         )
 
     async def post(self, data: bytes) -> bytes:
         """The body of a success. Raises TransientError, PermanentError or FatalError, by status and body."""
+        async with self._sent(data) as response:
+            body = await _read(response)
+        self._look(response)
+        if response.status != 200:
+            raise self._failure(response, body)
+        return body
+
+    async def stream(self, data: bytes) -> AsyncIterator[bytes]:
+        """The data of each server-sent event of a success. Raises as `post` does."""
+        async with self._sent(data) as response:
+            self._look(response)
+            if response.status != 200:
+                raise self._failure(response, await _read(response))
+            async for line in response.content:
+                if line.startswith(b"data:"):
+                    yield line[5:].strip()
+
+    @asynccontextmanager
+    async def _sent(self, data: bytes) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The response while the block reads it; what goes wrong there has the class of what it costs."""
+        headers = {"Authorization": f"Bearer {await self._token()}"} if self._token is not None else None
         try:
-            async with self._session.post(self._url, data=data, allow_redirects=False) as response:
-                body = await _read(response)
+            async with self._session.post(
+                self._url, data=data, headers=headers, allow_redirects=False
+            ) as response:
+                yield response
+        except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError) as error:
+            raise EndpointError(f"no secure connection to {self._url.host}: {shown(error)}") from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise Disconnected(f"cannot connect: {error or 'no answer'}") from None
+            raise Disconnected(f"cannot connect: {shown(error) or 'no answer'}") from None
         except (aiohttp.ClientError, ConnectionError) as error:
             raise Disconnected(f"connection lost: {type(error).__name__}", paid=True) from None
         except TimeoutError:
             raise CallTimeout("no whole reply within limits.attempt_timeout_s") from None
-        if response.status != 200:
-            raise failure_of(response.status, response.headers, self._redacted(body))
-        return body
+
+    def _look(self, response: aiohttp.ClientResponse) -> None:
+        """Note the limits that the headers tell, now and then and when they are broken."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_S and response.status != 429:
+            return
+        self._looked = now
+        found = announced(response.headers, self._url.host or "")
+        if found is not None and found != self.announced:
+            self.announced = found
+
+    def _failure(self, response: aiohttp.ClientResponse, body: bytes) -> EngineError:
+        return failure_of(response.status, response.headers, self._redacted(body))
 
     def _redacted(self, body: bytes) -> bytes:
         """An error body without our secrets, which some endpoints repeat in it."""
@@ -88,9 +145,9 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 #  status                      becomes
 #  400, 413, 422, other 4xx    BadRequest, or ContentFiltered where the error code says so
-#  401, 402, 403               AuthError; so is 429 with the code insufficient_quota
+#  401, 402, 403               AuthError; so is 429 with the code insufficient_quota, or an empty account's 400
 #  404, 405, 3xx               EndpointError
-#  408, 409, 425, 5xx          Unavailable
+#  408, 409, 425, 5xx          Unavailable; 503 and 529 as being overloaded
 #  429                         RateLimited
 
 
@@ -101,9 +158,9 @@ def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> EngineEr
     if status == 429:
         if code == "insufficient_quota":
             return AuthError(f"the account has no credit left ({said})")
-        return RateLimited(said, retry_after(headers))
+        return RateLimited(said, retry_after(headers), tokens=_about_tokens(code, message))
     if status in (408, 409, 425) or status >= 500:
-        return Unavailable(said, retry_after(headers))
+        return Unavailable(said, retry_after(headers), overloaded=status in OVERLOADED)
     if status in (401, 402, 403):
         return AuthError(f"the endpoint refuses the key ({said})")
     if 300 <= status < 400:
@@ -113,32 +170,17 @@ def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> EngineEr
         return EndpointError(f"no such model or address ({said}); see model.name and model.base_url")
     if code in ("content_filter", "content_policy_violation"):
         return ContentFiltered(said)
+    if "credit balance is too low" in message:
+        return AuthError(f"the account has no credit left ({said})")
     return BadRequest(said, param)
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds from retry-after-ms or retry-after (seconds or an HTTP date), if the server sent one."""
-    try:
-        if (milliseconds := headers.get("retry-after-ms")) is not None:
-            return _sensible(float(milliseconds) / 1000)
-        if (value := headers.get("retry-after")) is not None:
-            return _sensible(float(value) if value.strip()[:1].isdigit() else _until(value))
-    except (ValueError, TypeError, OverflowError):
-        pass
-    return None
+OVERLOADED = (503, 529)
+_TOKENS = re.compile(r"\btokens?\b|\bTPM\b")
 
 
-def _sensible(seconds: float) -> float | None:
-    return max(0.0, seconds) if math.isfinite(seconds) else None
-
-
-def _until(date: str) -> float:
-    from datetime import UTC, datetime
-    from email.utils import parsedate_to_datetime
-
-    when = parsedate_to_datetime(date)
-    when = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
-    return (when - datetime.now(UTC)).total_seconds()
+def _about_tokens(code: str | None, message: str) -> bool:
+    return code == "tokens" or _TOKENS.search(message) is not None
 
 
 def _error_of(body: bytes) -> tuple[str | None, str, str | None]:

@@ -1,4 +1,4 @@
-"""Any endpoint that speaks OpenAI's chat completions."""
+"""Any endpoint that speaks OpenAI's chat completions, Azure's deployments among them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from engine.errors import (
     Renegotiated,
     Unparseable,
 )
-from engine.items import Completion, Prompt, Usage
+from engine.items import Completion, Prompt, RateLimits, Usage
+from engine.llm.backends.connection import connected
 from engine.llm.backends.dialect import Dialect
-from engine.llm.backends.http import HttpEndpoint, shown
+from engine.llm.backends.http import shown
 
 _MOST_TOKENS = 100_000_000
 
@@ -29,7 +30,7 @@ class OpenAICompatible:
         self.name = f"{model.name} at {model.base_url}"
         self._model = model
         self.dialect = Dialect(model)
-        self._http = HttpEndpoint(model, "chat/completions", concurrency=concurrency, timeout=timeout)
+        self._http = connected(model, "chat/completions", concurrency=concurrency, timeout=timeout)
 
     async def complete(self, prompt: Prompt) -> Completion:
         """Raises TransientError, PermanentError or FatalError, by status and body."""
@@ -40,6 +41,10 @@ class OpenAICompatible:
             if self.dialect.adapt(refusal, version):
                 raise Renegotiated(str(refusal)) from None
             raise
+
+    @property
+    def announced(self) -> RateLimits | None:
+        return self._http.announced
 
     async def close(self) -> None:
         await self._http.close()
@@ -90,15 +95,15 @@ def _charged(error: PermanentError, usage: Usage) -> PermanentError:
 def usage_of(usage: Any) -> Usage:
     """From OpenAI's usage object; marked as estimated, and empty, where there is none that can be believed."""
     found = usage if isinstance(usage, dict) else {}
-    prompt, completion = _count(found.get("prompt_tokens")), _count(found.get("completion_tokens"))
+    prompt, completion = token_count(found.get("prompt_tokens")), token_count(found.get("completion_tokens"))
     if prompt is None or completion is None:
         return Usage(estimated=True)
     details = found.get("prompt_tokens_details")
-    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
+    cached = token_count(details.get("cached_tokens")) if isinstance(details, dict) else None
     return Usage(prompt, completion, min(prompt, cached or 0))
 
 
-def _count(value: Any) -> int | None:
+def token_count(value: Any) -> int | None:
     """A number of tokens that a single call can have."""
     sound = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
     return value if sound else None

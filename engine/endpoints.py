@@ -1,0 +1,133 @@
+"""The model endpoints of a run: opened, each with its limits and price, behind one limiter."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from engine.config import ModelConfig, RunConfig
+from engine.llm.backends.anthropic import AnthropicMessages
+from engine.llm.backends.openai_compatible import OpenAICompatible
+from engine.llm.concurrency import FIRST, Concurrency
+from engine.llm.coordination import InProcess
+from engine.llm.endpoint import Endpoint, Tell
+from engine.llm.limiter import Limiter
+from engine.llm.machine_wide import MachineWide
+from engine.llm.pacing import Clock
+from engine.llm.prices import FREE, price_of
+from engine.protocols import Backend, Coordinator
+from engine.simulator.process import simulated_endpoint
+
+BEGINNING = 0.6
+"""Of the concurrency that the user names, the share to begin with: the first answers show what the rest may bring."""
+_SMALL = 8
+
+Open = Callable[..., Backend]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A backend, and what the config says of it."""
+
+    backend: Backend
+    model: ModelConfig
+
+
+@dataclass(frozen=True)
+class Backends:
+    """All that a run may ask: in general, and for single purposes."""
+
+    main: Sequence[Opened]
+    others: Mapping[str, Opened]
+
+
+@asynccontextmanager
+async def opened_backends(config: RunConfig) -> AsyncIterator[Backends]:
+    """Open while the block lasts; simulated endpoints are started, and stopped at the end.
+
+    Raises ConfigError, or EndpointError where a simulated one does not start.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        models = []
+        for model in config.endpoints:
+            if model.simulator is not None:
+                base_url = await stack.enter_async_context(simulated_endpoint(model.simulator))
+                model = model.model_copy(update={"base_url": base_url, "api_key": model.simulator.api_key})
+            models.append(model)
+
+        def opened(model: ModelConfig, purpose: str = "") -> Opened:
+            concurrency = model.limits.concurrency or config.limits.most_in_flight
+            backend = backend_for(model, purpose)(
+                model, concurrency=concurrency, timeout=config.limits.attempt_timeout_s
+            )
+            stack.push_async_callback(backend.close)
+            return Opened(backend, model)
+
+        several = config.model_copy(update={"model": tuple(models)})
+        others = {purpose: opened(model, purpose) for purpose, model in several.models().items()}
+        yield Backends([opened(model) for model in models], others)
+
+
+def backend_for(model: ModelConfig, purpose: str) -> Open:
+    """The adapter for an endpoint's language."""
+    if purpose == "embedding":
+        from engine.llm.backends.embeddings import EmbeddingsEndpoint  # loads numpy: for runs that need it
+
+        return EmbeddingsEndpoint
+    return AnthropicMessages if model.api == "anthropic" else OpenAICompatible
+
+
+def limiter_of(
+    config: RunConfig, backends: Backends, tell: Tell = lambda *_: None, clock: Clock = time.monotonic
+) -> Limiter:
+    """All endpoints behind one limiter, as the config says. `tell` hears of pauses, outages and limits."""
+    limits = config.limits
+    coordinator: Coordinator = MachineWide() if limits.share == "machine" else InProcess(clock)
+    alone = len(backends.main) == 1 and not backends.others
+
+    def endpoint(opened: Opened) -> Endpoint:
+        own = opened.model.limits
+        # The run's rates are the endpoint's where it is the only one: then other runs can share them.
+        requests = own.requests_per_minute or (limits.requests_per_minute if alone else None)
+        tokens = own.tokens_per_minute or (limits.tokens_per_minute if alone else None)
+        return Endpoint(
+            opened.backend,
+            _concurrency(own.concurrency or limits.concurrency, limits.most_in_flight),
+            price=price_of(opened.model) or FREE.main,
+            requests_per_minute=requests,
+            tokens_per_minute=tokens,
+            weight=opened.model.weight,
+            key=_digest(opened.model),
+            coordinator=coordinator,
+            clock=clock,
+            tell=tell,
+        )
+
+    return Limiter(
+        [endpoint(opened) for opened in backends.main],
+        limits.most_in_flight,
+        None if alone else limits.requests_per_minute,
+        None if alone else limits.tokens_per_minute,
+        others={purpose: [endpoint(opened)] for purpose, opened in backends.others.items()},
+        patience=limits.outage_s,
+        clock=clock,
+    )
+
+
+def _concurrency(told: int | None, most: int) -> Concurrency:
+    if told is None:
+        return Concurrency(most, first=FIRST)
+    return Concurrency(told, first=told if told <= _SMALL else math.ceil(BEGINNING * told))
+
+
+def _digest(model: ModelConfig) -> str:
+    """Names an endpoint and key to other runs without telling the key."""
+    told = "\0".join(
+        (model.base_url, model.deployment or model.name, model.api_key or "", str(model.headers))
+    )
+    return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()

@@ -1,0 +1,131 @@
+"""Anthropic's Messages API: the schema as the one tool that the model must use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from engine.config import ModelConfig
+from engine.errors import (
+    BadRequest,
+    ContentFiltered,
+    MalformedReply,
+    PermanentError,
+    Renegotiated,
+    Unparseable,
+)
+from engine.items import Completion, Prompt, RateLimits, Usage
+from engine.llm.backends.connection import connected
+from engine.llm.backends.openai_compatible import token_count
+
+FINISH = {"max_tokens": "length", "model_context_window_exceeded": "length", "refusal": "content_filter"}
+"""Anthropic's stop reasons as OpenAI's; all others are 'stop'."""
+_HOTTEST = 1.0
+
+
+class AnthropicMessages:
+    """A Backend. `complete` is one HTTP request.
+
+    Mutable state: whether the tool and the temperature are left out, since the endpoint refused them.
+    """
+
+    def __init__(self, model: ModelConfig, *, concurrency: int, timeout: float) -> None:
+        self.name = f"{model.name} at {model.base_url}"
+        self._model = model
+        self._tool = model.response_format in ("auto", "json_schema")
+        self._tool_fixed = model.response_format != "auto"
+        self._temperature = True
+        self._http = connected(model, "v1/messages", concurrency=concurrency, timeout=timeout)
+
+    async def complete(self, prompt: Prompt) -> Completion:
+        """Raises TransientError, PermanentError or FatalError, by status and body."""
+        settings = self._settings
+        try:
+            return completion_of(await self._http.post(self._body(prompt)), self._model.name)
+        except BadRequest as refusal:
+            if settings != self._settings or self._adapt(str(refusal).lower()):
+                raise Renegotiated(str(refusal)) from None
+            raise
+
+    @property
+    def announced(self) -> RateLimits | None:
+        return self._http.announced
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    def _body(self, prompt: Prompt) -> bytes:
+        body: dict[str, Any] = {
+            "model": self._model.name,
+            "max_tokens": prompt.max_tokens,
+            "system": prompt.system,
+            "messages": ({"role": "user", "content": prompt.user},),
+        }
+        if self._temperature:
+            body["temperature"] = min(prompt.temperature, _HOTTEST)
+        if self._tool:
+            tool = {"name": prompt.purpose, "description": "Takes the answer.", "input_schema": prompt.schema}
+            body["tools"] = (tool,)
+            body["tool_choice"] = {"type": "tool", "name": prompt.purpose}
+        return orjson.dumps({**body, **self._model.extra_body})
+
+    @property
+    def _settings(self) -> tuple[bool, bool]:
+        return self._tool, self._temperature
+
+    def _adapt(self, said: str) -> bool:
+        """Leave out what was refused. Of many requests refused at once, only the first changes anything."""
+        if "temperature" in said and self._temperature:
+            self._temperature = False
+            return True
+        if ("tool" in said or "input_schema" in said) and self._tool and not self._tool_fixed:
+            self._tool = False
+            return True
+        return False
+
+
+# --- what a reply holds: pure functions -------------------------------------------------------------
+
+
+def completion_of(body: bytes, model: str) -> Completion:
+    """Raises MalformedReply, ContentFiltered, Unparseable."""
+    try:
+        reply = orjson.loads(body)
+        blocks = [dict(block) for block in reply["content"]]
+        finish = FINISH.get(reply.get("stop_reason") or "", "stop")
+    except orjson.JSONDecodeError:
+        raise MalformedReply("the body is not whole JSON") from None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise MalformedReply("the body holds no content blocks") from None
+    usage = usage_of(reply.get("usage"))
+    if finish == "content_filter":
+        raise _charged(ContentFiltered("the model declined to answer"), usage)
+    text = _text(blocks)
+    if not text.strip():
+        raise _charged(Unparseable("the answer is empty"), usage)
+    return Completion(text, str(reply.get("model") or model), finish, usage)
+
+
+def _text(blocks: list[dict[str, Any]]) -> str:
+    """What was given to the tool, as JSON; else what was said."""
+    for block in blocks:
+        if block.get("type") == "tool_use":
+            return orjson.dumps(block.get("input")).decode()
+    return "".join(str(block.get("text") or "") for block in blocks if block.get("type") == "text")
+
+
+def usage_of(usage: Any) -> Usage:
+    """Tokens read from the prompt cache, and those written to it, come beside `input_tokens`, not among them."""
+    found = usage if isinstance(usage, dict) else {}
+    fresh, completion = token_count(found.get("input_tokens")), token_count(found.get("output_tokens"))
+    if fresh is None or completion is None:
+        return Usage(estimated=True)
+    read = token_count(found.get("cache_read_input_tokens")) or 0
+    written = token_count(found.get("cache_creation_input_tokens")) or 0
+    return Usage(fresh + read + written, completion, read, written_tokens=written)
+
+
+def _charged(error: PermanentError, usage: Usage) -> PermanentError:
+    error.usage = usage
+    return error

@@ -1,0 +1,70 @@
+"""How each kind of endpoint is addressed: its URL, its headers, its key."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from engine.config import ModelConfig
+from engine.errors import AuthError, ConfigError
+from engine.llm.backends.http import HttpEndpoint, Token
+
+AZURE_VERSION = "2024-10-21"
+"""Azure's newest general `api-version` for deployments, with json_schema."""
+ANTHROPIC_VERSION = "2023-06-01"
+ENTRA_SCOPE = "https://cognitiveservices.azure.com/.default"
+
+
+def connected(model: ModelConfig, path: str, *, concurrency: int, timeout: float) -> HttpEndpoint:
+    """`path` is OpenAI's or Anthropic's own, such as chat/completions. Raises ConfigError."""
+    return HttpEndpoint(
+        _url(model, path),
+        headers=_headers(model),
+        secrets=_secrets(model),
+        concurrency=concurrency,
+        timeout=timeout,
+        token=_entra() if model.entra else None,
+    )
+
+
+def _url(model: ModelConfig, path: str) -> str:
+    if model.api == "azure":
+        deployment = quote(model.deployment or model.name, safe="")
+        version = quote(model.api_version or AZURE_VERSION, safe="")
+        return f"{model.base_url}/openai/deployments/{deployment}/{path}?api-version={version}"
+    base = model.base_url.removesuffix("/v1") if model.api == "anthropic" else model.base_url
+    return f"{base}/{path}"
+
+
+def _headers(model: ModelConfig) -> dict[str, str]:
+    return {"anthropic-version": model.api_version or ANTHROPIC_VERSION} if model.api == "anthropic" else {}
+
+
+def _secrets(model: ModelConfig) -> dict[str, str]:
+    """The user's own headers may hold secrets too."""
+    found = dict(model.headers)
+    if model.api_key:
+        name = {"azure": "api-key", "anthropic": "x-api-key"}.get(model.api, "Authorization")
+        found[name] = f"Bearer {model.api_key}" if name == "Authorization" else model.api_key
+    return found
+
+
+def _entra() -> Token:
+    """Tokens of Microsoft Entra ID, kept and renewed by azure-identity. Raises ConfigError without it."""
+    try:
+        from azure.core.exceptions import ClientAuthenticationError
+        from azure.identity.aio import DefaultAzureCredential, get_bearer_token_provider
+    except ImportError:
+        raise ConfigError(
+            "model.entra: needs the package azure-identity: pip install 'datagen-engine[azure]'"
+        ) from None
+    provider: Any = get_bearer_token_provider(DefaultAzureCredential(), ENTRA_SCOPE)
+
+    async def token() -> str:
+        try:
+            return str(await provider())
+        except ClientAuthenticationError as error:
+            first = str(error.message).strip().splitlines()[0]
+            raise AuthError(f"Microsoft Entra ID gives no token: {first}") from None
+
+    return token

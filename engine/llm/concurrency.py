@@ -1,0 +1,69 @@
+"""How many calls at once: grows while that helps, shrinks when an endpoint says, or shows, that it is too many."""
+
+from __future__ import annotations
+
+import math
+
+from engine.llm.gradient import Gradient
+
+FIRST = 16
+"""Calls in flight to begin with, where the user has named no number."""
+SHRINK = 0.7
+"""What is left of the limit after a congestion event."""
+STEPS = 64
+"""Additive growth: a 64th of the ceiling for each round trip of all calls in flight."""
+
+
+class Concurrency:
+    """Additive increase, multiplicative decrease (Chiu and Jain, 1989), with a slow start that doubles.
+
+    Congestion is what the endpoint says (429, 503, 529), or what its latency shows: where more calls in flight
+    only wait longer and no more of them are answered, the queue is the endpoint's; see Gradient. Calls sent
+    before the last decrease say nothing new: a burst of refusals is one event.
+    Mutable state: the limit, whether it still doubles, and when it was last decreased.
+    """
+
+    def __init__(self, ceiling: int, *, first: int | None = None) -> None:
+        self.ceiling = ceiling
+        self.limit = float(min(ceiling, first or ceiling))
+        self.decreases = 0
+        self._doubling = self.limit < ceiling
+        self._decreased = -math.inf
+        self._gradient = Gradient()
+
+    def answered(self, purpose: str, seconds: float, in_flight: int, sent: float, now: float) -> None:
+        """A call that was sent with `in_flight` under way, itself included, was answered."""
+        if sent <= self._decreased:
+            return
+        if self.ceiling > 1 and self._gradient.add(purpose, seconds, in_flight) and self._judge(now):
+            return
+        if self.limit < self.ceiling and in_flight >= 0.8 * self.limit:
+            grown = 1.0 if self._doubling else max(1.0, self.ceiling / STEPS) / self.limit
+            self.limit = min(float(self.ceiling), self.limit + grown)
+
+    def congested(self, sent: float, in_flight: int, now: float) -> bool:
+        """The endpoint asked for less. False where that is the same event as the last."""
+        if sent <= self._decreased:
+            return False
+        self._decrease(SHRINK * min(self.limit, float(in_flight)), now)
+        return True
+
+    def _judge(self, now: float) -> bool:
+        """Whether the latency showed that fewer calls in flight do as well, or that they had become too few."""
+        level = self._gradient.verdict()
+        if level is None:
+            return False
+        if level < self.limit:
+            self._decrease(max(level, SHRINK**2 * self.limit), now)
+        else:
+            self.limit = min(float(self.ceiling), level)
+        return True
+
+    def _decrease(self, to: float, now: float) -> None:
+        self.limit = max(1.0, to)
+        self.decreases += 1
+        self._doubling = False
+        self._decreased = now
+
+    def __repr__(self) -> str:
+        return f"<Concurrency {self.limit:.1f} of {self.ceiling}>"

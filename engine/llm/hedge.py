@@ -1,0 +1,62 @@
+"""A second attempt for a call that takes long: the first answer counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from engine.errors import TransientError
+from engine.items import Completion
+from engine.llm.endpoint import KNOWN, Endpoint
+
+
+class Hedge:
+    """Hedged requests (Dean and Barroso, The Tail at Scale, 2013), within a share of all calls."""
+
+    def __init__(self, after: float, most: float) -> None:
+        """`after`: the share of such calls that are answered by then. `most`: second attempts for each call."""
+        self._after = after
+        self._most = most
+
+    def patience(self, endpoint: Endpoint, purpose: str, calls: int, hedged: int) -> float | None:
+        """Seconds after which a second attempt is worth making; None where there is to be none."""
+        latencies = endpoint.latencies.get(purpose)
+        if latencies is None or latencies.count < KNOWN or hedged > self._most * calls:
+            return None
+        return latencies.quantile(self._after)
+
+    async def first_of(
+        self,
+        first: Coroutine[Any, Any, Completion],
+        second: Callable[[], Awaitable[Completion | None]],
+        patience: float,
+    ) -> Completion:
+        """The first answer; the other attempt is given up, and counted as paid. Raises what `first` raises."""
+        tasks: set[asyncio.Task[Completion | None]] = {asyncio.create_task(first, name="attempt")}
+        [attempt] = tasks
+        try:
+            done, _ = await asyncio.wait(tasks, timeout=patience)
+            if not done:
+                tasks.add(asyncio.create_task(_told(second), name="hedge"))
+            pending = set(tasks)
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    if task.exception() is None and (found := task.result()) is not None:
+                        return found
+            found = await attempt  # raises: neither brought an answer
+            assert found is not None
+            return found
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _told(second: Callable[[], Awaitable[Completion | None]]) -> Completion | None:
+    """A second attempt that fails is none: the first still stands."""
+    try:
+        return await second()
+    except TransientError:
+        return None

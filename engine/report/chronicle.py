@@ -1,0 +1,94 @@
+"""What happened in a run besides its items: limits found, pauses, outages, endpoints taken out; told in words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engine.report.live import duration
+
+MOST = 200
+"""Different happenings that are kept for one start; a night has a dozen."""
+_OUT = ("down", "slow")
+
+
+@dataclass
+class Happening:
+    """Of one kind, at one endpoint; what happens again is counted. Mutable."""
+
+    kind: str
+    endpoint: str
+    first: float
+    """Seconds since the epoch, as is `last`."""
+    last: float
+    said: str
+    times: int = 1
+    seconds: float = 0.0
+    """How long the endpoint was out, in all."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "endpoint": self.endpoint,
+            "first": _iso(self.first),
+            "last": _iso(self.last),
+            "times": self.times,
+            "seconds": round(self.seconds, 1),
+            "words": self.words,
+        }
+
+    @property
+    def words(self) -> str:
+        """A sentence for people."""
+        often = "" if self.times == 1 else f" ({self.times} times, last at {_clock(self.last)})"
+        long = f", for {duration(self.seconds)} in all" if self.seconds >= 1 else ""
+        return f"{_clock(self.first)}: {self.said}{long}{often}"
+
+
+Listener = Callable[[str, Mapping[str, Any]], None]
+
+
+class Chronicle:
+    """Mutable state: the happenings of this start; who listens."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._found: dict[tuple[str, str], Happening] = {}
+        self._out: dict[str, float] = {}
+        self.listeners: list[Listener] = []
+
+    def tell(self, endpoint: str, kind: str, sentence: str) -> None:
+        """Something a user should hear of."""
+        now = self._clock()
+        for listener in self.listeners:
+            listener(kind, {"endpoint": endpoint, "words": sentence})
+        if kind == "back":
+            self._back(endpoint, now)
+            return
+        if kind in _OUT:
+            self._out.setdefault(endpoint, now)
+        known = self._found.get((kind, endpoint))
+        if known is not None:
+            known.times, known.last, known.said = known.times + 1, now, sentence
+        elif len(self._found) < MOST:
+            self._found[kind, endpoint] = Happening(kind, endpoint, now, now, sentence)
+
+    def _back(self, endpoint: str, now: float) -> None:
+        gone = now - self._out.pop(endpoint, now)
+        for kind in _OUT:
+            if (found := self._found.get((kind, endpoint))) is not None and gone:
+                found.seconds, found.last = found.seconds + max(0.0, gone), now
+                return
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return [found.to_json() for found in sorted(self._found.values(), key=lambda each: each.first)]
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(at))
+
+
+def _iso(at: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(at))

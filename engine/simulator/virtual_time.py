@@ -1,0 +1,66 @@
+"""An event loop whose clock jumps to the next timer when there is nothing to do: hours in seconds, no sleeping."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+_LOOK_S = 0.001
+
+
+class _Jumping(selectors.DefaultSelector):  # type: ignore[misc, unused-ignore] # the platform's own
+    """Selects without waiting; where there is nothing and nobody outside is at work, the time passes at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.outside: Callable[[], bool] = lambda: False
+
+    def select(self, timeout: float | None = None) -> Any:
+        events = super().select(0)
+        if events or timeout == 0:
+            return events
+        if self.outside() or timeout is None:
+            return super().select(_LOOK_S)  # a thread is at work, or will call
+        self.now += max(timeout, 1e-9)
+        return []
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """For programs whose waiting is all timers: no sockets, no subprocesses. Work in threads takes no time.
+
+    Mutable state: the count of threads at work, and who else may be.
+    """
+
+    def __init__(self, outside: Callable[[], bool] = lambda: False) -> None:
+        """`outside` tells whether anybody else is at work for this loop: a thread that will call back."""
+        self._jumping = _Jumping()
+        self._threads = 0
+        self.outside = outside
+        self._jumping.outside = lambda: self._threads > 0 or self.outside()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        return self._jumping.now
+
+    def run_in_executor(self, executor: Executor | None, func: Any, *args: Any) -> asyncio.Future[Any]:
+        """As ever; meanwhile the time stands still."""
+        self._threads += 1
+        future = super().run_in_executor(executor, func, *args)
+
+        def ended(_: asyncio.Future[Any]) -> None:
+            self._threads -= 1
+
+        future.add_done_callback(ended)
+        return future
+
+
+def in_virtual_time(work: Callable[[VirtualLoop], Coroutine[Any, Any, T]]) -> T:
+    """What `work` returns, run in a loop of its own."""
+    loop = VirtualLoop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        return runner.run(work(loop))

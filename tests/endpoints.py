@@ -1,0 +1,67 @@
+"""Endpoints for tests of the limiter and the client: scripted, without a network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from engine.items import Completion, Prompt, Usage
+from engine.llm.concurrency import Concurrency
+from engine.llm.endpoint import Endpoint
+from engine.llm.limiter import Limiter
+from engine.llm.pacing import Clock
+from engine.llm.prices import FREE, Price
+
+GOOD = Completion("{}", "m", "stop", Usage(100, 50, 40))
+
+
+class Script:
+    """A Backend that goes through a list of outcomes, and stays at the last."""
+
+    def __init__(self, *outcomes: Any, name: str = "script") -> None:
+        self.name = name
+        self.outcomes = list(outcomes) or [GOOD]
+        self.asked = 0
+
+    async def complete(self, prompt: Prompt) -> Completion:
+        self.asked += 1
+        outcome = self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome  # type: ignore[no-any-return]
+
+    async def close(self) -> None: ...
+
+
+class VirtualClock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def endpoint(
+    backend: Any = None,
+    concurrency: int = 4,
+    *,
+    price: Price = FREE.main,
+    first: int | None = None,
+    clock: Clock = time.monotonic,
+    tell: Callable[[str, str, str], None] = lambda *_: None,
+    **options: Any,
+) -> Endpoint:
+    return Endpoint(
+        backend or Script(),
+        Concurrency(concurrency, first=first),
+        price=price,
+        clock=clock,
+        tell=tell,
+        **options,
+    )
+
+
+def limiter(concurrency: int, requests: float | None = None, tokens: float | None = None) -> Limiter:
+    """One endpoint behind the run's own limits."""
+    return Limiter([endpoint(concurrency=concurrency)], concurrency, requests, tokens)
