@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.metadata as metadata
 import importlib.util
@@ -124,17 +125,18 @@ async def _endpoints(config: RunConfig) -> AsyncIterator[Finding]:
     """One tiny call to each."""
     try:
         async with opened_backends(config) as backends:
+            facts = config.seed, config.limits.attempt_timeout_s
             several = len(backends.main) > 1
             for place, opened in enumerate(backends.main):
-                yield await _endpoint(f"endpoint {place}" if several else "endpoint", opened, config.seed)
+                yield await _endpoint(f"endpoint {place}" if several else "endpoint", opened, *facts)
             for purpose, opened in backends.others.items():
                 if purpose != "embedding":
-                    yield await _endpoint(f"endpoint {purpose}", opened, config.seed)
+                    yield await _endpoint(f"endpoint {purpose}", opened, *facts)
     except EngineError as error:
         yield Finding("endpoint", False, str(error))
 
 
-async def _endpoint(name: str, opened: Opened, seed: int) -> Finding:
+async def _endpoint(name: str, opened: Opened, seed: int, patience: float) -> Finding:
     prompt = Prompt(
         key="check",
         purpose="items",
@@ -147,7 +149,10 @@ async def _endpoint(name: str, opened: Opened, seed: int) -> Finding:
         seed=seed,
     )
     try:
-        reply = await _answered(opened.backend, prompt)
+        async with asyncio.timeout(patience):
+            reply = await _answered(opened.backend, prompt)
+    except TimeoutError:
+        return Finding(name, False, f"no answer within {patience:g} s (limits.attempt_timeout_s)")
     except EngineError as error:
         return Finding(name, False, str(error))
     usage = "no usage; costs will be estimated" if reply.usage.estimated else "usage is reported"

@@ -62,9 +62,7 @@ async def opened_backends(config: RunConfig) -> AsyncIterator[Backends]:
 
         def opened(model: ModelConfig, purpose: str = "") -> Opened:
             concurrency = model.limits.concurrency or config.limits.most_in_flight
-            backend = backend_for(model, purpose)(
-                model, concurrency=concurrency, timeout=config.limits.attempt_timeout_s
-            )
+            backend = backend_for(model, purpose)(model, concurrency=concurrency)
             stack.push_async_callback(backend.close)
             return Opened(backend, model)
 

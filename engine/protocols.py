@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Backend(Protocol):
-    """One model endpoint. One `complete` is one attempt: no retries, no waiting for limits."""
+    """One model endpoint. One `complete` is one attempt: no retries, no waiting for limits, no timeout of its own."""
 
     name: str
 

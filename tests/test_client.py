@@ -153,6 +153,22 @@ async def test_no_place_and_no_money_is_held_while_waiting_to_try_again() -> Non
         await task
 
 
+async def test_a_stall_is_a_timeout_and_may_have_been_charged() -> None:
+    client, backend, _, budget, _ = rig(GOOD, policy=RetryPolicy(retries=0, attempt_s=0.01))
+    await client.ask(prompt())
+    spent = budget.spent
+
+    async def forever(_: Prompt) -> Completion:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    backend.complete = forever  # type: ignore[method-assign]
+    with pytest.raises(RetriesExhausted, match="no whole reply within"):
+        await client.ask(prompt("2/items"))
+    assert budget.spent - spent == client.counts.unconfirmed == WORST
+    assert client.counts.errors == {"timeout": 1}
+
+
 async def test_a_cancelled_call_may_have_been_charged() -> None:
     client, backend, _, budget, _ = rig(GOOD)
     started = asyncio.Event()

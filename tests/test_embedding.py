@@ -204,7 +204,7 @@ class Asked:
 
 async def test_an_endpoint_over_http(endpoint: Start) -> None:
     url, simulator = await endpoint()
-    backend = EmbeddingsEndpoint(ModelConfig(name="hashed", base_url=url), concurrency=4, timeout=10)
+    backend = EmbeddingsEndpoint(ModelConfig(name="hashed", base_url=url), concurrency=4)
     asked = Asked(backend)
     model = EndpointModel(EmbeddingEndpoint(name="hashed", inputs=10)).asking(asked)
     embedding = Embedding(model)
@@ -234,9 +234,7 @@ async def test_an_endpoint_over_http(endpoint: Start) -> None:
     ],
 )
 async def test_what_an_endpoint_may_send(data: Any, found: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    backend = EmbeddingsEndpoint(
-        ModelConfig(name="m", base_url="http://127.0.0.1:9/v1"), concurrency=1, timeout=5
-    )
+    backend = EmbeddingsEndpoint(ModelConfig(name="m", base_url="http://127.0.0.1:9/v1"), concurrency=1)
 
     async def post(body: bytes) -> bytes:
         assert orjson.loads(body)["input"] == ["a", "b"]

@@ -366,7 +366,7 @@ def test_a_straggler_is_asked_twice_where_that_is_wanted() -> None:
         chance = random.Random(2)
         provider = Provider(loop)
         provider.latency = lambda: 100.0 if chance.random() < 0.02 else 1.0
-        one = endpoint(provider, 50, clock=loop.time)
+        one = endpoint(provider, 100, clock=loop.time)
         plain = Night(loop, one)
         before = await plain.calls(2000)
         hedged = Night(loop, one, hedge=Hedge(0.95, 0.05))

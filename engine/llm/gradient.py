@@ -84,24 +84,29 @@ class Gradient:
         base, now = self._base, self._now
         self._forget()
         if base is None:
-            return self._rebase(now)
+            self._rebase(now)
+            return None
         rise = now.flight.mean - base.flight.mean
         if abs(rise) < math.log(RISE):
             if now.count > _OLD:  # long at about the same: what was measured before is old
                 self._base, self._now = (now if rise < 0.1 else base), Span()
             return None
         if rise < 0 and not self._trying_less:
-            return self._rebase(now)
+            self._rebase(now)
+            return None
         lower, upper = (base, now) if rise > 0 else (now, base)
         slope, error = _slope(lower.latency, upper.latency, abs(rise))
         if error > SURE:
-            return self._rebase(now) if now.count > 10 * _OLD else None
+            if now.count > 10 * _OLD:
+                self._rebase(now)
+            return None
         return self._compared(lower, upper, queues=slope >= SATURATED)
 
     def _compared(self, lower: Span, upper: Span, *, queues: bool) -> float | None:
         """Whether `upper` merely queues is known."""
         if not queues and not self._trying_less:
-            return self._rebase(upper)
+            self._rebase(upper)
+            return None
         if not queues:
             self._trying_less, self._too_little, self._remembered = False, lower.level, _REMEMBERED
             self._base, self._now = upper, Span()

@@ -30,13 +30,13 @@ class AnthropicMessages:
     Mutable state: whether the tool and the temperature are left out, since the endpoint refused them.
     """
 
-    def __init__(self, model: ModelConfig, *, concurrency: int, timeout: float) -> None:
+    def __init__(self, model: ModelConfig, *, concurrency: int) -> None:
         self.name = f"{model.name} at {model.base_url}"
         self._model = model
         self._tool = model.response_format in ("auto", "json_schema")
         self._tool_fixed = model.response_format != "auto"
         self._temperature = True
-        self._http = connected(model, "v1/messages", concurrency=concurrency, timeout=timeout)
+        self._http = connected(model, "v1/messages", concurrency=concurrency)
 
     async def complete(self, prompt: Prompt) -> Completion:
         """Raises TransientError, PermanentError or FatalError, by status and body."""

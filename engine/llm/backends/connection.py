@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from engine.config import ModelConfig
 from engine.errors import AuthError, ConfigError
-from engine.llm.backends.http import HttpEndpoint, Token
+from engine.llm.backends.http import HttpEndpoint
 
 AZURE_VERSION = "2024-10-21"
 """Azure's newest general `api-version` for deployments, with json_schema."""
@@ -15,15 +15,14 @@ ANTHROPIC_VERSION = "2023-06-01"
 ENTRA_SCOPE = "https://cognitiveservices.azure.com/.default"
 
 
-def connected(model: ModelConfig, path: str, *, concurrency: int, timeout: float) -> HttpEndpoint:
+def connected(model: ModelConfig, path: str, *, concurrency: int) -> HttpEndpoint:
     """`path` is OpenAI's or Anthropic's own, such as chat/completions. Raises ConfigError."""
     return HttpEndpoint(
         _url(model, path),
         headers=_headers(model),
         secrets=_secrets(model),
         concurrency=concurrency,
-        timeout=timeout,
-        token=_entra() if model.entra else None,
+        token=EntraToken() if model.entra else None,
     )
 
 
@@ -49,22 +48,29 @@ def _secrets(model: ModelConfig) -> dict[str, str]:
     return found
 
 
-def _entra() -> Token:
-    """Tokens of Microsoft Entra ID, kept and renewed by azure-identity. Raises ConfigError without it."""
-    try:
-        from azure.core.exceptions import ClientAuthenticationError
-        from azure.identity.aio import DefaultAzureCredential, get_bearer_token_provider
-    except ImportError:
-        raise ConfigError(
-            "model.entra: needs the package azure-identity: pip install 'datagen-engine[azure]'"
-        ) from None
-    provider: Any = get_bearer_token_provider(DefaultAzureCredential(), ENTRA_SCOPE)
+class EntraToken:
+    """Tokens of Microsoft Entra ID, kept and renewed by azure-identity."""
 
-    async def token() -> str:
+    def __init__(self) -> None:
+        """Raises ConfigError without azure-identity."""
         try:
-            return str(await provider())
-        except ClientAuthenticationError as error:
-            first = str(error.message).strip().splitlines()[0]
-            raise AuthError(f"Microsoft Entra ID gives no token: {first}") from None
+            from azure.identity.aio import DefaultAzureCredential, get_bearer_token_provider
+        except ImportError:
+            raise ConfigError(
+                "model.entra: needs the package azure-identity: pip install 'datagen-engine[azure]'"
+            ) from None
+        self._credential: Any = DefaultAzureCredential()
+        self._provider: Any = get_bearer_token_provider(self._credential, ENTRA_SCOPE)
 
-    return token
+    async def fresh(self) -> str:
+        """Raises AuthError."""
+        from azure.core.exceptions import ClientAuthenticationError
+
+        try:
+            return str(await self._provider())
+        except ClientAuthenticationError as error:
+            said = next(iter(str(error.message).strip().splitlines()), "no reason given")
+            raise AuthError(f"Microsoft Entra ID gives no token: {said}") from None
+
+    async def close(self) -> None:
+        await self._credential.close()

@@ -31,10 +31,10 @@ class EmbeddingsEndpoint:
     Asks for base64, a third of the size of decimals; takes either, since some servers know no other than these.
     """
 
-    def __init__(self, model: ModelConfig, *, concurrency: int, timeout: float) -> None:
+    def __init__(self, model: ModelConfig, *, concurrency: int) -> None:
         self.name = f"{model.name} at {model.base_url}"
         self._model = model
-        self._http = connected(model, "embeddings", concurrency=concurrency, timeout=timeout)
+        self._http = connected(model, "embeddings", concurrency=concurrency)
 
     async def complete(self, prompt: Prompt) -> Completion:
         """Raises TransientError, PermanentError or FatalError, by status and body."""

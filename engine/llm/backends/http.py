@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Protocol
 
 import aiohttp
 import orjson
 from yarl import URL
 
+from engine import __version__
 from engine.errors import (
     AuthError,
     BadRequest,
-    CallTimeout,
     ContentFiltered,
     Disconnected,
     EndpointError,
@@ -34,8 +33,19 @@ MAX_BODY = 32 * 1024 * 1024
 _LOOK_S = 1.0
 """How often the limits in the headers are looked at while all is well."""
 
-Token = Callable[[], Awaitable[str]]
-"""A bearer token that holds for now."""
+_OWN = {
+    "Content-Type": "application/json",
+    "Accept-Encoding": "identity",  # replies are small: unpacking them would cost more than their transport
+    "User-Agent": f"DataGen/{__version__}",
+}
+
+
+class Token(Protocol):
+    """A source of bearer tokens that hold for now."""
+
+    async def fresh(self) -> str: ...
+
+    async def close(self) -> None: ...
 
 
 class HttpEndpoint:
@@ -51,7 +61,6 @@ class HttpEndpoint:
         headers: Mapping[str, str],
         secrets: Mapping[str, str],
         concurrency: int,
-        timeout: float,
         token: Token | None = None,
     ) -> None:
         """`secrets` are headers whose values are shown to nobody; `token` makes a fresh Authorization header."""
@@ -64,14 +73,23 @@ class HttpEndpoint:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=concurrency),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout / 2, CONNECT_SECONDS)),
-            headers={"Content-Type": "application/json", **headers, **secrets},
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+            headers={**_OWN, **headers, **secrets},
+            skip_auto_headers=("Accept",),
         )
 
     async def post(self, data: bytes) -> bytes:
-        """The body of a success. Raises TransientError, PermanentError or FatalError, by status and body."""
-        async with self._sent(data) as response:
-            body = await _read(response)
+        """The body of a success. Raises TransientError, PermanentError or FatalError, by status and body.
+
+        How long to wait is the caller's to say, with `asyncio.timeout`.
+        """
+        try:
+            async with self._session.post(
+                self._url, data=data, headers=await self._fresh(), allow_redirects=False
+            ) as response:
+                body = await _read(response)
+        except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+            raise self._translated(error) from None
         self._look(response)
         if response.status != 200:
             raise self._failure(response, body)
@@ -79,31 +97,30 @@ class HttpEndpoint:
 
     async def stream(self, data: bytes) -> AsyncIterator[bytes]:
         """The data of each server-sent event of a success. Raises as `post` does."""
-        async with self._sent(data) as response:
-            self._look(response)
-            if response.status != 200:
-                raise self._failure(response, await _read(response))
-            async for line in response.content:
-                if line.startswith(b"data:"):
-                    yield line[5:].strip()
-
-    @asynccontextmanager
-    async def _sent(self, data: bytes) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The response while the block reads it; what goes wrong there has the class of what it costs."""
-        headers = {"Authorization": f"Bearer {await self._token()}"} if self._token is not None else None
         try:
             async with self._session.post(
-                self._url, data=data, headers=headers, allow_redirects=False
+                self._url, data=data, headers=await self._fresh(), allow_redirects=False
             ) as response:
-                yield response
-        except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError) as error:
-            raise EndpointError(f"no secure connection to {self._url.host}: {shown(error)}") from None
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise Disconnected(f"cannot connect: {shown(error) or 'no answer'}") from None
-        except (aiohttp.ClientError, ConnectionError) as error:
-            raise Disconnected(f"connection lost: {type(error).__name__}", paid=True) from None
-        except TimeoutError:
-            raise CallTimeout("no whole reply within limits.attempt_timeout_s") from None
+                self._look(response)
+                if response.status != 200:
+                    raise self._failure(response, await _read(response))
+                async for line in response.content:
+                    if line.startswith(b"data:"):
+                        yield line[5:].strip()
+        except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+            raise self._translated(error) from None
+
+    async def _fresh(self) -> Mapping[str, str] | None:
+        """A header whose token may have been renewed."""
+        return {"Authorization": f"Bearer {await self._token.fresh()}"} if self._token is not None else None
+
+    def _translated(self, error: Exception) -> EngineError:
+        """What went wrong with a connection, by what it costs."""
+        if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
+            return EndpointError(f"no secure connection to {self._url.host}: {shown(error)}")
+        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+            return Disconnected(f"cannot connect: {shown(error) or 'no answer'}")
+        return Disconnected(f"connection lost: {type(error).__name__}", paid=True)
 
     def _look(self, response: aiohttp.ClientResponse) -> None:
         """Note the limits that the headers tell, now and then and when they are broken."""
@@ -125,6 +142,8 @@ class HttpEndpoint:
         return body
 
     async def close(self) -> None:
+        if self._token is not None:
+            await self._token.close()
         await self._session.close()
         await asyncio.sleep(0)  # lets the transports close before the loop does
 
@@ -145,7 +164,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 #  status                      becomes
 #  400, 413, 422, other 4xx    BadRequest, or ContentFiltered where the error code says so
-#  401, 402, 403               AuthError; so is 429 with the code insufficient_quota, or an empty account's 400
+#  401, 402, 403               AuthError; so is a 429 or 400 that says the account is empty
 #  404, 405, 3xx               EndpointError
 #  408, 409, 425, 5xx          Unavailable; 503 and 529 as being overloaded
 #  429                         RateLimited
@@ -156,7 +175,7 @@ def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> EngineEr
     code, message, param = _error_of(body)
     said = f"{status}: {message}"
     if status == 429:
-        if code == "insufficient_quota":
+        if code in _NO_CREDIT:
             return AuthError(f"the account has no credit left ({said})")
         return RateLimited(said, retry_after(headers), tokens=_about_tokens(code, message))
     if status in (408, 409, 425) or status >= 500:
@@ -170,12 +189,19 @@ def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> EngineEr
         return EndpointError(f"no such model or address ({said}); see model.name and model.base_url")
     if code in ("content_filter", "content_policy_violation"):
         return ContentFiltered(said)
-    if "credit balance is too low" in message:
+    if code in _NO_CREDIT or "credit balance is too low" in message:
         return AuthError(f"the account has no credit left ({said})")
     return BadRequest(said, param)
 
 
 OVERLOADED = (503, 529)
+_NO_CREDIT = (
+    "insufficient_quota",
+    "credit_balance_exhausted",
+    "billing_hard_limit_reached",
+    "billing_error",
+    "enforced_spend_limit_reached",
+)
 _TOKENS = re.compile(r"\btokens?\b|\bTPM\b")
 
 
@@ -193,7 +219,7 @@ def _error_of(body: bytes) -> tuple[str | None, str, str | None]:
     if not isinstance(error, dict):
         return None, shown(error) or "no explanation", None
     message = error.get("message") or error.get("detail") or error
-    code, param = error.get("code"), error.get("param")
+    code, param = error.get("code") or error.get("type"), error.get("param")
     return code if isinstance(code, str) else None, shown(message), param if isinstance(param, str) else None
 
 

@@ -26,11 +26,11 @@ _MOST_TOKENS = 100_000_000
 class OpenAICompatible:
     """A Backend. `complete` is one HTTP request."""
 
-    def __init__(self, model: ModelConfig, *, concurrency: int, timeout: float) -> None:
+    def __init__(self, model: ModelConfig, *, concurrency: int) -> None:
         self.name = f"{model.name} at {model.base_url}"
         self._model = model
         self.dialect = Dialect(model)
-        self._http = connected(model, "chat/completions", concurrency=concurrency, timeout=timeout)
+        self._http = connected(model, "chat/completions", concurrency=concurrency)
 
     async def complete(self, prompt: Prompt) -> Completion:
         """Raises TransientError, PermanentError or FatalError, by status and body."""
