@@ -18,9 +18,11 @@ from engine.protocols import Ask, Validator
 from engine.stages.commit import Commit
 from engine.stages.existing import Existing
 from engine.stages.generate import Generate
+from engine.stages.outlook import Outlook
 from engine.stages.plan import Planner
 from engine.stages.progress import Progress
 from engine.stages.refine import Refine
+from engine.stages.schedule import Schedule
 from engine.stages.source import LabelRounds, Source
 from engine.store.journal import Journal
 
@@ -51,7 +53,18 @@ class Assembly:
         weights = ratio.weights if ratio is not None else None
         group, mix = self.prepared.group, self.prepared.mix
         note = mix.note if mix is not None else None
-        commit = Commit(self.journal, self.progress, self.inputs.dataset, self.halt, weights, group, note)
+        limits = self.inputs.config.limits
+        outlook = Outlook(limits.least_acceptance, limits.acceptance_window)
+        commit = Commit(
+            self.journal,
+            self.progress,
+            self.inputs.dataset,
+            self.halt,
+            weights,
+            group,
+            note,
+            None if self.inputs.audited else outlook,
+        )
         stages = [first, *self._refining(validators), *self._embedding(group)]
         return Pipeline.of(batches, stages, commit.run, self.halt)
 
@@ -77,6 +90,7 @@ class Assembly:
             rounds=rounds,
             mix=self.prepared.mix,
             keep=self.journal.keep_plan,
+            schedule=Schedule(by, config.generate.batch_size) if (by := config.limits.finish_by) else None,
         )
         generate = Generate(self.ask, self.inputs.prompts, dataset.fields)
         # A few more workers than calls in flight: while one waits for the disk, another has its place.

@@ -7,7 +7,7 @@ import contextlib
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +25,7 @@ from engine.errors import (
     EngineError,
     FatalError,
     Interrupted,
+    NearlyAllRejected,
     StopRun,
     StoreError,
     TargetReached,
@@ -36,6 +37,8 @@ from engine.llm.budget import Budget
 from engine.llm.client import Client
 from engine.llm.hedge import Hedge
 from engine.llm.retry import RetryPolicy
+from engine.observe.prometheus import Reading
+from engine.observe.watchers import observed
 from engine.preparation import Prepared, prepared
 from engine.protocols import Validator
 from engine.report.chronicle import Chronicle
@@ -57,11 +60,13 @@ NOTE_EVERY_S = 2.0
 #  BudgetExhausted    budget       3
 #  FatalError         fatal        4
 #  none: source done  attempts     5
+#  NearlyAllRejected  attempts     5
 #  Interrupted        interrupted  130
 
 OUTCOMES: Sequence[tuple[type[EngineError], str]] = (
     (TargetReached, "target"),
     (BudgetExhausted, "budget"),
+    (NearlyAllRejected, "attempts"),
     (Interrupted, "interrupted"),
     (FatalError, "fatal"),
 )
@@ -212,6 +217,7 @@ class RunStart:
             )
             self._pipeline = assembly.pipeline(validators)
             await self._describe(validators, show)
+            await stack.enter_async_context(self._observed(show))
             if show is not None:
                 await stack.enter_async_context(display(self._look(), show))
             noting = asyncio.create_task(self._note_now_and_then(), name="notes")
@@ -219,6 +225,35 @@ class RunStart:
                 await self._pipeline.run()
             finally:
                 noting.cancel()
+
+    @contextlib.asynccontextmanager
+    async def _observed(self, show: TextIO | None) -> AsyncIterator[None]:
+        """Whoever watches the run does so inside. Raises ConfigError where one cannot."""
+
+        def reading() -> Reading:
+            progress = self._progress
+            queues = {name: found.queued for name, found in self._pipeline.statistics().items()}
+            return Reading(
+                progress.accepted, progress.rejected, progress.surplus, progress.target,
+                usd(self._budget.spent), self._config.limits.budget_usd, self._client.counts,
+                self._limiter.statistics(), self._limiter.endpoints, queues,
+            )  # fmt: skip
+
+        async with observed(self._config.observe, self._folder.log, reading) as watchers:
+            self._client.watch = watchers.call
+            if watchers.event is not None:
+                self._chronicle.listeners.append(watchers.event)
+                watchers.event(
+                    "start", {"target": self._progress.target, "accepted": self._progress.accepted}
+                )
+            if watchers.port is not None and show is not None:
+                print(f"Metrics at http://127.0.0.1:{watchers.port}/metrics", file=show, flush=True)
+            try:
+                yield
+            finally:
+                if watchers.event is not None:
+                    told = {"accepted": self._progress.accepted, "reason": str(self._halt.reason or "")}
+                    watchers.event("end", told)
 
     def _prepared(self, show: TextIO | None) -> AbstractAsyncContextManager[Prepared]:
         def tell(sentence: str) -> None:
@@ -350,6 +385,7 @@ class RunStart:
             "accepted": self._progress.accepted - self._before,
             "wall_s": time.monotonic() - self._began,
             "message": str(self._halt.reason or ""),
+            "stopped_early": isinstance(self._halt.reason, NearlyAllRejected),
         }
 
     def _look(self) -> Callable[[], Snapshot]:

@@ -13,7 +13,7 @@ from conftest import ROOT
 
 FLOORS = (
     "items constraints errors constraint_forms config"
-    " protocols dataset flow llm prompts diversity store report simulator stages guidance endpoints inputs"
+    " protocols dataset flow llm prompts diversity store report observe simulator stages guidance endpoints inputs"
     " preparation assembly start compose conformance estimate checks measuring cli_common cli_data cli"
 ).split()
 """From the ground up."""

@@ -15,6 +15,7 @@ from engine.config.file import read
 from engine.config.file import without_secrets as veiled
 from engine.config.generate import GenerateConfig
 from engine.config.model import EndpointLimits, ModelConfig, as_models, kind_of
+from engine.config.observe import ObserveConfig
 from engine.config.parts import PriceConfig, Section
 from engine.constraints import LabelIn, LabelRatio
 
@@ -112,6 +113,7 @@ class RunConfig(Section):
     """In the order in which an item meets them."""
     groupcheck: Annotated[GroupCheckConfig | None, BeforeValidator(as_groupcheck)] = None
     embedding: EmbeddingConfig = EmbeddingConfig()
+    observe: ObserveConfig = ObserveConfig()
     seed: int = Field(default=0, ge=0, lt=2**63)
 
     @model_validator(mode="after")
@@ -240,5 +242,6 @@ OPERATIONAL = (
     "embedding.endpoint.inputs",
     "embedding.endpoint.in_flight",
     "groupcheck.index",
+    "observe",
 )
 """What may differ between two starts of one run; everything else is the run's identity."""

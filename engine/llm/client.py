@@ -65,6 +65,8 @@ class CallEnded(NamedTuple):
     endpoint: str
     began: float
     """Seconds since the epoch."""
+    seconds: float
+    """With all attempts and waits."""
 
 
 Watch = Callable[[CallEnded], None]
@@ -156,8 +158,8 @@ class Client:
     def _watched(self, call: _Call, outcome: Completion | PermanentError) -> None:
         if self.watch is not None:
             where = call.endpoint.name if call.endpoint is not None else ""
-            began = time.time() - (self._clock() - call.began)
-            self.watch(CallEnded(call.prompt, outcome, where, began))
+            seconds = self._clock() - call.began
+            self.watch(CallEnded(call.prompt, outcome, where, time.time() - seconds, seconds))
 
     # --- all attempts ---
 

@@ -22,6 +22,8 @@ class Latencies:
         self._bins = [0.0] * _BINS
         self._held = 0.0
         self.count = 0
+        self.sum = 0.0
+        """Seconds, of all."""
         self.p99 = 0.0
         """As of a look now and then; see `quantile` for the present."""
 
@@ -30,6 +32,7 @@ class Latencies:
         self._bins[min(place, _BINS - 1)] += 1
         self._held += 1
         self.count += 1
+        self.sum += seconds
         if self.count % _LOOK == 0:
             self.p99 = self.quantile(0.99)
         if self._held > _KEPT:

@@ -10,7 +10,7 @@ from itertools import count
 from typing import NamedTuple
 
 from engine.errors import AuthError, EndpointDown, EndpointError, EngineError, FatalError
-from engine.llm.endpoint import Endpoint, EndpointStatistics
+from engine.llm.endpoint import Endpoint
 from engine.llm.pacing import Clock, Pace
 from engine.llm.waiting import Line, Waiter
 from engine.protocols import Rate
@@ -307,8 +307,10 @@ class Limiter:
 
     # --- looking ---
 
-    def endpoints(self) -> list[EndpointStatistics]:
-        return [endpoint.statistics() for endpoint in self._all]
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """All of them, for looking at."""
+        return self._all
 
     def statistics(self) -> LimiterStatistics:
         waiting = sum(len(route.line) for route in self._routes)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import struct
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,17 +13,16 @@ from pathlib import Path
 from engine.errors import StoreError
 from engine.llm.pacing import CATCH_UP_S, PERIOD, Clock
 
-#  The file: a head of three doubles (magic, earned, held), then a ring of 601 pairs of doubles (slot number, amount).
-#  Slot n holds what left between n and n + 1 tenths of a second of the machine's monotonic clock, so a minute is
-#  600 slots and the one that has begun. All runs read and write it under an advisory lock; nobody owns it, so
-#  nothing is lost with a run that is killed.
+#  The file: doubles. Four in front (magic, earned, held, newest), then a ring of 601 amounts. Slot n of the ring holds
+#  what left in the tenth of a second n of the machine's monotonic clock, so a minute is 600 slots and the one that
+#  has begun; `newest` is the last that was written, `held` the sum. All runs read and write it under an advisory
+#  lock; nobody owns it, so nothing is lost with a run that is killed.
 
 _SLOT_S = 0.1
 _SLOTS = round(PERIOD / _SLOT_S) + 1
-_HEAD = struct.Struct("<3d")
-_PAIR = struct.Struct("<2d")
-_SIZE = _HEAD.size + _SLOTS * _PAIR.size
-_MAGIC = 20260.1
+_MAGIC_AT, _EARNED, _HELD, _NEWEST, _RING = range(5)
+_SIZE = (_RING + _SLOTS) * 8
+_MAGIC = 20260.2
 _BUSY_S = 0.002
 """To wait where another run holds the lock, which it does for some microseconds."""
 
@@ -78,48 +76,49 @@ class SharedPace:
             self._map = mmap.mmap(self._file, _SIZE)
         except OSError as error:
             raise StoreError(f"{path}: cannot be shared: {error.strerror or error}") from error
+        self._at = memoryview(self._map).cast("d")
 
     def wait(self, amount: int = 1) -> float:
         """Seconds until so much may go; 0 for now."""
         with self._locked() as free:
             return self._wait(min(amount, self._limit)) if free else _BUSY_S
 
-    def take(self, amount: int = 1) -> tuple[float, int]:
-        """(slot, amount). Waits for the lock, which others hold for some microseconds."""
+    def take(self, amount: int = 1) -> int:
+        """The slot. Waits for the lock, which others hold for some microseconds."""
         amount = min(amount, self._limit)
         with self._locked(wait=True):
             now = self._clock()
-            earned, held = self._read(now)
-            slot = float(int(now / _SLOT_S))
-            self._add(slot, amount)
-            self._write(max(earned, now) + amount / self._rate, held + amount)
-        return slot, amount
+            slot = self._forget(now)
+            self._at[_EARNED] = max(self._at[_EARNED], now) + amount / self._rate
+            self._at[_RING + slot % _SLOTS] += amount
+            self._at[_HELD] += amount
+        return slot
 
-    def give_back(self, entry: tuple[float, int], taken: int, used: int) -> None:
-        """Correct what was entered to what was really used."""
-        slot, amount = entry
+    def give_back(self, entry: int, taken: int, used: int) -> None:
+        """Correct what `take(taken)` entered to what was really used."""
+        difference = min(taken, self._limit) - used
         with self._locked(wait=True):
-            now = self._clock()
-            earned, held = self._read(now)
-            if self._add(slot, used - amount, only=True):
-                held += used - amount
-            self._write(earned - (amount - used) / self._rate, held)
+            if self._forget(self._clock()) - entry < _SLOTS:
+                self._at[_RING + entry % _SLOTS] -= difference
+                self._at[_HELD] -= difference
+            self._at[_EARNED] -= difference / self._rate
 
     def close(self) -> None:
+        self._at.release()
         self._map.close()
         os.close(self._file)
 
     def _wait(self, amount: int) -> float:
         now = self._clock()
-        earned, held = self._read(now)
+        slot = self._forget(now)
         until = 0.0
-        if (excess := held + amount - self._limit) > 0:
-            for slot, gone in self._oldest_first(now):
-                excess -= gone
-                until = (slot + _SLOTS) * _SLOT_S
-                if excess <= 0:
+        if (excess := self._at[_HELD] + amount - self._limit) > 1e-9:
+            for past in range(slot - _SLOTS + 1, slot + 1):
+                excess -= self._at[_RING + past % _SLOTS]
+                until = (past + _SLOTS) * _SLOT_S
+                if excess <= 1e-9:
                     break
-        return max(earned - CATCH_UP_S - now, until - now, 0.0)
+        return max(self._at[_EARNED] - CATCH_UP_S - now, until - now, 0.0)
 
     # --- the file; only under the lock ---
 
@@ -138,28 +137,18 @@ class SharedPace:
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
-    def _read(self, now: float) -> tuple[float, float]:
-        """(when all that has left is earned, what the last minute holds), the older forgotten."""
-        magic, earned, _ = _HEAD.unpack_from(self._map, 0)
-        if magic != _MAGIC or earned > now + 2 * PERIOD:  # new, or of before the machine was started anew
+    def _forget(self, now: float) -> int:
+        """The slot of now; those of more than a minute ago are emptied."""
+        at, slot = self._at, int(now / _SLOT_S)
+        newest = int(at[_NEWEST])
+        old = at[_MAGIC_AT] != _MAGIC or newest > slot or at[_EARNED] > now + 2 * PERIOD
+        if old or slot - newest >= _SLOTS:  # new, of before the machine was started anew, or long ago
+            earned = 0.0 if old else at[_EARNED]
             self._map[:] = bytes(_SIZE)
-            return 0.0, 0.0
-        return earned, sum(amount for _, amount in self._oldest_first(now))
-
-    def _write(self, earned: float, held: float) -> None:
-        _HEAD.pack_into(self._map, 0, _MAGIC, earned, held)
-
-    def _oldest_first(self, now: float) -> list[tuple[float, float]]:
-        least = int(now / _SLOT_S) - _SLOTS + 1
-        pairs = _PAIR.iter_unpack(self._map[_HEAD.size : _SIZE])
-        return sorted((slot, amount) for slot, amount in pairs if slot >= least and amount)
-
-    def _add(self, slot: float, amount: int, *, only: bool = False) -> bool:
-        """`only` where the slot still stands."""
-        at = _HEAD.size + int(slot) % _SLOTS * _PAIR.size
-        found, held = _PAIR.unpack_from(self._map, at)
-        if found == slot:
-            _PAIR.pack_into(self._map, at, slot, held + amount)
-        elif not only:
-            _PAIR.pack_into(self._map, at, slot, float(amount))
-        return bool(found == slot)
+            at[_MAGIC_AT], at[_EARNED], at[_NEWEST] = _MAGIC, earned, slot
+            return slot
+        for gone in range(newest + 1, slot + 1):
+            at[_HELD] -= at[_RING + gone % _SLOTS]
+            at[_RING + gone % _SLOTS] = 0.0
+        at[_NEWEST] = slot
+        return slot

@@ -48,6 +48,7 @@ def summarize(
         "outcome": last.outcome or "running",
         "mode": read_fact(connection, "mode") or "run",
         "message": last.counts.get("message", ""),
+        "stopped_early": bool(last.counts.get("stopped_early")),
         "items": items,
         "validators": _validators(connection, read_fact(connection, "validators") or []),
         "constraints": _adherence(connection, read_fact(connection, "rules") or []),

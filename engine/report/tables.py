@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,7 @@ def outcome_lines(report: Report, folder: Path) -> Iterator[str]:
     )
     failed = f" and {calls['failed']:,} failed" if calls["failed"] else ""
     audited = data["mode"] == "audit" and report.outcome == "target"
-    yield "Every row is checked." if audited else f"{SAID[report.outcome]}{message}."
+    yield "Every row is checked." if audited else f"{_said(report)}{message}."
     yield (
         f"{items['accepted']:,} of {items['target']:,} items accepted, {items['rejected']:,} rejected, "
         f"{items['surplus']:,} surplus; {calls['completed']:,} calls{failed}, {duration(seconds)}."
@@ -53,6 +53,7 @@ def outcome_lines(report: Report, folder: Path) -> Iterator[str]:
         yield "The model's price is not known; costs were not counted."
     if data["items"]["rejected"]:
         yield f"Rejected: {_reasons(data['items']['reasons'])}."
+    yield from _events(data["events"])
     if (measures := data.get("diversity", {}).get("measures")) and "aps" in measures:
         clique, nearest = measures["remote_clique"]["pairs"], measures["nearest_within"].get("1", 0)
         yield (
@@ -63,8 +64,23 @@ def outcome_lines(report: Report, folder: Path) -> Iterator[str]:
         yield f"{bad:,} bad rows of the base dataset were left out: {_counts(data['dataset']['bad_rows'])}."
     if (folder / "report.json").exists():
         yield f"Items: {folder / 'accepted.jsonl'}   Report: {folder / 'report.json'}"
-    if report.outcome in NEXT:
+    if report.outcome in NEXT and not data["stopped_early"]:
         yield NEXT[report.outcome].format(folder=folder)
+
+
+def _said(report: Report) -> str:
+    return "Stopped early" if report.data["stopped_early"] else SAID[report.outcome]
+
+
+def _events(events: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What happened besides, in words; report.json has all of it."""
+    for event in events[-_EVENTS:]:
+        yield f"{event['words'].rstrip('.')}."
+    if len(events) > _EVENTS:
+        yield f"And {len(events) - _EVENTS:,} more: see events in report.json."
+
+
+_EVENTS = 8
 
 
 def _reasons(reasons: dict[str, dict[str, int]]) -> str:
@@ -100,7 +116,7 @@ def status_table(report: Report, running: bool) -> Table:
     items, calls, cost = data["items"], data["calls"], data["cost"]
     table = text_table("", "", heading=False)
     killed = report.outcome == "running" and not running
-    state = "Stopped without a word, as by a kill; resume it" if killed else SAID[report.outcome]
+    state = "Stopped without a word, as by a kill; resume it" if killed else _said(report)
     table.add_row("state", SAID["running"] if running else state)
     table.add_row("items", f"{items['accepted']:,} of {items['target']:,} accepted, {items['rejected']:,} rejected, "
                   f"{items['surplus']:,} surplus")  # fmt: skip
@@ -112,6 +128,8 @@ def status_table(report: Report, running: bool) -> Table:
         "spent", f"${cost['spent_usd']:.4f} ({cap})" if cost["priced"] else "not counted: price unknown"
     )
     table.add_row("starts", str(data["starts"]))
+    for line in _events(data["events"]):
+        table.add_row("event", line)
     return table
 
 

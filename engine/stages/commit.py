@@ -14,6 +14,7 @@ from engine.flow.channel import Channel
 from engine.flow.halt import Halt
 from engine.items import Batch, Item, Verdict, usd
 from engine.stages.mix import Outcome, outcome_of
+from engine.stages.outlook import ACCEPTED, Fate, Outlook
 from engine.stages.plan import shares
 from engine.stages.progress import Progress
 from engine.store.journal import ItemRow, Journal, storable, storable_values
@@ -46,8 +47,12 @@ class Commit:
         weights: Mapping[str, float] | None = None,
         group: GroupCheck | None = None,
         note: Callable[[Outcome], None] | None = None,
+        outlook: Outlook | None = None,
     ) -> None:
-        """`weights` are of labels, where a ratio is wanted. `note` hears what became of each batch."""
+        """`weights` are of labels, where a ratio is wanted. `note` hears what became of each batch.
+
+        `outlook` says when going on is not worth it.
+        """
         self._journal = journal
         self._progress = progress
         self._dataset = dataset
@@ -55,6 +60,7 @@ class Commit:
         self._room = shares(progress.target, weights) if weights is not None else None
         self._group = group
         self._note = note
+        self._outlook = outlook
         self._waiting: dict[int, list[Item]] = {}
         self._decided = journal.decided(progress.committed)
 
@@ -147,8 +153,11 @@ class Commit:
             progress.rejected += 1
             progress.turned_away += rejection.by == LABEL_GATE
             progress.rejected_by[rejection.by, rejection.reason] += 1
+            if rejection.by != LABEL_GATE:
+                self._weigh((rejection.by, rejection.reason))
             return item, "rejected"
         progress.accepted += 1
+        self._weigh(ACCEPTED)
         if self._room is not None:
             progress.labels[item.label or ""] += 1
         return item, "accepted"
@@ -167,6 +176,10 @@ class Commit:
             return item.judged(verdict)
         look.accept(item)
         return item
+
+    def _weigh(self, fate: Fate) -> None:
+        if self._outlook is not None and (reason := self._outlook.note(fate)) is not None:
+            self._halt.set(reason)
 
     def _surplus(self, item: Item) -> tuple[Item, str]:
         self._progress.surplus += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from itertools import islice
@@ -12,6 +14,7 @@ from engine.items import Batch
 from engine.stages.mix import Choice, Mix
 from engine.stages.plan import Labels, Planner, interleaved, shares
 from engine.stages.progress import Progress
+from engine.stages.schedule import Schedule
 from engine.store.journal import Journal
 
 
@@ -89,8 +92,12 @@ class Source:
         rounds: LabelRounds | None = None,
         mix: Mix | None = None,
         keep: Callable[[int, Mapping[str, Any]], None] | None = None,
+        schedule: Schedule | None = None,
     ) -> None:
-        """`mix` chooses how each batch is asked for, where there is a choice; `keep` journals what it chose."""
+        """`mix` chooses how each batch is asked for, where there is a choice; `keep` journals what it chose.
+
+        `schedule` says when a batch is due, where the run is to end at a time of day.
+        """
         self._planner = planner
         self._progress = progress
         self._halt = halt
@@ -99,6 +106,7 @@ class Source:
         self._rounds = rounds
         self._mix = mix
         self._keep = keep
+        self._schedule = schedule
         self._asked = asked
         halt.on_set(lambda _: progress.changed.set())
 
@@ -106,6 +114,8 @@ class Source:
         number = self._progress.committed
         while self._asked < self._most_items:
             await self._until_wanted(number)
+            if self._schedule is not None:
+                await self._until_due(self._schedule)
             if self._halt.reason is not None:
                 return
             if self._rounds is not None and self._rounds.at_end(number):
@@ -129,6 +139,15 @@ class Source:
         while self._halt.reason is None and not self._wanted(number):
             self._progress.changed.clear()
             await self._progress.changed.wait()
+
+    async def _until_due(self, schedule: Schedule) -> None:
+        """Looked at anew whenever something changes: what is left to do, and how fast."""
+        while self._halt.reason is None and (seconds := schedule.wait(self._progress)) > 0:
+            self._progress.changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._progress.changed.wait()
+        schedule.begun()
 
     def _wanted(self, number: int) -> bool:
         under_way = number - self._progress.committed

@@ -30,6 +30,7 @@ class RunFolder:
         self.accepted = path / "accepted.jsonl"
         self.rejected = path / "rejected.jsonl"
         self.report = path / "report.json"
+        self.log = path / "run.log"
         self._lock = path / "run.lock"
 
     @classmethod
@@ -43,7 +44,7 @@ class RunFolder:
     @property
     def files(self) -> tuple[Path, ...]:
         """What a run writes."""
-        return self.database, self.config, self.accepted, self.rejected, self.report, self._lock
+        return self.database, self.config, self.accepted, self.rejected, self.report, self.log, self._lock
 
     def refuse_foreign(self, dataset: Path | None) -> None:
         """Raises ConfigError where a run here would overwrite what is not a run's."""

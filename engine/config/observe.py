@@ -1,0 +1,24 @@
+"""What a run tells of itself while it goes on."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from engine.config.parts import Section
+
+
+class ObserveConfig(Section):
+    """None of it costs anything when off."""
+
+    log: Literal["off", "events", "calls"] = "events"
+    """`run.log` in the run folder, JSON lines: what happened, or every call too."""
+    log_mb: float = Field(default=10.0, gt=0, le=10_000)
+    """A log file this large makes way for the next."""
+    log_files: int = Field(default=5, ge=1, le=1000)
+    """How many earlier log files are kept."""
+    prometheus_port: int | None = Field(default=None, ge=0, le=65535)
+    """Serve `/metrics` on loopback there; 0 takes a free port and says which."""
+    traces: bool = False
+    """A span for each call, by OpenTelemetry: `pip install "datagen-engine[traces]"`, OTEL_EXPORTER_OTLP_ENDPOINT."""

@@ -1,0 +1,61 @@
+"""Whoever watches a run, opened as the config says: nothing is loaded, and nothing called, for what is off."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.config.observe import ObserveConfig
+from engine.llm.client import CallEnded, Watch
+from engine.observe.prometheus import Look, metrics_server
+
+Hear = Callable[[str, Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Watchers:
+    """None where nobody wants to hear of it."""
+
+    event: Hear | None
+    call: Watch | None
+    port: int | None
+
+
+@asynccontextmanager
+async def observed(config: ObserveConfig, path: Path, look: Look) -> AsyncIterator[Watchers]:
+    """Open while the block lasts. `path` is the log file's. Raises ConfigError."""
+    async with contextlib.AsyncExitStack() as stack:
+        event, port = None, None
+        calls: list[Watch] = []
+        if config.log != "off":
+            from engine.observe.log import RunLog
+
+            log = RunLog(path, config)
+            stack.callback(log.close)
+            event = log.event
+            if config.log == "calls":
+                calls.append(log.call)
+        if config.traces:
+            from engine.observe.traces import Traces
+
+            traces = Traces()
+            stack.callback(traces.close)
+            calls.append(traces.call)
+        if config.prometheus_port is not None:
+            port = await stack.enter_async_context(metrics_server(config.prometheus_port, look))
+        yield Watchers(event, _all(calls), port)
+
+
+def _all(calls: list[Watch]) -> Watch | None:
+    if len(calls) < 2:
+        return calls[0] if calls else None
+
+    def each(ended: CallEnded) -> None:
+        for call in calls:
+            call(ended)
+
+    return each

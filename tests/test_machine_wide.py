@@ -1,0 +1,133 @@
+"""Law 4 across processes: runs that name the machine-wide coordinator keep one rate for each endpoint and key."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conftest import Configs, Start, datagen, finished
+from engine.errors import StoreError
+from engine.llm.machine_wide import MachineWide, runtime_folder
+from engine.llm.pacing import PERIOD
+from test_limits import Clock, windows_hold
+
+
+@given(
+    st.integers(1, 5000),
+    st.lists(st.tuples(st.integers(0, 2), st.integers(1, 50), st.floats(0, 5), st.booleans()), max_size=80),
+)
+def test_no_minute_of_all_runs_together_holds_too_many(
+    tmp_path_factory: pytest.TempPathFactory, limit: int, calls: list[tuple[int, int, float, bool]]
+) -> None:
+    folder, clock = tmp_path_factory.mktemp("rates"), Clock()
+    runs = [MachineWide(folder, clock).rate("e", "tokens", limit) for _ in range(3)]
+    log = []
+    for run, amount, pause, back in calls:
+        clock.now += runs[run].wait(amount) + 1e-9
+        assert runs[run].wait(amount) <= 1e-6
+        entry = runs[run].take(amount)
+        used = min(amount, limit)
+        if back:
+            runs[(run + 1) % 3].give_back(entry, amount, used // 2)
+            used //= 2
+        log.append((clock.now, float(used)))
+        clock.now += pause
+    for run in runs:
+        run.close()
+    assert windows_hold(log, limit)
+
+
+def test_the_whole_rate_is_used(tmp_path: Path) -> None:
+    clock = Clock()
+    both = [MachineWide(tmp_path, clock).rate("e", "requests", 600) for _ in range(2)]
+    sent, end = [0, 0], clock.now + 5 * PERIOD
+    while clock.now < end:
+        for number, rate in enumerate(both):
+            while rate.wait() == 0:
+                rate.take()
+                sent[number] += 1
+                if number == 0:
+                    break
+        clock.now += 0.02
+    assert 0.98 < sum(sent) / 3000 <= 1.0
+    for rate in both:
+        rate.close()
+
+
+_SENDER = """
+import sys, time
+from pathlib import Path
+from engine.llm.machine_wide import MachineWide
+rate = MachineWide(Path(sys.argv[1])).rate("e", "requests", 6000)
+sent, end = [], time.monotonic() + 1.5
+while time.monotonic() < end:
+    wait = rate.wait()
+    if wait:
+        time.sleep(wait)
+    else:
+        rate.take()
+        sent.append(time.monotonic())
+print(sent)
+"""
+
+
+def test_three_processes_and_one_that_is_killed(tmp_path: Path) -> None:
+    processes = [
+        subprocess.Popen([sys.executable, "-c", _SENDER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    processes[0].kill()
+    sent: list[float] = []
+    for process in processes:
+        out, _ = process.communicate()
+        sent += orjson.loads(out) if out else []
+    sent.sort()
+    span = sent[-1] - sent[0]
+    assert len(sent) <= 100 * (span + 0.1) + 10
+    assert len(sent) > 90 * span
+
+
+def test_what_is_left_of_before_a_reboot_is_forgotten(tmp_path: Path) -> None:
+    clock = Clock()
+    clock.now = 10**6
+    rate = MachineWide(tmp_path, clock).rate("e", "tokens", 100)
+    rate.take(100)
+    assert rate.wait(100) > 50
+    clock.now = 5.0  # the monotonic clock begins anew
+    assert rate.wait(100) == 0
+    rate.close()
+
+
+def test_a_folder_that_others_can_write_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (tmp_path / "datagen").mkdir(mode=0o777)
+    (tmp_path / "datagen").chmod(0o777)
+    with pytest.raises(StoreError, match="remove it"):
+        runtime_folder()
+
+
+async def test_two_runs_share_one_limit(
+    tmp_path: Path, endpoint: Start, configs: Configs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each alone would keep the limit; together they would break it twice over."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    url, simulator = await endpoint(requests_per_minute=1800)
+    path = configs.write(
+        url,
+        generate={"target": 45, "batch_size": 1},
+        limits={"requests_per_minute": 1800, "share": "machine", "concurrency": 16},
+    )
+    started = [await datagen("run", path, "-o", tmp_path / name) for name in ("a", "b")]
+    found = await asyncio.gather(*(finished(process) for process in started))
+    assert [code for code, _, _ in found] == [0, 0]
+    assert simulator.statistics.limit_violations == 0
+    folder = tmp_path / "datagen"
+    assert len(list(folder.iterdir())) == 1
+    assert folder.stat().st_mode & 0o077 == 0
