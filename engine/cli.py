@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine import cli_data
+from engine import cli_bench, cli_data
 from engine.cli_common import EXITS, FATAL, WRONG, mistakes, overrides, show
 
 if TYPE_CHECKING:
@@ -194,6 +194,7 @@ def export(
 
 app.command()(cli_data.metrics)
 app.command()(cli_data.groupcheck)
+app.command()(cli_bench.bench)
 
 
 @app.command()

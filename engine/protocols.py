@@ -35,6 +35,15 @@ class Backend(Protocol):
 
 
 @runtime_checkable
+class Streaming(Protocol):
+    """A Backend that can tell when the first token came."""
+
+    async def streamed(self, prompt: Prompt, first: Callable[[], None]) -> Completion:
+        """Ask once, as `complete` does, but have the answer sent as it is made. Calls `first` at its first token."""
+        ...
+
+
+@runtime_checkable
 class Announcing(Protocol):
     """A Backend that passes on which limits its endpoint announces."""
 

@@ -8,6 +8,7 @@ import math
 import random
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -158,6 +159,8 @@ class Simulator:
         self, request: web.Request, body: bytes, asked: Asked, prompt_tokens: int
     ) -> web.StreamResponse:
         if (seconds := self._latency()) > 0:
+            if asked.body.get("stream") is True:
+                seconds *= _FIRST_TOKEN  # the rest passes while the answer is sent
             await asyncio.sleep(seconds)
         fault = self._fault()
         if fault is not None:
@@ -169,6 +172,9 @@ class Simulator:
         if fault == "resets":
             return _reset(request)
         payload = self._completion(body, asked, prompt_tokens)
+        if asked.body.get("stream") is True and fault is None:
+            rest = seconds * (1 / _FIRST_TOKEN - 1)
+            return await _streamed(request, payload, asked.body, rest, self._limits.headers())
         if fault == "cut_bodies":
             payload = payload[: len(payload) // 2]
         headers = {"Content-Type": "application/json", "x-simulation": "true", **self._limits.headers()}
@@ -259,6 +265,42 @@ def _reset(request: web.Request) -> web.StreamResponse:
     if request.transport is not None:
         request.transport.abort()
     return web.Response(status=500)
+
+
+_FIRST_TOKEN = 0.2
+"""Of a streamed answer's time, the share before its first token."""
+_PIECES = 8
+
+
+async def _streamed(
+    request: web.Request, payload: bytes, asked: Mapping[str, Any], seconds: float, limits: dict[str, str]
+) -> web.StreamResponse:
+    """The answer as server-sent events, spread over so many seconds."""
+    whole = orjson.loads(payload)
+    [choice] = whole["choices"]
+    text, usage = choice["message"]["content"], whole.pop("usage", None)
+    response = web.StreamResponse(
+        headers={"Content-Type": "text/event-stream", "x-simulation": "true", **limits}
+    )
+    await response.prepare(request)
+
+    async def send(delta: dict[str, Any], finish: str | None = None) -> None:
+        piece = {"index": 0, "delta": delta, "finish_reason": finish}
+        chunk = {**whole, "object": "chat.completion.chunk", "choices": [piece]}
+        await response.write(b"data: " + orjson.dumps(chunk) + b"\n\n")
+
+    size = max(1, -(-len(text) // _PIECES))
+    for start in range(0, len(text), size):
+        await send({"content": text[start : start + size]})
+        if seconds > 0:
+            await asyncio.sleep(seconds / _PIECES)
+    await send({}, choice["finish_reason"])
+    if usage is not None and (asked.get("stream_options") or {}).get("include_usage"):
+        told = {**whole, "object": "chat.completion.chunk", "choices": [], "usage": usage}
+        await response.write(b"data: " + orjson.dumps(told) + b"\n\n")
+    await response.write(b"data: [DONE]\n\n")
+    await response.write_eof()
+    return response
 
 
 async def _slowly(request: web.Request, payload: bytes, headers: dict[str, str]) -> web.StreamResponse:

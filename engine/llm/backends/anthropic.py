@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -48,6 +50,15 @@ class AnthropicMessages:
                 raise Renegotiated(str(refusal)) from None
             raise
 
+    async def streamed(self, prompt: Prompt, first: Callable[[], None]) -> Completion:
+        """As `complete`, with the answer sent as it is made; `first` is called at its first token."""
+        whole = StreamedMessage(first)
+        body = orjson.dumps({**self._fields(prompt), "stream": True})
+        async with contextlib.aclosing(self._http.stream(body)) as events:
+            async for event in events:
+                whole.take(event)
+        return completion_of(whole.body(), self._model.name)
+
     @property
     def announced(self) -> RateLimits | None:
         return self._http.announced
@@ -56,6 +67,9 @@ class AnthropicMessages:
         await self._http.close()
 
     def _body(self, prompt: Prompt) -> bytes:
+        return orjson.dumps(self._fields(prompt))
+
+    def _fields(self, prompt: Prompt) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self._model.name,
             "max_tokens": prompt.max_tokens,
@@ -68,7 +82,7 @@ class AnthropicMessages:
             tool = {"name": prompt.purpose, "description": "Takes the answer.", "input_schema": prompt.schema}
             body["tools"] = (tool,)
             body["tool_choice"] = {"type": "tool", "name": prompt.purpose}
-        return orjson.dumps({**body, **self._model.extra_body})
+        return {**body, **self._model.extra_body}
 
     @property
     def _settings(self) -> tuple[bool, bool]:
@@ -83,6 +97,49 @@ class AnthropicMessages:
             self._tool = False
             return True
         return False
+
+
+class StreamedMessage:
+    """Puts the events of a streamed message together. Mutable state: what has come so far."""
+
+    def __init__(self, first: Callable[[], None]) -> None:
+        self._first: Callable[[], None] | None = first
+        self._message: dict[str, Any] = {}
+        self._usage: dict[str, Any] = {}
+        self._parts: list[str] = []
+        self._tool = False
+
+    def take(self, event: bytes) -> None:
+        """Raises MalformedReply."""
+        try:
+            told = orjson.loads(event)
+            if told["type"] == "message_start":
+                self._message = dict(told["message"])
+                self._usage.update(self._message.get("usage") or {})
+            elif told["type"] == "content_block_start":
+                self._tool = self._tool or told["content_block"]["type"] == "tool_use"
+            elif told["type"] == "content_block_delta":
+                self._add(told["delta"].get("text") or told["delta"].get("partial_json") or "")
+            elif told["type"] == "message_delta":
+                self._message["stop_reason"] = told["delta"].get("stop_reason")
+                self._usage.update(told.get("usage") or {})
+        except (ValueError, AttributeError, TypeError, KeyError):
+            raise MalformedReply("an event of the stream is none of a message") from None
+
+    def _add(self, part: str) -> None:
+        if part and self._first is not None:
+            self._first()
+            self._first = None
+        self._parts.append(part)
+
+    def body(self) -> bytes:
+        """As if it had come at once. What a tool was given may be cut short: then it stands as text."""
+        whole = "".join(self._parts)
+        block: dict[str, Any] = {"type": "text", "text": whole}
+        if self._tool:
+            with contextlib.suppress(ValueError):
+                block = {"type": "tool_use", "input": orjson.loads(whole)}
+        return orjson.dumps({**self._message, "usage": self._usage, "content": [block] if whole else []})
 
 
 # --- what a reply holds: pure functions -------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Protocol
 
 import aiohttp
@@ -95,7 +95,7 @@ class HttpEndpoint:
             raise self._failure(response, body)
         return body
 
-    async def stream(self, data: bytes) -> AsyncIterator[bytes]:
+    async def stream(self, data: bytes) -> AsyncGenerator[bytes, None]:
         """The data of each server-sent event of a success. Raises as `post` does."""
         try:
             async with self._session.post(

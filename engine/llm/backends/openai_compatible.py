@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -42,6 +44,23 @@ class OpenAICompatible:
                 raise Renegotiated(str(refusal)) from None
             raise
 
+    async def streamed(self, prompt: Prompt, first: Callable[[], None]) -> Completion:
+        """As `complete`, with the answer sent as it is made; `first` is called at its first token."""
+        body = {**self._fields(prompt), "stream": True, "stream_options": {"include_usage": True}}
+        version = self.dialect.version
+        whole = StreamedAnswer(first)
+        try:
+            async with contextlib.aclosing(self._http.stream(orjson.dumps(body))) as events:
+                async for event in events:
+                    if event == b"[DONE]":
+                        break
+                    whole.take(event)
+        except BadRequest as refusal:
+            if self.dialect.adapt(refusal, version):
+                raise Renegotiated(str(refusal)) from None
+            raise
+        return _completion(whole.body(), self._model.name)
+
     @property
     def announced(self) -> RateLimits | None:
         return self._http.announced
@@ -50,17 +69,51 @@ class OpenAICompatible:
         await self._http.close()
 
     def _body(self, prompt: Prompt) -> bytes:
-        return orjson.dumps(
-            {
-                "model": self._model.name,
-                "messages": (
-                    {"role": "system", "content": prompt.system},
-                    {"role": "user", "content": prompt.user},
-                ),
-                **self.dialect.fields(prompt),
-                **self._model.extra_body,
-            }
-        )
+        return orjson.dumps(self._fields(prompt))
+
+    def _fields(self, prompt: Prompt) -> dict[str, Any]:
+        return {
+            "model": self._model.name,
+            "messages": (
+                {"role": "system", "content": prompt.system},
+                {"role": "user", "content": prompt.user},
+            ),
+            **self.dialect.fields(prompt),
+            **self._model.extra_body,
+        }
+
+
+class StreamedAnswer:
+    """Puts the events of a streamed answer together. Mutable state: what has come so far."""
+
+    def __init__(self, first: Callable[[], None]) -> None:
+        self._first: Callable[[], None] | None = first
+        self._text: list[str] = []
+        self._reply: dict[str, Any] = {"model": None, "usage": None}
+        self._finish: str | None = None
+
+    def take(self, event: bytes) -> None:
+        """Raises MalformedReply."""
+        try:
+            chunk = orjson.loads(event)
+            self._reply["model"] = chunk.get("model") or self._reply["model"]
+            self._reply["usage"] = chunk.get("usage") or self._reply["usage"]
+            for choice in chunk.get("choices") or ():
+                self._finish = choice.get("finish_reason") or self._finish
+                self._add(str((choice.get("delta") or {}).get("content") or ""))
+        except (ValueError, AttributeError, TypeError):
+            raise MalformedReply("an event of the stream is no chunk of an answer") from None
+
+    def _add(self, text: str) -> None:
+        if text and self._first is not None:
+            self._first()
+            self._first = None
+        self._text.append(text)
+
+    def body(self) -> bytes:
+        """As if it had come at once."""
+        message = {"content": "".join(self._text)}
+        return orjson.dumps({**self._reply, "choices": [{"message": message, "finish_reason": self._finish}]})
 
 
 # --- what a reply holds: pure functions -------------------------------------------------------------

@@ -1,0 +1,57 @@
+"""A sweep over a config's endpoint: opened, priced, capped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from engine.bench.sweep import Bench, Level, Sweep
+from engine.config import RunConfig
+from engine.endpoints import opened_backends
+from engine.errors import ConfigError
+from engine.estimate import prompts
+from engine.inputs import Inputs
+from engine.items import PICO
+from engine.llm.budget import Budget
+from engine.llm.prices import FREE, price_of
+
+MOST = 256
+"""How far a sweep goes where no concurrency is set."""
+
+
+async def benched(
+    config: RunConfig,
+    levels: Sequence[int] | None,
+    calls: int,
+    seconds: float,
+    *,
+    stream: bool,
+    endpoint: int,
+    tell: Callable[[str], None],
+) -> tuple[Bench, list[Level], str]:
+    """(the sweep, its levels, the endpoint's name). Raises ConfigError, FatalError."""
+    inputs = Inputs.load(config)
+    if endpoint >= len(config.endpoints):
+        raise ConfigError(f"--endpoint {endpoint}: the config has {len(config.endpoints)}, counted from 0")
+    limits = config.limits
+    sweep = Sweep(
+        levels or doubled(limits.concurrency or MOST), calls, seconds, limits.attempt_timeout_s,
+        stream=stream, whole=levels is not None,
+    )  # fmt: skip
+    budget = Budget(None if limits.budget_usd is None else int(limits.budget_usd * PICO))
+    async with opened_backends(config) as backends:
+        opened = backends.main[endpoint]
+        price = price_of(opened.model) or FREE.main
+        bench = Bench(opened.backend, price, budget, prompts(inputs), sweep)
+        found = []
+        async for level in bench.levels():
+            found.append(level)
+            tell(f"{level.concurrency:,} at once: {level.calls_per_s:.2f} calls/s, {level.seconds:.1f} s")
+    return bench, found, opened.backend.name
+
+
+def doubled(most: int) -> list[int]:
+    """1, 2, 4 … and the most itself."""
+    found = [1]
+    while found[-1] * 2 < most:
+        found.append(found[-1] * 2)
+    return found if most == 1 else [*found, most]
