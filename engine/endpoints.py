@@ -85,7 +85,7 @@ def limiter_of(
 ) -> Limiter:
     """All endpoints behind one limiter, as the config says. `tell` hears of pauses, outages and limits."""
     limits = config.limits
-    coordinator: Coordinator = MachineWide() if limits.share == "machine" else InProcess(clock)
+    coordinator: Coordinator = MachineWide(clock=clock) if limits.share == "machine" else InProcess(clock)
     alone = len(backends.main) == 1 and not backends.others
 
     def endpoint(opened: Opened) -> Endpoint:

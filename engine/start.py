@@ -15,9 +15,10 @@ from typing import Any, TextIO
 
 from engine import __version__
 from engine.assembly import Assembly
+from engine.config import RunConfig
 from engine.constraints import FreeText
 from engine.diversity.sameness import THRESHOLDS
-from engine.endpoints import limiter_of, opened_backends
+from engine.endpoints import Backends, limiter_of, opened_backends
 from engine.errors import (
     BudgetExhausted,
     ConfigError,
@@ -36,6 +37,7 @@ from engine.items import PICO, usd
 from engine.llm.budget import Budget
 from engine.llm.client import Client
 from engine.llm.hedge import Hedge
+from engine.llm.pacing import Clock
 from engine.llm.retry import RetryPolicy
 from engine.observe.prometheus import Reading
 from engine.observe.watchers import observed
@@ -54,6 +56,8 @@ from engine.store.reading import connect, read_lines
 NOTE_EVERY_S = 2.0
 """How often this start's own counts are journaled."""
 
+
+Open = Callable[[RunConfig], AbstractAsyncContextManager[Backends]]
 
 #  halt.reason        outcome      exit
 #  TargetReached      target       0
@@ -108,13 +112,24 @@ def _ending_signals() -> list[signal.Signals]:
 class RunStart:
     """One start: opens, runs, closes. Mutable state: the resources of this start."""
 
-    def __init__(self, inputs: Inputs, folder: RunFolder) -> None:
+    def __init__(
+        self,
+        inputs: Inputs,
+        folder: RunFolder,
+        *,
+        opened: Open = opened_backends,
+        clock: Clock = time.monotonic,
+        wall: Clock = time.time,
+    ) -> None:
+        """`opened` opens the endpoints; `wall` is the time of day. All three are for simulations."""
         self._config = inputs.config
         self._inputs = inputs
         self._folder = folder
         self._halt = Halt()
-        self._chronicle = Chronicle()
-        self._began = time.monotonic()
+        self._opened = opened
+        self._clock = clock
+        self._chronicle = Chronicle(wall)
+        self._began = clock()
 
     async def go(self, show: TextIO | None) -> Report:
         """Raises ConfigError where the folder holds another run, StoreError where it cannot be opened."""
@@ -199,11 +214,13 @@ class RunStart:
 
     async def _work(self, show: TextIO | None) -> None:
         limits = self._config.limits
-        async with opened_backends(self._config) as backends:
-            self._limiter = limiter_of(self._config, backends, self._chronicle.tell)
+        async with self._opened(self._config) as backends:
+            self._limiter = limiter_of(self._config, backends, self._chronicle.tell, self._clock)
             policy = RetryPolicy(limits.retries, limits.call_timeout_s, attempt_s=limits.attempt_timeout_s)
             hedge = Hedge(limits.hedge.after, limits.hedge.most) if limits.hedge is not None else None
-            self._client = Client(self._journal, self._limiter, self._budget, self._halt, policy, hedge=hedge)
+            self._client = Client(
+                self._journal, self._limiter, self._budget, self._halt, policy, hedge=hedge, clock=self._clock
+            )
             await self._interruptible(lambda: self._prepare_and_run(show), show)
 
     async def _prepare_and_run(self, show: TextIO | None) -> None:
@@ -383,7 +400,7 @@ class RunStart:
             **counts,
             "events": self._chronicle.to_json(),
             "accepted": self._progress.accepted - self._before,
-            "wall_s": time.monotonic() - self._began,
+            "wall_s": self._clock() - self._began,
             "message": str(self._halt.reason or ""),
             "stopped_early": isinstance(self._halt.reason, NearlyAllRejected),
         }

@@ -86,7 +86,7 @@ def plot(levels: Sequence[Level], model: str) -> str:
     colours = ("#1f6fb2", "#b2541f", "#d9a441")
     chart: Any = pygal.Line(
         js=[],
-        title=f"{model}: calls per second, and seconds a call, over calls at once",
+        title=model,
         x_title="calls at once",
         y_title="calls per second",
         style=Style(
@@ -96,7 +96,7 @@ def plot(levels: Sequence[Level], model: str) -> str:
         height=520,
         legend_at_bottom=True,
         show_minor_x_labels=True,
-        include_x_axis=True,
+        formatter=lambda value: f"{value:.3g}",
     )
     chart.x_labels = [f"{level.concurrency:,}" for level in levels]
     chart.add("calls per second", [round(level.calls_per_s, 3) for level in levels])

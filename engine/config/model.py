@@ -168,11 +168,6 @@ class ModelConfig(Section):
         return self.model_copy(update={**given, "purposes": {}})
 
 
-def as_models(value: Any) -> Any:
-    """One endpoint, or a list of them, as written."""
-    return [as_model(each) for each in value] if isinstance(value, list) else as_model(value)
-
-
 def kind_of(value: Any) -> str:
     """For pydantic: which of the two forms it is."""
     return "several endpoints" if isinstance(value, list | tuple) else "one endpoint"

@@ -14,7 +14,7 @@ from engine.config.diversity import EmbeddingConfig, GroupCheckConfig, as_groupc
 from engine.config.file import read
 from engine.config.file import without_secrets as veiled
 from engine.config.generate import GenerateConfig
-from engine.config.model import EndpointLimits, ModelConfig, as_models, kind_of
+from engine.config.model import EndpointLimits, ModelConfig, as_model, kind_of
 from engine.config.observe import ObserveConfig
 from engine.config.parts import PriceConfig, Section
 from engine.constraints import LabelIn, LabelRatio
@@ -95,8 +95,9 @@ def _as_validator(value: Any) -> Any:
     return value
 
 
-_One = Annotated[ModelConfig, Tag("one endpoint")]
-_Several = Annotated[tuple[ModelConfig, ...], Field(min_length=1), Tag("several endpoints")]
+_Model = Annotated[ModelConfig, BeforeValidator(as_model)]
+_One = Annotated[_Model, Tag("one endpoint")]
+_Several = Annotated[tuple[_Model, ...], Field(min_length=1), Tag("several endpoints")]
 
 
 class RunConfig(Section):
@@ -104,7 +105,7 @@ class RunConfig(Section):
 
     dataset: DatasetConfig
     generate: GenerateConfig
-    model: Annotated[_One | _Several, Discriminator(kind_of), BeforeValidator(as_models)]
+    model: Annotated[_One | _Several, Discriminator(kind_of)]
     """One endpoint, or a list of them."""
     limits: LimitsConfig = LimitsConfig()
     validators: tuple[Annotated[ValidatorConfig, BeforeValidator(_as_validator)], ...] = (

@@ -18,6 +18,7 @@ class _Jumping(selectors.DefaultSelector):  # type: ignore[misc, unused-ignore] 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self.grain = 1e-9
         self.outside: Callable[[], bool] = lambda: False
 
     def select(self, timeout: float | None = None) -> Any:
@@ -26,7 +27,7 @@ class _Jumping(selectors.DefaultSelector):  # type: ignore[misc, unused-ignore] 
             return events
         if self.outside() or timeout is None:
             return super().select(_LOOK_S)  # a thread is at work, or will call
-        self.now += max(timeout, 1e-9)
+        self.now += max(timeout, self.grain)
         return []
 
 
@@ -36,11 +37,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     Mutable state: the count of threads at work, and who else may be.
     """
 
-    def __init__(self, outside: Callable[[], bool] = lambda: False) -> None:
-        """`outside` tells whether anybody else is at work for this loop: a thread that will call back."""
+    def __init__(
+        self, outside: Callable[[], bool] = lambda: False, *, start: float = 0.0, grain: float = 1e-9
+    ) -> None:
+        """`outside` tells whether anybody else is at work for this loop: a thread that will call back.
+
+        The clock begins at `start` and moves by at least `grain` seconds, so that timers wake together.
+        """
         self._jumping = _Jumping()
         self._threads = 0
         self.outside = outside
+        self._jumping.now, self._jumping.grain = start, grain
         self._jumping.outside = lambda: self._threads > 0 or self.outside()
         super().__init__(self._jumping)
 

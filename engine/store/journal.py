@@ -161,6 +161,11 @@ class Journal:
     def queued(self) -> int:
         return self._writer.queued
 
+    @property
+    def unanswered(self) -> int:
+        """How many wait to hear that what they wrote is on disk."""
+        return self._writer.unanswered
+
     # --- starts and facts ---
 
     async def begin(self, facts: Mapping[str, Any]) -> int:

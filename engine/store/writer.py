@@ -62,6 +62,7 @@ class GroupWriter:
         self._wake = threading.Event()
         self.failure: StoreError | None = None
         self._closed = False
+        self._unanswered = 0
         self.groups = 0
         with translated(path):
             self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -88,7 +89,11 @@ class GroupWriter:
             raise StoreError(f"{self._path}: the journal is closed")
         future: asyncio.Future[None] = self._loop.create_future()
         self._put((operations, future))
-        await future
+        self._unanswered += 1
+        try:
+            await future
+        finally:
+            self._unanswered -= 1
 
     async def close(self) -> None:
         """Write what is queued, then end. Never raises; see `failure`."""
@@ -104,6 +109,11 @@ class GroupWriter:
     @property
     def queued(self) -> int:
         return len(self._entries)
+
+    @property
+    def unanswered(self) -> int:
+        """How many wait to hear that what they wrote is on disk."""
+        return self._unanswered
 
     # --- the thread ---
 
