@@ -113,6 +113,7 @@ def limiter_of(
         None if alone else limits.tokens_per_minute,
         others={purpose: [endpoint(opened)] for purpose, opened in backends.others.items()},
         patience=limits.outage_s,
+        first_patience=limits.first_answer_s,
         clock=clock,
     )
 

@@ -35,6 +35,7 @@ async def test_0_target(tmp_path: Path, endpoint: Start, configs: Configs) -> No
         "accepted.jsonl",
         "rejected.jsonl",
         "report.json",
+        "run.log",
     }
     served = simulator.statistics.served
     assert (await exit_of("run", path, "-o", folder))[0] == 0  # the same line again: nothing left to do
@@ -63,7 +64,7 @@ async def test_4_fatal(
     tmp_path: Path, endpoint: Start, configs: Configs, knobs: dict[str, Any], model: dict[str, Any], said: str
 ) -> None:
     url, _ = await endpoint(**knobs)
-    path, folder = configs.write(url, limits={"retries": 0}), tmp_path / "run"
+    path, folder = configs.write(url, limits={"retries": 0, "first_answer_s": 1}), tmp_path / "run"
     changes = [part for key, value in model.items() for part in ("--set", f"model.{key}={value}")]
     status, out = await exit_of("run", path, "-o", folder, *changes)
     assert (status, said in out) == (4, True), out

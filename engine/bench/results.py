@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,6 +83,9 @@ def plot(levels: Sequence[Level], model: str) -> str:
     """Throughput, and latency on an axis of its own, over concurrency; an SVG that needs nothing else."""
     import pygal
     from pygal.style import Style
+
+    # It leaves a finder among Python's own, of a kind that Python warns of and pygal needs for its plugins only.
+    sys.meta_path[:] = [each for each in sys.meta_path if type(each).__name__ != "PluginImportFixer"]
 
     colours = ("#1f6fb2", "#b2541f", "#d9a441")
     chart: Any = pygal.Line(

@@ -54,6 +54,8 @@ class LimitsConfig(Section):
     """From a call's first attempt to its last, while its endpoint answers others."""
     outage_s: float = Field(default=3600.0, gt=0)
     """How long an endpoint that has answered may be down before the run stops, resumable."""
+    first_answer_s: float = Field(default=30.0, gt=0)
+    """How long one may be down that has never answered in this start."""
     least_acceptance: float = Field(default=0.02, ge=0, le=1)
     """The run stops early where fewer of the last `acceptance_window` items were accepted; 0 never."""
     acceptance_window: int = Field(default=500, ge=20)

@@ -83,14 +83,13 @@ class _Call:
         self.attempts = 0
         self.endpoint: Endpoint | None = None
 
-    def excused(self) -> bool:
-        """Whether the last failure was the endpoint's: it is out, or has never answered."""
-        endpoint = self.endpoint
-        return self.held() or (endpoint is not None and not endpoint.answered)
-
     def held(self) -> bool:
         """Whether the endpoint is out: the line holds everyone back."""
         return self.endpoint is not None and self.endpoint.breaker.opened is not None
+
+    def unproven(self) -> bool:
+        """Whether the endpoint has never answered anybody."""
+        return self.endpoint is not None and not self.endpoint.answered
 
 
 class Client:
@@ -172,7 +171,7 @@ class Client:
     async def _again(self, call: _Call, first: TransientError) -> Completion:
         """All attempts after the first, which cost nothing extra: retry machinery is for those who need it."""
         failed: list[TransientError] = [first]
-        retrying = self._policy.retrying(call.excused, call.held, self._rest, self._note)
+        retrying = self._policy.retrying(call, self._rest, self._note)
         try:
             async for attempt in retrying:
                 with attempt:

@@ -18,8 +18,6 @@ from engine.protocols import Rate
 SLOW = 5.0
 """Of several endpoints, one that takes so many times as long as the quickest is taken out for a while."""
 _COMPARED = 20
-FIRST_ANSWER_S = 60.0
-"""How long an endpoint that has never answered may be down."""
 
 
 class LimiterStatistics(NamedTuple):
@@ -107,11 +105,12 @@ class Limiter:
         *,
         others: Mapping[str, Sequence[Endpoint]] | None = None,
         patience: float = 3600.0,
+        first_patience: float = 30.0,
         clock: Clock = time.monotonic,
     ) -> None:
         """`others` answer single purposes; `concurrency` and the rates hold for all endpoints together.
 
-        `patience`: seconds that an endpoint which has answered may be down.
+        `patience`: seconds that an endpoint which has answered may be down; `first_patience`: one that never has.
         """
         arrivals = count()
         self._main = Route(endpoints, Line(arrivals))
@@ -122,6 +121,7 @@ class Limiter:
         self._requests = Pace(requests_per_minute, clock) if requests_per_minute else None
         self._tokens = Pace(tokens_per_minute, clock) if tokens_per_minute else None
         self._patience = patience
+        self._first_patience = first_patience
         self._clock = clock
         self._in_flight = 0
         self._peak = 0
@@ -269,12 +269,12 @@ class Limiter:
             return True
         if not endpoint.troubled or endpoint.breaker.trying:
             return False
-        return bool(endpoint.lost_hope(self._clock(), self._patience, FIRST_ANSWER_S))
+        return bool(endpoint.lost_hope(self._clock(), self._patience, self._first_patience))
 
     def _hopeless(self, route: Route) -> bool:
         """Every endpoint is out: those in line hear why. Only called where `_choice` found none."""
         now = self._clock()
-        reasons = [each.lost_hope(now, self._patience, FIRST_ANSWER_S) for each in route.endpoints]
+        reasons = [each.lost_hope(now, self._patience, self._first_patience) for each in route.endpoints]
         retired = route.endpoints[0].retired
         if len(route.endpoints) == 1 and retired is not None:
             route.closed = retired

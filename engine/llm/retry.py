@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from tenacity.wait import wait_random_exponential
@@ -15,10 +16,23 @@ from engine.errors import MalformedReply, RateLimited, Renegotiated, Rerouted, T
 #  429, 503, 529                            no                         in line; the endpoint is paused
 #  refused optional field                   no                         at once, without it
 #  any, while the endpoint is out           no                         in line; one call tries the endpoint
+#  any, of one that has never answered      no                         after a rest; the limiter gives it up
 #  any other                                yes                        after a rest that doubles, with jitter
 
 OUTRIGHT = 3
 """A call that the endpoint answers with an error is given up after so many times its retries, whoever is to blame."""
+
+
+class Standing(Protocol):
+    """How the endpoint of a call's last attempt stands."""
+
+    def held(self) -> bool:
+        """It is out: its line holds everyone back, and the next attempt needs no rest of its own."""
+        ...
+
+    def unproven(self) -> bool:
+        """It has never answered anybody."""
+        ...
 
 
 def spared(error: BaseException | None) -> bool:
@@ -41,21 +55,19 @@ class RetryPolicy:
 
     def retrying(
         self,
-        excused: Callable[[], bool],
-        held: Callable[[], bool],
+        standing: Standing,
         sleep: Callable[[float], Awaitable[None]],
         before: Callable[[RetryCallState], None],
     ) -> AsyncRetrying:
-        """For one call. While `excused`, failures are the endpoint's and not counted.
+        """For one call, whose failures count by how its endpoint stands.
 
-        While `held`, the next attempt waits in the endpoint's line and needs no rest of its own.
         `sleep` does the waiting, `before` hears of each failed attempt.
         """
-        failures = _Failures(self, excused)
+        failures = _Failures(self, standing)
         return AsyncRetrying(
             retry=retry_if_exception_type(TransientError),
             stop=failures.too_many,
-            wait=lambda state: 0.0 if held() else self.wait(state),
+            wait=lambda state: 0.0 if standing.held() else self.wait(state),
             sleep=sleep,
             before_sleep=before,
             reraise=True,
@@ -77,21 +89,21 @@ class RetryPolicy:
 class _Failures:
     """Counts one call's failed attempts, without those that say nothing against it."""
 
-    def __init__(self, policy: RetryPolicy, excused: Callable[[], bool]) -> None:
+    def __init__(self, policy: RetryPolicy, standing: Standing) -> None:
         self._policy = policy
         self._left = policy.retries
         self._outright = OUTRIGHT * (policy.retries + 1)
-        self._excused = excused
+        self._standing = standing
 
     def too_many(self, state: RetryCallState) -> bool:
         assert state.outcome is not None
         error = state.outcome.exception()
-        if spared(error):
+        if spared(error) or self._standing.unproven():
             return False
         self._outright -= isinstance(error, Unavailable | MalformedReply)
         if self._outright < 0:
             return True
-        if self._excused():
+        if self._standing.held():
             return False
         self._left -= 1
         return self._left < 0 or (state.seconds_since_start or 0.0) > self._policy.seconds
