@@ -253,3 +253,21 @@ async def test_no_cap_is_no_cap() -> None:
     for _ in range(10):
         await budget.reserve(10**18)
     assert budget.reserved == 10**19
+
+
+def test_waits_too_short_for_a_timer_are_waits_too() -> None:
+    """uvloop's clock has milliseconds: a shorter wait is no timer there."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def all_of_them() -> None:
+        limiter = limiter_for(100, requests=120_000)
+
+        async def call() -> None:
+            lease = await limiter.acquire()
+            await asyncio.sleep(0.001)
+            lease.abandoned()
+
+        await asyncio.gather(*(call() for _ in range(600)))
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(all_of_them())

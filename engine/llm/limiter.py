@@ -126,7 +126,8 @@ class Limiter:
         self._in_flight = 0
         self._peak = 0
         self._admitted = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._wakes_at = 0.0
         self._closed: BaseException | None = None
 
     async def acquire(
@@ -194,11 +195,13 @@ class Limiter:
         if wait is None:
             return
         loop = asyncio.get_running_loop()
+        wakes_at = loop.time() + wait
         if self._timer is not None:
-            if self._timer.when() <= loop.time() + wait + 1e-3:
+            if self._wakes_at <= wakes_at + 1e-3:
                 return  # it wakes in time, and looks again
             self._timer.cancel()
         self._timer = loop.call_later(wait, self._wake)
+        self._wakes_at = wakes_at
 
     def _wake(self) -> None:
         self._timer = None
