@@ -146,17 +146,21 @@ def identity(settings: Mapping[str, Any], dataset_sha256: str, template: Path | 
 
 
 def _models(model: Any) -> Any:
-    """Of several endpoints only what they answer with is the run's: their number and order may change."""
+    """Of several endpoints only what they answer with is the run's: their number and order may change.
+
+    Several that answer alike are as one.
+    """
     if not isinstance(model, list):
         return model
-    kept = [dict(_flat({"model": each}, ())) for each in model]
-    kept = [
-        {key: value for key, value in each.items() if not _operational(tuple(key.split(".")))}
-        for each in kept
-    ]
-    first = {key.removeprefix("model."): value for key, value in kept[0].items() if "purposes" in key}
-    rest = [{key: value for key, value in each.items() if "purposes" not in key} for each in kept]
-    return {"any_of": sorted({str(sorted(each.items())) for each in rest}), **first}
+    first, *others = model
+    alike = {_answers_with(each) for each in (first, *others)}
+    return first if len(alike) == 1 else {"any_of": "; ".join(sorted(alike)), "purposes": first["purposes"]}
+
+
+def _answers_with(model: Mapping[str, Any]) -> str:
+    flat = dict(_flat({"model": {**model, "purposes": {}}}, ()))
+    kept = {key: value for key, value in flat.items() if not _operational(tuple(key.split(".")))}
+    return ", ".join(f"{key.removeprefix('model.')} {value}" for key, value in sorted(kept.items()) if value)
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], changed: Mapping[str, Any]) -> list[str]:
