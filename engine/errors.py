@@ -35,6 +35,8 @@ EngineError
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from engine.items import Usage
 
 
@@ -178,6 +180,17 @@ class EndpointDown(FatalError):
 
 class Defect(FatalError):
     """Something that cannot happen has happened; what was done before is kept."""
+
+    @classmethod
+    def of(cls, error: BaseException) -> Defect:
+        """The first cause in a group, with its place: what is needed to mend it."""
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        place = error.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        where = f" ({Path(place.tb_frame.f_code.co_filename).name} line {place.tb_lineno})" if place else ""
+        return cls(f"a defect in the engine: {type(error).__name__}: {error}{where}")
 
 
 class SandboxUnavailable(FatalError):

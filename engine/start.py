@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, TextIO
 
 from engine import __version__
@@ -33,6 +31,7 @@ from engine.errors import (
 )
 from engine.flow.halt import Halt
 from engine.inputs import Inputs, described, load_validators, opened_validators
+from engine.interrupts import interruptible
 from engine.items import PICO, usd
 from engine.llm.budget import Budget
 from engine.llm.client import Client
@@ -83,30 +82,6 @@ def outcome_of(reason: EngineError | None, reached: bool) -> str:
     if reason is None:
         return "attempts"
     return next(outcome for kind, outcome in OUTCOMES if isinstance(reason, kind))
-
-
-def _described(error: BaseException) -> str:
-    """The first cause in a group, with its place: what is needed to mend it."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    where = (
-        f" ({Path(place.tb_frame.f_code.co_filename).name} line {place.tb_lineno})"
-        if place is not None
-        else ""
-    )
-    return f"a defect in the engine: {type(error).__name__}: {error}{where}"
-
-
-def _ending_signals() -> list[signal.Signals]:
-    """Those that ask for an end: Ctrl-C, a service manager's, a closed terminal's (not under nohup)."""
-    found = [signal.SIGINT, signal.SIGTERM]
-    hangup = getattr(signal, "SIGHUP", None)
-    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
-        found.append(hangup)
-    return found
 
 
 class RunStart:
@@ -221,7 +196,7 @@ class RunStart:
             self._client = Client(
                 self._journal, self._limiter, self._budget, self._halt, policy, hedge=hedge, clock=self._clock
             )
-            await self._interruptible(lambda: self._prepare_and_run(show), show)
+            await self._interruptible(self._prepare_and_run(show), show)
 
     async def _prepare_and_run(self, show: TextIO | None) -> None:
         validators = load_validators(self._config, self._client.ask, self._inputs.dataset.fields)
@@ -287,56 +262,26 @@ class RunStart:
             if facts.get("warning") and show is not None:
                 print(f"{name}: {facts['warning']}", file=show)
 
-    async def _interruptible(
-        self, work: Callable[[], Coroutine[Any, Any, None]], show: TextIO | None
-    ) -> None:
-        """Do the work. The first signal to end drains it, the second one stops it at once."""
-        task = asyncio.create_task(work(), name="work")
-        loop = asyncio.get_running_loop()
-        interrupts = 0
+    async def _interruptible(self, work: Coroutine[Any, Any, None], show: TextIO | None) -> None:
+        """Raises what ends a start before its first batch: something cannot open, or the user stops it there."""
 
-        def interrupt() -> None:
-            nonlocal interrupts
-            interrupts += 1
-            if interrupts == 1:
-                self._halt.set(Interrupted("interrupted"))
-                if show is not None:
-                    waiting = self._limiter.statistics().in_flight
-                    what = (
-                        f"Finishing {waiting} calls in flight"
-                        if waiting
-                        else "Stopping after the present step"
-                    )
-                    print(f"{what}; once more to stop at once.", file=show)
-            elif interrupts == 2:
-                task.cancel()
+        def first() -> None:
+            self._halt.set(Interrupted("interrupted"))
+            if show is not None:
+                waiting = self._limiter.statistics().in_flight
+                what = (
+                    f"Finishing {waiting} calls in flight" if waiting else "Stopping after the present step"
+                )
+                print(f"{what}; once more to stop at once.", file=show)
 
-        signals = _ending_signals()
-        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # not the main thread
-            for number in signals:
-                loop.add_signal_handler(number, interrupt)
         try:
-            await task
-        except asyncio.CancelledError:
-            this = asyncio.current_task()
-            if interrupts < 2 or (this is not None and this.cancelling()):
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-                raise
-        except (
-            ConfigError,
-            FatalError,
-            StopRun,
-        ):  # before the first batch: something cannot open, or is stopped
+            await interruptible(work, first)
+        except (ConfigError, FatalError, StopRun):
             raise
         except (
             Exception
         ) as error:  # nothing expected: what was done is kept and told, as after any fatal error
-            self._halt.set(Defect(_described(error)))
-        finally:
-            with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
-                for number in signals:
-                    loop.remove_signal_handler(number)
+            self._halt.set(Defect.of(error))
 
     async def _note_now_and_then(self) -> None:
         noted = asdict(self._client.counts)

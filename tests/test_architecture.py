@@ -14,7 +14,8 @@ from conftest import ROOT
 FLOORS = (
     "items constraints errors constraint_forms config"
     " protocols dataset flow llm prompts diversity store report observe simulator stages guidance endpoints inputs"
-    " preparation assembly start compose conformance estimate checks measuring bench cli_common cli_data cli_bench cli"
+    " preparation assembly interrupts start compose conformance estimate checks measuring bench"
+    " cli_common cli_data cli_bench cli"
 ).split()
 """From the ground up."""
 FOR_VALIDATORS = {"engine.items", "engine.errors", "engine.constraints", "engine.protocols"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from engine.llm.endpoint import Endpoint
 from engine.llm.limiter import LimiterStatistics
 
 HOST = "127.0.0.1"
-_QUANTILES = (0.5, 0.95, 0.99)
+_SHARES = (0.5, 0.95, 0.99)
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,10 @@ async def metrics_server(port: int, look: Look) -> AsyncIterator[int]:
         await runner.cleanup()
 
 
+Samples = Mapping[Any, float]
+"""Values by the tuple of the labels that they have."""
+
+
 class _Run:
     """A prometheus_client Collector: nothing is counted twice, the run's own counts are read."""
 
@@ -70,55 +74,68 @@ class _Run:
         self._look = look
 
     def collect(self) -> Iterator[Any]:
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         seen = self._look()
-        counts = seen.counts
-        items = CounterMetricFamily("datagen_items", "Items decided, over all starts", labels=["state"])
-        for state in ("accepted", "rejected", "surplus"):
-            items.add_metric([state], getattr(seen, state))
-        yield items
-        yield GaugeMetricFamily("datagen_target_items", "Accepted items wanted", seen.target)
-        yield CounterMetricFamily("datagen_spent_dollars", "Spent, over all starts", seen.spent_usd)
-        if seen.cap_usd is not None:
-            yield GaugeMetricFamily("datagen_cap_dollars", "The ceiling", seen.cap_usd)
-        calls = CounterMetricFamily(
-            "datagen_calls", "Calls of this start by what became of them", labels=["outcome"]
-        )
-        for outcome in ("completed", "replayed", "retried", "rate_limited", "failed", "hedged"):
-            calls.add_metric([outcome], getattr(counts, outcome))
-        yield calls
-        errors = CounterMetricFamily(
-            "datagen_failed_attempts", "Failed attempts of this start", labels=["kind"]
-        )
-        for kind, count in counts.errors.items():
-            errors.add_metric([kind], count)
-        yield errors
-        tokens = CounterMetricFamily("datagen_tokens", "Tokens of this start", labels=["kind"])
-        tokens.add_metric(["prompt"], counts.prompt_tokens)
-        tokens.add_metric(["completion"], counts.completion_tokens)
-        yield tokens
-        yield GaugeMetricFamily("datagen_calls_in_flight", "Calls in flight", seen.limiter.in_flight)
-        yield GaugeMetricFamily("datagen_calls_waiting", "Calls waiting for their turn", seen.limiter.waiting)
-        queues = GaugeMetricFamily("datagen_queued", "Values waiting before a stage", labels=["stage"])
-        for stage, queued in seen.queues.items():
-            queues.add_metric([stage], queued)
-        yield queues
-        limits = GaugeMetricFamily("datagen_concurrency", "Calls that may be in flight", labels=["endpoint"])
-        latency = SummaryMetricFamily(
-            "datagen_call_seconds", "How long calls take", labels=["endpoint", "purpose"]
-        )
-        quantiles = GaugeMetricFamily(
-            "datagen_call_seconds_quantile",
-            "Of recent calls, within 10 %",
-            labels=["endpoint", "purpose", "quantile"],
-        )
-        for endpoint in seen.endpoints:
-            limits.add_metric([endpoint.name], endpoint.concurrency.limit)
-            for purpose, latencies in endpoint.latencies.items():
-                latency.add_metric([endpoint.name, purpose], latencies.count, latencies.sum)
-                for share in _QUANTILES:
-                    quantiles.add_metric([endpoint.name, purpose, str(share)], latencies.quantile(share))
-        yield limits
-        yield latency
-        yield quantiles
+        for name, said, labels, samples in (*_counters(seen), *_seconds(seen)):
+            yield _family(CounterMetricFamily, name, said, labels, samples)
+        for name, said, labels, samples in (*_gauges(seen), *_quantiles(seen)):
+            yield _family(GaugeMetricFamily, name, said, labels, samples)
+
+
+Described = tuple[str, str, tuple[str, ...], Samples]
+_OUTCOMES = ("completed", "replayed", "retried", "rate_limited", "failed", "hedged")
+
+
+def _counters(seen: Reading) -> Iterator[Described]:
+    counts = seen.counts
+    states = {"accepted": seen.accepted, "rejected": seen.rejected, "surplus": seen.surplus}
+    outcomes = {outcome: getattr(counts, outcome) for outcome in _OUTCOMES}
+    tokens = {"prompt": counts.prompt_tokens, "completion": counts.completion_tokens}
+    yield "datagen_items", "Items decided, over all starts", ("state",), _by_one(states)
+    yield "datagen_spent_dollars", "Spent, over all starts", (), {(): seen.spent_usd}
+    yield "datagen_calls", "Calls of this start by what became of them", ("outcome",), _by_one(outcomes)
+    yield "datagen_failed_attempts", "Failed attempts of this start", ("kind",), _by_one(counts.errors)
+    yield "datagen_tokens", "Tokens of this start", ("kind",), _by_one(tokens)
+
+
+def _gauges(seen: Reading) -> Iterator[Described]:
+    limits = {endpoint.name: endpoint.concurrency.limit for endpoint in seen.endpoints}
+    yield "datagen_target_items", "Accepted items wanted", (), {(): seen.target}
+    if seen.cap_usd is not None:
+        yield "datagen_cap_dollars", "The ceiling", (), {(): seen.cap_usd}
+    yield "datagen_calls_in_flight", "Calls in flight", (), {(): seen.limiter.in_flight}
+    yield "datagen_calls_waiting", "Calls waiting for their turn", (), {(): seen.limiter.waiting}
+    yield "datagen_queued", "Values waiting before a stage", ("stage",), _by_one(seen.queues)
+    yield "datagen_concurrency", "Calls that may be in flight", ("endpoint",), _by_one(limits)
+
+
+def _seconds(seen: Reading) -> Iterator[Described]:
+    labels = ("endpoint", "purpose")
+    known = [(endpoint, *pair) for endpoint in seen.endpoints for pair in endpoint.latencies.items()]
+    counts = {(endpoint.name, purpose): float(found.count) for endpoint, purpose, found in known}
+    sums = {(endpoint.name, purpose): found.sum for endpoint, purpose, found in known}
+    yield "datagen_answered_calls", "Calls of this start by endpoint and purpose", labels, counts
+    yield "datagen_answered_calls_seconds", "How long these took, in all", labels, sums
+
+
+def _quantiles(seen: Reading) -> Iterator[Described]:
+    samples = {
+        (endpoint.name, purpose, str(share)): found.quantile(share)
+        for endpoint in seen.endpoints
+        for purpose, found in endpoint.latencies.items()
+        for share in _SHARES
+    }
+    labels = ("endpoint", "purpose", "quantile")
+    yield "datagen_call_seconds", "How long recent calls took, within 10 %", labels, samples
+
+
+def _by_one(values: Mapping[str, float]) -> Samples:
+    return {(name,): value for name, value in values.items()}
+
+
+def _family(kind: Any, name: str, said: str, labels: tuple[str, ...], samples: Samples) -> Any:
+    family = kind(name, said, labels=labels)
+    for values, sample in samples.items():
+        family.add_metric(values, sample)
+    return family
