@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import math
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -88,8 +89,12 @@ def limiter_of(
     coordinator: Coordinator = MachineWide(clock=clock) if limits.share == "machine" else InProcess(clock)
     alone = len(backends.main) == 1 and not backends.others
 
+    names = Counter[str]()
+
     def endpoint(opened: Opened) -> Endpoint:
         own = opened.model.limits
+        names[opened.backend.name] += 1  # two keys of one endpoint are told apart by their number
+        number = names[opened.backend.name]
         # The run's rates are the endpoint's where it is the only one: then other runs can share them.
         requests = own.requests_per_minute or (limits.requests_per_minute if alone else None)
         tokens = own.tokens_per_minute or (limits.tokens_per_minute if alone else None)
@@ -99,6 +104,7 @@ def limiter_of(
             price=price_of(opened.model) or FREE.main,
             requests_per_minute=requests,
             tokens_per_minute=tokens,
+            name=opened.backend.name if number == 1 else f"{opened.backend.name} ({number})",
             weight=opened.model.weight,
             key=_digest(opened.model),
             coordinator=coordinator,

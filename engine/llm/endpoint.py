@@ -57,6 +57,7 @@ class Endpoint:
         price: Price = FREE.main,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
+        name: str | None = None,
         weight: float = 1.0,
         key: str = "",
         coordinator: Coordinator | None = None,
@@ -65,7 +66,7 @@ class Endpoint:
     ) -> None:
         """`key` names it to the coordinator; `tell` hears of pauses, outages and limits."""
         self.backend = backend
-        self.name = backend.name
+        self.name = name or backend.name
         self.price = price
         self.weight = weight
         self.concurrency = concurrency
