@@ -119,6 +119,8 @@ def limiter_of(
         None if alone else limits.tokens_per_minute,
         others={purpose: [endpoint(opened)] for purpose, opened in backends.others.items()},
         patience=limits.outage_s,
+        coordinator=coordinator,
+        key=_digest(*(opened.model for opened in backends.main)),
         first_patience=limits.first_answer_s,
         clock=clock,
     )
@@ -130,9 +132,10 @@ def _concurrency(told: int | None, most: int) -> Concurrency:
     return Concurrency(told, first=told if told <= _SMALL else math.ceil(BEGINNING * told))
 
 
-def _digest(model: ModelConfig) -> str:
-    """Names an endpoint and key to other runs without telling the key."""
-    told = "\0".join(
-        (model.base_url, model.deployment or model.name, model.api_key or "", str(model.headers))
-    )
-    return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+def _digest(*models: ModelConfig) -> str:
+    """Names endpoints and their keys to other runs without telling the keys."""
+    told = [
+        (model.base_url, model.deployment or model.name, model.api_key or "", sorted(model.headers.items()))
+        for model in models
+    ]
+    return hashlib.blake2b(str(told).encode(), digest_size=16).hexdigest()

@@ -59,7 +59,7 @@ class Rate(Protocol):
         ...
 
     def take(self, amount: int = 1) -> Any:
-        """So much goes. What comes back is for `give_back`."""
+        """So much goes. What comes back is for `give_back`; None where others have taken it since `wait`."""
         ...
 
     def give_back(self, entry: Any, taken: int, used: int) -> None:

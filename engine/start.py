@@ -191,7 +191,12 @@ class RunStart:
         limits = self._config.limits
         async with self._opened(self._config) as backends:
             self._limiter = limiter_of(self._config, backends, self._chronicle.tell, self._clock)
-            policy = RetryPolicy(limits.retries, limits.call_timeout_s, attempt_s=limits.attempt_timeout_s)
+            policy = RetryPolicy(
+                limits.retries,
+                limits.call_timeout_s,
+                attempt_s=limits.attempt_timeout_s,
+                outage_s=limits.outage_s,
+            )
             hedge = Hedge(limits.hedge.after, limits.hedge.most) if limits.hedge is not None else None
             self._client = Client(
                 self._journal, self._limiter, self._budget, self._halt, policy, hedge=hedge, clock=self._clock

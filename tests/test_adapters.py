@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from engine.config import ModelConfig
+from engine.config.model import elsewhere
 from engine.endpoints import backend_for
 from engine.errors import (
     AuthError,
@@ -356,6 +357,7 @@ def test_a_purposes_own_host_is_not_sent_the_main_key() -> None:
             },
         }
     )
+    assert elsewhere("http://api.example/v1", "https://api.example/v1"), "not in the clear either"
     review, program, facts = (main.for_purpose(name) for name in ("review", "program", "fact_check"))
     assert (review.api_key, review.headers) == (None, {})
     assert (program.api_key, program.headers) == ("sk-main", {"X-Own": "secret"})

@@ -112,6 +112,15 @@ async def test_the_command(tmp_path: Path, endpoint: Start, configs: Configs) ->
     assert sum(each["calls"] for each in orjson.loads(out)["levels"]) <= 30
 
 
+async def test_a_run_of_few_prompts_is_asked_over_and_over(endpoint: Start, configs: Configs) -> None:
+    url, _ = await endpoint()
+    path = configs.write(
+        url, dataset={"constraints": [{"label_ratio": {"7": 1, "9": 1}}]}, generate={"target": 4}
+    )
+    code, _, err = await finished(await datagen("bench", path, "--levels", "4"))
+    assert code == 0, err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

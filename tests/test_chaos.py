@@ -149,6 +149,37 @@ async def test_what_may_change_of_several_endpoints(
     assert code == 0, err
 
 
+async def test_a_purpose_added_to_a_list_is_another_run(
+    tmp_path: Path, endpoint: Start, configs: Configs
+) -> None:
+    url, _ = await endpoint()
+    one, path = configs.settings(url)["model"], configs.write(url)
+    await run_in(tmp_path / "run", RunConfig.load(path, {"model": [one, one]}))
+    other = {**one, "purposes": {"review": {"name": "other"}}}
+    with pytest.raises(ConfigError, match="purposes"):
+        await run_in(tmp_path / "run", RunConfig.load(path, {"model": [other, one], "generate.target": 30}))
+
+
+def test_no_key_is_written_and_none_goes_to_another_host(
+    configs: Configs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("K", "sk-from-environment")
+    purposes = {
+        "review": {"api_key": "sk-review", "extra_body": {"api_token": "${K}"}},
+        "program": {"name": "p", "base_url": "http://elsewhere/v1"},
+    }
+    main = {"name": "m", "api_key": "sk-main", "headers": {"X-Org": "sk-header"}, "purposes": purposes}
+    vectors = {"endpoint": {"name": "e", "base_url": "http://other/v1"}}
+    for model in (main, [main, {**main, "purposes": {}, "api_key": "sk-second"}]):
+        config = configs.load("http://127.0.0.1:9/v1", model=model, embedding=vectors)
+        written = str(config.without_secrets())
+        assert "sk-" not in written
+        assert "DATAGEN_REVIEW_API_KEY" in written
+        found = config.models()
+        for purpose in ("program", "embedding"):
+            assert (found[purpose].api_key, found[purpose].headers) == (None, {})
+
+
 @pytest.mark.parametrize(
     ("model", "said"),
     [

@@ -33,6 +33,7 @@ def test_no_minute_of_all_runs_together_holds_too_many(
         clock.now += runs[run].wait(amount) + 1e-9
         assert runs[run].wait(amount) <= 1e-6
         entry = runs[run].take(amount)
+        assert entry is not None
         used = min(amount, limit)
         if back:
             runs[(run + 1) % 3].give_back(entry, amount, used // 2)
@@ -92,6 +93,26 @@ def test_three_processes_and_one_that_is_killed(tmp_path: Path) -> None:
     span = sent[-1] - sent[0]
     assert len(sent) <= 100 * (span + 0.1) + 10
     assert len(sent) > 90 * span
+
+
+def test_what_two_have_seen_to_be_free_only_one_takes(tmp_path: Path) -> None:
+    clock = Clock()
+    first, second = (MachineWide(tmp_path, clock).rate("e", "requests", 1) for _ in range(2))
+    assert first.wait() == second.wait() == 0
+    assert first.take() is not None
+    assert second.take() is None
+    first.close()
+    second.close()
+
+
+def test_more_used_than_was_thought_is_not_forgotten(tmp_path: Path) -> None:
+    clock = Clock()
+    rate = MachineWide(tmp_path, clock).rate("e", "tokens", 1000)
+    entry = rate.take(1000)
+    assert entry is not None
+    rate.give_back(entry, 1000, 5000)
+    assert rate.wait(1000) > 200
+    rate.close()
 
 
 def test_what_is_left_of_before_a_reboot_is_forgotten(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ import pytest
 from endpoints import GOOD, endpoint
 from engine.errors import (
     AuthError,
+    BadRequest,
     Disconnected,
     EndpointDown,
     RateLimited,
+    Renegotiated,
     RetriesExhausted,
     Unavailable,
 )
@@ -429,5 +432,145 @@ def test_with_everything_waiting_nothing_runs() -> None:
         assert not loop._ready  # type: ignore[attr-defined]
         assert len([timer for timer in loop._scheduled if not timer.cancelled()]) <= 2  # type: ignore[attr-defined]
         assert good(await calls) == 500
+
+    night(work)
+
+
+# --- each of these went wrong once -------------------------------------------------------------------
+
+
+def test_a_paused_purpose_holds_up_nobody_else() -> None:
+    """Also where the run has a rate of its own."""
+
+    async def work(loop: VirtualLoop) -> None:
+        main, reviewer = Provider(loop, "main"), Provider(loop, "reviewer")
+        reviewer.fault = lambda: RateLimited("429", 1200.0) if loop.time() < 1000 else None
+        journal, halt = Memory(), Halt()
+        limiter = Limiter(
+            [endpoint(main, 10, clock=loop.time)],
+            50,
+            60,
+            others={"review": [endpoint(reviewer, 10, clock=loop.time)]},
+            clock=loop.time,
+        )
+        client = Client(journal, limiter, Budget(None), halt, RetryPolicy(), clock=loop.time)
+        review = asyncio.create_task(client.ask(replace(prompt("r"), purpose="review", priority=-1)))
+        await asyncio.sleep(5)
+        for number in range(60):
+            await client.ask(prompt(f"{number}/items"))
+        assert loop.time() < 200
+        assert isinstance(await review, Completion)
+
+    night(work)
+
+
+def test_an_endpoint_that_refuses_everything_takes_no_calls_with_it() -> None:
+    async def work(loop: VirtualLoop) -> None:
+        well, wrong = Provider(loop, "well"), Provider(loop, "wrong")
+        wrong.fault = lambda: BadRequest("400: unknown model")
+        made = [endpoint(each, 10, clock=loop.time) for each in (well, wrong)]
+        found = await Night(loop, *made).calls(300)
+        lost = [each for each in found if not isinstance(each, Completion)]
+        assert len(lost) < 10
+        assert made[1].retired is not None
+
+    night(work)
+
+
+@pytest.mark.parametrize("failure", [Disconnected("reset", paid=True), Unavailable("500")])
+def test_a_call_that_always_fails_alone_at_the_end_is_not_an_outage(failure: Exception) -> None:
+    async def work(loop: VirtualLoop) -> None:
+        provider = Provider(loop)
+        the_night = Night(loop, endpoint(provider, 4, clock=loop.time))
+        await the_night.calls(5)
+        provider.fault = lambda: failure
+        [lost] = await the_night.calls(1, prefix="last/")
+        assert isinstance(lost, RetriesExhausted)
+        assert loop.time() < 3600
+
+    night(work)
+
+
+def test_one_asker_survives_twenty_minutes_of_502() -> None:
+    async def work(loop: VirtualLoop) -> None:
+        provider = Provider(loop)
+        provider.fault = lambda: Unavailable("502") if 60 < loop.time() < 1260 else None
+        found = await Night(loop, endpoint(provider, 1, clock=loop.time)).calls(200, workers=1)
+        assert good(found) == 200
+
+    night(work)
+
+
+def test_a_call_that_is_never_welcome_is_lost_alone() -> None:
+    """Some endpoints answer 429, or 503, to one payload for ever."""
+
+    async def work(loop: VirtualLoop) -> None:
+        provider = Provider(loop)
+        whole = provider.complete
+
+        async def complete(asked: Prompt) -> Completion:
+            if asked.key == "7/items":
+                raise RateLimited("429: too much", 1.0)
+            return await whole(asked)
+
+        provider.complete = complete  # type: ignore[method-assign]
+        found = await Night(loop, endpoint(provider, 10, clock=loop.time)).calls(3000, workers=10)
+        assert [type(each) for each in found if not isinstance(each, Completion)] == [RetriesExhausted]
+
+    night(work)
+
+
+def test_fields_that_are_refused_take_no_endpoint_out() -> None:
+    async def work(loop: VirtualLoop) -> None:
+        said: list[str] = []
+        provider = Provider(loop)
+        refusals = iter([Renegotiated("400: response_format")] * 60)
+        provider.fault = lambda: next(refusals, None)
+        one = endpoint(provider, 20, clock=loop.time, tell=lambda _, kind, words: said.append(kind))
+        found = await Night(loop, one).calls(100, workers=20)
+        assert good(found) == 100
+        assert said == []
+        assert loop.time() < 10
+
+    night(work)
+
+
+def test_the_only_one_left_is_not_called_slow() -> None:
+    async def work(loop: VirtualLoop) -> None:
+        quick, slow = Provider(loop, "quick", latency=0.5), Provider(loop, "slow", latency=8.0)
+        quick.fault = lambda: AuthError("401") if loop.time() > 30 else None
+        said: list[str] = []
+        made = [
+            endpoint(each, 10, clock=loop.time, tell=lambda _, kind, words: said.append(kind))
+            for each in (quick, slow)
+        ]
+        found = await Night(loop, *made).calls(900)
+        assert good(found) == 900
+        assert said.count("slow") <= 2
+
+    night(work)
+
+
+def test_answers_to_old_calls_do_not_bring_a_slow_one_back() -> None:
+    async def work(loop: VirtualLoop) -> None:
+        quick, slow = Provider(loop, "quick", latency=0.5), Provider(loop, "slow", latency=8.0)
+        made = [endpoint(each, 10, clock=loop.time) for each in (quick, slow)]
+        await Night(loop, *made).calls(8000, workers=20)
+        assert slow.served < 120
+
+    night(work)
+
+
+def test_a_retry_after_is_neither_for_ever_nor_for_nothing() -> None:
+    async def work(loop: VirtualLoop) -> None:
+        provider = Provider(loop)
+        failures = iter([Unavailable("500", 86_400.0)])
+        provider.fault = lambda: next(failures, None)
+        assert good(await Night(loop, endpoint(provider, 4, clock=loop.time)).calls(4, workers=4)) == 4
+        assert loop.time() < 700
+        provider, began = Provider(loop), loop.time()
+        provider.fault = lambda: RateLimited("429", 0.0) if loop.time() < began + 600 else None
+        assert good(await Night(loop, endpoint(provider, 4, clock=loop.time)).calls(20, workers=4)) == 20
+        assert len(provider.asked) < 150
 
     night(work)

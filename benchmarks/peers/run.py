@@ -252,7 +252,7 @@ def kill(contest: Contest, peer: Peer) -> dict[str, Any]:
         ran = contest.run(peer, url, Path(place), n=2000, c=100, longest=HUNG_S)
         stats = stats_of(url)
     if ran.ended == "hung":
-        return {"again": None, "in_flight": flying, "kill_note": "hung"}
+        return {"again": None, "in_flight": flying}
     return {
         "again": stats["repeated"],
         "in_flight": flying,
@@ -271,7 +271,7 @@ ROWS: Sequence[tuple[str, Callable[[dict[str, Any]], Any]]] = (
     ("peak MB, 20,000 items", lambda f: number(f.get("rss_mb"), "{:.0f}")),
     ("share of 6,000 requests a minute used", lambda f: number(f.get("share"), "{:.2f}")),
     ("429s provoked; items made of 3,000", lambda f: pair(f, "limited", "rate_items")),
-    ("items lost of 2,000: 2 % 500, 1 % resets, 1 % cut, 5 refused for good", lambda f: number(f.get("lost"), "{:,}")),
+    ("items missing of 2,000: 2 % 500, 1 % resets, 1 % cut, 5 refused", lambda f: number(f.get("lost"), "{:,}")),
     ("SIGKILL at half of 2,000, again: calls paid twice (in flight then)", lambda f: pair(f, "again", "in_flight")),
     ("seconds to the first request", lambda f: number(f.get("startup_s"), "{:.1f}")),
 )  # fmt: skip
@@ -284,7 +284,7 @@ def number(value: float | None, shape: str) -> str:
 def pair(found: dict[str, Any], first: str, second: str) -> str:
     if first not in found:
         return "-"
-    told = found.get("kill_note") or f"{found[first]:,}"
+    told = "hung" if found[first] is None else f"{found[first]:,}"
     return f"{told} ({found[second]:,})"
 
 

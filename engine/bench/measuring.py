@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from engine.bench.sweep import Bench, Level, Sweep
 from engine.config import RunConfig
@@ -10,7 +10,7 @@ from engine.endpoints import opened_backends
 from engine.errors import ConfigError
 from engine.estimate import prompts
 from engine.inputs import Inputs
-from engine.items import PICO
+from engine.items import PICO, Prompt
 from engine.llm.budget import Budget
 from engine.llm.prices import FREE, price_of
 
@@ -41,12 +41,18 @@ async def benched(
     async with opened_backends(config) as backends:
         opened = backends.main[endpoint]
         price = price_of(opened.model) or FREE.main
-        bench = Bench(opened.backend, price, budget, prompts(inputs), sweep)
+        bench = Bench(opened.backend, price, budget, _endless(inputs), sweep)
         found = []
         async for level in bench.levels():
             found.append(level)
             tell(f"{level.concurrency:,} at once: {level.calls_per_s:.2f} calls/s, {level.seconds:.1f} s")
     return bench, found, opened.backend.name
+
+
+def _endless(inputs: Inputs) -> Iterator[Prompt]:
+    """The run's prompts, over and over where a run has only so many."""
+    while True:
+        yield from prompts(inputs)
 
 
 def doubled(most: int) -> list[int]:

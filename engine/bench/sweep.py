@@ -193,7 +193,12 @@ class Bench:
                     self.ended = str(reason)
             level.full_until = level.full_until or time.perf_counter() - began
 
-        await asyncio.gather(*(worker() for _ in range(concurrency)))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(concurrency):
+                    group.create_task(worker(), name="bench")
+        except* FatalError as fatal:
+            raise fatal.exceptions[0] from None
         level.seconds = time.perf_counter() - began
         return level
 

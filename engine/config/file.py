@@ -38,7 +38,13 @@ _VEILED = (
     ("embedding", "endpoint", "api_key"),
 )
 """Always secret. A literal value is replaced by a variable: DATAGEN_API_KEY, DATAGEN_HEADER_NAME."""
-_OPEN = (("model", "extra_body"), ("model", "*", "extra_body"), ("validators",))
+_OPEN = (
+    ("model", "extra_body"),
+    ("model", "*", "extra_body"),
+    ("model", "purposes", "*", "extra_body"),
+    ("model", "*", "purposes", "*", "extra_body"),
+    ("validators",),
+)
 """Free settings: secret where the key's name says so, or where the value came from the environment."""
 
 
@@ -296,6 +302,19 @@ def _matches(keys: Keys, pattern: tuple[str, ...]) -> bool:
     return len(keys) == len(pattern) and all(p in ("*", k) for k, p in zip(keys, pattern, strict=True))
 
 
+def _variable(keys: Keys, whose: str) -> str:
+    """What the variable for a literal secret is called: each key has its own, so that none is sent elsewhere."""
+    if keys[-1] != "api_key" or not _is_secret(keys):
+        name = f"{whose}_{keys[-1]}"
+    elif "purposes" in keys or keys[0] == "embedding":
+        owner = keys[-2] if keys[0] == "model" else "embedding"
+        name = f"{owner}_API_KEY"
+    else:
+        name = "API_KEY"
+    several = keys[0] == "model" and isinstance(keys[1], int) and keys[1] > 0
+    return f"{name}_{keys[1]}" if several else name
+
+
 def _veiled(value: Any, keys: Keys, references: Mapping[str, str]) -> Any:
     """The value, with every secret in it replaced by the variable that holds it, or is to hold it."""
     if isinstance(value, dict):
@@ -310,11 +329,5 @@ def _veiled(value: Any, keys: Keys, references: Mapping[str, str]) -> Any:
     named = free and _SECRET_NAME.search(str(keys[-1])) is not None
     if not (named or _is_secret(keys)) or _VARIABLE.fullmatch(value):
         return value
-    name = (
-        "API_KEY"
-        if keys[-1] == "api_key" and _is_secret(keys)
-        else f"{keys[-2] if not named else 'OPTION'}_{keys[-1]}"
-    )
-    if len(keys) > 1 and keys[0] == "model" and isinstance(keys[1], int) and keys[1] > 0:
-        name += f"_{keys[1]}"  # each of several endpoints has its own
+    name = _variable(keys, "OPTION" if named else str(keys[-2]))
     return f"${{DATAGEN_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}}}"

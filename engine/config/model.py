@@ -159,13 +159,24 @@ class ModelConfig(Section):
         api = other.api or self.api
         if "base_url" not in given and api != self.api:
             given["base_url"] = ADDRESSES.get(api, self.base_url)
-        elsewhere = urlsplit(given.get("base_url") or self.base_url).netloc != urlsplit(self.base_url).netloc
-        if elsewhere:
-            given = {"api_key": None, "headers": {}, "entra": False, **given}
-        given.setdefault("limits", EndpointLimits())
+        if elsewhere(given.get("base_url") or self.base_url, self.base_url):
+            given = {**KEYLESS, **given}
+            given.setdefault("limits", EndpointLimits())
+        if given.get("name", self.name) != self.name:
+            given.setdefault("limits", EndpointLimits())  # another model has limits of its own
         if "name" in given and "price" not in given and not self.simulated:
             given["price"] = None  # another model has another price
         return self.model_copy(update={**given, "purposes": {}})
+
+
+KEYLESS: dict[str, Any] = {"api_key": None, "headers": {}, "entra": False}
+"""What is the main model's host's to know."""
+
+
+def elsewhere(address: str, other: str) -> bool:
+    """Whether the two are not the same host by the same protocol."""
+    first, second = urlsplit(address), urlsplit(other)
+    return (first.scheme, first.netloc) != (second.scheme, second.netloc)
 
 
 def kind_of(value: Any) -> str:

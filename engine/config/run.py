@@ -14,7 +14,7 @@ from engine.config.diversity import EmbeddingConfig, GroupCheckConfig, as_groupc
 from engine.config.file import read
 from engine.config.file import without_secrets as veiled
 from engine.config.generate import GenerateConfig
-from engine.config.model import EndpointLimits, ModelConfig, as_model, kind_of
+from engine.config.model import KEYLESS, EndpointLimits, ModelConfig, as_model, elsewhere, kind_of
 from engine.config.observe import ObserveConfig
 from engine.config.parts import PriceConfig, Section
 from engine.constraints import LabelIn, LabelRatio
@@ -176,11 +176,14 @@ class RunConfig(Section):
         endpoint = self.embedding.endpoint
         if endpoint is not None:
             price = endpoint.price
+            address = endpoint.base_url or main.base_url
+            keyless = KEYLESS if elsewhere(address, main.base_url) else {}
             found["embedding"] = main.model_copy(
                 update={
+                    **keyless,
                     "name": endpoint.name,
-                    "base_url": endpoint.base_url or main.base_url,
-                    "api_key": endpoint.api_key if endpoint.api_key is not None else main.api_key,
+                    "base_url": address,
+                    "api_key": endpoint.api_key or (None if keyless else main.api_key),
                     "price": price and PriceConfig(input=price.input, output=0, per_call=price.per_call),
                     "purposes": {},
                     "api": "azure" if main.api == "azure" else "openai",

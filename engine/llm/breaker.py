@@ -23,6 +23,7 @@ class Breaker:
         self.opened: float | None = None
         """When it was taken out; None while it is asked."""
         self.trying = False
+        self._by_tries = False
         self._failures = 0
         self._rest = FIRST_REST_S
         self._until = 0.0
@@ -38,9 +39,10 @@ class Breaker:
         """True where this brings it back."""
         self._answered = max(self._answered, sent)
         self._failures = 0
-        back = self.opened is not None
-        self.opened, self.trying, self._rest = None, False, FIRST_REST_S
-        return back
+        if self.opened is None or (self._by_tries and sent < self.opened):
+            return False
+        self.opened, self.trying, self._rest, self._by_tries = None, False, FIRST_REST_S, False
+        return True
 
     def failed(self, sent: float, now: float) -> bool:
         """True where this takes it out."""
@@ -61,8 +63,9 @@ class Breaker:
         if self.opened is not None and sent >= self.opened:
             self.trying = False
 
-    def open(self, now: float) -> None:
-        """Take it out."""
+    def open(self, now: float, *, by_tries: bool = False) -> None:
+        """Take it out. With `by_tries` only a try brings it back, not the answer to a call sent before."""
+        self._by_tries = by_tries
         self.opened = now if self.opened is None else self.opened
         self._again(now)
 

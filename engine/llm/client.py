@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import orjson
 from tenacity import RetryCallState
@@ -18,6 +18,7 @@ from engine.errors import (
     EndpointError,
     PermanentError,
     RateLimited,
+    Renegotiated,
     Rerouted,
     RetriesExhausted,
     TransientError,
@@ -34,7 +35,7 @@ from engine.llm.tokens import TokenEstimator, prompt_bound
 from engine.protocols import CallJournal
 
 REFUSALS = 5
-"""Requests that an endpoint may refuse, one after another, before it has ever answered."""
+"""Requests that an endpoint may refuse before it has ever answered one."""
 
 
 @dataclass
@@ -73,15 +74,33 @@ Watch = Callable[[CallEnded], None]
 
 
 class _Call:
-    """What a call's attempts have in common. Mutable: the count of attempts, where the last one went."""
+    """What a call's attempts have in common; a Standing. Mutable: attempts, where the last went, what failed."""
 
-    __slots__ = ("attempts", "began", "endpoint", "prompt")
+    __slots__ = ("_answered", "_failed", "_now", "attempts", "began", "endpoint", "prompt")
 
     def __init__(self, prompt: Prompt, began: float) -> None:
         self.prompt = prompt
         self.began = began
         self.attempts = 0
         self.endpoint: Endpoint | None = None
+        self._failed: float | None = None
+        self._now = began
+        self._answered = 0
+
+    def failed(self, now: float) -> None:
+        """An attempt has failed."""
+        self._now = now
+        if self._failed is None:
+            self._failed = now
+            self._answered = self.endpoint.answered if self.endpoint is not None else 0
+
+    def elapsed(self) -> float:
+        """Seconds from the first failure to the last."""
+        return self._now - self._failed if self._failed is not None else 0.0
+
+    def answered_since(self) -> int:
+        """Other calls that the endpoint has answered since the first failure; of another endpoint, all."""
+        return self.endpoint.answered - self._answered if self.endpoint is not None else 0
 
     def held(self) -> bool:
         """Whether the endpoint is out: the line holds everyone back."""
@@ -97,7 +116,7 @@ class Client:
 
     The order of an attempt: a place at an endpoint, money from the budget, the request, both settled. No place
     and no money is held while waiting to try again.
-    Mutable state: `counts`, refusals so far, and how far the journal has authorized spending.
+    Mutable state: `counts`, and how far the journal has authorized spending.
     """
 
     def __init__(
@@ -119,8 +138,6 @@ class Client:
         self._hedge = hedge
         self._clock = clock
         self._tokens = TokenEstimator()
-        self._refusals = 0
-        self._answered = False
         self._schema: tuple[Mapping[str, Any], int] = ({}, 2)
         self._authorized = 0
         self._authorizing = asyncio.Lock()
@@ -197,12 +214,21 @@ class Client:
         except TimeoutError:
             return
 
-    def _refused(self, error: PermanentError, endpoint: Endpoint) -> None:
-        """Raises EndpointError once an endpoint that has never answered refuses one request after another."""
-        if isinstance(error, BadRequest) and not self._answered:
-            self._refusals += 1
-            if self._refusals >= REFUSALS:
-                raise EndpointError(f"{endpoint.name} refuses every request: {error}")
+    def _refused(self, error: PermanentError, endpoint: Endpoint, purpose: str) -> None:
+        """An endpoint that has never answered and refuses one request after another is out, not the calls."""
+        if not isinstance(error, BadRequest) or endpoint.answered:
+            return
+        endpoint.refusals += 1
+        if endpoint.refusals >= REFUSALS:
+            reason = EndpointError(f"{endpoint.name} refuses every request: {error}")
+            endpoint.retire(reason)
+            self._elsewhere(reason, endpoint, purpose)
+
+    def _elsewhere(self, reason: AuthError | EndpointError, endpoint: Endpoint, purpose: str) -> NoReturn:
+        """Raises Rerouted where another endpoint could answer, else the reason."""
+        if self._limiter.others_than(endpoint, purpose):
+            raise Rerouted(str(reason)) from reason
+        raise reason
 
     # --- one attempt ---
 
@@ -253,9 +279,14 @@ class Client:
             lease.succeeded(prompt.purpose, usage.prompt_tokens + usage.completion_tokens, now)
             seconds = round(now - call.began, 4)
             return Completion(reply.text, reply.model, reply.finish_reason, usage, call.attempts, seconds)
+        except Renegotiated as error:
+            self._count_failure(error, 0)
+            lease.refused(0)
+            raise
         except TransientError as error:
             cost = reservation.amount if error.paid else 0
             self._count_failure(error, cost)
+            call.failed(self._clock())
             lease.failed(error, prompt.purpose, self._clock())
             raise
         except PermanentError as error:
@@ -264,13 +295,11 @@ class Client:
                 error.usage = self._counted(prompt, endpoint, error.usage, "")
                 cost, used = error.usage.cost, error.usage.prompt_tokens + error.usage.completion_tokens
             lease.refused(used)
-            self._refused(error, endpoint)
+            self._refused(error, endpoint, prompt.purpose)
             raise
         except (AuthError, EndpointError) as error:
             lease.failed(error, prompt.purpose, self._clock())
-            if self._limiter.others_than(endpoint, prompt.purpose):
-                raise Rerouted(str(error)) from error
-            raise
+            self._elsewhere(error, endpoint, prompt.purpose)
         except BaseException:
             cost = reservation.amount  # the endpoint may charge for what we do not wait for
             self.counts.unconfirmed += cost
@@ -341,7 +370,6 @@ class Client:
             prompt_tokens, completion_tokens = self._tokens.prompt(prompt), len(text) // 3 + 1
         else:
             self._tokens.learn(prompt, found)
-        self._answered = True
         self.counts.prompt_tokens += prompt_tokens
         self.counts.completion_tokens += completion_tokens
         cost = endpoint.price.cost(

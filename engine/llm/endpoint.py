@@ -15,6 +15,7 @@ from engine.llm.coordination import InProcess
 from engine.llm.latencies import Latencies
 from engine.llm.pacing import Clock
 from engine.llm.prices import FREE, Price
+from engine.llm.taking import Taken, take_both
 from engine.protocols import Backend, Coordinator, Rate
 
 RAMP_S = 1.0
@@ -81,6 +82,8 @@ class Endpoint:
         self.retired: FatalError | None = None
         """Why it is not asked again in this start."""
         self.last_failure = ""
+        self.refusals = 0
+        """Requests that it refused before it had ever answered one."""
         self.announced: RateLimits | None = None
         self.holds_longest = False
         """It takes a call's `max_tokens` for used as soon as the call comes; so must we."""
@@ -93,6 +96,7 @@ class Endpoint:
         self._tokens = self._rate("tokens", tokens_per_minute)
         self._paused_until = 0.0
         self._pauses = 0
+        self._too_slow = 0.0
         self._failing_since: float | None = None
         self._ramp_from = 0.0
         self._ramping = False
@@ -139,14 +143,15 @@ class Endpoint:
     def _begin_ramp(self, now: float) -> None:
         self._ramp_from, self._ramping = now, True
 
-    def take(self, tokens: int) -> tuple[Rate, object] | None:
-        """A call of so many tokens goes now. What comes back is for `ended`."""
+    def take(self, tokens: int) -> Taken | None:
+        """A call of so many tokens goes now. What comes back is for `ended`; None where it may not go after all."""
+        taken = take_both(self._requests, self._tokens, tokens)
+        if taken is None:
+            return None
         self.in_flight += 1
         if self.breaker.opened is not None:
             self.breaker.trying = True
-        if self._requests is not None:
-            self._requests.take()
-        return (self._tokens, self._tokens.take(tokens)) if self._tokens is not None else None
+        return taken
 
     def patience(self, purpose: str, most: float) -> float:
         """Seconds to wait for an answer: four times what 99 % of such calls took, once enough are known."""
@@ -172,12 +177,17 @@ class Endpoint:
 
     # --- after a call ---
 
-    def ended(self, taken: tuple[Rate, object] | None, tokens: int, used: int | None) -> None:
+    def ended(self, taken: Taken, used: int | None) -> None:
         """The call is over. `used` corrects the tokens that were taken for it; None keeps them."""
         self.in_flight -= 1
-        if taken is not None and used is not None and not (self.holds_longest and used):
-            rate, entry = taken
-            rate.give_back(entry, tokens, used)
+        if used is not None and not (self.holds_longest and used):
+            taken.give_back(1, used)
+
+    def refused(self, sent: float, charged: bool) -> None:
+        """It answered, though with nothing of use; where it charged for that, it has proved itself."""
+        self.answered += charged
+        self._failing_since = None
+        self._back(sent, self._clock())
 
     def succeeded(self, purpose: str, seconds: float, sent: float) -> None:
         """Raises nothing. `seconds` is the attempt's own, `sent` when it was admitted."""
@@ -192,12 +202,19 @@ class Endpoint:
         latencies.add(seconds)
         now = self._clock()
         self.concurrency.answered(purpose, seconds, self.in_flight, sent, now)
-        if self.breaker.answered(sent):
-            self._begin_ramp(now)
-            self._say("back", f"{self.name} answers again")
+        if self._too_slow and seconds > self._too_slow and self.breaker.opened is not None:
+            self.breaker.failed(sent, now)  # tried, and slow still
+        else:
+            self._back(sent, now)
         announced = getattr(self.backend, "announced", None)
         if announced is not self.announced:
             self._heed(announced)
+
+    def _back(self, sent: float, now: float) -> None:
+        if self.breaker.answered(sent):
+            self._too_slow = 0.0
+            self._begin_ramp(now)
+            self._say("back", f"{self.name} answers again")
 
     def failed(self, error: EngineError, sent: float, purpose: str = "", seconds: float = 0.0) -> None:
         """How the endpoint stands after a failure of its own; a call's own mistakes are none."""
@@ -229,10 +246,11 @@ class Endpoint:
             self.retired = reason
             self._say("retired", f"{self.name} is not asked any more: {reason}")
 
-    def rest(self, why: str) -> None:
-        """Taken out for a while, to be tried again."""
+    def rest(self, why: str, too_slow: float) -> None:
+        """Taken out, until a try takes less than `too_slow` seconds."""
         if self.breaker.opened is None:
-            self.breaker.open(self._clock())
+            self._too_slow = too_slow
+            self.breaker.open(self._clock(), by_tries=True)
             self.compared = 0
             self._say("slow", f"{self.name} is taken out for a while: {why}")
 
@@ -245,13 +263,13 @@ class Endpoint:
             self._say("limits", f"{self.name} counts a call's max_tokens against its limit; so is it paced")
         if asked is None and not anew:
             return
+        own = min(FIRST_PAUSE_S * 2 ** min(self._pauses, 10), LONGEST_PAUSE_S) * random.uniform(0.5, 1.0)
         if asked is None:
-            asked = min(FIRST_PAUSE_S * 2**self._pauses, LONGEST_PAUSE_S) * random.uniform(0.5, 1.0)
-            self._pauses += 1
-        else:
-            asked += random.uniform(0, 0.05 * asked + 0.01)
-        if asked > 0:
-            self._paused_until = max(self._paused_until, now + asked)
+            asked = own
+        else:  # what it asks for, unless that has brought nothing before
+            asked = max(asked + random.uniform(0, 0.05 * asked + 0.01), own if self._pauses > 2 else 0.0)
+        self._pauses += anew
+        self._paused_until = max(self._paused_until, now + asked)
         if anew:
             self._say("rate_limited", f"{self.name} asked for less: {error}")
 

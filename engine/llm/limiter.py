@@ -10,11 +10,15 @@ from itertools import count
 from typing import NamedTuple
 
 from engine.errors import AuthError, EndpointDown, EndpointError, EngineError, FatalError
+from engine.llm.coordination import InProcess
 from engine.llm.endpoint import Endpoint
-from engine.llm.pacing import Clock, Pace
+from engine.llm.pacing import Clock
+from engine.llm.taking import Taken, take_both
 from engine.llm.waiting import Line, Waiter
-from engine.protocols import Rate
+from engine.protocols import Coordinator
 
+TAKEN_S = 0.002
+"""To wait where another process was quicker."""
 SLOW = 5.0
 """Of several endpoints, one that takes so many times as long as the quickest is taken out for a while."""
 _COMPARED = 20
@@ -39,22 +43,20 @@ class Route:
 class Lease:
     """The right to one attempt at `endpoint`. End it with exactly one of its methods."""
 
-    __slots__ = ("_limiter", "_overall", "_route", "_taken", "_tokens", "endpoint", "sent")
+    __slots__ = ("_limiter", "_overall", "_route", "_taken", "endpoint", "sent")
 
     def __init__(
         self,
         limiter: Limiter,
         route: Route,
         endpoint: Endpoint,
-        tokens: int,
-        taken: tuple[Rate, object] | None,
-        overall: object,
+        taken: Taken,
+        overall: Taken,
         sent: float,
     ) -> None:
         self._limiter = limiter
         self._route = route
         self.endpoint = endpoint
-        self._tokens = tokens
         self._taken = taken
         self._overall = overall
         self.sent = sent
@@ -74,7 +76,7 @@ class Lease:
 
     def refused(self, used_tokens: int | None) -> None:
         """An answer, though of no use to this call: the endpoint is well."""
-        self.endpoint.breaker.answered(self.sent)
+        self.endpoint.refused(self.sent, bool(used_tokens))
         self._ended(used_tokens)
 
     def abandoned(self, used_tokens: int | None = 0) -> None:
@@ -83,8 +85,8 @@ class Lease:
         self._ended(used_tokens)
 
     def _ended(self, used: int | None) -> None:
-        self.endpoint.ended(self._taken, self._tokens, used)
-        self._limiter._released(self._route, self._overall, self._tokens, used)
+        self.endpoint.ended(self._taken, used)
+        self._limiter._released(self._route, self._overall, used)
 
 
 class Limiter:
@@ -106,10 +108,13 @@ class Limiter:
         others: Mapping[str, Sequence[Endpoint]] | None = None,
         patience: float = 3600.0,
         first_patience: float = 30.0,
+        coordinator: Coordinator | None = None,
+        key: str = "",
         clock: Clock = time.monotonic,
     ) -> None:
         """`others` answer single purposes; `concurrency` and the rates hold for all endpoints together.
 
+        `key` names all of them together to the coordinator.
         `patience`: seconds that an endpoint which has answered may be down; `first_patience`: one that never has.
         """
         arrivals = count()
@@ -118,8 +123,9 @@ class Limiter:
         self._routes = (self._main, *self._others.values())
         self._all = tuple(each for route in self._routes for each in route.endpoints)
         self._ceiling = concurrency
-        self._requests = Pace(requests_per_minute, clock) if requests_per_minute else None
-        self._tokens = Pace(tokens_per_minute, clock) if tokens_per_minute else None
+        rates = coordinator or InProcess(clock)
+        self._requests = rates.rate(key, "requests", requests_per_minute) if requests_per_minute else None
+        self._tokens = rates.rate(key, "tokens", tokens_per_minute) if tokens_per_minute else None
         self._patience = patience
         self._first_patience = first_patience
         self._clock = clock
@@ -219,13 +225,14 @@ class Limiter:
                 if endpoint is None and wait is None and self._hopeless(route):
                     break
                 if wait == 0 and overall == 0 and endpoint is not None:
-                    route.line.pop().future.set_result(self._grant(route, endpoint, head.amount))
-                    break
+                    if (lease := self._grant(route, endpoint, head.amount)) is not None:
+                        route.line.pop().future.set_result(lease)
+                        break
+                    wait = TAKEN_S
+                if overall > 0:  # who waits for the run's own rate is passed by nobody
+                    return overall if nearest is None else min(nearest, overall)
                 if wait is not None:
-                    wait = max(wait, overall)
                     nearest = wait if nearest is None else min(nearest, wait)
-                if overall > 0:
-                    return nearest  # who waits for the run's own rate is passed by nobody
             else:
                 return nearest
 
@@ -286,19 +293,23 @@ class Limiter:
         route.line.dismiss(route.closed)
         return True
 
-    def _grant(self, route: Route, endpoint: Endpoint, tokens: int) -> Lease:
+    def _grant(self, route: Route, endpoint: Endpoint, tokens: int) -> Lease | None:
+        """None where another process has taken the last of a shared rate since we looked."""
+        overall = take_both(self._requests, self._tokens, tokens)
+        taken = endpoint.take(tokens) if overall is not None else None
+        if overall is None or taken is None:
+            if overall is not None:
+                overall.give_back(0, 0)
+            return None
         self._in_flight += 1
         self._admitted += 1
         self._peak = max(self._peak, self._in_flight)
-        if self._requests is not None:
-            self._requests.take()
-        overall = self._tokens.take(tokens) if self._tokens is not None else None
-        return Lease(self, route, endpoint, tokens, endpoint.take(tokens), overall, self._clock())
+        return Lease(self, route, endpoint, taken, overall, self._clock())
 
-    def _released(self, route: Route, overall: object, tokens: int, used: int | None) -> None:
+    def _released(self, route: Route, overall: Taken, used: int | None) -> None:
         self._in_flight -= 1
-        if overall is not None and used is not None and self._tokens is not None:
-            self._tokens.give_back(overall, tokens, used)  # type: ignore[arg-type]
+        if used is not None:
+            overall.give_back(1, used)
         if len(route.endpoints) > 1:
             _compare(route.endpoints)
         self._advance()
@@ -327,12 +338,15 @@ class Limiter:
 
 def _compare(endpoints: Sequence[Endpoint]) -> None:
     """Of endpoints that do the same work, one that takes far longer than the quickest rests."""
-    known = [each for each in endpoints if each.compared >= _COMPARED and each.breaker.opened is None]
+    known = [
+        each
+        for each in endpoints
+        if each.compared >= _COMPARED and not each.troubled and each.retired is None
+    ]
     if len(known) < 2:
         return
     quickest = min(known, key=lambda each: each.recent)
     for endpoint in known:
         if endpoint.recent > SLOW * quickest.recent:
-            endpoint.rest(
-                f"{endpoint.recent:.1f} s a call, where {quickest.name} takes {quickest.recent:.1f} s"
-            )
+            why = f"{endpoint.recent:.1f} s a call, where {quickest.name} takes {quickest.recent:.1f} s"
+            endpoint.rest(why, SLOW * quickest.recent)

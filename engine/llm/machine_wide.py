@@ -83,10 +83,12 @@ class SharedPace:
         with self._locked() as free:
             return self._wait(min(amount, self._limit)) if free else _BUSY_S
 
-    def take(self, amount: int = 1) -> int:
-        """The slot. Waits for the lock, which others hold for some microseconds."""
+    def take(self, amount: int = 1) -> int | None:
+        """The slot; None where another run was quicker. Waits for the lock, which is held for microseconds."""
         amount = min(amount, self._limit)
         with self._locked(wait=True):
+            if self._wait(amount) > 0:
+                return None
             now = self._clock()
             slot = self._forget(now)
             self._at[_EARNED] = max(self._at[_EARNED], now) + amount / self._rate
@@ -141,7 +143,7 @@ class SharedPace:
         """The slot of now; those of more than a minute ago are emptied."""
         at, slot = self._at, int(now / _SLOT_S)
         newest = int(at[_NEWEST])
-        old = at[_MAGIC_AT] != _MAGIC or newest > slot or at[_EARNED] > now + 2 * PERIOD
+        old = at[_MAGIC_AT] != _MAGIC or newest > slot
         if old or slot - newest >= _SLOTS:  # new, of before the machine was started anew, or long ago
             earned = 0.0 if old else at[_EARNED]
             self._map[:] = bytes(_SIZE)

@@ -10,7 +10,7 @@ from typing import Protocol
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from tenacity.wait import wait_random_exponential
 
-from engine.errors import MalformedReply, RateLimited, Renegotiated, Rerouted, TransientError, Unavailable
+from engine.errors import RateLimited, Renegotiated, Rerouted, TransientError, Unavailable
 
 #  a failed attempt                         counts against the call    next attempt
 #  429, 503, 529                            no                         in line; the endpoint is paused
@@ -20,7 +20,10 @@ from engine.errors import MalformedReply, RateLimited, Renegotiated, Rerouted, T
 #  any other                                yes                        after a rest that doubles, with jitter
 
 OUTRIGHT = 3
-"""A call that the endpoint answers with an error is given up after so many times its retries, whoever is to blame."""
+BLAMED = 0.75
+"""A call is given up, though its endpoint is out, after so many times its retries and that share of the patience."""
+UNWELCOME = 30
+"""A call that is told to slow down so often, while as many others are answered, is itself the trouble."""
 
 
 class Standing(Protocol):
@@ -32,6 +35,14 @@ class Standing(Protocol):
 
     def unproven(self) -> bool:
         """It has never answered anybody."""
+        ...
+
+    def elapsed(self) -> float:
+        """Seconds from the call's first failure to its last."""
+        ...
+
+    def answered_since(self) -> int:
+        """How many calls it has answered since then."""
         ...
 
 
@@ -52,6 +63,8 @@ class RetryPolicy:
     longest_wait: float = 60.0
     attempt_s: float = 120.0
     """The most that one attempt may take."""
+    outage_s: float = 3600.0
+    """How long an endpoint may be out."""
 
     def retrying(
         self,
@@ -81,29 +94,37 @@ class RetryPolicy:
             return 0.0  # who is asked to wait is the endpoint's line
         asked = getattr(error, "retry_after", None)
         if asked is not None:
-            return float(asked) + random.uniform(0, 0.1 * float(asked) + 0.05)
+            return min(float(asked), self.seconds) + random.uniform(
+                0, 0.1 * min(float(asked), self.seconds) + 0.05
+            )
         backoff = wait_random_exponential(multiplier=self.first_wait, max=self.longest_wait)
         return float(backoff(state))
 
 
 class _Failures:
-    """Counts one call's failed attempts, without those that say nothing against it."""
+    """Counts one call's failed attempts, by whose fault they are."""
 
     def __init__(self, policy: RetryPolicy, standing: Standing) -> None:
         self._policy = policy
-        self._left = policy.retries
-        self._outright = OUTRIGHT * (policy.retries + 1)
         self._standing = standing
+        self._counted = 0
+        self._all = 0
+        self._spared = 0
 
     def too_many(self, state: RetryCallState) -> bool:
         assert state.outcome is not None
-        error = state.outcome.exception()
-        if spared(error) or self._standing.unproven():
+        if spared(state.outcome.exception()):
+            self._spared += 1
+            return min(self._spared, self._standing.answered_since()) > UNWELCOME
+        if self._standing.unproven():
             return False
-        self._outright -= isinstance(error, Unavailable | MalformedReply)
-        if self._outright < 0:
-            return True
+        self._all += 1
         if self._standing.held():
-            return False
-        self._left -= 1
-        return self._left < 0 or (state.seconds_since_start or 0.0) > self._policy.seconds
+            return self._blamed_for_the_outage()
+        self._counted += 1
+        return self._counted > self._policy.retries or self._standing.elapsed() > self._policy.seconds
+
+    def _blamed_for_the_outage(self) -> bool:
+        """The call that always fails, alone at the end of a run, looks like an endpoint that is down."""
+        tried = self._all > OUTRIGHT * (self._policy.retries + 1)
+        return tried and self._standing.elapsed() > BLAMED * self._policy.outage_s

@@ -154,7 +154,11 @@ def _models(model: Any) -> Any:
         return model
     first, *others = model
     alike = {_answers_with(each) for each in (first, *others)}
-    return first if len(alike) == 1 else {"any_of": "; ".join(sorted(alike)), "purposes": first["purposes"]}
+    return (
+        first
+        if len(alike) == 1
+        else {"any_of": "; ".join(sorted(alike)), "purposes": first.get("purposes", {})}
+    )
 
 
 def _answers_with(model: Mapping[str, Any]) -> str:
@@ -169,7 +173,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], changed: Mapp
     A key that the run was started without, by an engine that did not know it, is the same at its default.
     """
     by_content = ("dataset.path", "generate.template")
-    set_now = {key for key, _ in _flat(changed, ())}
+    set_now = {key for key, _ in _flat({**changed, "model": _models(changed.get("model"))}, ())}
     named = []
     for key in sorted(before.keys() | now.keys()):
         known = key in before or key in set_now or key not in now

@@ -112,11 +112,16 @@ class HttpEndpoint:
 
     async def _fresh(self) -> Mapping[str, str] | None:
         """A header whose token may have been renewed."""
-        return {"Authorization": f"Bearer {await self._token.fresh()}"} if self._token is not None else None
+        if self._token is None:
+            return None
+        token = await self._token.fresh()
+        if token not in self._secrets:
+            self._secrets = [*self._secrets[-8:], token]
+        return {"Authorization": f"Bearer {token}"}
 
     def _translated(self, error: Exception) -> EngineError:
         """What went wrong with a connection, by what it costs."""
-        if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
             return EndpointError(f"no secure connection to {self._url.host}: {shown(error)}")
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
             return Disconnected(f"cannot connect: {shown(error) or 'no answer'}")
@@ -175,6 +180,8 @@ def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> EngineEr
     code, message, param = _error_of(body)
     said = f"{status}: {message}"
     if status == 429:
+        if "request too large" in message.lower():
+            return BadRequest(said, param)  # it never fits the limit, however long it waits
         if code in _NO_CREDIT:
             return AuthError(f"the account has no credit left ({said})")
         return RateLimited(said, retry_after(headers), tokens=_about_tokens(code, message))

@@ -11,7 +11,6 @@ from engine.items import RateLimits
 
 #  who                        requests per minute                        tokens per minute
 #  OpenAI, Azure, vLLM        x-ratelimit-limit-requests                 x-ratelimit-limit-tokens
-#  gateways (input apart)     x-ratelimit-limit-requests                 x-ratelimit-limit-input-tokens
 #  Groq                       x-ratelimit-limit-requests is per DAY      x-ratelimit-limit-tokens
 #  Cerebras, Mistral          x-ratelimit-limit-requests-minute, -day    x-ratelimit-limit-tokens-minute, -day
 #  Anthropic                  anthropic-ratelimit-requests-limit         anthropic-ratelimit-tokens-limit
@@ -19,7 +18,7 @@ from engine.items import RateLimits
 _MINUTES = {"": 1.0, "-minute": 1.0, "-hour": 60.0, "-day": 1440.0}
 _NAMES = {
     "requests": ("x-ratelimit-limit-requests", "x-ratelimit-limit-req", "anthropic-ratelimit-requests-limit"),
-    "tokens": ("x-ratelimit-limit-tokens", "x-ratelimit-limit-tokens", "anthropic-ratelimit-tokens-limit"),
+    "tokens": ("x-ratelimit-limit-tokens", "anthropic-ratelimit-tokens-limit"),
 }
 
 
