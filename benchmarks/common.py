@@ -71,8 +71,11 @@ def config(path: Path, base_url: str, target: int, **changes: Any) -> Path:
         "validators": [],
     }
     for dotted, value in changes.items():
-        section, key = dotted.split("__")
-        settings[section][key] = value
+        section, _, key = dotted.partition("__")
+        if key:
+            settings[section][key] = value
+        else:
+            settings[section] = value
     path.write_text(yaml.safe_dump(settings))
     return path
 
