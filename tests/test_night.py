@@ -574,3 +574,22 @@ def test_a_retry_after_is_neither_for_ever_nor_for_nothing() -> None:
         assert len(provider.asked) < 150
 
     night(work)
+
+
+def test_under_load_what_is_downstream_goes_first() -> None:
+    """With a full line of new work, a check waits for one place at most, not for its turn in the line."""
+
+    async def work(loop: VirtualLoop) -> None:
+        provider = Provider(loop, latency=1.0)
+        the_night = Night(loop, endpoint(provider, 4, clock=loop.time))
+        generating = asyncio.create_task(the_night.calls(400, workers=200))
+        waits = []
+        for number in range(20):
+            await asyncio.sleep(2.3)
+            began = loop.time()
+            await the_night.client.ask(replace(prompt(f"{number}/review"), priority=-1))
+            waits.append(loop.time() - began)
+        assert max(waits) <= 2.0 + 1e-6, "its own second, and at most one to wait for a place"
+        await generating
+
+    night(work)

@@ -24,6 +24,8 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 60.0
 """Where an endpoint asks for less and does not say for how long."""
 
+FORGOTTEN_S = 1800.0
+"""Two failures so far apart, with nobody asking between, are two troubles."""
 KNOWN = 100
 """Calls for a purpose whose latencies make a timeout."""
 LEAST_TIMEOUT_S = 15.0
@@ -98,6 +100,7 @@ class Endpoint:
         self._pauses = 0
         self._too_slow = 0.0
         self._failing_since: float | None = None
+        self._failed_last = 0.0
         self._ramp_from = 0.0
         self._ramping = False
 
@@ -220,8 +223,9 @@ class Endpoint:
         """How the endpoint stands after a failure of its own; a call's own mistakes are none."""
         now = self._clock()
         self.last_failure = str(error)
-        if self._failing_since is None:
+        if self._failing_since is None or now - self._failed_last > FORGOTTEN_S:
             self._failing_since = now
+        self._failed_last = now
         if isinstance(error, CallTimeout) and seconds:
             # Who is cut off would have taken longer: without this the timeout could never grow again.
             self.latencies.setdefault(purpose, Latencies()).add(1.5 * seconds)
