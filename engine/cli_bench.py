@@ -35,13 +35,18 @@ def bench(
     import orjson
 
     from engine.bench.measuring import benched
-    from engine.bench.results import advice, levels_table, summary, write
+    from engine.bench.results import advice, levels_table, prepare, summary, write
     from engine.compose import in_loop
     from engine.config import RunConfig
+    from engine.errors import ConfigError
 
     with mistakes():
         loaded = RunConfig.load(config, overrides(set_, None, budget))
         told = levels_of(levels)
+        if told is not None and calls < told[0]:
+            raise ConfigError(f"--calls {calls}: is too few for {told[0]} calls at once (--levels)")
+        if out is not None:
+            prepare(out)
 
         async def work() -> tuple[Any, Any, str]:
             return await benched(loaded, told, calls, seconds, stream=stream, endpoint=endpoint, tell=tell)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count, islice
@@ -16,6 +17,7 @@ from engine.items import Prompt, usd
 from engine.prompts.attributes import Cells
 from engine.stages.mix import Mix
 from engine.stages.plan import Planner, interleaved, shares
+from engine.stages.schedule import EARLY, next_time
 
 CHARACTERS_PER_TOKEN = 4.0
 """English text, roughly; a run learns the real figure from the replies."""
@@ -93,6 +95,9 @@ def _estimate(inputs: Inputs, acceptance: float, prompt_tokens: float, completio
         seconds.append(calls / limits.requests_per_minute * 60)
     if limits.tokens_per_minute is not None:
         seconds.append((prompt + completion) / limits.tokens_per_minute * 60)
+    if limits.finish_by is not None:
+        now = time.time()
+        seconds.append(EARLY * (next_time(limits.finish_by, now) - now))
     tiers = inputs.prices.main.tiers[0] if inputs.prices is not None else None
     dollars = usd(prompt * tiers.input + completion * tiers.output) if tiers is not None else None
     return Estimate(acceptance, calls, prompt, completion, dollars, max(seconds))

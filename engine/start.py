@@ -357,7 +357,7 @@ class RunStart:
 
     def _look(self) -> Callable[[], Snapshot]:
         """For the display."""
-        calls, items = Speed(), Speed()
+        calls, items = Speed(), Speed(self._progress.accepted)
 
         def look() -> Snapshot:
             progress, counts, limits = self._progress, self._client.counts, self._config.limits

@@ -112,6 +112,14 @@ async def test_the_command(tmp_path: Path, endpoint: Start, configs: Configs) ->
     assert sum(each["calls"] for each in orjson.loads(out)["levels"]) <= 30
 
 
+async def test_the_configs_own_limit_is_no_limit_here(endpoint: Start, configs: Configs) -> None:
+    url, simulator = await endpoint(latency_s=0.05)
+    path = configs.write(url, limits={"concurrency": 2})
+    code, _, err = await finished(await datagen("bench", path, "--levels", "8"))
+    assert code == 0, err
+    assert simulator.statistics.in_flight_peak == 8
+
+
 async def test_a_run_of_few_prompts_is_asked_over_and_over(endpoint: Start, configs: Configs) -> None:
     url, _ = await endpoint()
     path = configs.write(
@@ -125,6 +133,8 @@ async def test_a_run_of_few_prompts_is_asked_over_and_over(endpoint: Start, conf
     ("arguments", "said"),
     [
         (["--levels", "0,x"], "--levels 0,x"),
+        (["--levels", "8", "--calls", "3"], "--calls 3: is too few for 8"),
+        (["-o", "/proc/no/such"], "-o /proc/no/such: cannot be written"),
         (["--endpoint", "3"], "--endpoint 3: the config has 1"),
         (["--set", "limits.concurrency=none"], "limits.concurrency"),
     ],

@@ -183,7 +183,8 @@ def test_no_key_is_written_and_none_goes_to_another_host(
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        ([], "model: "),
+        ([], "the list names no endpoint"),
+        ({"name": "m", "purposes": {"reviewer": {"name": "x"}}}, "did you mean 'review'"),
         ([{"name": "m", "base_url": "ftp://x"}], "model.0.base_url"),
         ([{"name": "m"}, {"name": "m", "weight": 0}], "model.1.weight"),
         (

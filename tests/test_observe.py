@@ -137,3 +137,18 @@ def test_what_happens_again_is_counted_and_outages_are_timed() -> None:
     assert "3 times" in down["words"]
     assert limits["times"] == 1
     assert len(heard) == 7
+
+
+def test_who_is_still_out_has_been_so_until_now() -> None:
+    now = 1_000_000.0
+    chronicle = Chronicle(lambda: now)
+    chronicle.tell("a", "down", "a is taken out")
+    now += 120
+    [down] = chronicle.to_json()
+    assert down["seconds"] == 120
+    assert "2 min 00 s in all and not back yet" in down["words"]
+
+
+def test_off_and_on_are_what_yaml_makes_of_them(configs: Configs) -> None:
+    for value, expected in ((False, "off"), (True, "events"), ("off", "off"), ("calls", "calls")):
+        assert configs.load("http://127.0.0.1:9/v1", observe={"log": value}).observe.log == expected

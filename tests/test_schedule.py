@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from conftest import Configs, Start, contents, datagen, finished, lines, run_in
+from engine.config import RunConfig
 from engine.errors import ConfigError, NearlyAllRejected
 from engine.stages.outlook import ACCEPTED, Outlook
 from engine.stages.progress import Progress
@@ -112,7 +113,18 @@ def test_past_its_end_nothing_is_held_up() -> None:
     assert schedule.wait(Progress(target=1000)) == 0
 
 
-@pytest.mark.parametrize("value", ["7am", "24:00", "06:60", 420])
+def test_a_time_without_quotes_is_understood(configs: Configs) -> None:
+    """YAML reads 17:00 as 1020."""
+    path = configs.write("http://127.0.0.1:9/v1")
+    text = path.read_text().replace("concurrency: 8", "concurrency: 8\n  finish_by: 17:00\n  hedge: true")
+    path.write_text(text)
+    limits = RunConfig.load(path).limits
+    assert limits.finish_by == "17:00"
+    assert limits.hedge is not None
+    assert limits.hedge.after == 0.95
+
+
+@pytest.mark.parametrize("value", ["7am", "24:00", "06:60", 5000])
 def test_a_time_of_day_is_checked(value: Any, configs: Configs) -> None:
     with pytest.raises(ConfigError, match=r"limits\.finish_by"):
         configs.load("http://127.0.0.1:9/v1", limits={"finish_by": value})

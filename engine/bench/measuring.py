@@ -38,7 +38,7 @@ async def benched(
         stream=stream, whole=levels is not None,
     )  # fmt: skip
     budget = Budget(None if limits.budget_usd is None else int(limits.budget_usd * PICO))
-    async with opened_backends(config) as backends:
+    async with opened_backends(_unlimited(config, max(sweep.levels))) as backends:
         opened = backends.main[endpoint]
         price = price_of(opened.model) or FREE.main
         bench = Bench(opened.backend, price, budget, _endless(inputs), sweep)
@@ -47,6 +47,16 @@ async def benched(
             found.append(level)
             tell(f"{level.concurrency:,} at once: {level.calls_per_s:.2f} calls/s, {level.seconds:.1f} s")
     return bench, found, opened.backend.name
+
+
+def _unlimited(config: RunConfig, most: int) -> RunConfig:
+    """With room for so many calls at once, whatever the config says: how many are worth it is the question."""
+    models = [
+        model.model_copy(update={"limits": model.limits.model_copy(update={"concurrency": most})})
+        for model in config.endpoints
+    ]
+    limits = config.limits.model_copy(update={"concurrency": most})
+    return config.model_copy(update={"model": tuple(models), "limits": limits})
 
 
 def _endless(inputs: Inputs) -> Iterator[Prompt]:

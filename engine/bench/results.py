@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from engine.bench.sweep import Bench, Level, knee, quantiles
+from engine.errors import ConfigError
 from engine.report.tables import text_table
 from engine.store.folder import replacing
 
@@ -70,9 +72,18 @@ def advice(bench: Bench, found: Mapping[str, Any]) -> list[str]:
     return told
 
 
+def prepare(folder: Path) -> None:
+    """Makes the folder, before anything is spent. Raises ConfigError where nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(f"-o {folder}: cannot be written: {error.strerror or error}") from None
+
+
 def write(folder: Path, found: Mapping[str, Any], levels: Sequence[Level]) -> None:
     """bench.json and bench.svg. Raises StoreError."""
-    folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / "bench.json") as file:
         file.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
     with replacing(folder / "bench.svg") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
@@ -22,6 +23,11 @@ OWN_FIELDS = frozenset(
 """Fields of the request's body that are the engine's."""
 
 
+PURPOSES = (
+    "items attributes review revision program same_answer entities fact_check constraint_check"
+    " enhancement_plan enhancement answer judgement embedding"
+).split()
+"""What the engine and its own validators ask for; others' validators may have further ones."""
 Api = Literal["openai", "azure", "anthropic"]
 """The language that an endpoint speaks: OpenAI's chat completions, Azure's deployments, Anthropic's messages."""
 ADDRESSES = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com"}
@@ -113,6 +119,9 @@ class ModelConfig(Section):
     @classmethod
     def _purposes_are_models(cls, purposes: dict[str, PurposeModel]) -> dict[str, PurposeModel]:
         for purpose, other in purposes.items():
+            close = difflib.get_close_matches(purpose, PURPOSES, 1, 0.75)
+            if close and purpose not in PURPOSES:
+                raise ValueError(f"nothing asks for {purpose!r}; did you mean {close[0]!r}?")
             if not other.model_fields_set:
                 raise ValueError(f"{purpose!r} names nothing that differs")
             if other.base_url is not None:

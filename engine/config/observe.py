@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from engine.config.parts import Section
+
+
+def _off(value: Any) -> Any:
+    """`off` and `on` are false and true to YAML."""
+    return {False: "off", True: "events"}.get(value, value) if isinstance(value, bool) else value
 
 
 class ObserveConfig(Section):
     """None of it costs anything when off."""
 
-    log: Literal["off", "events", "calls"] = "events"
+    log: Annotated[Literal["off", "events", "calls"], BeforeValidator(_off)] = "events"
     """`run.log` in the run folder, JSON lines: what happened, or every call too."""
     log_mb: float = Field(default=10.0, gt=0, le=10_000)
     """A log file this large makes way for the next."""

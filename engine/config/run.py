@@ -35,6 +35,16 @@ class HedgeConfig(Section):
     """Second attempts for each call, at most."""
 
 
+def _as_hedge(value: Any) -> Any:
+    return {} if value is True else None if value is False else value
+
+
+def _as_clock(value: Any) -> Any:
+    """17:00 without quotes is 1020 to YAML: minutes."""
+    whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 24 * 60
+    return f"{value // 60:02}:{value % 60:02}" if whole else value
+
+
 class LimitsConfig(Section):
     """What the run may take. These may change between two starts of one run."""
 
@@ -59,8 +69,9 @@ class LimitsConfig(Section):
     least_acceptance: float = Field(default=0.02, ge=0, le=1)
     """The run stops early where fewer of the last `acceptance_window` items were accepted; 0 never."""
     acceptance_window: int = Field(default=500, ge=20)
-    hedge: HedgeConfig | None = None
-    finish_by: str | None = None
+    hedge: Annotated[HedgeConfig | None, BeforeValidator(_as_hedge)] = None
+    """`true` is for its defaults."""
+    finish_by: Annotated[str | None, BeforeValidator(_as_clock)] = None
     """A time of day, 'HH:MM', local: new work is spread until then rather than done as fast as may be."""
     share: Literal["process", "machine"] = "process"
     """With whom the rates are shared: 'machine' is all runs of this user on the same endpoint with the same key."""
@@ -99,7 +110,7 @@ def _as_validator(value: Any) -> Any:
 
 _Model = Annotated[ModelConfig, BeforeValidator(as_model)]
 _One = Annotated[_Model, Tag("one endpoint")]
-_Several = Annotated[tuple[_Model, ...], Field(min_length=1), Tag("several endpoints")]
+_Several = Annotated[tuple[_Model, ...], Tag("several endpoints")]
 
 
 class RunConfig(Section):
@@ -121,6 +132,8 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
+        if not self.endpoints:
+            raise ValueError("model: the list names no endpoint")
         if self.dataset.path is None:
             self._without_base()
         if any(endpoint.purposes for endpoint in self.endpoints[1:]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -26,7 +27,7 @@ LONGEST_PAUSE_S = 60.0
 
 FORGOTTEN_S = 1800.0
 """Two failures so far apart, with nobody asking between, are two troubles."""
-KNOWN = 100
+KNOWN = 20
 """Calls for a purpose whose latencies make a timeout."""
 LEAST_TIMEOUT_S = 15.0
 
@@ -171,12 +172,18 @@ class Endpoint:
         if self.retired is not None:
             return str(self.retired)
         failing = now - self._failing_since if self._failing_since is not None else 0.0
-        allowed = first if self.breaker.opened is not None and not self.answered else patience
-        if failing > allowed:
+        if self.hope_left(now, patience, first) <= 0:
             return f"no answer from {self.name} for {failing:.0f} s: {self.last_failure}"
         if self._paused_until - now > patience:
             return f"{self.name} asks to wait {self._paused_until - now:.0f} s: {self.last_failure}"
         return ""
+
+    def hope_left(self, now: float, patience: float, first: float) -> float:
+        """Seconds until there is no hope any more, unless it answers."""
+        if self._failing_since is None:
+            return math.inf
+        allowed = first if self.breaker.opened is not None and not self.answered else patience
+        return allowed - (now - self._failing_since)
 
     # --- after a call ---
 

@@ -8,7 +8,7 @@ _GROWTH = math.log(1.1)
 _LEAST_S = 1e-4
 _BINS = 160  # up to about 400 seconds
 _KEPT = 4000
-_LOOK = 50
+_LOOK = 10
 
 
 class Latencies:

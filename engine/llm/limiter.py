@@ -255,7 +255,7 @@ class Limiter:
         """(seconds, endpoint): who can take the call soonest; no endpoint where none may at all."""
         if len(route.endpoints) == 1:
             [only] = route.endpoints
-            return (None, None) if self._lost(only) else (only.wait(tokens), only)
+            return (None, None) if self._lost(only) else (self._until(only, tokens), only)
         best: tuple[float, float, int] | None = None
         chosen: Endpoint | None = None
         waiting = False
@@ -263,7 +263,7 @@ class Limiter:
             if self._lost(endpoint):
                 continue
             waiting = True
-            if (wait := endpoint.wait(tokens)) is None:
+            if (wait := self._until(endpoint, tokens)) is None:
                 continue
             load = (endpoint.in_flight + 1) / endpoint.weight
             rank = (wait, math.inf if endpoint is avoid else load, place)
@@ -272,6 +272,14 @@ class Limiter:
         if best is None:
             return None, route.endpoints[0] if waiting else None
         return best[0], chosen
+
+    def _until(self, endpoint: Endpoint, tokens: int) -> float | None:
+        """As `Endpoint.wait`, but no longer than there is hope."""
+        wait = endpoint.wait(tokens)
+        if wait and endpoint.troubled:
+            left = endpoint.hope_left(self._clock(), self._patience, self._first_patience)
+            return max(1e-3, min(wait, left + 1e-3))
+        return wait
 
     def _lost(self, endpoint: Endpoint) -> bool:
         """Retired, or out for longer than there is patience; not while a try is under way."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.report.live import duration
@@ -27,6 +27,8 @@ class Happening:
     times: int = 1
     seconds: float = 0.0
     """How long the endpoint was out, in all."""
+    still: bool = False
+    """It is out as this is told."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -44,6 +46,7 @@ class Happening:
         """A sentence for people."""
         often = "" if self.times == 1 else f" ({self.times} times, last at {_clock(self.last)})"
         long = f", for {duration(self.seconds)} in all" if self.seconds >= 1 else ""
+        long += " and not back yet" if self.still else ""
         return f"{_clock(self.first)}: {self.said}{long}{often}"
 
 
@@ -83,7 +86,14 @@ class Chronicle:
                 return
 
     def to_json(self) -> list[dict[str, Any]]:
-        return [found.to_json() for found in sorted(self._found.values(), key=lambda each: each.first)]
+        """In the order in which they began. Who is out is so until now."""
+        now = self._clock()
+        found = []
+        for (kind, endpoint), each in sorted(self._found.items(), key=lambda pair: pair[1].first):
+            if kind in _OUT and (since := self._out.get(endpoint)) is not None:
+                each = replace(each, seconds=each.seconds + max(0.0, now - since), still=True)
+            found.append(each.to_json())
+        return found
 
 
 def _clock(at: float) -> str:

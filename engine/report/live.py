@@ -137,9 +137,9 @@ def panel(snapshot: Snapshot) -> RenderableType:
 class Speed:
     """Rates over the last half minute. Mutable state: a few (time, value) marks."""
 
-    def __init__(self, seconds: float = 30.0) -> None:
+    def __init__(self, first: float = 0.0, seconds: float = 30.0) -> None:
         self._seconds = seconds
-        self._marks: list[tuple[float, float]] = []
+        self._marks: list[tuple[float, float]] = [(time.monotonic(), first)]
 
     def of(self, value: float) -> float:
         """Units per second."""

@@ -178,7 +178,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> EngineError:
     """The error class of a reply that is no success."""
     code, message, param = _error_of(body)
-    said = f"{status}: {message}"
+    said = message if message.startswith(f"{status}:") else f"{status}: {message}"
     if status == 429:
         if "request too large" in message.lower():
             return BadRequest(said, param)  # it never fits the limit, however long it waits
@@ -193,7 +193,9 @@ def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> EngineEr
         where = headers.get("Location", "elsewhere")
         return EndpointError(f"redirects to {where}; set model.base_url to the address itself")
     if status in (404, 405):
-        return EndpointError(f"no such model or address ({said}); see model.name and model.base_url")
+        return EndpointError(
+            f"no such model or address ({said}); see model.name, model.base_url and model.api"
+        )
     if code in ("content_filter", "content_policy_violation"):
         return ContentFiltered(said)
     if code in _NO_CREDIT or "credit balance is too low" in message:
