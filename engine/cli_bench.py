@@ -59,10 +59,8 @@ def bench(
             typer.echo(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode())
         else:
             show(levels_table(done))
-            for line in advice(found, result):
+            for line in advice(found, result, out):
                 typer.echo(line)
-            if out is not None:
-                typer.echo(f"Result: {out / 'bench.json'}   Plot: {out / 'bench.svg'}")
         raise typer.Exit(0 if result["knee"] is not None else FATAL)
 
 

@@ -58,8 +58,8 @@ def summary(bench: Bench, levels: Sequence[Level], model: str) -> dict[str, Any]
     }
 
 
-def advice(bench: Bench, found: Mapping[str, Any]) -> list[str]:
-    """Sentences for people."""
+def advice(bench: Bench, found: Mapping[str, Any], folder: Path | None) -> list[str]:
+    """Sentences for people. `folder` is where it was written, if anywhere."""
     told = [f"{found['calls']:,} calls, ${found['spent_usd']:.4f}. Ended: {found['ended']}."]
     if (limits := bench.announced) is not None:
         kinds = (("requests", limits.requests), ("tokens", limits.tokens))
@@ -69,6 +69,8 @@ def advice(bench: Bench, found: Mapping[str, Any]) -> list[str]:
         told.append("Nothing was answered: see the failures, and `datagen check`.")
     else:
         told.append(f"Worth it: limits.concurrency: {found['knee']}.")
+    if folder is not None:
+        told.append(f"Result: {folder / 'bench.json'}   Plot: {folder / 'bench.svg'}")
     return told
 
 

@@ -13,13 +13,12 @@ from engine.errors import (
     BadRequest,
     ContentFiltered,
     MalformedReply,
-    PermanentError,
     Renegotiated,
     Unparseable,
 )
 from engine.items import Completion, Prompt, RateLimits, Usage
 from engine.llm.backends.connection import connected
-from engine.llm.backends.openai_compatible import token_count
+from engine.llm.backends.openai_compatible import charged, token_count
 
 FINISH = {"max_tokens": "length", "model_context_window_exceeded": "length", "refusal": "content_filter"}
 """Anthropic's stop reasons as OpenAI's; all others are 'stop'."""
@@ -41,7 +40,7 @@ class AnthropicMessages:
         self._http = connected(model, "v1/messages", concurrency=concurrency)
 
     async def complete(self, prompt: Prompt) -> Completion:
-        """Raises TransientError, PermanentError or FatalError, by status and body."""
+        """Raises TransientError or FatalError, by status and body."""
         settings = self._settings
         try:
             return completion_of(await self._http.post(self._body(prompt)), self._model.name)
@@ -157,10 +156,10 @@ def completion_of(body: bytes, model: str) -> Completion:
         raise MalformedReply("the body holds no content blocks") from None
     usage = usage_of(reply.get("usage"))
     if finish == "content_filter":
-        raise _charged(ContentFiltered("the model declined to answer"), usage)
+        raise charged(ContentFiltered("the model declined to answer"), usage)
     text = _text(blocks)
     if not text.strip():
-        raise _charged(Unparseable("the answer is empty"), usage)
+        raise charged(Unparseable("the answer is empty"), usage)
     return Completion(text, str(reply.get("model") or model), finish, usage)
 
 
@@ -181,8 +180,3 @@ def usage_of(usage: Any) -> Usage:
     read = token_count(found.get("cache_read_input_tokens")) or 0
     written = token_count(found.get("cache_creation_input_tokens")) or 0
     return Usage(fresh + read + written, completion, read, written_tokens=written)
-
-
-def _charged(error: PermanentError, usage: Usage) -> PermanentError:
-    error.usage = usage
-    return error

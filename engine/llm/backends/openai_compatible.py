@@ -131,15 +131,15 @@ def _completion(body: bytes, model: str) -> Completion:
     usage = usage_of(reply.get("usage"))
     text = message.get("content")
     if finish == "content_filter":
-        raise _charged(ContentFiltered("the endpoint's content filter withheld the answer"), usage)
+        raise charged(ContentFiltered("the endpoint's content filter withheld the answer"), usage)
     if not isinstance(text, str) or not text.strip():
         refusal = message.get("refusal")
         said = f"the model refused: {shown(refusal)}" if refusal else "the answer is empty"
-        raise _charged(Unparseable(said), usage)
+        raise charged(Unparseable(said), usage)
     return Completion(text, str(reply.get("model") or model), str(finish), usage)
 
 
-def _charged(error: PermanentError, usage: Usage) -> PermanentError:
+def charged(error: PermanentError, usage: Usage) -> PermanentError:
     """The error, with what the useless answer took."""
     error.usage = usage
     return error
