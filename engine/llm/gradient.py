@@ -53,7 +53,10 @@ class Span:
     def add(self, purpose: str, seconds: float, in_flight: int) -> None:
         self.count += 1
         self.flight.add(math.log(in_flight))
-        self.latency.setdefault(purpose, _Moments()).add(math.log(max(seconds, 1e-6)))
+        moments = self.latency.get(purpose)
+        if moments is None:
+            moments = self.latency[purpose] = _Moments()
+        moments.add(math.log(max(seconds, 1e-6)))
 
 
 class Gradient:

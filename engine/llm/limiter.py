@@ -160,7 +160,10 @@ class Limiter:
     def try_acquire(self, tokens: int = 0, purpose: str = "", avoid: Endpoint | None = None) -> Lease | None:
         """A place that is free now and that nobody waits for."""
         route = self._others.get(purpose, self._main) if self._others else self._main
-        if any(other.line.head is not None for other in self._routes) or self._overall(tokens) != 0:
+        for other in self._routes:
+            if other.line.head is not None:
+                return None
+        if self._overall(tokens) != 0:
             return None
         wait, endpoint = self._choice(route, tokens, avoid)
         return self._grant(route, endpoint, tokens) if wait == 0 and endpoint is not None else None
