@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from conftest import Configs
+from conftest import ROOT, Configs
 from engine.config import RunConfig
 from engine.constraints import FreeText, LabelRatio, Length
 from engine.errors import ConfigError
@@ -208,3 +208,13 @@ def test_simulated_in_one_word(configs: Configs) -> None:
     config = configs.load("http://x", model="simulated")
     assert config.model.simulator is not None
     assert config.model.price is not None
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_examples_are_valid(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY"):
+        monkeypatch.setenv(name, "sk-x")
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://name.openai.azure.com")
+    monkeypatch.setenv("DATAGEN_DATA", "/nowhere")
+    config = RunConfig.load(path)
+    assert "sk-x" not in str(config.without_secrets())
