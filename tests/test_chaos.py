@@ -300,3 +300,6 @@ async def test_the_report_tells_of_limits_and_pauses(
     assert "limits" in kinds
     assert simulator.statistics.limit_violations < 40
     assert report["calls"]["retried"] == 0
+    await finished(await datagen("resume", tmp_path / "run", "--target", "140"))
+    report = orjson.loads((tmp_path / "run" / "report.json").read_bytes())
+    assert sum(event["kind"] == "limits" for event in report["events"]) == 1, "once, however many starts"

@@ -67,7 +67,7 @@ def summarize(
             "items_per_s": round(last.counts.get("accepted", 0) / wall, 3) if wall else 0.0,
             "calls_per_s": round(last.counts.get("completed", 0) / wall, 3) if wall else 0.0,
         },
-        "events": [event for start in starts for event in start.counts.get("events", ())],
+        "events": _events(starts),
         "diversity": _diversity(connection),
         "dataset": read_fact(connection, "dataset"),
         "model": read_fact(connection, "model"),
@@ -76,6 +76,16 @@ def summarize(
         "engine_version": read_fact(connection, "engine_version"),
     }
     return Report(data)
+
+
+def _events(starts: Sequence[Start]) -> list[dict[str, Any]]:
+    """Of all starts; a limit that each of them found is told once."""
+    found: dict[Any, dict[str, Any]] = {}
+    for number, start in enumerate(starts):
+        for event in start.counts.get("events", ()):
+            again = "" if event["kind"] == "limits" else number
+            found.setdefault((event["kind"], event["endpoint"], again), event)
+    return list(found.values())
 
 
 def _diversity(connection: sqlite3.Connection) -> dict[str, Any]:
