@@ -593,3 +593,26 @@ def test_under_load_what_is_downstream_goes_first() -> None:
         await generating
 
     night(work)
+
+
+def test_an_outage_is_not_taken_from_a_calls_own_time() -> None:
+    """Whoever met it may fail once more after it, as any call may."""
+
+    async def work(loop: VirtualLoop) -> None:
+        provider = Provider(loop)
+        failed: set[float] = set()
+
+        def fault() -> Exception | None:
+            if 60 < loop.time() < 1260:
+                return Unavailable("502")
+            if 1260 <= loop.time() < 1400 and len(failed) < 30 and len(provider.asked) % 2:
+                failed.add(len(provider.asked))
+                return Unavailable("500")
+            return None
+
+        provider.fault = fault
+        found = await Night(loop, endpoint(provider, 50, clock=loop.time)).calls(5000)
+        assert good(found) == 5000
+        assert len(failed) == 30
+
+    night(work)

@@ -58,7 +58,7 @@ class RetryPolicy:
 
     retries: int = 6
     seconds: float = 600.0
-    """From the first attempt to the last, unless the endpoint is out."""
+    """From the first failure to the last, but for the time that the endpoint is out."""
     first_wait: float = 0.5
     longest_wait: float = 60.0
     attempt_s: float = 120.0
@@ -108,6 +108,8 @@ class _Failures:
         self._policy = policy
         self._standing = standing
         self._counted = 0
+        self._since: float | None = None
+        """When the failures that count began; an outage between them is not the call's time."""
         self._all = 0
         self._spared = 0
 
@@ -120,9 +122,12 @@ class _Failures:
             return False
         self._all += 1
         if self._standing.held():
+            self._since = None
             return self._blamed_for_the_outage()
         self._counted += 1
-        return self._counted > self._policy.retries or self._standing.elapsed() > self._policy.seconds
+        elapsed = self._standing.elapsed()
+        self._since = elapsed if self._since is None else self._since
+        return self._counted > self._policy.retries or elapsed - self._since > self._policy.seconds
 
     def _blamed_for_the_outage(self) -> bool:
         """The call that always fails, alone at the end of a run, looks like an endpoint that is down."""
