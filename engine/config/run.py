@@ -61,7 +61,7 @@ class LimitsConfig(Section):
     attempt_timeout_s: float = Field(default=120.0, gt=0)
     """The most; once enough answers have been seen, four times what 99 % of them took."""
     call_timeout_s: float = Field(default=600.0, gt=0)
-    """From a call's first attempt to its last, while its endpoint answers others."""
+    """A call's failed attempts and its rests between them; its waits in line are not counted."""
     outage_s: float = Field(default=3600.0, gt=0)
     """How long an endpoint that has answered may be down before the run stops, resumable."""
     first_answer_s: float = Field(default=30.0, gt=0)

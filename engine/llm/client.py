@@ -76,7 +76,7 @@ Watch = Callable[[CallEnded], None]
 class _Call:
     """What a call's attempts have in common; a Standing. Mutable: attempts, where the last went, what failed."""
 
-    __slots__ = ("_answered", "_failed", "_now", "attempts", "began", "endpoint", "prompt")
+    __slots__ = ("_answered", "_failed", "_now", "_own", "attempts", "began", "endpoint", "prompt")
 
     def __init__(self, prompt: Prompt, began: float) -> None:
         self.prompt = prompt
@@ -85,14 +85,20 @@ class _Call:
         self.endpoint: Endpoint | None = None
         self._failed: float | None = None
         self._now = began
+        self._own = 0.0
         self._answered = 0
 
-    def failed(self, now: float) -> None:
+    def failed(self, sent: float, now: float) -> None:
         """An attempt has failed."""
         self._now = now
+        self._own += now - sent
         if self._failed is None:
             self._failed = now
             self._answered = self.endpoint.answered if self.endpoint is not None else 0
+
+    def own(self) -> float:
+        """Seconds that failed attempts took."""
+        return self._own
 
     def elapsed(self) -> float:
         """Seconds from the first failure to the last."""
@@ -286,7 +292,7 @@ class Client:
         except TransientError as error:
             cost = reservation.amount if error.paid else 0
             self._count_failure(error, cost)
-            call.failed(self._clock())
+            call.failed(lease.sent, self._clock())
             lease.failed(error, prompt.purpose, self._clock())
             raise
         except PermanentError as error:

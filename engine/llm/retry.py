@@ -37,6 +37,10 @@ class Standing(Protocol):
         """It has never answered anybody."""
         ...
 
+    def own(self) -> float:
+        """Seconds that the call's failed attempts took."""
+        ...
+
     def elapsed(self) -> float:
         """Seconds from the call's first failure to its last."""
         ...
@@ -58,7 +62,7 @@ class RetryPolicy:
 
     retries: int = 6
     seconds: float = 600.0
-    """From the first failure to the last, but for the time that the endpoint is out."""
+    """A call's failed attempts and its rests between them; its waits in line, as in an outage, are not its own."""
     first_wait: float = 0.5
     longest_wait: float = 60.0
     attempt_s: float = 120.0
@@ -108,8 +112,6 @@ class _Failures:
         self._policy = policy
         self._standing = standing
         self._counted = 0
-        self._since: float | None = None
-        """When the failures that count began; an outage between them is not the call's time."""
         self._all = 0
         self._spared = 0
 
@@ -122,12 +124,10 @@ class _Failures:
             return False
         self._all += 1
         if self._standing.held():
-            self._since = None
             return self._blamed_for_the_outage()
         self._counted += 1
-        elapsed = self._standing.elapsed()
-        self._since = elapsed if self._since is None else self._since
-        return self._counted > self._policy.retries or elapsed - self._since > self._policy.seconds
+        took = self._standing.own() + state.idle_for
+        return self._counted > self._policy.retries or took > self._policy.seconds
 
     def _blamed_for_the_outage(self) -> bool:
         """The call that always fails, alone at the end of a run, looks like an endpoint that is down."""
