@@ -72,8 +72,7 @@ while time.monotonic() < end:
     wait = rate.wait()
     if wait:
         time.sleep(wait)
-    else:
-        rate.take()
+    elif rate.take() is not None:
         sent.append(time.monotonic())
 print(sent)
 """
