@@ -318,11 +318,6 @@ class Endpoint:
         """Paused or taken out, for however long."""
         return self.breaker.opened is not None or self._paused_until > 0
 
-    @property
-    def limits(self) -> RateLimits:
-        """What it is kept to: as told, or as it announces where that is less."""
-        return self._told
-
     def statistics(self) -> EndpointStatistics:
         state = (
             "out" if self.retired is not None else "resting" if self.breaker.opened is not None else "asked"
