@@ -19,9 +19,9 @@ from typing import Any
 import orjson
 
 from common import ROOT, result, table
+from engine.answers.same import same
 from engine.conformance import item, tools_for
 from engine.items import Decision, Prompt
-from validators.code.answers import same
 from validators.code.check import CodeCheck
 
 LABELLER = "175b_finetuning"

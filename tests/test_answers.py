@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from validators.code.answers import letter_of, same
-from validators.code.numbers import readings
+from engine.answers.numbers import readings
+from engine.answers.same import letter_of, same
 
 EQUAL = [
     ("1,200", "1200"), ("$1.20k", "1200"), ("3/4", "0.75"), ("75%", "0.75"), ("75%", "3/4"), ("1e3", "1000"),

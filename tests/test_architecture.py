@@ -12,13 +12,16 @@ import pytest
 from conftest import ROOT
 
 FLOORS = (
-    "items constraints errors constraint_forms config"
+    "items answers constraints errors constraint_forms config"
     " protocols dataset flow llm prompts diversity store report observe simulator stages guidance endpoints inputs"
     " preparation assembly interrupts start compose conformance estimate checks measuring bench"
     " cli_common cli_data cli_bench cli"
 ).split()
 """From the ground up."""
-FOR_VALIDATORS = {"engine.items", "engine.errors", "engine.constraints", "engine.protocols"}
+FOR_VALIDATORS = {
+    "engine.items", "engine.errors", "engine.constraints", "engine.protocols",
+    "engine.answers.same", "engine.answers.numbers",
+}  # fmt: skip
 
 FILES = sorted(path for package in ("engine", "validators") for path in (ROOT / package).rglob("*.py"))
 

@@ -9,12 +9,12 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from engine.answers.numbers import readings
+from engine.answers.same import bare, letter_of, same
 from engine.errors import PermanentError, SandboxUnavailable
 from engine.items import Item, Verdict
 from engine.protocols import Tools
-from validators.code.answers import bare, letter_of, same
 from validators.code.levels import MISSING, Level
-from validators.code.numbers import readings
 from validators.code.policy import LABEL, Policy, PolicyName, Step
 from validators.code.sandbox import Outcome, Sandbox, SandboxOptions
 from validators.options import parsed

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from string import ascii_uppercase
 
-from validators.code.numbers import readings, same_number, unlatexed
+from engine.answers.numbers import readings, same_number, unlatexed
 
 _YES = frozenset("yes true correct right y".split())
 _NO = frozenset("no false incorrect wrong n".split())
