@@ -48,8 +48,8 @@ class Assembly:
     prepared: Prepared
 
     def pipeline(self, validators: Sequence[Validator]) -> Pipeline:
-        batches, first = self._existing() if self.inputs.audited else self._generated()
-        ratio = self.inputs.config.dataset.ratio if not self.inputs.audited else None
+        batches, first = self._existing() if self.inputs.existing else self._generated()
+        ratio = self.inputs.config.dataset.ratio if not self.inputs.existing else None
         weights = ratio.weights if ratio is not None else None
         group, mix = self.prepared.group, self.prepared.mix
         note = mix.note if mix is not None else None
@@ -63,7 +63,7 @@ class Assembly:
             weights,
             group,
             note,
-            None if self.inputs.audited else outlook,
+            None if self.inputs.existing else outlook,
         )
         stages = [first, *self._refining(validators), *self._embedding(group)]
         return Pipeline.of(batches, stages, commit.run, self.halt)
@@ -110,6 +110,8 @@ class Assembly:
         config, verify = self.inputs.config, self.inputs.dataset.fields.verify
         stages = []
         for place, (spec, validator) in enumerate(zip(config.validators, validators, strict=True)):
+            if self.inputs.mode == "enhance" and place < len(validators) - 1:
+                continue  # these check what the last one makes, and leave the rows themselves alone
             workers = spec.workers or config.limits.most_in_flight
             refine = Refine(validator, self.halt, verify, validators[:place])
             stages.append(Stage(spec.name, refine, workers))

@@ -31,6 +31,12 @@ Config = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The run's s
 RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The folder of a run.")]
 Target = Annotated[int | None, typer.Option(min=1, help="Accepted items wanted (generate.target).")]
 Cap = Annotated[float | None, typer.Option("--budget", help="Ceiling in US dollars (limits.budget_usd).")]
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA", help="A .json, .jsonl, .csv or .parquet file; '-' is JSON lines on standard input."
+    ),
+]
 Sets = Annotated[
     list[str] | None,
     typer.Option(
@@ -68,18 +74,12 @@ def resume(run_dir: RunDir, target: Target = None, budget: Cap = None, set_: Set
     with mistakes():
         folder = RunFolder.existing(run_dir)
         loaded = RunConfig.load(folder.config, overrides(set_, target, budget))
-        _finish(_go(loaded, run_dir, audited=folder.audited()), run_dir)
+        _finish(_go(loaded, run_dir, folder.mode()), run_dir)
 
 
 @app.command()
 def audit(
-    data: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATA",
-            help="A .json, .jsonl, .csv or .parquet file; '-' is JSON lines on standard input.",
-        ),
-    ],
+    data: Data,
     config: Config,
     out: Annotated[
         Path | None,
@@ -89,15 +89,19 @@ def audit(
     set_: Sets = None,
 ) -> None:
     """Run the configured validators over an existing dataset: which rows hold, which were corrected, which not."""
-    from engine.config import RunConfig
-    from engine.store.folder import spooled
+    _over(data, config, out or Path("runs") / f"{config.stem}-audit", budget, set_, "audit")
 
-    with mistakes():
-        folder = out or Path("runs") / f"{config.stem}-audit"
-        source = spooled(sys.stdin.buffer, folder) if data == "-" else Path(data).absolute()
-        given = {"dataset.path": str(source), "generate.target": 1, "generate.few_shot": 0}
-        loaded = RunConfig.load(config, {**overrides(set_, None, budget), **given})
-        _finish(_go(loaded, folder, audited=True), folder)
+
+@app.command()
+def enhance(
+    data: Data,
+    config: Config,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="RUN_DIR", help="The run's folder.")],
+    budget: Cap = None,
+    set_: Sets = None,
+) -> None:
+    """Make the items of an existing dataset harder where their answer survives it; the others stay as they are."""
+    _over(data, config, out, budget, set_, "enhance")
 
 
 @app.command()
@@ -256,12 +260,25 @@ def version() -> None:
 # --- shared by the commands above -------------------------------------------------------------------
 
 
-def _go(config: RunConfig, folder: Path, *, audited: bool = False) -> Report:
-    from engine.compose import arun, audit, in_loop
+def _over(
+    data: str, config: Path, folder: Path, budget: float | None, sets: list[str] | None, mode: str
+) -> None:
+    """A run over the rows of an existing dataset."""
+    from engine.config import RunConfig
+    from engine.store.folder import spooled
+
+    with mistakes():
+        source = spooled(sys.stdin.buffer, folder) if data == "-" else Path(data).absolute()
+        given = {"dataset.path": str(source), "generate.target": 1, "generate.few_shot": 0}
+        loaded = RunConfig.load(config, {**overrides(sets, None, budget), **given})
+        _finish(_go(loaded, folder, mode), folder)
+
+
+def _go(config: RunConfig, folder: Path, mode: str = "run") -> Report:
+    from engine.compose import MODES, in_loop
 
     _tune_interpreter()
-    begin = audit if audited else arun
-    return in_loop(lambda: begin(config, folder, show=sys.stderr))
+    return in_loop(lambda: MODES[mode](config, folder, show=sys.stderr))
 
 
 def _tune_interpreter() -> None:

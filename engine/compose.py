@@ -48,6 +48,15 @@ async def audit(config: RunConfig, folder: Path | str, *, show: TextIO | None = 
     return await _in_folder(lambda: Inputs.of_existing(config), folder, show)
 
 
+async def enhance(config: RunConfig, folder: Path | str, *, show: TextIO | None = None) -> Report:
+    """Make the items of an existing dataset, `dataset.path`, harder; the same as `datagen enhance`.
+
+    accepted.jsonl has every row: the harder item where its answer has survived, else the row as it was.
+    Raises as `run` does.
+    """
+    return await _in_folder(lambda: Inputs.of_existing(config, "enhance"), folder, show)
+
+
 async def _in_folder(load: Callable[[], Inputs], folder: Path | str, show: TextIO | None) -> Report:
     inputs = load()
     config = inputs.config
@@ -55,3 +64,7 @@ async def _in_folder(load: Callable[[], Inputs], folder: Path | str, show: TextI
     runs.refuse_foreign(config.dataset.path)
     with runs.locked():
         return await RunStart(inputs, runs).go(show)
+
+
+MODES = {"run": arun, "audit": audit, "enhance": enhance}
+"""What goes on in a run's folder, by the mode on record there."""

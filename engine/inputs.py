@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, Literal
 
 from engine.config import RunConfig
+from engine.config.run import ValidatorConfig
 from engine.dataset.base import BaseDataset
 from engine.dataset.fields import Fields
 from engine.diversity.sameness import suited
@@ -30,6 +31,11 @@ VALIDATORS = "datagen.validators"
 """The entry-point group in which validators are found."""
 
 
+Mode = Literal["run", "audit", "enhance"]
+"""New items; or the rows of a dataset that is there: checked, made harder."""
+DIFFICULTY = "difficulty"
+
+
 @dataclass(frozen=True)
 class Inputs:
     """Everything that can be wrong before the first call, loaded."""
@@ -43,22 +49,28 @@ class Inputs:
     """The kind of sameness that the group check goes by, where there is one."""
     embedder: Embedder | None = None
     """Not yet open; None where the run needs no vectors."""
-    audited: bool = False
-    """Whether `dataset` is an existing one to be checked, rather than one to start from."""
+    mode: Mode = "run"
+
+    @property
+    def existing(self) -> bool:
+        """Whether `dataset` is itself what is worked on, rather than what to start from."""
+        return self.mode != "run"
 
     @classmethod
-    def of_existing(cls, config: RunConfig) -> Inputs:
-        """For an audit of `dataset.path`. Raises ConfigError."""
+    def of_existing(cls, config: RunConfig, mode: Mode = "audit") -> Inputs:
+        """For work on the rows of `dataset.path`. Raises ConfigError."""
         if config.dataset.path is None:
-            raise ConfigError("dataset.path: is missing; it is the dataset to audit")
+            raise ConfigError(f"dataset.path: is missing; it is the dataset to {mode}")
+        if mode == "enhance":
+            config = _enhancing(config)
         dataset = BaseDataset.streamed(config.dataset)
         prices = _prices(config)
         load_validators(config, _no_calls, dataset.fields)
         generate = config.generate.model_copy(update={"target": dataset.rows})
-        config = config.with_generate(generate)
+        config = config.changed(generate=generate)
         same = _same(config, dataset)
         embedder = _embedder(config) if config.groupcheck is not None and same != "text" else None
-        return cls(config, dataset, ItemPrompts(config, dataset), prices, same, embedder, audited=True)
+        return cls(config, dataset, ItemPrompts(config, dataset), prices, same, embedder, mode)
 
     @classmethod
     def load(cls, config: RunConfig) -> Inputs:
@@ -140,6 +152,15 @@ def _affordable(config: RunConfig, prices: Prices | None, prompt: Prompt) -> Non
             f"limits.budget_usd: ${cap:g} is less than one call may cost (${worst:.4f}, with "
             f"{prompt.max_tokens} completion tokens); raise it, or set generate.max_tokens"
         )
+
+
+def _enhancing(config: RunConfig) -> RunConfig:
+    """With the difficulty validator last; the others are there to check what it makes, and rows stay rows."""
+    specs = [spec for spec in config.validators if spec.name != DIFFICULTY]
+    last = next(
+        (spec for spec in config.validators if spec.name == DIFFICULTY), ValidatorConfig(name=DIFFICULTY)
+    )
+    return config.changed(validators=(*specs, last), groupcheck=None)
 
 
 def load_validators(config: RunConfig, ask: Ask, fields: Fields) -> list[Validator]:

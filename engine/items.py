@@ -130,6 +130,8 @@ class Verdict:
     usage: Usage = Usage()
     """What the calls made for this verdict took; counted by the engine."""
     seconds: float = 0.0
+    tentative: bool = False
+    """Of a REVISE: the item before it stands where the validators before do not pass the new one as it is."""
 
     @classmethod
     def passed(cls, by: str, record: Mapping[str, Any] | None = None) -> Verdict:
@@ -137,9 +139,16 @@ class Verdict:
 
     @classmethod
     def revised(
-        cls, by: str, reason: str, item: Item, feedback: str = "", record: Mapping[str, Any] | None = None
+        cls,
+        by: str,
+        reason: str,
+        item: Item,
+        feedback: str = "",
+        record: Mapping[str, Any] | None = None,
+        *,
+        tentative: bool = False,
     ) -> Verdict:
-        return cls(Decision.REVISE, by, reason, feedback, item, record or {})
+        return cls(Decision.REVISE, by, reason, feedback, item, record or {}, tentative=tentative)
 
     @classmethod
     def rejected(

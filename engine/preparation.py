@@ -73,12 +73,12 @@ async def prepared(
     async with contextlib.AsyncExitStack() as stack:
         embedding = await _opened(inputs, ask, journal, stack, tell)
         vectors = await _base_vectors(inputs, embedding, halt, tell)
-        attributes = [] if inputs.audited else await _attributes(inputs, ask, journal)
+        attributes = [] if inputs.existing else await _attributes(inputs, ask, journal)
         config, dataset = inputs.config, inputs.dataset
         selectors = await asyncio.to_thread(selectors_of, config.generate, dataset, config.seed, vectors)
         halt.check()
         group = await _group(inputs, vectors, journal, halt, tell)
-        mix = None if inputs.audited else await _mix(inputs, attributes, journal)
+        mix = None if inputs.existing else await _mix(inputs, attributes, journal)
         halt.check()
         about = {"attributes": [each.to_json() for each in attributes], **_about(group, embedding)}
         yield Prepared(selectors, mix, group, embedding, about)

@@ -146,13 +146,13 @@ class RunStart:
         if (group := self._config.groupcheck) is not None:  # as resolved: naming a default changes nothing
             found["groupcheck.same"] = self._inputs.same
             found["groupcheck.threshold"] = group.threshold or THRESHOLDS[self._inputs.same]
-        return {**found, "mode": "audit"} if self._inputs.audited else found
+        return {**found, "mode": self._inputs.mode} if self._inputs.existing else found
 
     def _facts(self) -> dict[str, Any]:
         dataset = self._inputs.dataset
         return {
             "identity": self._identity(),
-            "mode": "audit" if self._inputs.audited else "run",
+            "mode": self._inputs.mode,
             "seed": self._config.seed,
             "style": asdict(dataset.fields.style),
             "validators": [validator.name for validator in self._config.validators],
@@ -301,7 +301,7 @@ class RunStart:
     # --- the end ---
 
     async def _finish(self) -> Report:
-        everything = self._inputs.audited and self._halt.reason is None
+        everything = self._inputs.existing and self._halt.reason is None
         outcome = outcome_of(self._halt.reason, self._progress.reached or everything)
         try:
             await self._journal.note(self._counts(), outcome)

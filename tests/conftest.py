@@ -36,6 +36,7 @@ CLEAN: dict[str, Any] = {
     "wrong_count": 0.0,
     "refusals": 0.0,
     "program_errors": 0.0,
+    "enhancement_errors": 0.0,
     "answer_accuracy": 1.0,
     "review_accuracy": 1.0,
 }

@@ -221,9 +221,9 @@ class RunConfig(Section):
         config._references = references
         return config
 
-    def with_generate(self, generate: GenerateConfig) -> RunConfig:
-        """The same run with another section `generate`."""
-        copy = self.model_copy(update={"generate": generate})
+    def changed(self, **sections: Any) -> RunConfig:
+        """The same run with other sections."""
+        copy = self.model_copy(update=sections)
         copy._references = self._references
         return copy
 

@@ -33,6 +33,8 @@ class SimulatorConfig(Section):
     review_accuracy: Share = 0.90
     program_errors: Share = 0.08
     """Programs that compute a wrong answer or crash."""
+    enhancement_errors: Share = 0.05
+    """Harder items that lose a number, or whose right answer is another."""
     latency_s: float = Field(default=0.0, ge=0)
     """Seconds before a reply; the median where latency_p99_s is set too."""
     latency_p99_s: float | None = Field(default=None, gt=0)

@@ -246,7 +246,12 @@ class Fields:
     def verify(self, item: Item) -> None:
         """Raises FieldProblem, KeyError or TypeError for an item that the dataset has no form for."""
         _text({"text": item.text}, "text")
-        _check_writable(self.write(item))
+        row = self.write(item)
+        _check_writable(row)
+        if item.choices and self._choices(row) != item.choices:
+            raise FieldProblem(
+                "bad_choices", f"the dataset has no place for these {len(item.choices)} choices"
+            )
 
     def _spelled(self, label: str, choices: tuple[str, ...]) -> Any:
         assert self.config.label is not None

@@ -51,6 +51,7 @@ def summarize(
         "stopped_early": bool(last.counts.get("stopped_early")),
         "items": items,
         "validators": _validators(connection, read_fact(connection, "validators") or []),
+        "difficulty": _difficulty(connection),
         "constraints": _adherence(connection, read_fact(connection, "rules") or []),
         "calls": calls,
         "usage": _usage(connection),
@@ -148,6 +149,20 @@ def _validators(connection: sqlite3.Connection, names: Sequence[str]) -> dict[st
         if name in described:
             found["about"] = described[name]
     return shown
+
+
+def _difficulty(connection: sqlite3.Connection) -> dict[str, Any]:
+    """By principle: how often it was chosen, and how often the harder item stayed."""
+    found: dict[str, dict[str, int]] = {}
+    for principle, verdict, count in connection.execute(
+        "SELECT p.value, json_extract(v.value, '$.verdict'), count(*) FROM items,"
+        " json_each(items.meta, '$.verdicts') AS v, json_each(v.value, '$.record.principles') AS p"
+        " WHERE json_extract(v.value, '$.by') = 'difficulty' GROUP BY 1, 2 ORDER BY 1"
+    ):
+        counts = found.setdefault(principle, {"chosen": 0, "kept": 0})
+        counts["chosen"] += count
+        counts["kept"] += count if verdict == "revise" else 0
+    return found
 
 
 def _adherence(connection: sqlite3.Connection, rules: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -22,6 +22,11 @@ SAID = {
     "interrupted": "Interrupted",
     "running": "Running",
 }
+EVERY_ROW = {
+    "audit": "Every row is checked.",
+    "enhance": "Every row has been made harder, or left as it was.",
+}
+"""Of runs over an existing dataset, where they reach its end."""
 NEXT = {
     "budget": "Raise it and continue: datagen resume {folder} --budget USD",
     "fatal": "Mend it and continue: datagen resume {folder}",
@@ -38,8 +43,8 @@ def outcome_lines(report: Report, folder: Path) -> Iterator[str]:
         f": {data['message']}" if data["message"] and report.outcome not in ("target", "interrupted") else ""
     )
     failed = f" and {calls['failed']:,} failed" if calls["failed"] else ""
-    audited = data["mode"] == "audit" and report.outcome == "target"
-    yield "Every row is checked." if audited else f"{_said(report)}{message}."
+    done = EVERY_ROW.get(data["mode"]) if report.outcome == "target" else None
+    yield done or f"{_said(report)}{message}."
     yield (
         f"{items['accepted']:,} of {items['target']:,} items accepted, {items['rejected']:,} rejected, "
         f"{items['surplus']:,} surplus; {calls['completed']:,} calls{failed}, {duration(seconds)}."

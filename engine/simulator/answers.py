@@ -10,16 +10,11 @@ from typing import Any
 import orjson
 
 from engine.config.simulator import SimulatorConfig
+from engine.simulator.harder import harder, plain_choice, plan
 from engine.simulator.items import is_violation, new_items
 from engine.simulator.request import Asked
 from engine.simulator.truth import is_right, right_label, truth_of
 
-_PRINCIPLES = (
-    "paraphrase_question",
-    "add_context",
-    "paraphrase_choices",
-    "add_choice",
-)
 _STOP_WORDS = frozenset(
     "the and for that with how many what which are was has have does from into each".split()
 )
@@ -93,7 +88,7 @@ def _guess(asked: Asked) -> str:
 
 
 def _same_answer(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
-    values = [_plain(value) for value in asked.item.values()]
+    values = [_plain(plain_choice(str(value))) for value in asked.item.values()]
     return {"same": len(values) >= 2 and values[0] == values[1]}
 
 
@@ -122,18 +117,7 @@ def _fact_check(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> 
 
 
 def _enhancement_plan(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
-    fitting = _PRINCIPLES if asked.item.get("choices") else _PRINCIPLES[:2]
-    return {
-        "analysis": "These can be applied.",
-        "principles": chance.sample(fitting, chance.randint(1, len(fitting))),
-    }
-
-
-def _enhancement(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
-    text = str(asked.item.get("text", ""))
-    return {
-        "item": {**asked.item, "text": f"Someone who kept a diary of that week noted the following. {text}"}
-    }
+    return plan(asked, chance)
 
 
 def _answer(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
@@ -179,7 +163,7 @@ _ANSWERS: Mapping[str, Callable[[Asked, SimulatorConfig, random.Random], dict[st
     "entities": _entities,
     "fact_check": _fact_check,
     "enhancement_plan": _enhancement_plan,
-    "enhancement": _enhancement,
+    "enhancement": harder,
     "answer": _answer,
     "judgement": _judgement,
 }

@@ -7,6 +7,7 @@ from string import ascii_uppercase
 from typing import Any, NamedTuple
 
 from engine.simulator.content import facts, word_problems
+from engine.simulator.harder import plain_choice
 
 
 class Truth(NamedTuple):
@@ -33,7 +34,8 @@ def right_label(item: Mapping[str, Any]) -> str | None:
         return None
     choices = item.get("choices")
     if isinstance(choices, list | tuple) and choices:
-        return ascii_uppercase[choices.index(truth.answer)] if truth.answer in choices else None
+        plain = [plain_choice(str(choice)) for choice in choices]
+        return ascii_uppercase[plain.index(truth.answer)] if truth.answer in plain else None
     return truth.answer
 
 

@@ -39,7 +39,8 @@ _ROUNDS = 3
 class Refine:
     """Walks items past one validator. What the validator cannot judge costs that item alone.
 
-    An item that it revises passes the validators before it once more: the cheap checks, and the programs.
+    An item that it revises passes the validators before it once more: the cheap checks, and the programs. What
+    they do not pass is rejected; of a tentative revision, it is taken back, and the item stands as it was.
     """
 
     def __init__(
@@ -59,7 +60,20 @@ class Refine:
         if item.settled or isinstance(self._halt.reason, TargetReached):
             return (item,)
         judged = await self._judged(self._validator, item)
-        return (await self._again(judged) if judged.revisions > item.revisions else judged,)
+        if judged.revisions == item.revisions:
+            return (judged,)
+        tentative = judged.verdicts[-1].tentative
+        return (await self._kept(item, judged) if tentative else await self._again(judged),)
+
+    async def _kept(self, before: Item, revised: Item) -> Item:
+        """The revised item where all earlier validators pass it as it is, else the one before it."""
+        item = revised
+        for validator in self._earlier:
+            item = await self._judged(validator, item)
+            if item.settled or item.revisions > revised.revisions:
+                last = item.verdicts[-1]
+                return _taken_back(before, revised, item, last.by, last.reason, last.feedback)
+        return item
 
     async def _again(self, item: Item) -> Item:
         """A revised item past the earlier validators, until none of them changes it any more."""
@@ -88,8 +102,14 @@ class Refine:
         name = validator.name
         try:
             verdict = replace(await validator.validate(item), by=name)
-            if verdict.decision is Decision.REVISE:
+            if verdict.decision is not Decision.REVISE:
+                return verdict
+            try:
                 self._verify(item.judged(verdict))
+            except Exception as error:
+                if not verdict.tentative:
+                    raise
+                return _standing(verdict, "no_form", f"{type(error).__name__}: {error}")
             return verdict
         except (FatalError, StopRun):
             raise
@@ -97,3 +117,15 @@ class Refine:
             return Verdict.rejected(name, error.reason, str(error))
         except Exception as error:  # somebody else's code: its fault on one item must not end the night
             return Verdict.rejected(name, "validator_error", f"{type(error).__name__}: {error}")
+
+
+def _standing(verdict: Verdict, reason: str, said: str, by: str = "dataset") -> Verdict:
+    """What a tentative revision that is taken back leaves on record: the original stands, and why."""
+    record = {**verdict.record, "discarded": {"by": by, "reason": reason}}
+    return replace(verdict, decision=Decision.PASS, reason=reason, feedback=said, item=None, record=record)
+
+
+def _taken_back(before: Item, revised: Item, checked: Item, by: str, reason: str, said: str) -> Item:
+    """The item as it was, with all that was spent on the revision."""
+    verdict = _standing(revised.verdicts[-1], reason, said, by)
+    return before.evolve(usage=checked.usage, verdicts=(*before.verdicts, verdict))

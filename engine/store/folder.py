@@ -86,10 +86,10 @@ class RunFolder:
         lock.release()
         return False
 
-    def audited(self) -> bool:
-        """Whether this is the run of an audit. Raises StoreError."""
+    def mode(self) -> str:
+        """What kind of run this is: run, audit ... Raises StoreError."""
         with contextlib.closing(connect(self.database)) as connection:
-            return bool(read_fact(connection, "mode") == "audit")
+            return str(read_fact(connection, "mode") or "run")
 
     def write_config(self, settings: Mapping[str, Any]) -> None:
         """Raises StoreError."""
