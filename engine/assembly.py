@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from engine.config.run import UNTOLD_CONCURRENCY
 from engine.dataset.rows import read_rows
+from engine.evaluation.answering import Answering, Confirming, Judging
+from engine.evaluation.rows import Rows
 from engine.flow.halt import Halt
 from engine.flow.pipeline import Pipeline
 from engine.flow.stage import Stage
-from engine.inputs import Inputs
+from engine.inputs import Inputs, confirming
 from engine.items import Batch
 from engine.preparation import Prepared
 from engine.protocols import Ask, Validator
@@ -21,7 +23,7 @@ from engine.stages.generate import Generate
 from engine.stages.outlook import Outlook
 from engine.stages.plan import Planner
 from engine.stages.progress import Progress
-from engine.stages.refine import Refine
+from engine.stages.refine import Refine, metered
 from engine.stages.schedule import Schedule
 from engine.stages.source import LabelRounds, Source
 from engine.store.journal import Journal
@@ -48,6 +50,8 @@ class Assembly:
     prepared: Prepared
 
     def pipeline(self, validators: Sequence[Validator]) -> Pipeline:
+        if self.inputs.evaluates:
+            return self._evaluation(validators)
         batches, first = self._existing() if self.inputs.existing else self._generated()
         ratio = self.inputs.config.dataset.ratio if not self.inputs.existing else None
         weights = ratio.weights if ratio is not None else None
@@ -104,6 +108,21 @@ class Assembly:
         fields = self.inputs.dataset.fields
         existing = Existing(rows, fields, self.progress, self.halt, self._window)
         return existing.batches(), Stage("read", existing, 1)
+
+    def _evaluation(self, validators: Sequence[Validator]) -> Pipeline:
+        """Rows put to models; labels confirmed by the validators that can; open answers judged, if wanted."""
+        config, names, ask = self.inputs.config, confirming(validators), metered(self.ask)
+        models, workers = config.tested, config.limits.most_in_flight
+        rows = Rows(self.inputs.evaluated, models, self.progress, self.halt, self._window)
+        steps: list[Validator] = [
+            Confirming(each, models[0], names) for each in validators if getattr(each, "confirms", False)
+        ]
+        steps.append(Answering(ask, config, names))
+        if self.inputs.mode == "judge":
+            steps.append(Judging(ask, config.seed))
+        refining = [Stage(step.name, Refine(step, self.halt, lambda _: None), workers) for step in steps]
+        commit = Commit(self.journal, self.progress, self.inputs.dataset, self.halt)
+        return Pipeline.of(rows.batches(), [Stage("read", rows, 1), *refining], commit.run, self.halt)
 
     def _refining(self, validators: Sequence[Validator]) -> list[Stage]:
         """A worker pool each, in the order of the config."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine import cli_bench, cli_data
+from engine import cli_bench, cli_data, cli_evaluate
 from engine.cli_common import EXITS, FATAL, WRONG, mistakes, overrides, show
 
 if TYPE_CHECKING:
@@ -199,6 +199,8 @@ def export(
 app.command()(cli_data.metrics)
 app.command()(cli_data.groupcheck)
 app.command()(cli_bench.bench)
+app.command()(cli_evaluate.evaluate)
+app.command()(cli_evaluate.judge)
 
 
 @app.command()
@@ -292,6 +294,9 @@ def _tune_interpreter() -> None:
 def _finish(report: Report, folder: Path) -> None:
     from engine.report.tables import outcome_lines
 
+    if report.data["mode"] in ("evaluate", "judge"):
+        cli_evaluate.tell_results(report, folder)
+        raise typer.Exit(EXITS[report.outcome])
     with contextlib.suppress(OSError):  # nobody reads it: the run has ended as it has ended all the same
         for line in outcome_lines(report, folder):
             typer.echo(line)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from engine.config import RunConfig
-from engine.inputs import Inputs
+from engine.config.evaluate import EvaluatedData
+from engine.inputs import Inputs, Mode
 from engine.report.summary import Report
 from engine.start import RunStart
 from engine.store.folder import RunFolder
@@ -57,6 +59,52 @@ async def enhance(config: RunConfig, folder: Path | str, *, show: TextIO | None 
     return await _in_folder(lambda: Inputs.of_existing(config, "enhance"), folder, show)
 
 
+async def evaluate(
+    config: RunConfig,
+    folder: Path | str,
+    *,
+    data: Sequence[Path] = (),
+    against: Path | None = None,
+    show: TextIO | None = None,
+) -> Report:
+    """Put the rows of datasets to models and score the answers; the same as `datagen evaluate`.
+
+    `data` and `against` join `evaluate.datasets`; `against` is the original that the others are compared with. The
+    results are in results.json. A folder whose answers have been judged goes on being judged. Raises as `run` does.
+    """
+    config = with_datasets(config, data, against)
+    existing = RunFolder(Path(folder))
+    mode: Mode = "judge" if existing.database.is_file() and existing.mode() == "judge" else "evaluate"
+    return await _in_folder(lambda: Inputs.of_evaluation(config, mode), folder, show)
+
+
+async def judge(config: RunConfig, folder: Path | str, *, show: TextIO | None = None) -> Report:
+    """`evaluate`, and a judge for the answers that no rule can score; what was answered is not asked again."""
+    return await _in_folder(lambda: Inputs.of_evaluation(config, "judge"), folder, show)
+
+
+def with_datasets(config: RunConfig, data: Sequence[Path], against: Path | None) -> RunConfig:
+    """The config with further datasets to evaluate on, each called by its file's or folder's name."""
+    spec = config.evaluate
+    found = {each.name: each.path for each in spec.datasets}
+
+    def called(path: Path) -> str:
+        path = path.absolute()
+        known = next((name for name, there in found.items() if there == path), None)
+        stem = path.name if path.is_dir() else path.stem
+        name = known or next(
+            name for name in chain([stem], map(f"{stem}-{{}}".format, count(2))) if name not in found
+        )
+        found[name] = path
+        return name
+
+    for path in data:
+        called(path)
+    original = called(against) if against is not None else spec.against
+    datasets = tuple(EvaluatedData(name=name, path=path) for name, path in found.items())
+    return config.changed(evaluate=spec.model_copy(update={"datasets": datasets, "against": original}))
+
+
 async def _in_folder(load: Callable[[], Inputs], folder: Path | str, show: TextIO | None) -> Report:
     inputs = load()
     config = inputs.config
@@ -66,5 +114,11 @@ async def _in_folder(load: Callable[[], Inputs], folder: Path | str, show: TextI
         return await RunStart(inputs, runs).go(show)
 
 
-MODES = {"run": arun, "audit": audit, "enhance": enhance}
+MODES: Mapping[str, Callable[..., Coroutine[Any, Any, Report]]] = {
+    "run": arun,
+    "audit": audit,
+    "enhance": enhance,
+    "evaluate": evaluate,
+    "judge": judge,
+}
 """What goes on in a run's folder, by the mode on record there."""

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from engine.config import ModelConfig, RunConfig
 from engine.llm.backends.anthropic import AnthropicMessages
@@ -29,6 +30,7 @@ BEGINNING = 0.6
 _SMALL = 8
 
 Open = Callable[..., Backend]
+M = TypeVar("M", bound=ModelConfig)
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,15 @@ async def opened_backends(config: RunConfig) -> AsyncIterator[Backends]:
     Raises ConfigError, or EndpointError where a simulated one does not start.
     """
     async with contextlib.AsyncExitStack() as stack:
-        models = []
-        for model in config.endpoints:
-            if model.simulator is not None:
-                base_url = await stack.enter_async_context(simulated_endpoint(model.simulator))
-                model = model.model_copy(update={"base_url": base_url, "api_key": model.simulator.api_key})
-            models.append(model)
+
+        async def addressed(model: M) -> M:
+            if model.simulator is None:
+                return model
+            base_url = await stack.enter_async_context(simulated_endpoint(model.simulator))
+            return model.model_copy(update={"base_url": base_url, "api_key": model.simulator.api_key})
+
+        models = [await addressed(model) for model in config.endpoints]
+        tested = [await addressed(model) for model in config.evaluate.models] if config.evaluates else []
 
         def opened(model: ModelConfig, purpose: str = "") -> Opened:
             concurrency = model.limits.concurrency or config.limits.most_in_flight
@@ -67,7 +72,8 @@ async def opened_backends(config: RunConfig) -> AsyncIterator[Backends]:
             stack.push_async_callback(backend.close)
             return Opened(backend, model)
 
-        several = config.model_copy(update={"model": tuple(models)})
+        evaluate = config.evaluate.model_copy(update={"models": tuple(tested)})
+        several = config.changed(model=tuple(models), evaluate=evaluate)
         others = {purpose: opened(model, purpose) for purpose, model in several.models().items()}
         yield Backends([opened(model) for model in models], others)
 

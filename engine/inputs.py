@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from typing import Any, Literal
 
-from engine.config import RunConfig
+from engine.config import GenerateConfig, RunConfig
+from engine.config.evaluate import EvaluatedData
 from engine.config.run import ValidatorConfig
 from engine.dataset.base import BaseDataset
 from engine.dataset.fields import Fields
 from engine.diversity.sameness import suited
 from engine.errors import ConfigError, Defect, EmbedderUnavailable, EngineError
+from engine.evaluation.rows import Evaluated
 from engine.guidance import check_guidance, selectors_of, selects_by_vectors
 from engine.items import Batch, Prompt, usd
 from engine.llm.prices import Prices, prices_of
@@ -31,8 +33,8 @@ VALIDATORS = "datagen.validators"
 """The entry-point group in which validators are found."""
 
 
-Mode = Literal["run", "audit", "enhance"]
-"""New items; or the rows of a dataset that is there: checked, made harder."""
+Mode = Literal["run", "audit", "enhance", "evaluate", "judge"]
+"""New items; or the rows of a dataset that is there: checked, made harder, put to models, their answers judged."""
 DIFFICULTY = "difficulty"
 
 
@@ -50,6 +52,8 @@ class Inputs:
     embedder: Embedder | None = None
     """Not yet open; None where the run needs no vectors."""
     mode: Mode = "run"
+    evaluated: tuple[Evaluated, ...] = ()
+    """The datasets of an evaluation; `dataset` is the first."""
 
     @property
     def existing(self) -> bool:
@@ -71,6 +75,26 @@ class Inputs:
         same = _same(config, dataset)
         embedder = _embedder(config) if config.groupcheck is not None and same != "text" else None
         return cls(config, dataset, ItemPrompts(config, dataset), prices, same, embedder, mode)
+
+    @property
+    def evaluates(self) -> bool:
+        return self.mode in ("evaluate", "judge")
+
+    @classmethod
+    def of_evaluation(cls, config: RunConfig, mode: Mode) -> Inputs:
+        """For putting the rows of `evaluate.datasets` to models. Raises ConfigError."""
+        if not config.evaluate.datasets:
+            raise ConfigError("evaluate.datasets: names no dataset; give one on the command line, or here")
+        if config.dataset.fields.label is None:
+            raise ConfigError("dataset.fields.label: is missing; without labels no answer can be scored")
+        evaluated = tuple(_evaluated(config, each) for each in config.evaluate.datasets)
+        total = sum(each.base.rows for each in evaluated) * len(config.tested)
+        generate = GenerateConfig(target=max(total, 1), few_shot=0)
+        config = config.changed(generate=generate, groupcheck=None).evaluating()
+        first = evaluated[0].base
+        load_validators(config, _no_calls, first.fields)
+        prompts, prices = ItemPrompts(config, first), _prices(config)
+        return cls(config, first, prompts, prices, mode=mode, evaluated=evaluated)
 
     @classmethod
     def load(cls, config: RunConfig) -> Inputs:
@@ -134,6 +158,7 @@ def _prices(config: RunConfig) -> Prices | None:
         name = models[unknown].name if unknown in models else unknown.removeprefix("main: ")
         key = "model.price" if unknown not in models else None
         key = "embedding.endpoint.price" if unknown == "embedding" else key
+        key = "evaluate.models[].price" if unknown.startswith("answer@") else key
         raise ConfigError(
             f"limits.budget_usd: the price of {name!r} is not known, so a cap cannot be kept; "
             f"set {key or f'model.purposes.{unknown}.price'} (US dollars per million tokens) or remove the cap"
@@ -146,12 +171,19 @@ def _affordable(config: RunConfig, prices: Prices | None, prompt: Prompt) -> Non
     cap = config.limits.budget_usd
     if prices is None or cap is None:
         return
-    worst = usd(prices.of(prompt.purpose).worst(prompt_bound(prompt, 0), prompt.max_tokens))
+    worst = usd(prices.of(prompt.route).worst(prompt_bound(prompt, 0), prompt.max_tokens))
     if worst > cap:
         raise ConfigError(
             f"limits.budget_usd: ${cap:g} is less than one call may cost (${worst:.4f}, with "
             f"{prompt.max_tokens} completion tokens); raise it, or set generate.max_tokens"
         )
+
+
+def _evaluated(config: RunConfig, data: EvaluatedData) -> Evaluated:
+    """A file, or what a run accepted. Raises ConfigError."""
+    path = data.path / "accepted.jsonl" if data.path.is_dir() else data.path
+    spec = config.dataset.model_copy(update={"path": path, "format": None})
+    return Evaluated(data.name, spec, BaseDataset.streamed(spec))
 
 
 def _enhancing(config: RunConfig) -> RunConfig:
@@ -214,3 +246,13 @@ async def opened_validators(validators: Sequence[Validator]) -> AsyncIterator[No
 def described(validators: Sequence[Validator]) -> dict[str, dict[str, Any]]:
     """What the open validators say of themselves, by name."""
     return {each.name: dict(each.describe()) for each in validators if isinstance(each, Described)}
+
+
+def confirming(validators: Sequence[Validator]) -> frozenset[str]:
+    """Names of those whose PASS says that a label is right: of these, and of all that are installed."""
+    found = {each.name for each in validators if getattr(each, "confirms", False)}
+    for point in entry_points(group=VALIDATORS):
+        with contextlib.suppress(ImportError):
+            if getattr(point.load(), "confirms", False):
+                found.add(point.name)
+    return frozenset(found)

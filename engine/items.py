@@ -63,6 +63,13 @@ class Prompt:
     seed: int
     priority: int = 0
     """Lower goes first: work further down the pipeline is admitted before new work."""
+    model: str = ""
+    """Of several models that are asked for the same purpose: which one."""
+
+    @property
+    def route(self) -> str:
+        """What decides which endpoint is asked."""
+        return f"{self.purpose}@{self.model}" if self.model else self.purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +106,8 @@ class Batch:
     """How many of each label to ask for; empty where the labels are free."""
     rows: tuple[int, ...] = ()
     """Of an existing dataset: where in the file its items stand, from 1."""
+    dataset: str = ""
+    """Of several existing datasets: which one."""
     strategy: str = ""
     """Which of the configured strategies asks for it, where there are several."""
     attributes: tuple[tuple[str, str], ...] = ()

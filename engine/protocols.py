@@ -99,6 +99,7 @@ class Validator(Protocol):
 
     A validator that holds resources is also an asynchronous context manager: entered once before the first
     item, left after the last. One that has something to say of itself in the report is also Described.
+    One whose PASS means that the label was found right by other means than the item itself has `confirms = True`.
     """
 
     name: str

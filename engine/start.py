@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from typing import Any, TextIO
+
+import orjson
 
 from engine import __version__
 from engine.assembly import Assembly
@@ -29,6 +32,7 @@ from engine.errors import (
     StoreError,
     TargetReached,
 )
+from engine.evaluation.results import results_of, write_csv
 from engine.flow.halt import Halt
 from engine.inputs import Inputs, described, load_validators, opened_validators
 from engine.interrupts import interruptible
@@ -111,6 +115,8 @@ class RunStart:
         self._journal = Journal(self._folder.database)
         try:
             self._check_identity()
+            if self._inputs.mode == "judge" and self._journal.fact("mode") == "evaluate":
+                await self._journal.reopen("judge")
             self._progress = self._progress_so_far()
             self._before = self._progress.accepted
             limits = self._config.limits
@@ -146,7 +152,10 @@ class RunStart:
         if (group := self._config.groupcheck) is not None:  # as resolved: naming a default changes nothing
             found["groupcheck.same"] = self._inputs.same
             found["groupcheck.threshold"] = group.threshold or THRESHOLDS[self._inputs.same]
-        return {**found, "mode": self._inputs.mode} if self._inputs.existing else found
+        for each in self._inputs.evaluated:
+            found[f"evaluate.datasets.{each.name}"] = each.base.sha256
+        mode = "evaluate" if self._inputs.evaluates else self._inputs.mode
+        return {**found, "mode": mode} if self._inputs.existing else found
 
     def _facts(self) -> dict[str, Any]:
         dataset = self._inputs.dataset
@@ -313,7 +322,8 @@ class RunStart:
 
     async def _measure(self) -> None:
         """Of runs that took care of diversity, how diverse the result is; in a thread, for it takes seconds."""
-        if self._config.groupcheck is None and not self._config.generate.attributes:
+        takes_care = self._config.groupcheck is not None or bool(self._config.generate.attributes)
+        if self._inputs.evaluates or not takes_care:
             return
         read = self._inputs.dataset.fields.read
 
@@ -330,9 +340,19 @@ class RunStart:
                     file.writelines(read_lines(connection, state))
             limits = self._config.limits
             report = summarize(connection, target=self._config.generate.target, cap_usd=limits.budget_usd)
+            if self._inputs.evaluates:
+                self._write_evaluation(connection)
         with replacing(self._folder.report) as file:
             file.write(report.to_json() + "\n")
         return report
+
+    def _write_evaluation(self, connection: sqlite3.Connection) -> None:
+        names = [each.name for each in self._inputs.evaluated]
+        found = results_of(connection, names, self._config.tested, self._config.evaluate.against)
+        with replacing(self._folder.results) as file:
+            file.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
+        with replacing(self._folder.results_csv) as file:
+            write_csv(found, file)
 
     def _without_results(self, error: StoreError) -> Report:
         """The disk does not take the results; the journal is intact, and a resume writes them."""

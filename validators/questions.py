@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from engine.errors import Unparseable
+from engine.fences import fenced, unfenced
 from engine.items import Item, Prompt
 from engine.protocols import Tools
 
@@ -89,17 +89,6 @@ class Asker:
         if question.purpose not in self._schemas:
             self._schemas[question.purpose] = question.reply.model_json_schema()
         return self._schemas[question.purpose]
-
-
-def fenced(shown: Mapping[str, Any]) -> str:
-    """A block of JSON that nothing inside it can end."""
-    text = orjson.dumps(shown, default=str).decode().replace("`", "\\u0060")
-    return f"```json\n{text}\n```"
-
-
-def unfenced(text: str) -> str:
-    """Somebody else's text without anything that opens or ends a fence."""
-    return text.replace("```", "'''")
 
 
 def mark(*texts: str) -> str:

@@ -36,6 +36,8 @@ _VEILED = (
     ("model", "*", "headers", "*"),
     ("model", "*", "purposes", "*", "api_key"),
     ("embedding", "endpoint", "api_key"),
+    ("evaluate", "models", "*", "api_key"),
+    ("evaluate", "models", "*", "headers", "*"),
 )
 """Always secret. A literal value is replaced by a variable: DATAGEN_API_KEY, DATAGEN_HEADER_NAME."""
 _OPEN = (
@@ -43,6 +45,7 @@ _OPEN = (
     ("model", "*", "extra_body"),
     ("model", "purposes", "*", "extra_body"),
     ("model", "*", "purposes", "*", "extra_body"),
+    ("evaluate", "models", "*", "extra_body"),
     ("validators",),
 )
 """Free settings: secret where the key's name says so, or where the value came from the environment."""
@@ -219,9 +222,18 @@ def _rooted(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
     embedding = raw.get("embedding")
     if isinstance(embedding, dict) and str(embedding.get("model", "")).startswith("."):
         embedding["model"] = str((folder / str(embedding["model"])).resolve())
+    evaluate = raw.get("evaluate")
+    if isinstance(evaluate, dict) and isinstance(datasets := evaluate.get("datasets"), dict):
+        evaluate["datasets"] = {name: _rooted_path(path, folder) for name, path in datasets.items()}
+    elif isinstance(evaluate, dict) and isinstance(datasets, list):
+        evaluate["datasets"] = [_rooted_paths(dataset, folder) for dataset in datasets]
     if isinstance(raw.get("validators"), list):
         raw["validators"] = [_rooted_paths(validator, folder) for validator in raw["validators"]]
     return raw
+
+
+def _rooted_path(path: Any, folder: Path) -> Any:
+    return str((folder / path).resolve()) if isinstance(path, str) else path
 
 
 def _rooted_paths(value: Any, folder: Path) -> Any:
@@ -229,7 +241,7 @@ def _rooted_paths(value: Any, folder: Path) -> Any:
     if not isinstance(value, dict):
         return value
     return {
-        key: str((folder / inner).resolve())
+        key: _rooted_path(inner, folder)
         if key == "path" and isinstance(inner, str)
         else _rooted_paths(inner, folder)
         for key, inner in value.items()
@@ -311,6 +323,8 @@ def _variable(keys: Keys, whose: str) -> str:
         name = f"{owner}_API_KEY"
     else:
         name = "API_KEY"
+    if keys[0] == "evaluate":
+        return f"{name}_TESTED_{keys[2]}"
     several = keys[0] == "model" and isinstance(keys[1], int) and keys[1] > 0
     return f"{name}_{keys[1]}" if several else name
 

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag, fi
 
 from engine.config.dataset import DatasetConfig
 from engine.config.diversity import EmbeddingConfig, GroupCheckConfig, as_groupcheck
+from engine.config.evaluate import EvaluateConfig
 from engine.config.file import read
 from engine.config.file import without_secrets as veiled
 from engine.config.generate import GenerateConfig
@@ -127,6 +128,7 @@ class RunConfig(Section):
     """In the order in which an item meets them."""
     groupcheck: Annotated[GroupCheckConfig | None, BeforeValidator(as_groupcheck)] = None
     embedding: EmbeddingConfig = EmbeddingConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
     observe: ObserveConfig = ObserveConfig()
     seed: int = Field(default=0, ge=0, lt=2**63)
 
@@ -183,9 +185,11 @@ class RunConfig(Section):
         return self.endpoints[0]
 
     def models(self) -> dict[str, ModelConfig]:
-        """The models that answer single purposes in place of the main ones."""
+        """The models that answer single purposes in place of the main ones; in an evaluation, those that are tested."""
         main = self.main
         found = {purpose: main.for_purpose(purpose) for purpose in main.purposes}
+        if self._evaluating:
+            found |= {f"answer@{model.called}": model for model in self.evaluate.models}
         endpoint = self.embedding.endpoint
         if endpoint is not None:
             price = endpoint.price
@@ -206,6 +210,7 @@ class RunConfig(Section):
             )
         return found
 
+    _evaluating: bool = PrivateAttr(default=False)
     _references: dict[str, str] = PrivateAttr(default_factory=dict)
     """Texts that came from the environment, and the `${NAME}` that stood there."""
 
@@ -226,6 +231,21 @@ class RunConfig(Section):
         copy = self.model_copy(update=sections)
         copy._references = self._references
         return copy
+
+    def evaluating(self) -> RunConfig:
+        """The same, for a run that tests models."""
+        copy = self.model_copy()
+        copy._evaluating = True
+        return copy
+
+    @property
+    def evaluates(self) -> bool:
+        return self._evaluating
+
+    @property
+    def tested(self) -> tuple[str, ...]:
+        """What the models that are tested are called: the main one, where no others are named."""
+        return tuple(model.called for model in self.evaluate.models) or (self.main.name,)
 
     def without_secrets(self) -> dict[str, Any]:
         """The resolved settings as plain values, fit to be written into a run folder."""
@@ -254,6 +274,15 @@ OPERATIONAL = (
     "model.purposes.*.limits",
     "model.simulator",
     "validators.*.workers",
+    "evaluate.models.*.base_url",
+    "evaluate.models.*.api_key",
+    "evaluate.models.*.headers",
+    "evaluate.models.*.price",
+    "evaluate.models.*.limits",
+    "evaluate.models.*.weight",
+    "evaluate.models.*.simulator",
+    "evaluate.datasets.*.path",
+    "evaluate.against",
     "embedding.cache",
     "embedding.endpoint.base_url",
     "embedding.endpoint.api_key",

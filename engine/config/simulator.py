@@ -30,6 +30,8 @@ class SimulatorConfig(Section):
     wrong_count: Share = 0.02
     refusals: Share = 0.005
     answer_accuracy: Share = 0.80
+    wordy_answers: Share = 0.0
+    """Answers that are a sentence rather than the answer alone."""
     review_accuracy: Share = 0.90
     program_errors: Share = 0.08
     """Programs that compute a wrong answer or crash."""

@@ -210,12 +210,13 @@ class Fields:
 
     def rewritten(self, item: Item) -> Row:
         """The item in the dataset's own fields; of an existing row, only what has changed is written anew."""
-        if not item.origin or not item.text:
-            return self.write(item) if item.text else dict(item.origin)
+        origin = {name: value for name, value in item.origin.items() if name != "_meta"}
+        if not origin or not item.text:
+            return self.write(item) if item.text else origin
         if not item.revisions:
-            return dict(item.origin)
-        before, now = self.write(self.read(0, dict(item.origin))), self.write(item)
-        return {**item.origin, **{name: value for name, value in now.items() if value != before.get(name)}}
+            return origin
+        before, now = self.write(self.read(0, origin)), self.write(item)
+        return {**origin, **{name: value for name, value in now.items() if value != before.get(name)}}
 
     def write(self, item: Example | Item) -> Row:
         """The item in the base dataset's own fields, spelled as that dataset spells them."""

@@ -245,7 +245,7 @@ class Client:
             return await self._sent(call, lease, reservation)
         endpoint = lease.endpoint
         patience = self._hedge.patience(
-            endpoint, call.prompt.purpose, self.counts.completed, self.counts.hedged
+            endpoint, call.prompt.route, self.counts.completed, self.counts.hedged
         )
         if patience is None:
             return await self._sent(call, lease, reservation)
@@ -260,7 +260,7 @@ class Client:
         prompt = call.prompt
         if self._halt.reason is not None:
             return None
-        lease = self._limiter.try_acquire(self._whole(prompt), prompt.purpose, slow)
+        lease = self._limiter.try_acquire(self._whole(prompt), prompt.route, slow)
         if lease is None:
             return None
         reservation = self._budget.try_reserve(self._worst(prompt, lease.endpoint))
@@ -282,7 +282,7 @@ class Client:
             usage = self._counted(prompt, endpoint, reply.usage, reply.text)
             cost = usage.cost
             now = self._clock()
-            lease.succeeded(prompt.purpose, usage.prompt_tokens + usage.completion_tokens, now)
+            lease.succeeded(prompt.route, usage.prompt_tokens + usage.completion_tokens, now)
             seconds = round(now - call.began, 4)
             return Completion(reply.text, reply.model, reply.finish_reason, usage, call.attempts, seconds)
         except Renegotiated as error:
@@ -293,7 +293,7 @@ class Client:
             cost = reservation.amount if error.paid else 0
             self._count_failure(error, cost)
             call.failed(lease.sent, self._clock())
-            lease.failed(error, prompt.purpose, self._clock())
+            lease.failed(error, prompt.route, self._clock())
             raise
         except PermanentError as error:
             used = 0
@@ -301,11 +301,11 @@ class Client:
                 error.usage = self._counted(prompt, endpoint, error.usage, "")
                 cost, used = error.usage.cost, error.usage.prompt_tokens + error.usage.completion_tokens
             lease.refused(used)
-            self._refused(error, endpoint, prompt.purpose)
+            self._refused(error, endpoint, prompt.route)
             raise
         except (AuthError, EndpointError) as error:
-            lease.failed(error, prompt.purpose, self._clock())
-            self._elsewhere(error, endpoint, prompt.purpose)
+            lease.failed(error, prompt.route, self._clock())
+            self._elsewhere(error, endpoint, prompt.route)
         except BaseException:
             cost = reservation.amount  # the endpoint may charge for what we do not wait for
             self.counts.unconfirmed += cost
@@ -315,7 +315,7 @@ class Client:
             reservation.settle(cost)
 
     async def _answer(self, endpoint: Endpoint, prompt: Prompt) -> Completion:
-        patience = endpoint.patience(prompt.purpose, self._policy.attempt_s)
+        patience = endpoint.patience(prompt.route, self._policy.attempt_s)
         try:
             async with asyncio.timeout(patience):
                 return await endpoint.backend.complete(prompt)
@@ -331,14 +331,14 @@ class Client:
         """A place and the money for one attempt. Who has to wait for money gives the place back meanwhile."""
         prompt, failed = call.prompt, call.endpoint
         tokens = self._whole(prompt)
-        lease = await self._limiter.acquire(tokens, prompt.priority, prompt.purpose, failed)
+        lease = await self._limiter.acquire(tokens, prompt.priority, prompt.route, failed)
         worst = self._worst(prompt, lease.endpoint)
         reservation = self._budget.try_reserve(worst)
         while reservation is None:
             lease.abandoned()
             held = await self._budget.reserve(worst, prompt.priority)
             try:
-                lease = await self._limiter.acquire(tokens, prompt.priority, prompt.purpose, failed)
+                lease = await self._limiter.acquire(tokens, prompt.priority, prompt.route, failed)
             except BaseException:
                 held.settle(0)
                 raise

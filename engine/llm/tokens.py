@@ -31,7 +31,7 @@ class TokenEstimator:
         return int((len(prompt.system) + len(prompt.user)) * rate) + 1
 
     def completion(self, prompt: Prompt) -> int:
-        longest = self._longest.get(prompt.purpose)
+        longest = self._longest.get(prompt.route)
         return prompt.max_tokens if longest is None else min(prompt.max_tokens, longest)
 
     def whole(self, prompt: Prompt) -> int:
@@ -40,4 +40,4 @@ class TokenEstimator:
     def learn(self, prompt: Prompt, usage: Usage) -> None:
         self._characters += len(prompt.system) + len(prompt.user)
         self._tokens += usage.prompt_tokens
-        self._longest[prompt.purpose] = max(usage.completion_tokens, self._longest.get(prompt.purpose, 0))
+        self._longest[prompt.route] = max(usage.completion_tokens, self._longest.get(prompt.route, 0))

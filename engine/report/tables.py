@@ -25,6 +25,8 @@ SAID = {
 EVERY_ROW = {
     "audit": "Every row is checked.",
     "enhance": "Every row has been made harder, or left as it was.",
+    "evaluate": "Every question is asked.",
+    "judge": "Every answer is scored.",
 }
 """Of runs over an existing dataset, where they reach its end."""
 NEXT = {
@@ -71,6 +73,28 @@ def outcome_lines(report: Report, folder: Path) -> Iterator[str]:
         yield f"Items: {folder / 'accepted.jsonl'}   Report: {folder / 'report.json'}"
     if report.outcome in NEXT and not data["stopped_early"]:
         yield NEXT[report.outcome].format(folder=folder)
+
+
+def evaluation_lines(report: Report, folder: Path, pending: int) -> Iterator[str]:
+    """How an evaluation ended, what it cost, what is left to do."""
+    data = report.data
+    items, calls, cost = data["items"], data["calls"], data["cost"]
+    message = (
+        f": {data['message']}" if data["message"] and report.outcome not in ("target", "interrupted") else ""
+    )
+    done = EVERY_ROW[data["mode"]] if report.outcome == "target" else f"{_said(report)}{message}."
+    yield f"{done} {items['accepted']:,} answers, {items['rejected']:,} without one; {calls['completed']:,} calls."
+    yield (
+        f"Spent ${cost['spent_usd']:.4f}."
+        if cost["priced"]
+        else "A model's price is not known; costs were not counted."
+    )
+    yield from _events(data["events"])
+    yield f"Results: {folder / 'results.json'}, {folder / 'results.csv'}   Answers: {folder / 'accepted.jsonl'}"
+    if report.outcome in NEXT:
+        yield NEXT[report.outcome].format(folder=folder)
+    elif pending:
+        yield f"{pending:,} answers no rule can score. Have them judged: datagen judge {folder}"
 
 
 def _said(report: Report) -> str:

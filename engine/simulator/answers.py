@@ -122,9 +122,10 @@ def _enhancement_plan(asked: Asked, knobs: SimulatorConfig, chance: random.Rando
 
 def _answer(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
     right = right_label(asked.item)
-    if right is None or chance.random() >= knobs.answer_accuracy:
-        return {"answer": _wrong(asked.item, right)}
-    return {"answer": right}
+    known = right is not None and chance.random() < knobs.answer_accuracy
+    given = str(right) if known else _wrong(asked.item, right)
+    wordy = chance.random() < knobs.wordy_answers
+    return {"answer": f"All things considered, it comes down to {given}" if wordy else given}
 
 
 def _wrong(item: Mapping[str, Any], right: str | None) -> str:
@@ -140,8 +141,9 @@ def _judgement(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> d
 
 
 def _ends_with(given: str, right: str) -> bool:
-    words = re.findall(r"[\w.]+", _plain(given))
-    return bool(right) and bool(words) and words[-1].strip(".") == _plain(right)
+    """Whether the right answer stands at the end of what was said, as words of its own."""
+    said, wanted = _plain(given), _plain(right)
+    return bool(wanted) and said.endswith(wanted) and not said[: -len(wanted)][-1:].isalnum()
 
 
 def _plain(value: Any) -> str:

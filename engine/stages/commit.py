@@ -229,6 +229,10 @@ class Commit:
             meta["replaces"] = len(item.batch.unlike)
         if item.batch.rows:
             meta["row"] = item.batch.rows[item.position]
+        if item.batch.dataset:
+            meta["dataset"] = item.batch.dataset
+        if isinstance(earlier := item.origin.get("_meta"), dict) and not item.batch.dataset:
+            meta["before"] = {name: value for name, value in earlier.items() if name != "before"}
         if by is not None:
             meta["rejected_by"], meta["reason"] = by, reason
         return meta

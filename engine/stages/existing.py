@@ -10,6 +10,7 @@ from engine.dataset.forms import FieldProblem
 from engine.dataset.rows import BadRow, Numbered
 from engine.flow.halt import Halt
 from engine.items import Batch, Item, Verdict
+from engine.protocols import Row
 from engine.stages.progress import Progress
 
 NAME = "dataset"
@@ -50,15 +51,16 @@ class Existing:
 
     async def __call__(self, batch: Batch) -> Sequence[Item]:
         rows = self._read.pop(batch.number)
-        return [self._item(batch, position, *row) for position, row in enumerate(rows)]
+        return [item_of(batch, position, *row, self._fields) for position, row in enumerate(rows)]
 
-    def _item(self, batch: Batch, position: int, number: int, row: object) -> Item:
-        if isinstance(row, BadRow):
-            return Item(batch, position, batch.size).judged(Verdict.rejected(NAME, row.reason, row.detail))
-        assert isinstance(row, dict)
-        bare = Item(batch, position, batch.size, origin=row)
-        try:
-            found = self._fields.read(number, row)
-        except FieldProblem as problem:
-            return bare.judged(Verdict.rejected(NAME, problem.reason, str(problem)))
-        return bare.evolve(text=found.text, label=found.label, choices=found.choices, extras=found.extras)
+
+def item_of(batch: Batch, position: int, number: int, row: Row | BadRow, fields: Fields) -> Item:
+    """A row as an item; what is none is rejected."""
+    if isinstance(row, BadRow):
+        return Item(batch, position, batch.size).judged(Verdict.rejected(NAME, row.reason, row.detail))
+    bare = Item(batch, position, batch.size, origin=row)
+    try:
+        found = fields.read(number, row)
+    except FieldProblem as problem:
+        return bare.judged(Verdict.rejected(NAME, problem.reason, str(problem)))
+    return bare.evolve(text=found.text, label=found.label, choices=found.choices, extras=found.extras)

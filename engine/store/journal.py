@@ -132,6 +132,10 @@ class Journal:
             operations.append(Insert("INSERT", "items", rows, _FATE_STANDS))
         self._writer.submit(operations)
 
+    async def reopen(self, mode: str) -> None:
+        """Every fate is open again; the calls stay, so that what was paid for is not paid again."""
+        await self._writer.write([Statement("DELETE FROM items"), _fact("committed", 0), _fact("mode", mode)])
+
     async def begin_round(self, first_batch: int, state: Mapping[str, Any]) -> None:
         row = (first_batch, orjson.dumps(state).decode())
         await self._writer.write([Insert("INSERT OR IGNORE", "rounds", [row])])

@@ -82,6 +82,7 @@ class CodeCheck:
     """
 
     name = NAME
+    confirms = True
 
     def __init__(self, tools: Tools, **options: Any) -> None:
         """Raises ValueError for options that make no sense."""

@@ -72,6 +72,7 @@ class FactCheck:
     """
 
     name = NAME
+    confirms = True
 
     def __init__(self, tools: Tools, **options: Any) -> None:
         """Raises ValueError for options that make no sense."""

@@ -1,0 +1,1 @@
+"""Models put to the test: asked, scored, judged, compared."""

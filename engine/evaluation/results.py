@@ -1,0 +1,238 @@
+"""What an evaluation found, read from its journal: shares, intervals, differences, comparisons."""
+
+from __future__ import annotations
+
+import csv
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import IO, Any
+
+import orjson
+
+from engine.evaluation.answering import ANSWER, JUDGE
+from engine.evaluation.statistics import mcnemar, newcombe, wilson
+from engine.items import usd
+
+_GROUPS = 50
+"""Values of one field by which results are broken down, the most frequent ones."""
+
+
+@dataclass
+class Count:
+    """Answers counted. Mutable."""
+
+    scored: int = 0
+    right: int = 0
+
+    def add(self, right: bool) -> None:
+        self.scored += 1
+        self.right += right
+
+    def to_json(self) -> dict[str, Any]:
+        low, high = wilson(self.right, self.scored)
+        return {
+            "n": self.scored,
+            "right": self.right,
+            "accuracy": self.right / self.scored if self.scored else None,
+            "interval": [low, high],
+        }
+
+
+@dataclass
+class Tested:
+    """One model on one dataset. Mutable while the journal is read."""
+
+    dataset: str
+    model: str
+    right: dict[int, bool] = field(default_factory=dict)
+    """By row number: of those that could be scored; one without an answer is wrong."""
+    unanswered: int = 0
+    pending: int = 0
+    cost_usd: float = 0.0
+    groups: dict[int, Mapping[str, str]] = field(default_factory=dict)
+
+    def count(self, rows: Mapping[int, bool] | None = None) -> Count:
+        """Of all rows, or of those that are true in `rows`."""
+        counted = Count()
+        for row, right in self.right.items():
+            if rows is None or rows.get(row):
+                counted.add(right)
+        return counted
+
+    def broken_down(self) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Count]] = {}
+        for row, right in self.right.items():
+            for name, value in self.groups.get(row, {}).items():
+                found.setdefault(name, {}).setdefault(value, Count()).add(right)
+        return {
+            name: {
+                value: count.to_json()
+                for value, count in sorted(values.items(), key=_largest_first)[:_GROUPS]
+            }
+            for name, values in found.items()
+        }
+
+
+def _largest_first(pair: tuple[str, Count]) -> tuple[int, str]:
+    return -pair[1].scored, pair[0]
+
+
+def results_of(
+    connection: sqlite3.Connection, datasets: Sequence[str], models: Sequence[str], against: str | None
+) -> dict[str, Any]:
+    """As in results.json. Accuracy is of all rows that were asked and scored; the unanswered are wrong."""
+    tested = {(dataset, model): Tested(dataset, model) for dataset in datasets for model in models}
+    solvable: dict[str, dict[int, bool]] = {dataset: {} for dataset in datasets}
+    unreadable = dict.fromkeys(datasets, 0)
+    for dataset, row, model, answer, judged, cost, by in _rows(connection):
+        one = tested.get((dataset, model))
+        if one is None:
+            continue
+        one.cost_usd += cost
+        if by not in (None, ANSWER):
+            unreadable[dataset] += model == models[0]
+            continue
+        if answer.get("confirmed") is not None:
+            solvable[dataset][row] = bool(answer["confirmed"])
+        one.groups[row] = answer.get("groups", {})
+        right = judged.get("correct", answer.get("correct"))
+        if by == ANSWER:
+            one.unanswered += 1
+            one.right[row] = False
+        elif right is None:
+            one.pending += 1
+        else:
+            one.right[row] = bool(right)
+    [judge] = connection.execute(
+        "SELECT coalesce(sum(cost), 0) FROM calls WHERE purpose = 'judgement'"
+    ).fetchone()
+    return {
+        "results": [_shown(one, solvable[one.dataset]) for one in tested.values()],
+        "unreadable_rows": unreadable,
+        "differences": list(_differences(tested, solvable, datasets, models, against)),
+        "comparisons": list(_comparisons(tested, datasets, models)),
+        "judge_cost_usd": usd(judge),
+    }
+
+
+def _rows(connection: sqlite3.Connection) -> Iterator[tuple[str, int, str, Any, Any, float, str | None]]:
+    """(dataset, row, model, the answer's record, the judge's, dollars, rejected by) of each item."""
+    rows = connection.execute("SELECT meta, rejected_by FROM items WHERE state != 'surplus' ORDER BY item")
+    for text, by in rows:
+        meta = orjson.loads(text)
+        records = {verdict["by"]: verdict.get("record", {}) for verdict in meta["verdicts"]}
+        answer, judged = records.get(ANSWER, {}), records.get(JUDGE, {})
+        cost = answer.get("cost_usd", meta["cost_usd"] if by == ANSWER else 0.0)
+        yield meta.get("dataset", ""), meta.get("row", 0), meta["model"], answer, judged, cost, by
+
+
+def _shown(one: Tested, solvable: Mapping[int, bool]) -> dict[str, Any]:
+    return {
+        "dataset": one.dataset,
+        "model": one.model,
+        **one.count().to_json(),
+        "unanswered": one.unanswered,
+        "pending": one.pending,
+        "cost_usd": round(one.cost_usd, 12),
+        "solvability": {
+            "checked": len(solvable),
+            "confirmed": sum(solvable.values()),
+            "on_confirmed": one.count(solvable).to_json() if solvable else None,
+        },
+        "by": one.broken_down(),
+    }
+
+
+def _differences(
+    tested: Mapping[tuple[str, str], Tested],
+    solvable: Mapping[str, Mapping[int, bool]],
+    datasets: Sequence[str],
+    models: Sequence[str],
+    against: str | None,
+) -> Iterator[dict[str, Any]]:
+    """Each other dataset less the original, by model; on the confirmed items alone, too, where these are known."""
+    for dataset in datasets if against is not None else ():
+        if dataset == against:
+            continue
+        for model in models:
+            new, old = tested[dataset, model], tested[str(against), model]
+            found = {
+                "dataset": dataset,
+                "against": against,
+                "model": model,
+                **_difference(new.count(), old.count()),
+            }
+            if solvable[dataset]:
+                old_rows = solvable[str(against)] or None
+                found["on_confirmed"] = _difference(new.count(solvable[dataset]), old.count(old_rows))
+            yield found
+
+
+def _difference(new: Count, old: Count) -> dict[str, Any]:
+    if not new.scored or not old.scored:
+        return {"difference": None, "interval": [-1.0, 1.0]}
+    low, high = newcombe(new.right, new.scored, old.right, old.scored)
+    return {"difference": new.right / new.scored - old.right / old.scored, "interval": [low, high]}
+
+
+def _comparisons(
+    tested: Mapping[tuple[str, str], Tested], datasets: Sequence[str], models: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Every two models on the rows of a dataset that both have a score for."""
+    for dataset in datasets:
+        for first, second in combinations(models, 2):
+            one, other = tested[dataset, first].right, tested[dataset, second].right
+            both = [(one[row], other[row]) for row in one.keys() & other.keys()]
+            only_first, only_second = both.count((True, False)), both.count((False, True))
+            yield {
+                "dataset": dataset,
+                "models": [first, second],
+                "n": len(both),
+                "only_first": only_first,
+                "only_second": only_second,
+                "p": mcnemar(only_first, only_second),
+            }
+
+
+_COLUMNS = (
+    "dataset", "model", "group", "value", "n", "right", "accuracy", "low", "high", "unanswered", "pending",
+    "confirmed", "checked", "accuracy_on_confirmed", "cost_usd",
+)  # fmt: skip
+
+
+def write_csv(found: Mapping[str, Any], file: IO[str]) -> None:
+    """One line for each model and dataset, and one for each value that results are broken down by."""
+    writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for result in found["results"]:
+        whole = {"dataset": result["dataset"], "model": result["model"]}
+        solvability = result["solvability"]
+        confirmed = solvability["on_confirmed"] or {}
+        writer.writerow(
+            {
+                **whole,
+                **_cells(result),
+                "unanswered": result["unanswered"],
+                "pending": result["pending"],
+                "confirmed": solvability["confirmed"] if solvability["checked"] else "",
+                "checked": solvability["checked"],
+                "accuracy_on_confirmed": confirmed.get("accuracy", ""),
+                "cost_usd": result["cost_usd"],
+            }
+        )
+        for group, values in result["by"].items():
+            for value, counted in values.items():
+                writer.writerow({**whole, "group": group, "value": value, **_cells(counted)})
+
+
+def _cells(counted: Mapping[str, Any]) -> dict[str, Any]:
+    low, high = counted["interval"]
+    return {
+        "n": counted["n"],
+        "right": counted["right"],
+        "accuracy": counted["accuracy"],
+        "low": low,
+        "high": high,
+    }

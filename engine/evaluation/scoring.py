@@ -1,0 +1,73 @@
+"""A model's answer against the label: right, wrong, or for a judge to say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+
+from engine.answers.numbers import readings
+from engine.answers.same import letter_of, same
+from engine.prompts.replies import object_in
+
+_MARKED = re.compile(
+    r"\\boxed\s*\{([^{}]+)\}|####\s*([^\n]+)|\banswer\s*(?:is|:|=)\s*\**\s*([^\n]+?)\s*\**(?:\.(?=\s|$)|$|\n)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_LETTERS = re.compile(r"\(([A-Z])\)|\b([A-Z])[).:](?=\s|$)|\b(?:option|choice|answer)\s+(?:is\s+)?([A-Z])\b")
+_NUMBERS = re.compile(r"-?\$?\d[\d,]*(?:\.\d+)?%?")
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """`correct` is None where only a reader could tell; `by` names the rule."""
+
+    final: str
+    correct: bool | None
+    by: str
+
+
+def answer_in(reply: str) -> str:
+    """The answer as the model gave it: the field `answer` of its object, or all that it said."""
+    found = object_in(reply) if "{" in reply else None
+    if found is not None and "answer" in found:
+        value = found["answer"]
+        return "" if value is None or isinstance(value, dict | list) else str(value).strip()
+    return reply.strip()
+
+
+def scored(answer: str, label: str, choices: Sequence[str] = ()) -> Score:
+    """By rule where one decides. With choices, `label` is a letter.
+
+    Of a whole sentence, what it marks as its answer counts, then the only letter or number that it holds.
+    """
+    by = "letter" if choices else "number" if readings(label) else "text"
+    for candidate in _candidates(answer, label, choices):
+        decided = same(candidate, label, choices)
+        if decided is not None:
+            return Score(_shown(candidate, choices), decided, by)
+    return Score(answer, None, "")
+
+
+def _candidates(answer: str, label: str, choices: Sequence[str]) -> Iterator[str]:
+    yield answer
+    marked = [next(group for group in match.groups() if group) for match in _MARKED.finditer(answer)]
+    yield from marked[-1:]
+    if choices:
+        letters = {next(group for group in match.groups() if group) for match in _LETTERS.finditer(answer)}
+        known = letters & set(ascii_uppercase[: len(choices)])
+        if len(known) == 1:
+            yield known.pop()
+        plain = answer.casefold()
+        named = [choice for choice in choices if choice.casefold() in plain]
+        if len(named) == 1:
+            yield named[0]
+    elif readings(label):
+        numbers = set(_NUMBERS.findall(answer))
+        if len(numbers) == 1:
+            yield numbers.pop()
+
+
+def _shown(candidate: str, choices: Sequence[str]) -> str:
+    return (letter_of(candidate, choices) or candidate) if choices else candidate
