@@ -149,7 +149,7 @@ class Loaded:
     """Datasets with their vectors, ready to be measured."""
 
     datasets: Mapping[str, Measured]
-    base: Vectors | None
+    base: Measured | None
 
     def measured(self, seed: int) -> dict[str, Any]:
         """Measures of each dataset by its path; with several of different sizes, at equal size too."""
@@ -172,10 +172,11 @@ async def load(
     read = {str(path): Data.read(path, reading) for path in dict.fromkeys(paths)}
     base = Data.read(against, reading) if against is not None else None
     if embedding is None:
-        return Loaded({name: data.measured(None) for name, data in read.items()}, None)
+        measured = {name: data.measured(None) for name, data in read.items()}
+        return Loaded(measured, base.measured(None) if base is not None else None)
     async with Vectoriser(embedding, tell) as vectoriser:
         datasets = {name: data.measured(await vectoriser.vectors(data)) for name, data in read.items()}
-        return Loaded(datasets, await vectoriser.vectors(base) if base is not None else None)
+        return Loaded(datasets, base.measured(await vectoriser.vectors(base)) if base is not None else None)
 
 
 async def calibrate(

@@ -325,11 +325,11 @@ class RunStart:
         takes_care = self._config.groupcheck is not None or bool(self._config.generate.attributes)
         if self._inputs.evaluates or not takes_care:
             return
-        read = self._inputs.dataset.fields.read
+        read, base = self._inputs.dataset.fields.read, self._inputs.dataset.examples
 
         def work() -> Mapping[str, Any] | None:
             with contextlib.closing(connect(self._folder.database)) as connection:
-                return measured(connection, read, self._config.seed)
+                return measured(connection, read, self._config.seed, base)
 
         await self._journal.remember("measures", await asyncio.to_thread(work))
 

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.diversity.measures import vectors as vectors_module
+from engine.diversity.measures.contamination import shared_runs
 from engine.diversity.measures.dataset import Measured, at_equal_size, measures
 from engine.diversity.measures.vectors import (
     average_pairwise_similarity,
@@ -127,7 +128,7 @@ def test_a_dataset_whole() -> None:
     rows = unit(4, 4)
     rows[3] = np.nan
     data = Measured(TEXTS, rows, ["a", "a", "b", "b"], {"kind": ["x", "y", "x", "y"]})
-    found = measures(data, unit(5, 3))
+    found = measures(data, Measured(TEXTS[:5], unit(5, 3)))
     assert found["items"] == 4
     assert found["remote_clique"]["pairs"] == pytest.approx(remote_clique(rows[:3]).pairs, abs=1e-4)
     assert found["labels"]["bits"] == found["attributes"]["kind"]["bits"] == 1
@@ -152,3 +153,57 @@ def test_sizes_that_differ_are_compared_at_equal_size() -> None:
         assert abs(one["mean"] - other["mean"]) <= 4 * other["deviation"] + 1e-3
     assert distinct([tokens(text) for text in texts], 1) < 0.5 * found["large"]["distinct_1"]["mean"]
     assert found == at_equal_size({"small": small, "large": large}, seed=3)
+
+
+RUN = "one two three four five six seven eight nine ten eleven twelve thirteen"
+
+
+@pytest.mark.parametrize(
+    ("text", "shares"),
+    [
+        (RUN, True),
+        (f"Zero, {RUN.upper()}; fourteen!", True),
+        (RUN.replace("seven", "SEVENTH"), False),
+        (RUN.removesuffix(" thirteen"), False),
+        ("short text", True),
+        ("short texts", False),
+        ("short", False),
+        ("", False),
+    ],
+)
+def test_a_run_of_thirteen_words_is_found(text: str, shares: bool) -> None:
+    base = [f"And {RUN} and so on", "Short: text."]
+    assert shared_runs([text], base)[0] == [shares]
+
+
+@given(st.lists(st.text("ab c", max_size=60), max_size=8), st.lists(st.text("ab c", max_size=60), max_size=8))
+def test_runs_are_those_of_a_plain_search(texts: list[str], base: list[str]) -> None:
+    """As a search for every run in every text of the base finds them."""
+
+    def runs(text: str, n: int) -> set[tuple[str, ...]]:
+        words = text.split()
+        if len(words) < n:
+            return {("short", *words)} if words else set()
+        return {tuple(words[start : start + n]) for start in range(len(words) - n + 1)}
+
+    known = {run for text in base for run in runs(text, 3)}
+    found, short = shared_runs(texts, base, 3)
+    assert found == [bool(runs(text, 3) & known) for text in texts]
+    assert short == sum(len(text.split()) < 3 for text in texts)
+
+
+def test_contamination_and_duplicates() -> None:
+    texts = ["A cat sat.", "a CAT sat", f"{RUN} again", "Something else entirely"]
+    vectors = unit(1, 4)
+    base = Measured(["A cat  sat!", f"{RUN} once more"], vectors[:2])
+    found = measures(Measured(texts, vectors), base)
+    assert found["contamination"]["exact"] == 0.5
+    assert found["contamination"]["ngram_13"] == 0.75
+    assert found["contamination"]["shorter_than_13_words"] == 3
+    assert found["contamination"]["close"]["0.99"] == 0.5
+    assert found["duplicates"]["exact"] == 1
+    assert set(found["duplicates"]["close"]) == {"0.9", "0.95", "0.99"}
+    assert "contamination" not in measures(Measured(texts))
+    labelled = measures(Measured(texts, labels=["a", "a", "a", "b"]))["labels"]
+    assert labelled["shares"] == {"a": 0.75, "b": 0.25}
+    assert "shares" not in measures(Measured(texts, labels=["1", "2", "3", "4"]))["labels"]

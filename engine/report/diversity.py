@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -75,14 +75,21 @@ def strategies(connection: sqlite3.Connection) -> dict[str, Any]:
     return {"by_name": found, "last_rates": orjson.loads(last[0])["rates"] if last else {}} if found else {}
 
 
-def measured(connection: sqlite3.Connection, read: ReadRow, seed: int) -> Mapping[str, Any] | None:
-    """The measures of the accepted items, of a sample where there are many; None for fewer than two."""
-    from engine.diversity.measures.dataset import measures
+def measured(
+    connection: sqlite3.Connection, read: ReadRow, seed: int, base: Sequence[Example] = ()
+) -> Mapping[str, Any] | None:
+    """The measures of the accepted items, of a sample where there are many; None for fewer than two.
+
+    Against the `base` they are looked at word for word, not by vectors.
+    """
+    from engine.diversity.measures.dataset import Measured, measures
+    from engine.diversity.sameness import compared
 
     rows = _sample(connection, seed)
     if len(rows) < 2:
         return None
-    found = measures(_data(connection, rows, read), None, seed, BLEU_ITEMS, BLEU_REFERENCES)
+    against = Measured([compared(example) for example in base]) if base else None
+    found = measures(_data(connection, rows, read), against, seed, BLEU_ITEMS, BLEU_REFERENCES)
     [accepted] = connection.execute("SELECT count(*) FROM items WHERE state = 'accepted'").fetchone()
     return {**found, "sampled_from": accepted} if accepted > len(rows) else found
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from engine.diversity.measures.contamination import close, contamination, repeated
 from engine.diversity.measures.vectors import (
     average_pairwise_similarity,
     nearest_similarities,
@@ -20,6 +21,7 @@ from engine.diversity.measures.vectors import (
 from engine.diversity.measures.words import (
     REFERENCES,
     SAMPLED,
+    balance,
     distinct,
     entropy,
     inter_sample_frequency,
@@ -66,12 +68,12 @@ class Measured:
 
 def measures(
     data: Measured,
-    against: Vectors | None = None,
+    against: Measured | None = None,
     seed: int = 0,
     most: int = SAMPLED,
     references: int = REFERENCES,
 ) -> dict[str, Any]:
-    """Every measure, as plain JSON values. `against` are the base dataset's vectors.
+    """Every measure, as plain JSON values. `against` is the base dataset.
 
     Of very many items a sample is measured, drawn by `seed`: `vectors_of` and `words_of` then say of how many.
     """
@@ -81,12 +83,19 @@ def measures(
     found: dict[str, Any] = {"items": len(data.texts)}
     if len(texts) < len(data.texts):
         found["words_of"] = len(texts)
+    nearest = None
     if data.vectors is not None:
         vectors = data.vectors[np.isfinite(data.vectors[:, 0])]
         rows = _some(range(len(vectors)), MOST_VECTORS, chance)
         if len(rows) < len(vectors):
             found["vectors_of"] = len(rows)
-        found |= _of_vectors(vectors[rows], against)
+        nearest = _nearest(vectors[rows], against)
+        found |= _of_vectors(vectors[rows], nearest)
+    found["duplicates"] = {"exact": repeated(data.texts)}
+    if "nearest_within" in found:
+        found["duplicates"]["close"] = found.pop("close_within")
+    if against is not None:
+        found["contamination"] = contamination(data.texts, against.texts, nearest)
     found["ingf"] = _rounded(inter_sample_frequency(words))
     found["distinct_1"], found["distinct_2"] = _rounded(distinct(words, 1)), _rounded(distinct(words, 2))
     bleu = self_bleu(data.texts, seed, most, references)
@@ -99,7 +108,7 @@ def measures(
     }
     found["length"] = lengths(words)
     if data.labels:
-        found["labels"] = entropy(data.labels)
+        found["labels"] = {**entropy(data.labels), **balance(data.labels)}
     if data.attributes:
         found["attributes"] = {name: entropy(values) for name, values in data.attributes.items()}
     return found
@@ -112,7 +121,15 @@ def _some(values: Sequence[T], most: int, chance: random.Random) -> list[T]:
     return [values[place] for place in sorted(chance.sample(range(len(values)), most))]
 
 
-def _of_vectors(vectors: Vectors, against: Vectors | None) -> dict[str, Any]:
+def _nearest(vectors: Vectors, against: Measured | None) -> Vectors | None:
+    """Of each item, the cosine of its nearest neighbour in the base."""
+    if against is None or against.vectors is None:
+        return None
+    base = against.vectors[np.isfinite(against.vectors[:, 0])]
+    return nearest_similarities(vectors, base) if len(base) else None
+
+
+def _of_vectors(vectors: Vectors, nearest: Vectors | None) -> dict[str, Any]:
     clique = remote_clique(vectors)
     found: dict[str, Any] = {
         "remote_clique": {"paper": _rounded(clique.paper), "pairs": _rounded(clique.pairs)},
@@ -120,9 +137,10 @@ def _of_vectors(vectors: Vectors, against: Vectors | None) -> dict[str, Any]:
         "vendi": round(vendi_score(vectors), 3),
     }
     if len(vectors) > 1:
-        found["nearest_within"] = quantiles(nearest_similarities(vectors))
-    if against is not None and len(against):
-        found["nearest_in_base"] = quantiles(nearest_similarities(vectors, against))
+        within = nearest_similarities(vectors)
+        found["nearest_within"], found["close_within"] = quantiles(within), close(within)
+    if nearest is not None:
+        found["nearest_in_base"] = quantiles(nearest)
     return found
 
 

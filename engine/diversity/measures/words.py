@@ -117,3 +117,16 @@ def entropy(values: Iterable[str]) -> dict[str, float]:
     bits = -sum(count / whole * math.log2(count / whole) for count in counts.values())
     evenness = bits / math.log2(len(counts)) if len(counts) > 1 else 1.0
     return {"values": len(counts), "bits": abs(round(bits, 4)), "evenness": round(evenness, 4)}
+
+
+MOST_LABELS = 12
+"""Labels whose shares are told, the most frequent ones."""
+
+
+def balance(labels: Iterable[str]) -> dict[str, dict[str, float]]:
+    """The share of each label, the most frequent ones first. Empty where nearly every item has its own."""
+    counts = Counter(label for label in labels if label)
+    whole = counts.total()
+    if not whole or len(counts) > whole / 2:
+        return {}
+    return {"shares": {label: round(count / whole, 4) for label, count in counts.most_common(MOST_LABELS)}}
