@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine import cli_bench, cli_data, cli_evaluate
-from engine.cli_common import EXITS, FATAL, WRONG, mistakes, overrides, show
+from engine import cli_bench, cli_data, cli_evaluate, cli_export
+from engine.cli_common import EXITS, FATAL, WRONG, mistakes, overrides, report_of, show
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
@@ -155,7 +155,7 @@ def status(
     from engine.report.tables import status_table
 
     with mistakes():
-        report, running = _report_of(run_dir)
+        report, running = report_of(run_dir)
         if json:
             import orjson
 
@@ -164,38 +164,7 @@ def status(
             show(status_table(report, running))
 
 
-@app.command()
-def export(
-    run_dir: RunDir,
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="PATH", help="'-' is standard output.")],
-    format: Annotated[
-        str, typer.Option("-f", "--format", help="jsonl, json, csv, parquet, alpaca or openai.")
-    ] = "jsonl",
-    meta: Annotated[bool, typer.Option("--meta", help="Keep _meta: how each item came to be.")] = False,
-) -> None:
-    """Write the accepted items of a run in another tool's format."""
-    from engine.config import RunConfig
-    from engine.dataset.fields import Fields
-    from engine.dataset.forms import LabelStyle
-    from engine.errors import ConfigError
-    from engine.store.export import export
-    from engine.store.folder import RunFolder
-    from engine.store.reading import connect, read_fact, read_items
-
-    with mistakes():
-        folder = RunFolder.existing(run_dir)
-        if out.resolve() in [file.resolve() for file in folder.files]:
-            raise ConfigError(f"-o {out}: is a file of the run itself; choose another")
-        config = RunConfig.load(folder.config, lenient=True)
-        with contextlib.closing(connect(folder.database)) as connection:
-            fields = Fields(config.dataset.fields, LabelStyle(**read_fact(connection, "style")))
-            description = config.dataset.description
-            count = export(
-                lambda: read_items(connection, "accepted"), format, out, fields, description, meta=meta
-            )
-        typer.echo(f"{count:,} items written to {out}", err=True)
-
-
+app.command()(cli_export.export)
 app.command()(cli_data.metrics)
 app.command()(cli_data.groupcheck)
 app.command()(cli_bench.bench)
@@ -301,23 +270,6 @@ def _finish(report: Report, folder: Path) -> None:
         for line in outcome_lines(report, folder):
             typer.echo(line)
     raise typer.Exit(EXITS[report.outcome])
-
-
-def _report_of(run_dir: Path) -> tuple[Report, bool]:
-    from engine.config import RunConfig
-    from engine.report.summary import summarize
-    from engine.store.folder import RunFolder
-    from engine.store.reading import connect
-
-    folder = RunFolder.existing(run_dir)
-    config = RunConfig.load(folder.config, lenient=True)
-    running = folder.in_use()
-    with contextlib.closing(connect(folder.database)) as connection:
-        limits = config.limits
-        report = summarize(
-            connection, target=config.generate.target, cap_usd=limits.budget_usd, running=running
-        )
-    return report, running
 
 
 def _say(finding: Any) -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from engine.report.summary import Report
 
 EXITS = {"target": 0, "budget": 3, "fatal": 4, "attempts": 5, "interrupted": 130}
 WRONG = 2
@@ -66,3 +70,21 @@ def show(table: Any) -> None:
 
     width = None if sys.stdout.isatty() else 160
     Console(width=width, markup=False, highlight=False).print(table)
+
+
+def report_of(run_dir: Path) -> tuple[Report, bool]:
+    """A run's report as it stands, and whether a process is at work in its folder. Raises ConfigError, StoreError."""
+    from engine.config import RunConfig
+    from engine.report.summary import summarize
+    from engine.store.folder import RunFolder
+    from engine.store.reading import connect
+
+    folder = RunFolder.existing(run_dir)
+    config = RunConfig.load(folder.config, lenient=True)
+    running = folder.in_use()
+    with contextlib.closing(connect(folder.database)) as connection:
+        limits = config.limits
+        report = summarize(
+            connection, target=config.generate.target, cap_usd=limits.budget_usd, running=running
+        )
+    return report, running

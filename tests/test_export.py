@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
+import os
+import random
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import orjson
 import pyarrow.parquet
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
-from conftest import lines
+from conftest import Configs, Start, datagen, finished, lines, run_in
 from engine.config import FieldsConfig
 from engine.dataset.fields import Fields
 from engine.dataset.forms import LabelStyle
+from engine.diversity.apart import Groups, held_out, join_by_vectors
+from engine.diversity.measures.contamination import shared_runs
 from engine.errors import ConfigError
+from engine.simulator.content import word_problems
 from engine.store.export import export
 
 MC = Fields(
@@ -35,7 +47,7 @@ def write(
     rows: Iterable[dict[str, Any]], form: str, path: Path, fields: Fields = MC, meta: bool = False
 ) -> int:
     rows = list(rows)
-    return export(lambda: rows, form, path, fields, "Ask something.", meta=meta)
+    return export({"": lambda: rows}, form, path, fields, "Ask something.", meta=meta)
 
 
 def without_meta(row: dict[str, Any]) -> dict[str, Any]:
@@ -121,3 +133,175 @@ def test_mistakes(form: str, path: str, said: str, tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=said):
         write(ROWS, form, Path(path))
+
+
+# --- a run's items, mixed and cut in two -------------------------------------------------------------
+
+
+async def made(configs: Configs, endpoint: Start, **sections: Any) -> Path:
+    """A run of 60 items from a base of 40, in a folder."""
+    url, _ = await endpoint(kind="word_problems", near_duplicates=0.5)
+    chance = random.Random(1)
+    problems = [word_problems.draw(chance) for _ in range(40)]
+    rows = [{"question": each.text, "answer": str(each.answer)} for each in problems]
+    configs.base.write_bytes(b"\n".join(map(orjson.dumps, rows)))
+    given = {"generate": {"target": 60}, "validators": ["constraints", "code"], **sections}
+    await run_in(configs.folder / "run", configs.load(url, **given))
+    return configs.folder / "run"
+
+
+async def exported(*arguments: str | Path) -> str:
+    status, _, err = await finished(await datagen("export", *arguments))
+    assert status == 0, err
+    return err
+
+
+async def test_llama_factory_finds_what_is_exported_for_it(configs: Configs, endpoint: Start) -> None:
+    """As LLaMA-Factory reads it: by dataset_info.json, and the columns and tags that stand there."""
+    run = await made(configs, endpoint)
+    out = configs.folder / "data"
+    out.mkdir()
+    (out / "dataset_info.json").write_text('{"other": {"file_name": "other.json"}}')
+    await exported(run, "-f", "alpaca", "-o", out / "sums.json")
+    await exported(run, "-f", "sharegpt", "-o", out / "talks.json", "--test", "0.2")
+    info = json.loads((out / "dataset_info.json").read_text())
+    assert list(info) == ["other", "sums", "talks-train", "talks-test"]
+    assert info["other"] == {"file_name": "other.json"}
+    items = {row["question"]: row["answer"] for row in lines(run / "accepted.jsonl")}
+    columns = info["sums"]["columns"]
+    rows = json.loads((out / info["sums"]["file_name"]).read_text())
+    assert {row[columns["prompt"]]: row[columns["response"]] for row in rows} == items
+    assert all(row[columns["query"]] == "" for row in rows)
+    talks = {}
+    for part in ("talks-train", "talks-test"):
+        spec, tags = info[part], info[part]["tags"]
+        assert spec["formatting"] == "sharegpt"
+        for row in json.loads((out / spec["file_name"]).read_text()):
+            user, assistant = row[spec["columns"]["messages"]]
+            assert (user[tags["role_tag"]], assistant[tags["role_tag"]]) == (
+                tags["user_tag"],
+                tags["assistant_tag"],
+            )
+            talks[user[tags["content_tag"]]] = assistant[tags["content_tag"]]
+    assert talks == items
+    (out / "dataset_info.json").write_text("[]")
+    status, _, err = await finished(await datagen("export", run, "-f", "alpaca", "-o", out / "more.json"))
+    assert (status, "is no dataset_info.json" in err) == (2, True)
+
+
+async def test_openai_takes_what_is_exported_for_it(configs: Configs, endpoint: Start) -> None:
+    """The published rules of the fine-tuning chat format, with the types of the client itself."""
+    from openai.types.chat import ChatCompletionAssistantMessageParam, ChatCompletionUserMessageParam
+    from pydantic import TypeAdapter
+
+    run = await made(configs, endpoint)
+    await exported(run, "-f", "openai", "-o", configs.folder / "chat.jsonl")
+    rows = lines(configs.folder / "chat.jsonl")
+    assert len(rows) >= 10  # the fewest that it takes
+    for row in rows:
+        assert set(row) == {"messages"}
+        user, assistant = row["messages"]
+        TypeAdapter(ChatCompletionUserMessageParam).validate_python(user)
+        TypeAdapter(ChatCompletionAssistantMessageParam).validate_python(assistant)
+        assert user["content"].strip()
+        assert assistant["content"].strip()
+
+
+async def test_datasets_loads_the_folder_and_its_card(configs: Configs, endpoint: Start) -> None:
+    run = await made(
+        configs, endpoint, dataset={"licence": "MIT", "description": "Sums | <b>*of*</b> numbers."}
+    )
+    out = configs.folder / "hub"
+    await exported(run, "-f", "hf", "-o", out, "--test", "0.25", "--originals", "0.25")
+    script = (
+        "import json, sys, datasets; found = datasets.load_dataset(sys.argv[1]);"
+        "print(json.dumps({name: part.to_list() for name, part in found.items()}))"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, out, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(configs.folder / "hf")},
+    )  # fmt: skip
+    said, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    found = json.loads(said)
+    assert set(found) == {"train", "test"}
+    rows = found["train"] + found["test"]
+    assert len(rows) == 80
+    assert 10 <= len(found["test"]) <= 20
+    generated = {row["question"] for row in lines(run / "accepted.jsonl")}
+    base = {row["question"] for row in lines(configs.base)}
+    assert {row["question"] for row in rows} - base >= generated - base
+    assert sum(row["question"] in base for row in rows) >= 20
+    card = (out / "README.md").read_text()
+    _, front, text = card.split("---\n", 2)
+    settings = yaml.safe_load(front)
+    assert settings["license"] == "mit"
+    assert settings["size_categories"] == ["n<1K"]
+    assert "Sums \\| \\<b\\>\\*of\\*\\</b\\> numbers." in text
+    for said_of in (
+        "20 of them are rows of the base",
+        "| code |",
+        "Labels were confirmed by programs",
+        "cost",
+    ):
+        assert said_of in text
+    await exported(run, "-f", "hf", "-o", out)  # an earlier export is replaced
+    assert [path.name for path in (out / "data").iterdir()] == ["train-00000-of-00001.parquet"]
+    status, _, err_ = await finished(await datagen("export", run, "-f", "hf", "-o", run))
+    assert (status, "is the run's own" in err_) == (2, True)
+    status, _, err_ = await finished(await datagen("export", run, "-f", "hf", "-o", configs.folder))
+    assert (status, "is not of an export" in err_) == (2, True)
+
+
+async def test_no_near_duplicates_across_the_cut(configs: Configs, endpoint: Start) -> None:
+    run = await made(configs, endpoint)
+    err = await exported(
+        run, "-o", configs.folder / "x.jsonl", "--test", "0.3", "--originals", "0.2", "--meta"
+    )
+    train, test = (lines(configs.folder / f"x-{part}.jsonl") for part in ("train", "test"))
+    assert f"{len(test)} of 75 rows are held out" in err
+    assert len(train) + len(test) == 75
+    assert sum("original" in row["_meta"] for row in train + test) == 15
+    found, _ = shared_runs([row["question"] for row in test], [row["question"] for row in train])
+    assert not any(found)
+    await exported(run, "-o", configs.folder / "y.jsonl", "--test", "0.3", "--originals", "0.2", "--meta")
+    assert lines(configs.folder / "y-test.jsonl") == test
+    for wrong, said in (
+        (["--test", "1"], "must be a share"),
+        (["--originals", "0.9"], "is the most beside 60 items"),
+        (["--test", "0.2", "--apart", "vectors"], "the run kept none"),
+        (["--apart", "x"], "allowed: auto, vectors, words"),
+        (["--test", "0.2", "-o", "-"], "two parts need two files"),
+    ):
+        status, _, err = await finished(
+            await datagen("export", run, "-o", configs.folder / "z.jsonl", *wrong)
+        )
+        assert (status, said in err) == (2, True), err
+
+
+@given(st.integers(1, 60), st.floats(0.05, 0.9), st.integers(0, 9), st.data())
+def test_a_group_is_never_cut(count: int, share: float, seed: int, data: Any) -> None:
+    groups = Groups(count)
+    pairs = data.draw(st.lists(st.tuples(st.integers(0, count - 1), st.integers(0, count - 1)), max_size=80))
+    for one, other in pairs:
+        groups.join(one, other)
+    members = groups.members()
+    assert sorted(item for group in members for item in group) == list(range(count))
+    held = held_out(members, share, seed)
+    assert all((one in held) is (other in held) for one, other in pairs)
+    assert len(held) <= round(share * count)
+    if all(len(group) == 1 for group in members):
+        assert len(held) == round(share * count)
+
+
+def test_vectors_join_what_a_plain_search_finds() -> None:
+    vectors = np.random.default_rng(3).standard_normal((300, 4)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[7] = np.nan
+    groups = Groups(len(vectors))
+    join_by_vectors(groups, vectors, 0.99)
+    near = vectors @ vectors.T
+    for one, other in np.argwhere(near >= 0.99 + 1e-5).tolist():
+        assert groups.root(one) == groups.root(other)
+    assert [7] in groups.members()
+    assert len(groups.members()) > 20

@@ -122,6 +122,8 @@ class DatasetConfig(Section):
     format: Format | None = None
     """By the file's ending where absent."""
     description: str
+    licence: str | None = None
+    """The base dataset's, such as 'mit': for the card of what is made from it."""
     fields: FieldsConfig = FieldsConfig()
     constraints: tuple[WrittenConstraint, ...] = ()
     bad_rows: Literal["skip", "refuse"] = "skip"

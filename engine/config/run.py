@@ -254,6 +254,7 @@ class RunConfig(Section):
 
 OPERATIONAL = (
     "generate.target",
+    "dataset.licence",
     "limits",
     "model.base_url",
     "model.api_key",

@@ -2,60 +2,92 @@
 
 from __future__ import annotations
 
-import csv
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from itertools import chain
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
-
-import orjson
 
 from engine.dataset.fields import Fields
 from engine.dataset.forms import LETTERS, Example, FieldProblem
 from engine.errors import ConfigError
 from engine.protocols import Row
-from engine.store.folder import replacing
+from engine.store.files import Rows, write_csv, write_json, write_jsonl, write_parquet
+from engine.store.hub import write_folder
+from engine.store.llama_factory import register
 
-Rows = Callable[[], Iterable[Row]]
-"""Gives the rows anew at each call: some formats need to see them twice."""
+Splits = Mapping[str, Rows]
+"""The rows of each part by its name (`train`, `test`); of a dataset in one piece, under ''."""
+Shape = Callable[[Row, Fields, str], Row]
 
 
-def export(rows: Rows, form: str, path: Path, fields: Fields, description: str, *, meta: bool) -> int:
-    """Write `rows` as `form` to a path ('-' is standard output); how many. Raises ConfigError, StoreError."""
-    if form not in FORMS:
-        raise ConfigError(f"-f {form}: there is no such format; allowed: {', '.join(FORMS)}")
-    shaped = _SHAPES.get(form, _as_is)
+@dataclass(frozen=True)
+class Form:
+    """How a row is shaped, and how rows become a file."""
 
+    write: Callable[[Rows, Path], int]
+    shape: Shape | None = None
+    formatting: str = ""
+    """What LLaMA-Factory calls it, where it reads it."""
+
+
+def export(
+    splits: Splits, form: str, path: Path, fields: Fields, description: str, *, meta: bool, card: str = ""
+) -> int:
+    """Write rows as `form` to a path ('-' is standard output); how many. Raises ConfigError, StoreError.
+
+    Several parts become several files, `data-train.jsonl` and `data-test.jsonl` for `data.jsonl`; of a Hugging Face
+    folder, which `card` is the README of, they are its splits.
+    """
+    if form not in (*FORMS, HUB):
+        raise ConfigError(f"-f {form}: there is no such format; allowed: {', '.join([*FORMS, HUB])}")
+    if form == HUB:
+        return write_folder({name: _plain(rows, meta) for name, rows in splits.items()}, path, card)
+    found, count = FORMS[form], 0
+    if str(path) == "-" and len(splits) > 1:
+        raise ConfigError("-o -: two parts need two files; give a path")
+    for name, rows in splits.items():
+        part = path.with_name(f"{path.stem}-{name}{path.suffix}") if name else path
+        count += found.write(_shaped(found.shape, _plain(rows, meta), fields, description), part)
+        if found.formatting:
+            register(part, found.formatting)
+    return count
+
+
+def _plain(rows: Rows, meta: bool) -> Rows:
     def wanted() -> Iterator[Row]:
         for row in rows():
-            kept = row if meta else {name: value for name, value in row.items() if name != "_meta"}
-            yield shaped(kept, fields, description)
+            yield row if meta else {name: value for name, value in row.items() if name != "_meta"}
 
-    return FORMS[form](wanted, path)
+    return wanted
+
+
+def _shaped(shape: Shape | None, rows: Rows, fields: Fields, description: str) -> Rows:
+    def wanted() -> Iterator[Row]:
+        for row in rows():
+            yield row if shape is None else _with_meta(shape(row, fields, description), row)
+
+    return wanted
+
+
+def _with_meta(shaped: Row, row: Row) -> Row:
+    return {**shaped, "_meta": row["_meta"]} if "_meta" in row else shaped
 
 
 # --- shapes ----------------------------------------------------------------------------------------
 
 
-def _as_is(row: Row, fields: Fields, description: str) -> Row:
-    return row
-
-
 def _alpaca(row: Row, fields: Fields, description: str) -> Row:
     question, answer = _pair(row, fields, description)
-    return _with_meta({"instruction": question, "input": "", "output": answer}, row)
+    return {"instruction": question, "input": "", "output": answer}
 
 
 def _openai(row: Row, fields: Fields, description: str) -> Row:
     question, answer = _pair(row, fields, description)
-    turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-    return _with_meta({"messages": turns}, row)
+    return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
 
 
-def _with_meta(shaped: Row, row: Row) -> Row:
-    return {**shaped, "_meta": row["_meta"]} if "_meta" in row else shaped
+def _sharegpt(row: Row, fields: Fields, description: str) -> Row:
+    question, answer = _pair(row, fields, description)
+    return {"conversations": [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]}
 
 
 def _pair(row: Row, fields: Fields, description: str) -> tuple[str, str]:
@@ -79,140 +111,13 @@ def _answer(example: Example) -> str:
     return f"{label}. {example.choices[LETTERS.index(label)]}" if example.choices else label
 
 
-_SHAPES: Mapping[str, Callable[[Row, Fields, str], Row]] = {"alpaca": _alpaca, "openai": _openai}
-
-
-# --- files -----------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _output(path: Path) -> Iterator[IO[str]]:
-    if str(path) == "-":
-        yield sys.stdout
-        sys.stdout.flush()
-    else:
-        _check_place(path)
-        if path.exists() and not path.is_file():  # a device or a pipe: written to, never replaced
-            with path.open("w", encoding="utf-8", newline="") as file:
-                yield file
-        else:
-            with replacing(path) as file:
-                yield file
-
-
-def _check_place(path: Path) -> None:
-    if path.is_dir():
-        raise ConfigError(f"-o {path}: is a folder; give a file in it")
-    if not path.parent.is_dir():
-        raise ConfigError(f"-o {path}: there is no folder {path.parent}")
-
-
-def _jsonl(rows: Rows, path: Path) -> int:
-    count = 0
-    with _output(path) as file:
-        for count, row in enumerate(rows(), 1):  # noqa: B007 - the last count is the result
-            file.write(orjson.dumps(row, default=str).decode() + "\n")
-    return count
-
-
-def _json(rows: Rows, path: Path) -> int:
-    count = 0
-    with _output(path) as file:
-        file.write("[")
-        for count, row in enumerate(rows(), 1):
-            file.write(("," if count > 1 else "") + "\n" + orjson.dumps(row, default=str).decode())
-        file.write("\n]\n")
-    return count
-
-
-def _csv(rows: Rows, path: Path) -> int:
-    """Lists and objects stand as JSON in their cell."""
-    columns = list(dict.fromkeys(chain.from_iterable(rows())))
-    count = 0
-    with _output(path) as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        for count, row in enumerate(rows(), 1):  # noqa: B007 - the last count is the result
-            writer.writerow({name: _cell(value) for name, value in row.items()})
-    return count
-
-
-def _cell(value: Any) -> Any:
-    return orjson.dumps(value, default=str).decode() if isinstance(value, dict | list) else value
-
-
-def _parquet(rows: Rows, path: Path) -> int:
-    """A column of mixed types is written as text."""
-    import pyarrow
-    import pyarrow.parquet
-
-    if str(path) == "-":
-        raise ConfigError("-o -: parquet is not text; give a file")
-    _check_place(path)
-    if path.exists() and not path.is_file():
-        raise ConfigError(f"-o {path}: parquet needs a regular file")
-    columns = _columns(rows())
-    schema, count = None, 0
-    for chunk in batched_rows(rows(), columns):
-        found = pyarrow.Table.from_pylist(chunk).schema
-        schema = (
-            found if schema is None else pyarrow.unify_schemas([schema, found], promote_options="permissive")
-        )
-    if schema is None:
-        raise ConfigError("there is no accepted item to export")
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with pyarrow.parquet.ParquetWriter(temporary, schema) as writer:
-            for chunk in batched_rows(rows(), columns):
-                writer.write_table(pyarrow.Table.from_pylist(chunk, schema=schema))
-                count += len(chunk)
-        temporary.replace(path)
-    except OSError as error:
-        raise ConfigError(f"-o {path}: cannot be written: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-    return count
-
-
-def _columns(rows: Iterable[Row]) -> dict[str, bool]:
-    """Each column, and whether its values are of one type."""
-    types: dict[str, set[tuple[type, ...]]] = {}
-    for row in rows:
-        for name, value in row.items():
-            types.setdefault(name, set()).update(_types(value))
-    return {name: len(found) <= 1 for name, found in types.items()}
-
-
-def _types(value: Any) -> set[tuple[type, ...]]:
-    """The type of a value; of a list, with those of what is in it."""
-    if value is None:
-        return set()
-    return {(list, type(inner)) for inner in value} if isinstance(value, list) else {(type(value),)}
-
-
-def batched_rows(rows: Iterable[Row], columns: Mapping[str, bool], size: int = 5_000) -> Iterator[list[Row]]:
-    """Chunks in which every row has every column, `_meta` and mixed columns as text."""
-    chunk: list[Row] = []
-    for row in rows:
-        chunk.append({name: _column(row.get(name), pure, name) for name, pure in columns.items()})
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-
-
-def _column(value: Any, pure: bool, name: str) -> Any:
-    if value is None or (pure and name != "_meta" and not isinstance(value, dict)):
-        return value
-    return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
-
-
-FORMS: Mapping[str, Callable[[Rows, Path], int]] = {
-    "jsonl": _jsonl,
-    "json": _json,
-    "csv": _csv,
-    "parquet": _parquet,
-    "alpaca": _json,
-    "openai": _jsonl,
+HUB = "hf"
+FORMS: Mapping[str, Form] = {
+    "jsonl": Form(write_jsonl),
+    "json": Form(write_json),
+    "csv": Form(write_csv),
+    "parquet": Form(write_parquet),
+    "alpaca": Form(write_json, _alpaca, "alpaca"),
+    "sharegpt": Form(write_json, _sharegpt, "sharegpt"),
+    "openai": Form(write_jsonl, _openai),
 }

@@ -30,16 +30,17 @@ def shared_runs(texts: Sequence[str], base: Iterable[str], n: int = N) -> tuple[
     """
     known: set[int] = set()
     for text in base:
-        known.update(_runs(words_of(text), n))
-    found, short = [], 0
+        known.update(runs(words_of(text), n))
+    found, short = list[bool](), 0
     for text in texts:
         words = words_of(text)
         short += len(words) < n
-        found.append(any(run in known for run in _runs(words, n)))
+        found.append(any(run in known for run in runs(words, n)))
     return found, short
 
 
-def _runs(words: Sequence[str], n: int) -> Iterator[int]:
+def runs(words: Sequence[str], n: int = N) -> Iterator[int]:
+    """Hashes of the runs of `n` words; of the whole where it is shorter."""
     if len(words) < n:
         if words:
             yield hash(("short", *words))

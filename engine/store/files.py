@@ -1,0 +1,143 @@
+"""Rows as a file: JSON, JSON lines, CSV, Parquet; whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from engine.errors import ConfigError
+from engine.protocols import Row
+from engine.store.folder import replacing
+
+Rows = Callable[[], Iterable[Row]]
+"""Gives the rows anew at each call: some formats need to see them twice."""
+
+
+@contextmanager
+def _output(path: Path) -> Iterator[IO[str]]:
+    if str(path) == "-":
+        yield sys.stdout
+        sys.stdout.flush()
+    else:
+        check_place(path)
+        if path.exists() and not path.is_file():  # a device or a pipe: written to, never replaced
+            with path.open("w", encoding="utf-8", newline="") as file:
+                yield file
+        else:
+            with replacing(path) as file:
+                yield file
+
+
+def check_place(path: Path) -> None:
+    if path.is_dir():
+        raise ConfigError(f"-o {path}: is a folder; give a file in it")
+    if not path.parent.is_dir():
+        raise ConfigError(f"-o {path}: there is no folder {path.parent}")
+
+
+def write_jsonl(rows: Rows, path: Path) -> int:
+    count = 0
+    with _output(path) as file:
+        for count, row in enumerate(rows(), 1):  # noqa: B007 - the last count is the result
+            file.write(orjson.dumps(row, default=str).decode() + "\n")
+    return count
+
+
+def write_json(rows: Rows, path: Path) -> int:
+    count = 0
+    with _output(path) as file:
+        file.write("[")
+        for count, row in enumerate(rows(), 1):
+            file.write(("," if count > 1 else "") + "\n" + orjson.dumps(row, default=str).decode())
+        file.write("\n]\n")
+    return count
+
+
+def write_csv(rows: Rows, path: Path) -> int:
+    """Lists and objects stand as JSON in their cell."""
+    columns = list(dict.fromkeys(chain.from_iterable(rows())))
+    count = 0
+    with _output(path) as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        for count, row in enumerate(rows(), 1):  # noqa: B007 - the last count is the result
+            writer.writerow({name: _cell(value) for name, value in row.items()})
+    return count
+
+
+def _cell(value: Any) -> Any:
+    return orjson.dumps(value, default=str).decode() if isinstance(value, dict | list) else value
+
+
+def write_parquet(rows: Rows, path: Path) -> int:
+    """A column of mixed types is written as text."""
+    import pyarrow
+    import pyarrow.parquet
+
+    if str(path) == "-":
+        raise ConfigError("-o -: parquet is not text; give a file")
+    check_place(path)
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"-o {path}: parquet needs a regular file")
+    columns = _columns(rows())
+    schema, count = None, 0
+    for chunk in batched_rows(rows(), columns):
+        found = pyarrow.Table.from_pylist(chunk).schema
+        schema = (
+            found if schema is None else pyarrow.unify_schemas([schema, found], promote_options="permissive")
+        )
+    if schema is None:
+        raise ConfigError("there is no accepted item to export")
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with pyarrow.parquet.ParquetWriter(temporary, schema) as writer:
+            for chunk in batched_rows(rows(), columns):
+                writer.write_table(pyarrow.Table.from_pylist(chunk, schema=schema))
+                count += len(chunk)
+        temporary.replace(path)
+    except OSError as error:
+        raise ConfigError(f"-o {path}: cannot be written: {error.strerror or error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return count
+
+
+def _columns(rows: Iterable[Row]) -> dict[str, bool]:
+    """Each column, and whether its values are of one type."""
+    types: dict[str, set[tuple[type, ...]]] = {}
+    for row in rows:
+        for name, value in row.items():
+            types.setdefault(name, set()).update(_types(value))
+    return {name: len(found) <= 1 for name, found in types.items()}
+
+
+def _types(value: Any) -> set[tuple[type, ...]]:
+    """The type of a value; of a list, with those of what is in it."""
+    if value is None:
+        return set()
+    return {(list, type(inner)) for inner in value} if isinstance(value, list) else {(type(value),)}
+
+
+def batched_rows(rows: Iterable[Row], columns: Mapping[str, bool], size: int = 5_000) -> Iterator[list[Row]]:
+    """Chunks in which every row has every column, `_meta` and mixed columns as text."""
+    chunk: list[Row] = []
+    for row in rows:
+        chunk.append({name: _column(row.get(name), pure, name) for name, pure in columns.items()})
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _column(value: Any, pure: bool, name: str) -> Any:
+    if value is None or (pure and name != "_meta" and not isinstance(value, dict)):
+        return value
+    return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()

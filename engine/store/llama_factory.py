@@ -1,0 +1,53 @@
+"""dataset_info.json: how LLaMA-Factory finds a dataset and its columns.
+
+The keys are those of the project's data/README.md: https://github.com/hiyouga/LLaMA-Factory/tree/main/data
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from engine.errors import ConfigError
+from engine.store.folder import replacing
+
+NAME = "dataset_info.json"
+_COLUMNS: dict[str, dict[str, Any]] = {
+    "alpaca": {
+        "formatting": "alpaca",
+        "columns": {"prompt": "instruction", "query": "input", "response": "output"},
+    },
+    "sharegpt": {
+        "formatting": "sharegpt",
+        "columns": {"messages": "conversations"},
+        "tags": {"role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt"},
+    },
+}
+
+
+def register(path: Path, formatting: str) -> None:
+    """Name the file in the dataset_info.json beside it, by its stem; what else is named there stays.
+
+    Raises ConfigError where there is such a file and it is none. Standard output and devices are not registered.
+    """
+    if not path.is_file():
+        return
+    place = path.parent / NAME
+    found = _read(place)
+    found[path.stem] = {"file_name": path.name, **_COLUMNS[formatting]}
+    with replacing(place) as file:
+        file.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def _read(place: Path) -> dict[str, Any]:
+    if not place.exists():
+        return {}
+    try:
+        found = orjson.loads(place.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        found = None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{place}: is no dataset_info.json of LLaMA-Factory; move it, or export elsewhere")
+    return found
