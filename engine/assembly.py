@@ -55,8 +55,8 @@ class Assembly:
         batches, first = self._existing() if self.inputs.existing else self._generated()
         ratio = self.inputs.config.dataset.ratio if not self.inputs.existing else None
         weights = ratio.weights if ratio is not None else None
-        group, mix = self.prepared.group, self.prepared.mix
-        note = mix.note if mix is not None else None
+        group, mix, adviser = self.prepared.group, self.prepared.mix, self.prepared.adviser
+        notes = [each.note for each in (mix, adviser) if each is not None]
         limits = self.inputs.config.limits
         outlook = Outlook(limits.least_acceptance, limits.acceptance_window)
         commit = Commit(
@@ -66,7 +66,7 @@ class Assembly:
             self.halt,
             weights,
             group,
-            note,
+            notes,
             None if self.inputs.existing else outlook,
         )
         stages = [first, *self._refining(validators), *self._embedding(group)]
@@ -93,6 +93,7 @@ class Assembly:
             window=self._window,
             rounds=rounds,
             mix=self.prepared.mix,
+            adviser=self.prepared.adviser,
             keep=self.journal.keep_plan,
             schedule=Schedule(by, config.generate.batch_size) if (by := config.limits.finish_by) else None,
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine import cli_bench, cli_data, cli_evaluate, cli_export
+from engine import cli_bench, cli_data, cli_evaluate, cli_export, cli_review
 from engine.cli_common import EXITS, FATAL, WRONG, mistakes, overrides, report_of, show
 
 if TYPE_CHECKING:
@@ -165,6 +165,7 @@ def status(
 
 
 app.command()(cli_export.export)
+app.command()(cli_review.review)
 app.command()(cli_data.metrics)
 app.command()(cli_data.groupcheck)
 app.command()(cli_bench.bench)

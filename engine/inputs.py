@@ -125,6 +125,7 @@ def _sample(config: RunConfig, dataset: BaseDataset) -> Batch:
     selectors = selectors_of(generate, dataset, config.seed, None)
     choice = Choice(next(iter(generate.ways)), tuple((name, "a value") for name in generate.attributes))
     batch = Planner(generate, config.seed, selectors).batch(0, labels, choice)
+    batch = replace(batch, notes=("a note",), lessons=("a lesson",))
     return replace(batch, unlike=("a text",)) if config.groupcheck is not None else batch
 
 

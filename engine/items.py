@@ -114,6 +114,10 @@ class Batch:
     """What its items are to be about: names and values."""
     unlike: tuple[str, ...] = ()
     """Items turned away as near-duplicates that this batch is to replace."""
+    notes: tuple[str, ...] = ()
+    """What people said of earlier items."""
+    lessons: tuple[str, ...] = ()
+    """What earlier items were turned away for, as what to avoid."""
 
 
 class Decision(StrEnum):

@@ -21,14 +21,19 @@ from engine.inputs import Inputs
 from engine.prompts.attributes import Attribute, Cells
 from engine.prompts.selection import Selector
 from engine.protocols import Ask
+from engine.stages.advice import Adviser, Lessons
+from engine.stages.commit import LABEL_GATE
+from engine.stages.due import Mistake, Outcome
 from engine.stages.extract import extracted
-from engine.stages.mix import Mix, Outcome
+from engine.stages.lesson import Drawing
+from engine.stages.mix import Mix
 from engine.store.journal import Journal
 from engine.store.reading import (
     POSITIONS,
     connect,
     read_accepted,
     read_dimensions,
+    read_notes,
     read_outcomes,
     read_plans,
     read_turned_away,
@@ -56,6 +61,7 @@ class Prepared:
 
     selectors: Mapping[str, Selector]
     mix: Mix | None = None
+    adviser: Adviser | None = None
     group: GroupCheck | None = None
     embedding: Embedding | None = None
     about: Mapping[str, Any] | None = None
@@ -79,9 +85,10 @@ async def prepared(
         halt.check()
         group = await _group(inputs, vectors, journal, halt, tell)
         mix = None if inputs.existing else await _mix(inputs, attributes, journal)
+        adviser = None if inputs.existing else await _adviser(inputs, ask, journal)
         halt.check()
         about = {"attributes": [each.to_json() for each in attributes], **_about(group, embedding)}
-        yield Prepared(selectors, mix, group, embedding, about)
+        yield Prepared(selectors, mix, adviser, group, embedding, about)
 
 
 async def _reading(journal: Journal, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -169,13 +176,43 @@ async def _mix(inputs: Inputs, attributes: list[Attribute], journal: Journal) ->
 
     def restored(connection: sqlite3.Connection) -> None:
         plans = read_plans(connection)
+        chosen = {batch: plan for batch, plan in plans.items() if "strategy" in plan}
         outcomes = _outcomes(inputs, connection, plans) if learns else []
         cut = next((each for each in outcomes if each.batch == committed), None)
-        mix.restore(plans.items(), [each for each in outcomes if each.batch < committed], cut)
+        mix.restore(chosen.items(), [each for each in outcomes if each.batch < committed], cut)
         mix.skip(committed)
 
     await _reading(journal, restored)
     return mix
+
+
+async def _adviser(inputs: Inputs, ask: Ask, journal: Journal) -> Adviser | None:
+    """None where there is nothing to advise of. Lessons of earlier starts come out of the journal."""
+    config, prices = inputs.config, inputs.prices
+    generate, spec = config.generate, config.generate.learn_from_mistakes
+    notes = await _reading(journal, read_notes) if generate.feedback == "human" else []
+    plans = await _reading(journal, read_plans)
+    if (
+        not notes
+        and spec is None
+        and not any(plan.get("notes") or plan.get("lesson") for plan in plans.values())
+    ):
+        return None
+    lessons = None
+    if spec is not None:
+        priced = prices is not None and prices.of("items").worst(1000, 1000) > 0
+        lag = await _lag(config.limits.concurrency or UNTOLD_CONCURRENCY, journal)
+        lessons = Lessons(spec, lag, Drawing(config, ask), priced=priced)
+    adviser = Adviser(notes, generate.most_notes, lessons)
+    committed = journal.committed
+    outcomes = (
+        await _reading(journal, lambda connection: _outcomes(inputs, connection, plans)) if lessons else []
+    )
+    cut = next((each for each in outcomes if each.batch == committed), None)
+    await adviser.restore(
+        plans.items(), [each for each in outcomes if each.batch < committed], committed, cut
+    )
+    return adviser
 
 
 async def _lag(concurrency: int, journal: Journal) -> int:
@@ -191,20 +228,20 @@ def _outcomes(
     inputs: Inputs, connection: sqlite3.Connection, plans: Mapping[int, Mapping[str, Any]]
 ) -> list[Outcome]:
     """Of earlier starts, as the commit stage told them then."""
-    away: dict[int, list[str]] = {}
-    for item, record in read_turned_away(connection, GROUP_CHECK):
+    away: dict[int, list[Mistake]] = {}
+    for item, by, reason, said, record in read_turned_away(connection):
         text = inputs.dataset.fields.remembered(orjson.loads(record)).text
-        away.setdefault(item // POSITIONS, []).append(text)
+        if by != LABEL_GATE:
+            away.setdefault(item // POSITIONS, []).append(Mistake(by, reason, said, text))
     several = len(inputs.config.generate.ways) > 1
     found = []
     for batch, accepted, cost in read_outcomes(connection):
-        plan = plans.get(batch, {})
+        plan, mistakes = plans.get(batch, {}), tuple(away.get(batch, ()))
         attributes = tuple(plan.get("attributes", {}).items())
-        texts = () if plan.get("unlike") else away.get(batch, ())
+        texts = () if plan.get("unlike") else [each.text for each in mistakes if each.by == GROUP_CHECK]
+        strategy = str(plan.get("strategy", "")) if several else ""
         duplicates = tuple((attributes, text) for text in texts)
-        found.append(
-            Outcome(batch, str(plan.get("strategy", "")) if several else "", accepted, cost, duplicates)
-        )
+        found.append(Outcome(batch, strategy, accepted, cost, duplicates, accepted + len(mistakes), mistakes))
     return found
 
 

@@ -50,11 +50,12 @@ from engine.report.chronicle import Chronicle
 from engine.report.diversity import measured
 from engine.report.live import Snapshot, Speed, display
 from engine.report.summary import Report, summarize
+from engine.stages.advice import Lessons
 from engine.stages.commit import LABEL_GATE
 from engine.stages.progress import Progress
-from engine.store.folder import RunFolder, differences, identity, replacing
+from engine.store.folder import RunFolder, differences, identity, replacing, write_items
 from engine.store.journal import Journal
-from engine.store.reading import connect, read_lines
+from engine.store.reading import connect
 
 NOTE_EVERY_S = 2.0
 """How often this start's own counts are journaled."""
@@ -108,6 +109,7 @@ class RunStart:
         self._opened = opened
         self._clock = clock
         self._chronicle = Chronicle(wall)
+        self._lessons: Lessons | None = None
         self._began = clock()
 
     async def go(self, show: TextIO | None) -> Report:
@@ -218,6 +220,7 @@ class RunStart:
             await stack.enter_async_context(opened_validators(validators))
             ready = await stack.enter_async_context(self._prepared(show))
             await self._journal.remember("diversity", ready.about)
+            self._lessons = ready.adviser.lessons if ready.adviser is not None else None
             assembly = Assembly(
                 self._inputs, self._client.ask, self._progress, self._journal, self._halt, ready
             )
@@ -313,6 +316,8 @@ class RunStart:
         everything = self._inputs.existing and self._halt.reason is None
         outcome = outcome_of(self._halt.reason, self._progress.reached or everything)
         try:
+            if self._lessons is not None and self._lessons.drawn:
+                await self._journal.remember("lessons", self._lessons.to_json())
             await self._journal.note(self._counts(), outcome)
             if outcome in ("target", "attempts", "budget"):
                 await self._measure()
@@ -334,10 +339,8 @@ class RunStart:
         await self._journal.remember("measures", await asyncio.to_thread(work))
 
     def _write_results(self) -> Report:
+        write_items(self._folder)
         with contextlib.closing(connect(self._folder.database)) as connection:
-            for state, path in (("accepted", self._folder.accepted), ("rejected", self._folder.rejected)):
-                with replacing(path) as file:
-                    file.writelines(read_lines(connection, state))
             limits = self._config.limits
             report = summarize(connection, target=self._config.generate.target, cap_usd=limits.budget_usd)
             if self._inputs.evaluates:

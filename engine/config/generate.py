@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from engine.config.diversity import (
     Attributes,
@@ -17,6 +17,19 @@ from engine.config.diversity import (
     in_range,
 )
 from engine.config.parts import Section
+
+
+class LearnConfig(Section):
+    """Lessons from what was turned away, put before the generator; dropped by themselves where they do not pay."""
+
+    every: int = Field(default=100, ge=5)
+    """Items turned away between two lessons."""
+    control: float = Field(default=0.2, gt=0, lt=1)
+    """Of the batches, the share that goes without, to be compared with."""
+
+
+def _as_learn(value: Any) -> Any:
+    return {} if value is True else None if value is False else value
 
 
 class GenerateConfig(Section):
@@ -47,6 +60,12 @@ class GenerateConfig(Section):
     """'adaptive' moves batches to the strategies that yield most accepted items per dollar."""
     floor: float = Field(default=0.1, gt=0, lt=1)
     """Of an adaptive mix: the share that is divided evenly among the strategies, whatever they yield."""
+
+    feedback: Literal["none", "human"] = "none"
+    """'human' puts the notes of `datagen review` before the generator, the latest `most_notes` of them."""
+    most_notes: int = Field(default=20, ge=1, le=200)
+    learn_from_mistakes: Annotated[LearnConfig | None, BeforeValidator(_as_learn)] = None
+    """`true` is for its defaults."""
 
     @field_validator("temperature")
     @classmethod

@@ -25,7 +25,7 @@ OWN_FIELDS = frozenset(
 
 PURPOSES = (
     "items attributes review revision program same_answer entities fact_check constraint_check"
-    " enhancement_plan enhancement answer judgement embedding"
+    " enhancement_plan enhancement answer judgement lessons embedding"
 ).split()
 """What the engine and its own validators ask for; others' validators may have further ones."""
 Api = Literal["openai", "azure", "anthropic"]

@@ -254,6 +254,9 @@ class RunConfig(Section):
 
 OPERATIONAL = (
     "generate.target",
+    "generate.feedback",
+    "generate.most_notes",
+    "generate.learn_from_mistakes",
     "dataset.licence",
     "limits",
     "model.base_url",

@@ -32,6 +32,8 @@ class SimulatorConfig(Section):
     answer_accuracy: Share = 0.80
     wordy_answers: Share = 0.0
     """Answers that are a sentence rather than the answer alone."""
+    heeds_lessons: Share = 0.0
+    """Of the defects of new items, the share that lessons in the prompt prevent."""
     review_accuracy: Share = 0.90
     program_errors: Share = 0.08
     """Programs that compute a wrong answer or crash."""

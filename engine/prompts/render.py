@@ -97,6 +97,8 @@ class ItemPrompts:
                 "labels": batch.labels,
                 "attributes": batch.attributes,
                 "unlike": [_one_line(text) for text in batch.unlike],
+                "notes": batch.notes,
+                "lessons": [_one_line(text) for text in batch.lessons],
                 "examples": [self._example(index) for index in batch.examples],
             }
         )

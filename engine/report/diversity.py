@@ -75,6 +75,29 @@ def strategies(connection: sqlite3.Connection) -> dict[str, Any]:
     return {"by_name": found, "last_rates": orjson.loads(last[0])["rates"] if last else {}} if found else {}
 
 
+def lessons(connection: sqlite3.Connection) -> dict[str, Any]:
+    """Acceptance before there were lessons, with them, and of the batches that went without; empty if none were drawn.
+
+    Items that only had the wrong label for the ratio are left out.
+    """
+    arms: dict[str, dict[str, Any]] = {}
+    for lesson, items, accepted in connection.execute(
+        "SELECT json_extract(plans.state, '$.lesson'), count(*), sum(items.state = 'accepted')"  # noqa: S608
+        f" FROM items LEFT JOIN plans ON items.item / {POSITIONS} = plans.batch"
+        " WHERE items.state != 'surplus' AND coalesce(items.rejected_by, '') != 'label_ratio' GROUP BY 1"
+    ):
+        arm = arms.setdefault(
+            "before" if lesson is None else "with" if lesson else "without", {"items": 0, "accepted": 0}
+        )
+        arm["items"] += items
+        arm["accepted"] += accepted
+    if set(arms) <= {"before"}:
+        return {}
+    for arm in arms.values():
+        arm["acceptance"] = round(arm["accepted"] / arm["items"], 4)
+    return arms
+
+
 def measured(
     connection: sqlite3.Connection, read: ReadRow, seed: int, base: Sequence[Example] = ()
 ) -> Mapping[str, Any] | None:

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from engine.items import usd
-from engine.report.diversity import coverage, strategies
+from engine.report.diversity import coverage, lessons, strategies
 from engine.store.reading import Start, read_fact, read_spent, read_starts, read_tallies, read_unconfirmed
 
 
@@ -69,6 +69,7 @@ def summarize(
             "calls_per_s": round(last.counts.get("completed", 0) / wall, 3) if wall else 0.0,
         },
         "events": _events(starts),
+        "lessons": _lessons(connection),
         "diversity": _diversity(connection),
         "dataset": read_fact(connection, "dataset"),
         "model": read_fact(connection, "model"),
@@ -149,6 +150,12 @@ def _validators(connection: sqlite3.Connection, names: Sequence[str]) -> dict[st
         if name in described:
             found["about"] = described[name]
     return shown
+
+
+def _lessons(connection: sqlite3.Connection) -> dict[str, Any]:
+    """What the generator was told to take care of, and what that brought."""
+    state = read_fact(connection, "lessons")
+    return {**state, "acceptance": lessons(connection)} if state else {}
 
 
 def _difficulty(connection: sqlite3.Connection) -> dict[str, Any]:

@@ -154,6 +154,12 @@ def _free(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[s
     return {"answer": "This is a simulated endpoint; it plays a language model and is none."}
 
 
+def _lessons(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
+    reasons = asked.item.get("reasons")
+    named = list(reasons)[:6] if isinstance(reasons, dict) else []
+    return {"lessons": [f"Mind what is turned away as {reason}." for reason in named] or ["Take more care."]}
+
+
 _ANSWERS: Mapping[str, Callable[[Asked, SimulatorConfig, random.Random], dict[str, Any]]] = {
     "items": _items,
     "attributes": _attributes,
@@ -168,4 +174,5 @@ _ANSWERS: Mapping[str, Callable[[Asked, SimulatorConfig, random.Random], dict[st
     "enhancement": harder,
     "answer": _answer,
     "judgement": _judgement,
+    "lessons": _lessons,
 }

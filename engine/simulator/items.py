@@ -19,6 +19,7 @@ _FOREIGN = (
     "La maestra reparte treinta lápices entre cinco mesas. ¿Cuántos lápices recibe cada mesa de la clase?",
     "Une fermière ramasse vingt œufs le matin et douze le soir. Combien d'œufs ramasse-t-elle dans la journée?",
 )
+_DEFECTS = ("wrong_labels", "wrong_facts", "near_duplicates", "violations")
 _PADDING = (
     "It was a long day, and many things happened that have nothing to do with the question, such as the weather,"
     " which was fair, and the traffic, which was slow, and the news, which nobody listened to for very long."
@@ -28,6 +29,10 @@ _PADDING = (
 def new_items(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> list[dict[str, Any]]:
     """As many items as were asked for, in the form asked for; some of them defective."""
     kind = kind_of(asked, knobs)
+    if asked.advised:
+        left = 1.0 - knobs.heeds_lessons
+        defects = {name: getattr(knobs, name) * left for name in _DEFECTS}
+        knobs = knobs.model_copy(update=defects)
     labels = list(asked.labels) or [chance.choice(asked.allowed_labels) for _ in range(_enumerated(asked))]
     chance.shuffle(labels)
     items = []

@@ -94,6 +94,11 @@ class Asked:
         return [label for count, label in asked for _ in range(min(1000, int(count)))]
 
     @cached_property
+    def advised(self) -> bool:
+        """Whether the prompt says what earlier items were turned away for."""
+        return "Earlier items were turned away." in self.text
+
+    @cached_property
     def attributes(self) -> str:
         """What the items are to be about, as the prompt says it; empty where it does not."""
         match = re.search(r"Every one of them is of this kind: (.+?)\. Do not", self.text)

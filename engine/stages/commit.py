@@ -13,7 +13,7 @@ from engine.errors import TargetReached
 from engine.flow.channel import Channel
 from engine.flow.halt import Halt
 from engine.items import Batch, Item, Verdict, usd
-from engine.stages.mix import Outcome, outcome_of
+from engine.stages.due import Mistake, Outcome
 from engine.stages.outlook import ACCEPTED, Fate, Outlook
 from engine.stages.plan import shares
 from engine.stages.progress import Progress
@@ -27,6 +27,8 @@ LABEL_GATE = "label_ratio"
 """Stands as `rejected_by` for items whose label has its share."""
 _TOGETHER = 256
 """Items of one micro-batch: more are searched for faster together, but hold up those that follow."""
+SAID = 1000
+"""Characters of a verdict's feedback that are kept."""
 _BACKLOG = 64
 """Groups waiting to be written, beyond which the commit waits for the disk."""
 
@@ -46,10 +48,10 @@ class Commit:
         halt: Halt,
         weights: Mapping[str, float] | None = None,
         group: GroupCheck | None = None,
-        note: Callable[[Outcome], None] | None = None,
+        notes: Sequence[Callable[[Outcome], None]] = (),
         outlook: Outlook | None = None,
     ) -> None:
-        """`weights` are of labels, where a ratio is wanted. `note` hears what became of each batch.
+        """`weights` are of labels, where a ratio is wanted. `notes` hear what became of each batch.
 
         `outlook` says when going on is not worth it.
         """
@@ -59,7 +61,7 @@ class Commit:
         self._halt = halt
         self._room = shares(progress.target, weights) if weights is not None else None
         self._group = group
-        self._note = note
+        self._notes = notes
         self._outlook = outlook
         self._waiting: dict[int, list[Item]] = {}
         self._decided = journal.decided(progress.committed)
@@ -130,8 +132,10 @@ class Commit:
             self._halt.set(TargetReached(f"{progress.accepted} items are accepted"))
         else:
             progress.committed += 1
-            if self._note is not None:
-                self._note(_outcome(batch, fates))
+            if self._notes:
+                outcome = _outcome(batch, fates)
+                for note in self._notes:
+                    note(outcome)
 
     def _complete(self, number: int) -> list[Item] | None:
         items = self._waiting.get(number)
@@ -240,10 +244,22 @@ class Commit:
 
 def _outcome(batch: Batch, fates: Sequence[tuple[Item, str]]) -> Outcome:
     """Rounded as the journal keeps an item's cost, so that a resumed run learns the same."""
-    away = [item for item, state in fates if state == "rejected" and item.verdicts[-1].by == GROUP_CHECK]
+    mistakes = [
+        Mistake(verdict.by, verdict.reason, verdict.feedback[:SAID], item.text)
+        for item, state in fates
+        if state == "rejected" and (verdict := item.verdicts[-1]).by != LABEL_GATE
+    ]
     accepted = sum(state == "accepted" for _, state in fates)
-    return outcome_of(
-        batch, accepted, sum(item.usage.cost for item, _ in fates), [item.text for item in away]
+    # What was itself asked again is not asked a third time.
+    away = () if batch.unlike else [mistake.text for mistake in mistakes if mistake.by == GROUP_CHECK]
+    return Outcome(
+        batch.number,
+        batch.strategy,
+        accepted,
+        sum(item.usage.cost for item, _ in fates),
+        tuple((batch.attributes, text) for text in away),
+        accepted + len(mistakes),
+        tuple(mistakes),
     )
 
 
@@ -252,7 +268,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     if verdict.reason:
         shown["reason"] = storable(verdict.reason)
     if verdict.feedback:
-        shown["feedback"] = storable(verdict.feedback[:1000])
+        shown["feedback"] = storable(verdict.feedback[:SAID])
     if verdict.record:
         shown["record"] = storable_values(verdict.record)
     return shown

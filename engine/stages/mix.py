@@ -10,13 +10,14 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice, takewhile
 from typing import Any
 
 from engine.config import GenerateConfig
-from engine.items import Batch, usd
+from engine.items import usd
 from engine.prompts.attributes import Cell, Cells, root
+from engine.stages.due import Due, Outcome
 
 _SHARES, _FLOOR = root(23), root(29)
 """Steps of the walks that share batches out; other ones than those of the attributes, so that no strategy is tied
@@ -60,32 +61,10 @@ class Choice:
         )
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one batch."""
-
-    batch: int
-    strategy: str
-    accepted: int
-    cost: int
-    """In picodollars."""
-    duplicates: tuple[tuple[Cell, str], ...] = ()
-    """Of items turned away by the group check, where they are to be asked for again: attributes and text."""
-
-    def joined(self, rest: Outcome) -> Outcome:
-        """With what became of the batch's other items."""
-        return replace(
-            self,
-            accepted=self.accepted + rest.accepted,
-            cost=self.cost + rest.cost,
-            duplicates=self.duplicates + rest.duplicates,
-        )
-
-
 class Mix:
     """Chooses for batch after batch. `choose` is called for each number once, in order.
 
-    Mutable state: cells given so far, outcomes not yet due, what the bandit has seen, duplicates to replace.
+    Mutable state: cells given so far, what the bandit has seen, duplicates to replace.
     """
 
     def __init__(
@@ -103,13 +82,11 @@ class Mix:
         self._generate = generate
         self._seed = seed
         self._cells = cells
-        self.lag = lag
+        self.due = Due(lag)
         self._retry = retry
         self._cell = 0
-        self._pending: deque[Outcome] = deque()
         self._yields = Yields(tuple(self._ways), priced=priced)
         self._unlike: deque[tuple[str, Cell, str]] = deque()
-        self._cut: Outcome | None = None
         self._made: dict[int, Choice] = {}
 
     @property
@@ -126,15 +103,11 @@ class Mix:
         """The choices and outcomes of earlier starts, each in order; `cut` is a batch that was decided in part."""
         for number, found in made:
             self._made[number] = Choice.from_json(found)
-        self._pending.extend(outcomes)
-        self._cut = cut
+        self.due.restore(outcomes, cut)
 
     def note(self, outcome: Outcome) -> None:
         """Called for each batch in order, as its items are decided."""
-        if self._cut is not None and self._cut.batch == outcome.batch:
-            outcome, self._cut = self._cut.joined(outcome), None
-        if self.lag is not None:
-            self._pending.append(outcome)
+        self.due.note(outcome)
 
     def choose(self, number: int) -> Choice:
         self._learn(number)
@@ -159,8 +132,7 @@ class Mix:
 
     def _learn(self, number: int) -> None:
         """Take in what is due for this batch."""
-        while self.lag is not None and self._pending and self._pending[0].batch <= number - self.lag:
-            outcome = self._pending.popleft()
+        for outcome in self.due.until(number):
             self._yields.learn(outcome)
             self._unlike.extend((outcome.strategy, *duplicate) for duplicate in outcome.duplicates)
 
@@ -247,9 +219,3 @@ class Yields:
         return max(rates, key=lambda name: rates[name]), {
             name: round(rate, 3) for name, rate in rates.items()
         }
-
-
-def outcome_of(batch: Batch, accepted: int, cost: int, duplicates: Iterable[str]) -> Outcome:
-    """For a batch whose items are all decided. What was itself asked again is not asked a third time."""
-    again = () if batch.unlike else tuple((batch.attributes, text) for text in duplicates)
-    return Outcome(batch.number, batch.strategy, accepted, cost, again)

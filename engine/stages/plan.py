@@ -17,14 +17,22 @@ Labels = tuple[tuple[str, int], ...]
 
 @dataclass(frozen=True)
 class Planner:
-    """Batches by number. The same seed, number, labels and choice give the same batch."""
+    """Batches by number. The same seed, number, labels, choice and advice give the same batch."""
 
     generate: GenerateConfig
     seed: int
     selectors: Mapping[str, Selector]
     """By strategy."""
 
-    def batch(self, number: int, labels: Labels = (), choice: Choice | None = None) -> Batch:
+    def batch(
+        self,
+        number: int,
+        labels: Labels = (),
+        choice: Choice | None = None,
+        advice: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
+    ) -> Batch:
+        """`advice`: people's notes, and lessons."""
+        notes, lessons = advice
         choice = choice or Choice(next(iter(self.generate.ways)))
         way = self.generate.ways[choice.strategy]
         chance = random.Random(self.seed << 64 | number)
@@ -43,6 +51,8 @@ class Planner:
             strategy=choice.strategy if len(self.generate.ways) > 1 else "",
             attributes=choice.attributes,
             unlike=choice.unlike,
+            notes=notes,
+            lessons=lessons,
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.flow.halt import Halt
 from engine.items import Batch
+from engine.stages.advice import Adviser
 from engine.stages.mix import Choice, Mix
 from engine.stages.plan import Labels, Planner, interleaved, shares
 from engine.stages.progress import Progress
@@ -73,6 +74,18 @@ class LabelRounds:
         return max(0.1, (progress.accepted + 1) / (decided + 1))
 
 
+_Texts = tuple[tuple[str, ...], tuple[str, ...]]
+"""People's notes, and lessons."""
+
+
+def _lags(mix: Mix | None, adviser: Adviser | None) -> Iterator[int | None]:
+    """No batch is planned before the outcomes that it rests on are known."""
+    if mix is not None:
+        yield mix.due.lag
+    if adviser is not None and adviser.lessons is not None:
+        yield adviser.lessons.due.lag
+
+
 class Source:
     """Yields batches while more are needed than are under way, and ends when enough have been asked for.
 
@@ -91,10 +104,12 @@ class Source:
         window: int,
         rounds: LabelRounds | None = None,
         mix: Mix | None = None,
+        adviser: Adviser | None = None,
         keep: Callable[[int, Mapping[str, Any]], None] | None = None,
         schedule: Schedule | None = None,
     ) -> None:
-        """`mix` chooses how each batch is asked for, where there is a choice; `keep` journals what it chose.
+        """`mix` chooses how each batch is asked for, where there is a choice, and `adviser` what it is advised of;
+        `keep` journals both.
 
         `schedule` says when a batch is due, where the run is to end at a time of day.
         """
@@ -102,9 +117,10 @@ class Source:
         self._progress = progress
         self._halt = halt
         self._most_items = most_items
-        self._window = window if mix is None or mix.lag is None else min(window, mix.lag)
+        self._window = min([window, *(lag for lag in _lags(mix, adviser) if lag is not None)])
         self._rounds = rounds
         self._mix = mix
+        self._adviser = adviser
         self._keep = keep
         self._schedule = schedule
         self._asked = asked
@@ -121,19 +137,26 @@ class Source:
             if self._rounds is not None and self._rounds.at_end(number):
                 await self._rounds.begin(number)
             labels = self._rounds.labels() if self._rounds is not None else ()
-            batch = self._planner.batch(number, labels, self._choice(number))
+            choice, advice = await self._decided(number)
+            if self._halt.reason is not None:
+                return
+            batch = self._planner.batch(number, labels, choice, advice)
             self._asked += batch.size
             self._progress.outstanding += batch.size
             yield batch
             number += 1
 
-    def _choice(self, number: int) -> Choice | None:
-        if self._mix is None:
-            return None
-        choice = self._mix.choose(number)
-        if self._keep is not None:
-            self._keep(number, choice.to_json())
-        return choice
+    async def _decided(self, number: int) -> tuple[Choice | None, _Texts]:
+        """How the batch is asked for and what it is advised of; on record before it is asked for."""
+        choice = self._mix.choose(number) if self._mix is not None else None
+        kept = choice.to_json() if choice is not None else {}
+        texts: _Texts = ((), ())
+        if self._adviser is not None:
+            advice = await self._adviser.advice(number)
+            kept, texts = {**kept, **advice.to_json()}, self._adviser.texts(advice)
+        if kept and self._keep is not None:
+            self._keep(number, kept)
+        return choice, texts
 
     async def _until_wanted(self, number: int) -> None:
         while self._halt.reason is None and not self._wanted(number):

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from engine.config import OPERATIONAL
 from engine.errors import ConfigError, DiskFull, StoreError
-from engine.store.reading import connect, read_fact
+from engine.store.reading import connect, read_fact, read_lines
 
 
 class RunFolder:
@@ -91,13 +91,25 @@ class RunFolder:
 
     def mode(self) -> str:
         """What kind of run this is: run, audit ... Raises StoreError."""
+        return str(self.fact("mode") or "run")
+
+    def fact(self, name: str) -> Any:
+        """What the run's journal knows by this name. Raises StoreError."""
         with contextlib.closing(connect(self.database)) as connection:
-            return str(read_fact(connection, "mode") or "run")
+            return read_fact(connection, name)
 
     def write_config(self, settings: Mapping[str, Any]) -> None:
         """Raises StoreError."""
         with replacing(self.config) as file:
             yaml.safe_dump(dict(settings), file, sort_keys=False, allow_unicode=True, width=100)
+
+
+def write_items(folder: RunFolder) -> None:
+    """accepted.jsonl and rejected.jsonl, from the journal. Raises StoreError."""
+    with contextlib.closing(connect(folder.database)) as connection:
+        for state, path in (("accepted", folder.accepted), ("rejected", folder.rejected)):
+            with replacing(path) as file:
+                file.writelines(read_lines(connection, state))
 
 
 def spooled(stream: IO[bytes], folder: Path) -> Path:

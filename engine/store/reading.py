@@ -16,6 +16,10 @@ POSITIONS = 1 << 16
 """Items of one batch, at most: an item's row number is batch * POSITIONS + position."""
 
 
+REVIEW = "review"
+"""Stands as `rejected_by` for items that a person has turned away after the run had accepted them."""
+
+
 class Tallies(NamedTuple):
     """What the journal holds, counted."""
 
@@ -101,10 +105,25 @@ def read_outcomes(connection: sqlite3.Connection) -> Iterator[tuple[int, int, in
     )
 
 
-def read_turned_away(connection: sqlite3.Connection, by: str) -> Iterator[tuple[int, str]]:
-    """(item, record as JSON) of what this gate has rejected, in the order of the plan."""
-    sql = "SELECT item, record FROM items WHERE state = 'rejected' AND rejected_by = ? ORDER BY item"
-    yield from connection.execute(sql, (by,))
+def read_turned_away(connection: sqlite3.Connection) -> Iterator[tuple[int, str, str, str, str]]:
+    """(item, by, reason, in a sentence, record as JSON) of what the run has rejected, in the order of the plan."""
+    yield from connection.execute(
+        "SELECT item, rejected_by, coalesce(reason, ''),"
+        " coalesce(json_extract(meta, '$.verdicts[#-1].feedback'), ''), record"
+        " FROM items WHERE state = 'rejected' AND rejected_by != ? ORDER BY item",
+        (REVIEW,),
+    )
+
+
+def read_notes(connection: sqlite3.Connection) -> list[str]:
+    """What people said of items, in the order in which they did, each on one line with the item's text."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'reviews'").fetchone():
+        return []
+    rows = connection.execute("SELECT decision, note, text FROM reviews WHERE note != '' ORDER BY review")
+    return [
+        orjson.dumps({"note": note, "decision": decision, "of": text}).decode()
+        for decision, note, text in rows
+    ]
 
 
 def read_accepted(connection: sqlite3.Connection) -> Iterator[tuple[int, str, bytes | None]]:

@@ -1,0 +1,106 @@
+"""What people say of a run's items: kept in run.db, and for those they turn away, carried out."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from engine.store.reading import REVIEW
+from engine.store.writer import translated
+
+ACCEPT, REJECT, NOTE = "accept", "reject", "note"
+Decision = Literal["accept", "reject", "note"]
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS reviews (review INTEGER PRIMARY KEY, item INTEGER NOT NULL,"
+    " decision TEXT NOT NULL, note TEXT NOT NULL, text TEXT NOT NULL, at REAL NOT NULL)"
+)
+_TEXT = 300
+"""Characters of an item that a note carries with it, so that it can be understood in a prompt."""
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """An accepted item that nobody has reviewed."""
+
+    item: int
+    record: dict[str, Any]
+    meta: dict[str, Any]
+
+
+class Reviews:
+    """One person at a time, in a folder that is locked. A context manager; each decision is on disk when it returns."""
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+
+    def __enter__(self) -> Reviews:
+        """Raises StoreError."""
+        with translated(self._database):
+            self._connection = sqlite3.connect(self._database, isolation_level=None)
+            self._connection.execute(_TABLE)
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.close()
+
+    def open_items(self, seed: int) -> list[int]:
+        """Accepted items that have no review, in an order drawn by `seed`: any few of them stand for all."""
+        with translated(self._database):
+            rows = self._connection.execute(
+                "SELECT item FROM items WHERE state = 'accepted'"
+                " AND item NOT IN (SELECT item FROM reviews) ORDER BY item"
+            ).fetchall()
+        found = [item for (item,) in rows]
+        random.Random(f"{seed}/review").shuffle(found)
+        return found
+
+    def read(self, items: Sequence[int]) -> Iterator[Reviewed]:
+        for item in items:
+            with translated(self._database):
+                record, meta = self._connection.execute(
+                    "SELECT record, meta FROM items WHERE item = ?", (item,)
+                ).fetchone()
+            yield Reviewed(item, orjson.loads(record), orjson.loads(meta))
+
+    def decide(self, reviewed: Reviewed, decision: Decision, note: str, text: str) -> None:
+        """Keep what was said; an item that is turned away is rejected by `review`, in the same transaction."""
+        values = (reviewed.item, decision, " ".join(note.split()), text[:_TEXT], time.time())
+        with translated(self._database):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._connection.execute(
+                    "INSERT INTO reviews (item, decision, note, text, at) VALUES (?, ?, ?, ?, ?)", values
+                )
+                if decision == REJECT:
+                    self._reject(reviewed, note)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+
+    def _reject(self, reviewed: Reviewed, note: str) -> None:
+        verdict: dict[str, Any] = {"by": REVIEW, "verdict": "reject", "seconds": 0.0, "reason": "human"}
+        if note:
+            verdict["feedback"] = note[:1000]
+        verdicts = [*reviewed.meta.get("verdicts", []), verdict]
+        meta = {**reviewed.meta, "verdicts": verdicts, "rejected_by": REVIEW, "reason": "human"}
+        self._connection.execute(
+            "UPDATE items SET state = 'rejected', rejected_by = ?, reason = 'human', meta = ? WHERE item = ?",
+            (REVIEW, orjson.dumps(meta).decode(), reviewed.item),
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Reviews so far, by decision."""
+        with translated(self._database):
+            return dict(
+                self._connection.execute("SELECT decision, count(*) FROM reviews GROUP BY 1").fetchall()
+            )
