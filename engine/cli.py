@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from engine import cli_bench, cli_data, cli_evaluate, cli_export, cli_review
-from engine.cli_common import EXITS, FATAL, WRONG, mistakes, overrides, report_of, show
+from engine.cli_common import EXITS, FATAL, WRONG, mistakes, overrides, report_of, show, tell
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
@@ -62,7 +62,34 @@ def run(
     with mistakes():
         folder = out or Path("runs") / config.stem
         loaded = RunConfig.load(config, overrides(set_, target, budget))
+        _tell_translation(loaded, config)
         _finish(_go(loaded, folder), folder)
+
+
+@app.command()
+def convert(
+    config: Annotated[Path, typer.Argument(metavar="THEIR.yaml", help="A config of the paper's own code.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="OURS.yaml", help="Standard output where absent.")
+    ] = None,
+) -> None:
+    """Translate a config of the paper's own code, and say what became of its keys."""
+    from engine.config import RunConfig
+    from engine.errors import ConfigError
+    from engine.store.folder import replacing
+
+    with mistakes():
+        translation = RunConfig.load(config, lenient=True).translation()
+        if translation is None:
+            raise ConfigError(f"{config}: is no config of the paper's code; there is nothing to translate")
+        settings, notes = translation
+        for note in notes:
+            tell(note)
+        if out is None:
+            typer.echo(_yaml(settings), nl=False)
+        else:
+            with replacing(out) as file:
+                file.write(_yaml(settings))
 
 
 @app.command()
@@ -259,6 +286,21 @@ def _tune_interpreter() -> None:
 
     gc.freeze()  # what is loaded by now stays, and need not be walked again
     gc.set_threshold(100_000, 50, 100)  # items make no cycles: collecting seldom saves a sixth of the CPU
+
+
+def _tell_translation(config: RunConfig, path: Path) -> None:
+    translation = config.translation()
+    if translation is not None:
+        settings, notes = translation
+        tell(f"{path} is a config of the paper's own code; it is run as:\n\n{_yaml(settings)}")
+        for note in notes:
+            tell(note)
+
+
+def _yaml(settings: dict[str, Any]) -> str:
+    import yaml
+
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _finish(report: Report, folder: Path) -> None:

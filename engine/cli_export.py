@@ -47,7 +47,7 @@ def export(
     with mistakes():
         folder = RunFolder.existing(run_dir)
         if out.resolve() in [file.resolve() for file in (folder.path, *folder.files)]:
-            raise ConfigError(f"-o {out}: is the run's own; choose another place")
+            raise ConfigError(f"-o {out}: is a file of the run itself, or its folder; choose another place")
         for name, share in (("--test", test), ("--originals", originals)):
             if not 0 <= share < 1:
                 raise ConfigError(f"{name} {share:g}: must be a share from 0 up to, and without, 1")

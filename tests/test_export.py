@@ -248,7 +248,7 @@ async def test_datasets_loads_the_folder_and_its_card(configs: Configs, endpoint
     await exported(run, "-f", "hf", "-o", out)  # an earlier export is replaced
     assert [path.name for path in (out / "data").iterdir()] == ["train-00000-of-00001.parquet"]
     status, _, err_ = await finished(await datagen("export", run, "-f", "hf", "-o", run))
-    assert (status, "is the run's own" in err_) == (2, True)
+    assert (status, "is a file of the run itself" in err_) == (2, True)
     status, _, err_ = await finished(await datagen("export", run, "-f", "hf", "-o", configs.folder))
     assert (status, "is not of an export" in err_) == (2, True)
 

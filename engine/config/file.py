@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import orjson
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from engine.config.authors import Translation, is_theirs, translated
 from engine.errors import ConfigError
 
 Keys = tuple[str | int, ...]
@@ -51,10 +52,19 @@ _OPEN = (
 """Free settings: secret where the key's name says so, or where the value came from the environment."""
 
 
-def read(
-    model: type[M], path: Path, overrides: Mapping[str, Any], *, lenient: bool = False
-) -> tuple[M, dict[str, str]]:
-    """The validated settings, and which of their texts came from the environment: text -> `${NAME}`.
+@dataclass(frozen=True)
+class Read(Generic[M]):
+    """A config file, read."""
+
+    settings: M
+    references: dict[str, str]
+    """Which texts came from the environment: text -> `${NAME}`."""
+    translation: Translation | None = None
+    """Where the file was of another form: its settings in ours, before they were filled in."""
+
+
+def read(model: type[M], path: Path, overrides: Mapping[str, Any], *, lenient: bool = False) -> Read[M]:
+    """The validated settings. A config of the authors' own code is translated first.
 
     With `lenient`, a variable that is not set is left standing as it is written.
     Raises ConfigError with the key's full path, its line and what is allowed.
@@ -70,7 +80,7 @@ def read(
 
 def parse(
     model: type[M], text: str, name: str, folder: Path, overrides: Mapping[str, Any], *, lenient: bool = False
-) -> tuple[M, dict[str, str]]:
+) -> Read[M]:
     """`read` for a text. Relative paths are taken from `folder`."""
     try:
         raw = yaml.safe_load(text)
@@ -83,11 +93,15 @@ def parse(
         raise ConfigError(f"{name}: not YAML that makes sense: {error}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{name}: holds no settings; see the README for a config to start from")
+    translation = translated(raw) if is_theirs(raw) else None
+    if translation is not None:
+        raw = _rooted(translation.settings, folder)
+        name, lines = f"{name} (translated)", {}
     for dotted, value in overrides.items():
         _put(raw, dotted, value)
     reader = _Reader(_Place(name, lines), lenient)
     filled = _rooted(reader.filled(raw, ()), folder)
-    return _validated(model, filled, reader.place), reader.references
+    return Read(_validated(model, filled, reader.place), reader.references, translation)
 
 
 def without_secrets(resolved: dict[str, Any], references: Mapping[str, str]) -> dict[str, Any]:

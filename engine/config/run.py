@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag, field_validator, model_validator
 
+from engine.config.authors import Translation
 from engine.config.dataset import DatasetConfig
 from engine.config.diversity import EmbeddingConfig, GroupCheckConfig, as_groupcheck
 from engine.config.evaluate import EvaluateConfig
@@ -210,6 +211,7 @@ class RunConfig(Section):
             )
         return found
 
+    _translation: Translation | None = PrivateAttr(default=None)
     _evaluating: bool = PrivateAttr(default=False)
     _references: dict[str, str] = PrivateAttr(default_factory=dict)
     """Texts that came from the environment, and the `${NAME}` that stood there."""
@@ -222,8 +224,9 @@ class RunConfig(Section):
 
         `lenient` is for looking at a run, not for running: variables that are not set are left as written.
         """
-        config, references = read(cls, Path(path), overrides or {}, lenient=lenient)
-        config._references = references
+        found = read(cls, Path(path), overrides or {}, lenient=lenient)
+        config = found.settings
+        config._references, config._translation = found.references, found.translation
         return config
 
     def changed(self, **sections: Any) -> RunConfig:
@@ -246,6 +249,12 @@ class RunConfig(Section):
     def tested(self) -> tuple[str, ...]:
         """What the models that are tested are called: the main one, where no others are named."""
         return tuple(model.called for model in self.evaluate.models) or (self.main.name,)
+
+    def translation(self) -> tuple[dict[str, Any], list[str]] | None:
+        """Of a config of the authors' own code: its settings in ours, without secrets, and what became of its keys."""
+        if self._translation is None:
+            return None
+        return veiled(self._translation.settings, {}), self._translation.notes
 
     def without_secrets(self) -> dict[str, Any]:
         """The resolved settings as plain values, fit to be written into a run folder."""
