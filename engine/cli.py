@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine import cli_bench, cli_data, cli_evaluate, cli_export, cli_review
+from engine import cli_bench, cli_data, cli_evaluate, cli_export, cli_report, cli_review
 from engine.cli_common import EXITS, FATAL, WRONG, mistakes, overrides, report_of, show, tell
 
 if TYPE_CHECKING:
@@ -191,6 +191,7 @@ def status(
             show(status_table(report, running))
 
 
+app.command()(cli_report.report)
 app.command()(cli_export.export)
 app.command()(cli_review.review)
 app.command()(cli_data.metrics)

@@ -83,14 +83,14 @@ def tell_results(report: Report, folder: Path) -> None:
     """How an evaluation ended, and what it has found so far."""
     import orjson
 
-    from engine.evaluation.tables import pending, result_tables
-    from engine.report.tables import evaluation_lines
+    from engine.evaluation.tables import listings, pending
+    from engine.report.tables import evaluation_lines, listed
     from engine.store.folder import RunFolder
 
     there = RunFolder(folder)
     found = orjson.loads(there.results.read_bytes()) if there.results.exists() else None
-    for table in result_tables(found) if found is not None else ():
-        show(table)
+    for listing in listings(found) if found is not None else ():
+        show(listed(listing))
         typer.echo()
     open_ = pending(found) if found is not None else 0
     for line in evaluation_lines(report, folder, open_):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +14,9 @@ import orjson
 
 from engine.config import DatasetConfig, FieldsConfig, RunConfig
 from engine.config.diversity import EmbeddingConfig
-from engine.dataset.base import every_example
-from engine.dataset.forms import Example
+from engine.dataset.base import BaseDataset, every_example
+from engine.dataset.fields import Fields
+from engine.dataset.forms import Example, LabelStyle
 from engine.dataset.rows import BadRow, format_of, read_rows
 from engine.diversity.calibration import Confusion, calibrated
 from engine.diversity.duplicates import Duplicates, Match
@@ -23,7 +26,11 @@ from engine.diversity.sameness import compared, suited
 from engine.diversity.vector_cache import VectorCache
 from engine.errors import ConfigError, EmbedderUnavailable
 from engine.guidance import value_of
-from engine.store.folder import replacing
+from engine.report.mapping import MOST_ITEMS, MOST_ORIGINALS, Some, finite
+from engine.report.mapping import mapped as drawn
+from engine.store.folder import RunFolder, replacing
+from engine.store.journal import Journal
+from engine.store.reading import connect, read_accepted, read_fact
 
 if TYPE_CHECKING:
     from engine.protocols import Vectors
@@ -188,6 +195,43 @@ async def calibrate(
         return await calibrated(
             data.examples, await vectoriser.vectors(data), vectoriser.embedding.all, seed=seed
         )
+
+
+# --- a map for a run without vectors ---------------------------------------------------------------
+
+
+async def mapped(folder: RunFolder, config: RunConfig, tell: Tell) -> bool:
+    """Draw the run's map by its local embedding model, and keep it; False where there are too few items.
+
+    Raises ConfigError, StoreError.
+    """
+    with contextlib.closing(connect(folder.database)) as connection:
+        fields = Fields(config.dataset.fields, LabelStyle(**read_fact(connection, "style")))
+        rows = [(item, record) for item, record, _ in islice(read_accepted(connection), MOST_ITEMS)]
+    items = [replace(fields.remembered(orjson.loads(record)), number=item) for item, record in rows]
+    base = (
+        BaseDataset.load(config.dataset).examples[:MOST_ORIGINALS] if config.dataset.path is not None else []
+    )
+    if len(items) + len(base) < 3 or not items:
+        return False
+    async with Vectoriser(config.embedding, tell) as vectoriser:
+        some = [await _some(vectoriser, folder.path, examples) for examples in (items, base)]
+    found = drawn(*some)
+    if found is None:
+        return False
+    journal = Journal(folder.database)
+    try:
+        await journal.keep_map(found.points, found.about)
+    finally:
+        await journal.close()
+    return True
+
+
+async def _some(vectoriser: Vectoriser, path: Path, examples: list[Example]) -> Some | None:
+    if not examples:
+        return None
+    vectors = await vectoriser.vectors(Data(path, examples, {}))
+    return finite([each.number for each in examples], [compared(each) for each in examples], vectors)
 
 
 # --- near-duplicates of a file ---------------------------------------------------------------------

@@ -62,6 +62,8 @@ class Prepared:
     selectors: Mapping[str, Selector]
     mix: Mix | None = None
     adviser: Adviser | None = None
+    base_vectors: Vectors | None = None
+    """Of the base dataset's examples, where the run made them."""
     group: GroupCheck | None = None
     embedding: Embedding | None = None
     about: Mapping[str, Any] | None = None
@@ -88,7 +90,7 @@ async def prepared(
         adviser = None if inputs.existing else await _adviser(inputs, ask, journal)
         halt.check()
         about = {"attributes": [each.to_json() for each in attributes], **_about(group, embedding)}
-        yield Prepared(selectors, mix, adviser, group, embedding, about)
+        yield Prepared(selectors, mix, adviser, vectors, group, embedding, about)
 
 
 async def _reading(journal: Journal, work: Callable[[sqlite3.Connection], T]) -> T:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import orjson
 
@@ -45,10 +45,13 @@ from engine.llm.retry import RetryPolicy
 from engine.observe.prometheus import Reading
 from engine.observe.watchers import observed
 from engine.preparation import Prepared, prepared
+from engine.presentation import write_page
 from engine.protocols import Validator
 from engine.report.chronicle import Chronicle
-from engine.report.diversity import measured
+from engine.report.diversity import Examined
 from engine.report.live import Snapshot, Speed, display
+from engine.report.mapping import Map
+from engine.report.profile import profile_of
 from engine.report.summary import Report, summarize
 from engine.stages.advice import Lessons
 from engine.stages.commit import LABEL_GATE
@@ -57,6 +60,11 @@ from engine.store.folder import RunFolder, differences, identity, replacing, wri
 from engine.store.journal import Journal
 from engine.store.reading import connect
 
+if TYPE_CHECKING:
+    from engine.protocols import Vectors
+
+FIRST_SAMPLE_S = 0.25
+"""So that a short run has something to show, too."""
 NOTE_EVERY_S = 2.0
 """How often this start's own counts are journaled."""
 
@@ -110,6 +118,7 @@ class RunStart:
         self._clock = clock
         self._chronicle = Chronicle(wall)
         self._lessons: Lessons | None = None
+        self._base_vectors: Vectors | None = None
         self._began = clock()
 
     async def go(self, show: TextIO | None) -> Report:
@@ -220,6 +229,7 @@ class RunStart:
             await stack.enter_async_context(opened_validators(validators))
             ready = await stack.enter_async_context(self._prepared(show))
             await self._journal.remember("diversity", ready.about)
+            self._base_vectors = ready.base_vectors
             self._lessons = ready.adviser.lessons if ready.adviser is not None else None
             assembly = Assembly(
                 self._inputs, self._client.ask, self._progress, self._journal, self._halt, ready
@@ -234,6 +244,7 @@ class RunStart:
                 await self._pipeline.run()
             finally:
                 noting.cancel()
+                self._sample()
 
     @contextlib.asynccontextmanager
     async def _observed(self, show: TextIO | None) -> AsyncIterator[None]:
@@ -300,13 +311,26 @@ class RunStart:
         ) as error:  # nothing expected: what was done is kept and told, as after any fatal error
             self._halt.set(Defect.of(error))
 
+    def _sample(self) -> None:
+        """Where the run stands, for the lines over time."""
+        progress, counts = self._progress, self._client.counts
+        at = round(self._clock() - self._began, 2)
+        in_flight = self._limiter.statistics().in_flight
+        with contextlib.suppress(StoreError):  # the pipeline meets the same failure, and ends the run
+            self._journal.sample(
+                (at, progress.accepted, progress.rejected, counts.completed, self._budget.spent, in_flight)
+            )
+
     async def _note_now_and_then(self) -> None:
-        noted = asdict(self._client.counts)
+        noted, pause = asdict(self._client.counts), FIRST_SAMPLE_S
+        self._sample()
         while True:
-            await asyncio.sleep(NOTE_EVERY_S)
+            await asyncio.sleep(pause)
+            pause = min(NOTE_EVERY_S, 1.2 * pause)
             if (counts := asdict(self._client.counts)) == noted:
                 continue  # nothing has happened: the disk may sleep
             noted = counts
+            self._sample()
             with contextlib.suppress(StoreError):  # the pipeline meets the same failure, and ends the run
                 await self._journal.note(self._counts())
 
@@ -326,17 +350,25 @@ class RunStart:
             return self._without_results(error)
 
     async def _measure(self) -> None:
-        """Of runs that took care of diversity, how diverse the result is; in a thread, for it takes seconds."""
-        takes_care = self._config.groupcheck is not None or bool(self._config.generate.attributes)
-        if self._inputs.evaluates or not takes_care:
+        """How diverse the result is, where the run took care of that; its map; the base laid beside it."""
+        if self._inputs.evaluates:
             return
-        read, base = self._inputs.dataset.fields.read, self._inputs.dataset.examples
+        examples, found = self._inputs.dataset.examples, None
+        if examples and self._journal.fact("base_profile") is None:
+            await self._journal.remember("base_profile", profile_of(examples))
+        takes_care = self._config.groupcheck is not None or bool(self._config.generate.attributes)
+        if not takes_care:
+            return
+        look = Examined(self._inputs.dataset.fields, examples, self._base_vectors, self._config.seed)
 
-        def work() -> Mapping[str, Any] | None:
+        def work() -> tuple[Mapping[str, Any] | None, Map | None]:
             with contextlib.closing(connect(self._folder.database)) as connection:
-                return measured(connection, read, self._config.seed, base)
+                return look.measured(connection), look.mapped(connection)
 
-        await self._journal.remember("measures", await asyncio.to_thread(work))
+        measures, found = await asyncio.to_thread(work)  # for it takes seconds
+        await self._journal.remember("measures", measures)
+        if found is not None:
+            await self._journal.keep_map(found.points, found.about)
 
     def _write_results(self) -> Report:
         write_items(self._folder)
@@ -347,6 +379,8 @@ class RunStart:
                 self._write_evaluation(connection)
         with replacing(self._folder.report) as file:
             file.write(report.to_json() + "\n")
+        if self._config.observe.page:
+            write_page(self._folder, self._config, report)
         return report
 
     def _write_evaluation(self, connection: sqlite3.Connection) -> None:

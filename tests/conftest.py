@@ -93,6 +93,7 @@ class Configs:
             "generate": {"target": 20, "batch_size": 3, "few_shot": 2},
             "model": {"name": "m", "base_url": url, "price": {"input": 1.0, "output": 2.0}},
             "limits": {"concurrency": 8},
+            "observe": {"page": False},  # five megabytes each; tests/test_page.py has them
         }
         for name, value in sections.items():
             merged = isinstance(value, dict) and isinstance(settings.get(name), dict)

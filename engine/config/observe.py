@@ -23,6 +23,8 @@ class ObserveConfig(Section):
     """A log file this large makes way for the next."""
     log_files: int = Field(default=5, ge=1, le=1000)
     """How many earlier log files are kept."""
+    page: bool = True
+    """Write report.html when a start ends."""
     prometheus_port: int | None = Field(default=None, ge=0, le=65535)
     """Serve `/metrics` on loopback there; 0 takes a free port and says which."""
     traces: bool = False

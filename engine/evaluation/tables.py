@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from engine.report.tables import text_table
+from engine.report.tables import Listing
 
-if TYPE_CHECKING:
-    from rich.table import Table
+_VALUES = 12
+"""Of a breakdown, what is shown; results.json has more."""
 
 
-def result_tables(found: Mapping[str, Any]) -> Iterator[Table]:
-    """Accuracy; the breakdowns; original against generated; models against one another."""
+def listings(found: Mapping[str, Any]) -> Iterator[Listing]:
+    """Accuracy; original against generated; models against one another; the breakdowns."""
     yield _accuracy(found)
-    yield from _breakdowns(found)
     if found["differences"]:
         yield _differences(found)
     if found["comparisons"]:
         yield _comparisons(found)
+    yield from _breakdowns(found)
 
 
 def pending(found: Mapping[str, Any]) -> int:
@@ -26,10 +26,10 @@ def pending(found: Mapping[str, Any]) -> int:
     return sum(int(result["pending"]) for result in found["results"])
 
 
-def _accuracy(found: Mapping[str, Any]) -> Table:
-    columns = ("dataset", "model", "accuracy", "95 %", "n", "unanswered", "to judge", "solvability",
-               "accuracy on solvable", "dollars")  # fmt: skip
-    table = text_table(*columns)
+def _accuracy(found: Mapping[str, Any]) -> Listing:
+    heads = ("dataset", "model", "accuracy", "95 %", "n", "unanswered", "to judge", "solvability",
+             "accuracy on solvable", "dollars")  # fmt: skip
+    rows = []
     for result in found["results"]:
         solvability = result["solvability"]
         known = (
@@ -38,61 +38,69 @@ def _accuracy(found: Mapping[str, Any]) -> Table:
             else "unknown"
         )
         on = solvability["on_confirmed"]
-        table.add_row(
-            result["dataset"],
-            result["model"],
-            share(result["accuracy"]),
-            interval(result["interval"]) if result["n"] else "-",
-            f"{result['n']:,}",
-            f"{result['unanswered']:,}",
-            f"{result['pending']:,}",
-            known,
-            f"{share(on['accuracy'])} {interval(on['interval'])}" if on and on["n"] else "-",
-            f"${result['cost_usd']:.4f}",
+        rows.append(
+            [
+                result["dataset"],
+                result["model"],
+                share(result["accuracy"]),
+                interval(result["interval"]) if result["n"] else "-",
+                f"{result['n']:,}",
+                f"{result['unanswered']:,}",
+                f"{result['pending']:,}",
+                known,
+                f"{share(on['accuracy'])} {interval(on['interval'])}" if on and on["n"] else "-",
+                f"${result['cost_usd']:.4f}",
+            ]
         )
-    table.title, table.title_justify = "Accuracy", "left"
-    return table
+    return Listing("Accuracy", "", heads, rows, 2, wide=True)
 
 
-def _breakdowns(found: Mapping[str, Any]) -> Iterator[Table]:
-    names = list(dict.fromkeys(name for result in found["results"] for name in result["by"]))
-    for name in names:
-        table = text_table("dataset", "model", name, "accuracy", "95 %", "n")
-        for result in found["results"]:
-            for value, counted in list(result["by"].get(name, {}).items())[:_VALUES]:
-                cells = share(counted["accuracy"]), interval(counted["interval"]), f"{counted['n']:,}"
-                table.add_row(result["dataset"], result["model"], value or "-", *cells)
-        table.title, table.title_justify = f"By {name}", "left"
-        yield table
+def _breakdowns(found: Mapping[str, Any]) -> Iterator[Listing]:
+    for name in dict.fromkeys(name for result in found["results"] for name in result["by"]):
+        rows = [
+            [result["dataset"], result["model"], value or "-", share(counted["accuracy"]),
+             interval(counted["interval"]), f"{counted['n']:,}"]
+            for result in found["results"]
+            for value, counted in list(result["by"].get(name, {}).items())[:_VALUES]
+        ]  # fmt: skip
+        yield Listing(
+            f"By {name}", "", ("dataset", "model", name, "accuracy", "95 %", "n"), rows, 3, wide=True
+        )
 
 
-_VALUES = 12
-"""Of a breakdown, what is printed; results.json has more."""
-
-
-def _differences(found: Mapping[str, Any]) -> Table:
-    table = text_table("model", "dataset", "less", "difference", "95 %", "on solvable", "95 %")
+def _differences(found: Mapping[str, Any]) -> Listing:
+    rows = []
     for each in found["differences"]:
         on = each.get("on_confirmed")
-        table.add_row(
-            each["model"], each["dataset"], each["against"],
-            points(each["difference"]), interval(each["interval"], signed=True),
-            points(on["difference"]) if on else "-", interval(on["interval"], signed=True) if on else "-",
-        )  # fmt: skip
-    table.title, table.title_justify = "Against the original, in percentage points", "left"
-    return table
+        rows.append(
+            [
+                each["model"],
+                each["dataset"],
+                each["against"],
+                points(each["difference"]),
+                interval(each["interval"], signed=True),
+                points(on["difference"]) if on else "-",
+                interval(on["interval"], signed=True) if on else "-",
+            ]
+        )
+    heads = ("model", "dataset", "less", "difference", "95 %", "on solvable", "95 %")
+    return Listing("Against the original, in percentage points", "", heads, rows, 3, wide=True)
 
 
-def _comparisons(found: Mapping[str, Any]) -> Table:
-    table = text_table("dataset", "model", "against", "only the first right", "only the second", "n", "p")
-    for each in found["comparisons"]:
-        first, second = each["models"]
-        table.add_row(
-            each["dataset"], first, second, f"{each['only_first']:,}", f"{each['only_second']:,}", f"{each['n']:,}",
+def _comparisons(found: Mapping[str, Any]) -> Listing:
+    rows = [
+        [
+            each["dataset"],
+            *each["models"],
+            f"{each['only_first']:,}",
+            f"{each['only_second']:,}",
+            f"{each['n']:,}",
             f"{each['p']:.4f}" if each["p"] >= 0.0001 else "< 0.0001",
-        )  # fmt: skip
-    table.title, table.title_justify = "Models on the same items (McNemar)", "left"
-    return table
+        ]
+        for each in found["comparisons"]
+    ]
+    heads = ("dataset", "model", "against", "only the first right", "only the second", "n", "p")
+    return Listing("Models on the same items (McNemar)", "", heads, rows, 3, wide=True)
 
 
 def share(value: float | None) -> str:

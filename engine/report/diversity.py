@@ -6,16 +6,20 @@ import random
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from engine.dataset.fields import Fields
 from engine.dataset.forms import Example, FieldProblem
 from engine.items import usd
+from engine.report.mapping import Map, accepted_with_vectors, mapped, originals_of
 from engine.store.reading import POSITIONS
 
 if TYPE_CHECKING:
     from engine.diversity.measures.dataset import Measured
+    from engine.protocols import Vectors
 
 MEASURED = 5_000
 """Accepted items that a report measures, by chance; `datagen metrics` measures all."""
@@ -98,23 +102,57 @@ def lessons(connection: sqlite3.Connection) -> dict[str, Any]:
     return arms
 
 
-def measured(
-    connection: sqlite3.Connection, read: ReadRow, seed: int, base: Sequence[Example] = ()
-) -> Mapping[str, Any] | None:
-    """The measures of the accepted items, of a sample where there are many; None for fewer than two.
+@dataclass(frozen=True)
+class Examined:
+    """A run's accepted items, to be measured and mapped beside its base dataset."""
 
-    Against the `base` they are looked at word for word, not by vectors.
-    """
-    from engine.diversity.measures.dataset import Measured, measures
-    from engine.diversity.sameness import compared
+    fields: Fields
+    base: Sequence[Example]
+    base_vectors: Vectors | None
+    """One row for each of `base`; None where the run made none."""
+    seed: int
 
-    rows = _sample(connection, seed)
-    if len(rows) < 2:
-        return None
-    against = Measured([compared(example) for example in base]) if base else None
-    found = measures(_data(connection, rows, read), against, seed, BLEU_ITEMS, BLEU_REFERENCES)
-    [accepted] = connection.execute("SELECT count(*) FROM items WHERE state = 'accepted'").fetchone()
-    return {**found, "sampled_from": accepted} if accepted > len(rows) else found
+    def measured(self, connection: sqlite3.Connection) -> Mapping[str, Any] | None:
+        """The measures of the accepted items, of a sample where there are many; None for fewer than two.
+
+        Under `base` stand those of as many originals, as far as there are so many.
+        """
+        from engine.diversity.measures.dataset import Measured, measures
+
+        rows = _sample(connection, self.seed)
+        if len(rows) < 2:
+            return None
+        against = self._originals(range(len(self.base)))
+        found = measures(
+            _data(connection, rows, self.fields.read), against, self.seed, BLEU_ITEMS, BLEU_REFERENCES
+        )
+        [accepted] = connection.execute("SELECT count(*) FROM items WHERE state = 'accepted'").fetchone()
+        if accepted > len(rows):
+            found["sampled_from"] = accepted
+        if isinstance(against, Measured) and len(self.base) > 1:
+            chosen = random.Random(f"{self.seed}/base").sample(
+                range(len(self.base)), min(len(self.base), len(rows))
+            )
+            some = self._originals(sorted(chosen))
+            assert some is not None
+            found["base"] = measures(some, None, self.seed, BLEU_ITEMS, BLEU_REFERENCES)
+        return found
+
+    def mapped(self, connection: sqlite3.Connection) -> Map | None:
+        """None where the items have no vectors."""
+        accepted = accepted_with_vectors(connection, self.fields, self.seed)
+        return mapped(accepted, originals_of(self.base, self.base_vectors, self.seed))
+
+    def _originals(self, rows: Sequence[int]) -> Measured | None:
+        from engine.diversity.measures.dataset import Measured
+        from engine.diversity.sameness import compared
+
+        if not self.base:
+            return None
+        texts = [compared(self.base[row]) for row in rows]
+        labels = [self.base[row].label or "" for row in rows]
+        vectors = None if self.base_vectors is None else self.base_vectors[list(rows)]
+        return Measured(texts, vectors, labels if any(labels) else ())
 
 
 def _sample(connection: sqlite3.Connection, seed: int) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.report.live import duration
 from engine.report.summary import Report
@@ -13,6 +13,27 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from engine.estimate import Estimate
+
+
+class Listing(NamedTuple):
+    """A table, before it is one for a terminal or for a page. Columns from `numbers` on hold numbers."""
+
+    title: str
+    said: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numbers: int = 1
+    wide: bool = False
+
+
+def listed(listing: Listing) -> Table:
+    """For a terminal."""
+    table = text_table(*listing.heads)
+    for row in listing.rows:
+        table.add_row(*row)
+    table.title, table.title_justify = listing.title, "left"
+    return table
+
 
 SAID = {
     "target": "The target is reached",

@@ -31,6 +31,7 @@ class RunFolder:
         self.rejected = path / "rejected.jsonl"
         self.report = path / "report.json"
         self.log = path / "run.log"
+        self.page = path / "report.html"
         self.results = path / "results.json"
         self.results_csv = path / "results.csv"
         self._lock = path / "run.lock"
@@ -46,14 +47,14 @@ class RunFolder:
     @property
     def files(self) -> tuple[Path, ...]:
         """What a run writes."""
-        written = self.accepted, self.rejected, self.report, self.results, self.results_csv
+        written = self.accepted, self.rejected, self.report, self.page, self.results, self.results_csv
         return self.database, self.config, *written, self.log, self._lock
 
     def refuse_foreign(self, dataset: Path | None) -> None:
         """Raises ConfigError where a run here would overwrite what is not a run's."""
         if dataset is not None and dataset.resolve() in [file.resolve() for file in self.files]:
             raise ConfigError(f"{self.path}: the run would overwrite its own base dataset {dataset}")
-        foreign = [file.name for file in self.files[1:7] if file.exists()]
+        foreign = [file.name for file in self.files[1:8] if file.exists()]
         if foreign and not self.database.exists():
             raise ConfigError(
                 f"{self.path}: holds {foreign[0]}, which is not of a run; choose another folder (-o)"

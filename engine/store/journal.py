@@ -34,11 +34,18 @@ CREATE TABLE IF NOT EXISTS items (
   item INTEGER PRIMARY KEY, state TEXT NOT NULL CHECK (state IN ('accepted', 'rejected', 'surplus')),
   label TEXT, rejected_by TEXT, reason TEXT, record TEXT NOT NULL, meta TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS plans (batch INTEGER PRIMARY KEY, state TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS samples (
+  start INTEGER NOT NULL, at REAL NOT NULL, accepted INTEGER NOT NULL, rejected INTEGER NOT NULL,
+  calls INTEGER NOT NULL, spent INTEGER NOT NULL, in_flight INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS points (
+  kind TEXT NOT NULL, ref INTEGER NOT NULL, x REAL NOT NULL, y REAL NOT NULL, text TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS vectors (item INTEGER PRIMARY KEY, text BLOB NOT NULL, vector BLOB NOT NULL);
 """
 #  facts    settings, identity, seed; `committed`: every batch below it has its items' fates on record
 #  rounds   what the plan went by from this batch on
 #  plans    what a batch was asked for with, where that was decided by what came before it
+#  samples  where a start stood after so many seconds
+#  points   the map of the report: items and originals in two dimensions
 #  vectors  of items, each with a digest of the text that it was made of
 #  items    record: the item as the dataset spells it; meta: where it came from, what the validators said
 
@@ -144,6 +151,18 @@ class Journal:
         """What was decided for a batch; on disk before anything that comes of it."""
         row = (batch, orjson.dumps(state).decode())
         self._writer.submit([Insert("INSERT OR IGNORE", "plans", [row])])
+
+    def sample(self, row: tuple[float, int, int, int, int, int]) -> None:
+        """Where this start stands: seconds, items accepted and rejected, calls, picodollars, calls in flight."""
+        self._writer.submit([Insert("INSERT", "samples", [(self._start, *row)])])
+
+    async def keep_map(
+        self, points: Sequence[tuple[str, int, float, float, str]], about: Mapping[str, Any]
+    ) -> None:
+        """In place of an earlier one."""
+        rows = [(kind, ref, x, y, storable(text)) for kind, ref, x, y, text in points]
+        await self._writer.write([Statement("DELETE FROM points")])  # a transaction writes its inserts first
+        await self._writer.write([Insert("INSERT", "points", rows), _fact("map", about)])
 
     def keep_vectors(self, rows: Sequence[tuple[int, bytes, bytes]]) -> None:
         """(item, digest of its text, vector) each; on disk before any item that is decided by them."""

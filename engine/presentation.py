@@ -1,0 +1,38 @@
+"""Writes a run's report.html from its folder alone."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+
+import orjson
+
+from engine.config import RunConfig
+from engine.dataset.fields import Fields
+from engine.dataset.forms import LabelStyle
+from engine.evaluation.tables import listings
+from engine.report.page.gathered import gather
+from engine.report.page.page import page
+from engine.report.summary import Report
+from engine.store.folder import RunFolder, replacing
+from engine.store.reading import connect, read_fact
+
+
+def write_page(folder: RunFolder, config: RunConfig, report: Report) -> None:
+    """Raises StoreError."""
+    with contextlib.closing(connect(folder.database)) as connection:
+        text = page_of(folder, config, report, connection)
+    with replacing(folder.page) as file:
+        file.write(text)
+
+
+def page_of(folder: RunFolder, config: RunConfig, report: Report, connection: sqlite3.Connection) -> str:
+    """The page as text."""
+    fields = Fields(config.dataset.fields, LabelStyle(**read_fact(connection, "style")))
+    results = None
+    if report.data["mode"] in ("evaluate", "judge") and folder.results.exists():
+        results = orjson.loads(folder.results.read_bytes())
+    settings = folder.config.read_text("utf-8") if folder.config.exists() else ""
+    found = gather(connection, report, fields, settings, results)
+    title = folder.path.resolve().name
+    return page(found, title, config.dataset.description, list(listings(results)) if results else [])

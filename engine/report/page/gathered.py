@@ -1,0 +1,202 @@
+"""What a run's page shows, read from its journal as plain values."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from engine.dataset.fields import Fields
+from engine.dataset.forms import Example
+from engine.items import usd
+from engine.report.mapping import TEXT
+from engine.report.profile import MOST, profile_of
+from engine.report.summary import Report
+from engine.store.reading import REVIEW, read_fact, read_starts
+
+EXAMPLES = 3
+"""Rejected items shown for each reason."""
+_REASONS = 12
+_SAMPLES = 600
+"""Points of a line over time."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One place where items are decided, in the order in which they come by: what it let through."""
+
+    name: str
+    passed: int
+    revised: int
+    rejected: int
+
+
+@dataclass(frozen=True)
+class Series:
+    """A run over time: seconds of running, over all its starts, and the totals then."""
+
+    seconds: list[float] = field(default_factory=list)
+    accepted: list[int] = field(default_factory=list)
+    rejected: list[int] = field(default_factory=list)
+    calls: list[int] = field(default_factory=list)
+    spent: list[float] = field(default_factory=list)
+    in_flight: list[int] = field(default_factory=list)
+    starts: list[float] = field(default_factory=list)
+    """Where a later start began."""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """All of it."""
+
+    report: Report
+    config: str
+    flow: list[Step]
+    series: Series
+    accepted: Mapping[str, Any]
+    original: Mapping[str, Any] | None
+    points: list[tuple[str, float, float, str]]
+    """(kind, x, y, text) of the map."""
+    about_map: Mapping[str, Any] | None
+    rejected: list[dict[str, Any]]
+    results: Mapping[str, Any] | None = None
+    """Of an evaluation."""
+
+
+def gather(
+    connection: sqlite3.Connection,
+    report: Report,
+    fields: Fields,
+    config: str,
+    results: Mapping[str, Any] | None,
+) -> Gathered:
+    return Gathered(
+        report,
+        config,
+        flow(connection, report),
+        series(connection),
+        profile_of(_accepted(connection, fields)) if results is None else {},
+        read_fact(connection, "base_profile") if results is None else None,
+        list(_points(connection)),
+        read_fact(connection, "map"),
+        rejected(connection, fields),
+        results,
+    )
+
+
+# --- the flow --------------------------------------------------------------------------------------
+
+
+def flow(connection: sqlite3.Connection, report: Report) -> list[Step]:
+    """Item by item: each is counted where it was rejected, and as revised by who changed it on its way."""
+    by = {str(name): int(count) for name, count in report.data["items"]["rejected_by"].items()}
+    validators = list(report.data["validators"])
+    ends = [name for name in ("label_ratio", "groupcheck", REVIEW) if name in by]
+    first = [name for name in by if name not in validators and name not in ends]
+    order = [*first, *validators, *ends]
+    left = report.data["items"]["accepted"] + report.data["items"]["rejected"]
+    steps, before = [], list[str]()
+    for name in order:
+        out = by.get(name, 0)
+        before.append(name)
+        revised = min(_revised(connection, name, before), left - out) if name in validators else 0
+        left -= out
+        steps.append(Step(name, left - revised, revised, out))
+    return steps
+
+
+def _revised(connection: sqlite3.Connection, name: str, before: list[str]) -> int:
+    """Items that this validator changed and that went on from there."""
+    sql = (
+        "SELECT count(DISTINCT items.item) FROM items, json_each(items.meta, '$.verdicts') AS v"
+        " WHERE json_extract(v.value, '$.by') = ? AND json_extract(v.value, '$.verdict') = 'revise'"
+        " AND state != 'surplus'"
+        " AND coalesce(rejected_by, '') NOT IN (SELECT value FROM json_each(?))"
+    )
+    return int(connection.execute(sql, (name, orjson.dumps(before).decode())).fetchone()[0])
+
+
+# --- over time -------------------------------------------------------------------------------------
+
+
+def series(connection: sqlite3.Connection) -> Series:
+    """From the samples of all starts, laid end to end; thinned where there are many."""
+    found = Series()
+    if not _has(connection, "samples"):
+        return found
+    rows = connection.execute(
+        "SELECT start, at, accepted, rejected, calls, spent, in_flight FROM samples ORDER BY start, at"
+    ).fetchall()
+    offsets = _offsets(connection, rows)
+    for start in sorted({row[0] for row in rows})[1:]:
+        found.starts.append(round(offsets[start], 1))
+    step = max(1, -(-len(rows) // _SAMPLES))
+    for place, (start, at, accepted, away, calls, spent, in_flight) in enumerate(rows):
+        if place % step and place != len(rows) - 1:
+            continue
+        found.seconds.append(round(offsets[start] + at, 2))
+        found.accepted.append(accepted)
+        found.rejected.append(away)
+        found.calls.append(calls)
+        found.spent.append(round(usd(spent), 6))
+        found.in_flight.append(in_flight)
+    return found
+
+
+def _offsets(connection: sqlite3.Connection, rows: list[Any]) -> dict[int, float]:
+    """Seconds of running before each start."""
+    last: dict[int, float] = {}
+    for row in rows:
+        last[row[0]] = max(last.get(row[0], 0.0), row[1])
+    found, whole = {}, 0.0
+    for start in read_starts(connection):
+        found[start.number] = whole
+        whole += max(last.get(start.number, 0.0), float(start.counts.get("wall_s", 0.0)))
+    return found
+
+
+# --- items -----------------------------------------------------------------------------------------
+
+
+def _accepted(connection: sqlite3.Connection, fields: Fields) -> Iterator[Example]:
+    rows = connection.execute(
+        "SELECT record FROM items WHERE state = 'accepted' ORDER BY item LIMIT ?", (MOST,)
+    )
+    for (record,) in rows:
+        yield fields.remembered(orjson.loads(record))
+
+
+def rejected(connection: sqlite3.Connection, fields: Fields) -> list[dict[str, Any]]:
+    """By who and why: how many, and some of them with what was said."""
+    found = []
+    for by, reason, count in connection.execute(
+        "SELECT rejected_by, coalesce(reason, ''), count(*) FROM items WHERE state = 'rejected'"
+        " GROUP BY 1, 2 ORDER BY 3 DESC LIMIT ?",
+        (_REASONS,),
+    ).fetchall():
+        rows = connection.execute(
+            "SELECT record, json_extract(meta, '$.verdicts[#-1].feedback') FROM items"
+            " WHERE state = 'rejected' AND rejected_by = ? AND coalesce(reason, '') = ? ORDER BY item LIMIT ?",
+            (by, reason, EXAMPLES),
+        )
+        shown = []
+        for record, said in rows:
+            example = fields.remembered(orjson.loads(record))
+            shown.append(
+                {"text": example.text[: 4 * TEXT], "label": example.label, "said": (said or "")[: 3 * TEXT]}
+            )
+        found.append({"by": by, "reason": reason, "count": count, "examples": shown})
+    return found
+
+
+def _points(connection: sqlite3.Connection) -> Iterator[tuple[str, float, float, str]]:
+    if _has(connection, "points"):
+        yield from connection.execute("SELECT kind, x, y, text FROM points ORDER BY kind DESC, ref")
+
+
+def _has(connection: sqlite3.Connection, table: str) -> bool:
+    """Whether the journal is of a version that has it."""
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone() is not None

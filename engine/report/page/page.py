@@ -1,0 +1,257 @@
+"""A run's page as one HTML file: what was gathered, laid out; every value of it escaped."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import orjson
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from engine.report.live import duration
+from engine.report.page.figures import figures
+from engine.report.page.gathered import Gathered
+from engine.report.tables import EVERY_ROW, SAID, Listing
+
+_FILES = "engine.report.page"
+
+
+def page(found: Gathered, title: str, description: str, results: Sequence[Listing] = ()) -> str:
+    """The whole file; `results` are an evaluation's tables. Plotly stands in it; nothing is loaded from anywhere."""
+    from plotly.offline import get_plotlyjs
+
+    report = found.report.data
+    drawn = figures(found)
+    data = {"figures": drawn, "texts": _texts(found)}
+    pairs = []
+    if found.about_map is not None:
+        kinds = (("Generated items", "within"), ("A generated item and an original", "against"))
+        pairs = [(name, found.about_map[kind]) for name, kind in kinds if found.about_map.get(kind)]
+    return str(
+        _template().render(
+            title=title,
+            description=description,
+            report=report,
+            outcome=_outcome(report),
+            tiles=list(_tiles(report, found.results)),
+            figures=drawn,
+            tables=list(_tables(found)),
+            results=results,
+            pairs=pairs,
+            rejected=found.rejected,
+            lessons=_lessons(report),
+            events=report["events"],
+            config=found.config,
+            style=Markup(_file("report.css")),  # noqa: S704 - our own file
+            script=Markup(_file("report.js")),  # noqa: S704 - our own file
+            plotly=Markup(get_plotlyjs()),  # noqa: S704 - the library's own file
+            data=_packed(data),
+            html_table=_html_table,
+        )
+    )
+
+
+def _packed(data: Mapping[str, Any]) -> str:
+    """Compressed JSON in base64, which no text in it can get out of."""
+    return base64.b64encode(gzip.compress(orjson.dumps(data), 6, mtime=0)).decode()
+
+
+def _texts(found: Gathered) -> list[list[str]]:
+    """The map's texts, by trace and point."""
+    by_kind: dict[str, list[str]] = {}
+    for kind, _, _, text in found.points:
+        by_kind.setdefault(kind, []).append(text)
+    return [by_kind[kind] for kind in ("original", "accepted") if kind in by_kind]
+
+
+@cache
+def _file(name: str) -> str:
+    return (resources.files(_FILES) / "templates" / name).read_text("utf-8")
+
+
+@cache
+def _template() -> Any:
+    environment = Environment(
+        undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(_file("report.html.j2"))
+
+
+_TABLE = """
+<section class="card{{ ' wide' if table.wide else '' }}"><h2>{{ table.title }}</h2>
+{% if table.said %}<p class="said">{{ table.said }}</p>{% endif %}
+<div class="scroll"><table>
+<tr>{% for head in table.heads %}<th{{ number(loop.index0) }}>{{ head }}</th>{% endfor %}</tr>
+{% for row in table.rows %}
+<tr>{% for cell in row %}<td{{ number(loop.index0) }}>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}
+</table></div></section>
+"""
+
+
+@cache
+def _table_template() -> Any:
+    return Environment(undefined=StrictUndefined, autoescape=True, trim_blocks=True).from_string(_TABLE)
+
+
+def _html_table(table: Listing) -> Markup:
+    def number(column: int) -> Markup:
+        return Markup(' class="number"' if column >= table.numbers else "")  # noqa: S704 - one of two constants
+
+    return Markup(_table_template().render(table=table, number=number))  # noqa: S704 - escaped by the template
+
+
+# --- the top ---------------------------------------------------------------------------------------
+
+
+def _outcome(report: Mapping[str, Any]) -> str:
+    done = EVERY_ROW.get(report["mode"]) if report["outcome"] == "target" else None
+    said = "Stopped early" if report["stopped_early"] else SAID[report["outcome"]]
+    message = report["message"]
+    told = f": {message}" if message and report["outcome"] not in ("target", "interrupted") else ""
+    return done or f"{said}{told}."
+
+
+def _tiles(report: Mapping[str, Any], results: Mapping[str, Any] | None) -> Iterator[tuple[str, str, str]]:
+    items, cost, calls = report["items"], report["cost"], report["calls"]
+    decided = items["accepted"] + items["rejected"]
+    if results is not None:
+        yield "answers", f"{items['accepted']:,}", f"{items['rejected']:,} without one"
+    else:
+        yield "accepted", f"{items['accepted']:,}", f"of {items['target']:,}"
+        yield (
+            "acceptance",
+            f"{items['accepted'] / decided:.0%}" if decided else "-",
+            f"{items['rejected']:,} rejected",
+        )
+    if cost["priced"]:
+        cap = f"of ${cost['cap_usd']:g}" if cost["cap_usd"] else "no cap"
+        yield "spent", _dollars(cost["spent_usd"]), cap
+        if items["accepted"]:
+            yield (
+                "for each",
+                _dollars(cost["per_accepted_usd"]),
+                "answer" if results is not None else "accepted item",
+            )
+    else:
+        yield "spent", "unknown", "the model's price is not known"
+    yield "calls", f"{calls['completed']:,}", f"{calls['failed']:,} failed, {calls['retried']:,} tried again"
+    speed = f"{report['time']['items_per_s']:,.1f} items/s" if report["time"]["items_per_s"] else ""
+    yield "last start took", duration(report["time"]["wall_s"]), speed
+    if report["starts"] > 1:
+        yield "starts", f"{report['starts']:,}", ""
+    if results is None:
+        yield "model", str(report["model"]), ""
+
+
+def _dollars(amount: float) -> str:
+    return f"${amount:,.2f}" if amount >= 1 else f"${amount:.4f}" if amount >= 0.001 else f"${amount:.6f}"
+
+
+# --- tables ----------------------------------------------------------------------------------------
+
+
+def _tables(found: Gathered) -> Iterator[Listing]:
+    report = found.report.data
+    if found.results is None:
+        yield from _validator_tables(report)
+        yield from _diversity_tables(report)
+
+
+def _validator_tables(report: Mapping[str, Any]) -> Iterator[Listing]:
+    if report["validators"]:
+        rows = []
+        for name, each in report["validators"].items():
+            catch = each["usd_per_catch"]
+            rows.append(
+                [name, f"{each['seen']:,}", f"{each['passed']:,}", f"{each['revised']:,}", f"{each['rejected']:,}",
+                 f"{each['calls']:,}", _dollars(each["cost_usd"]), "-" if catch is None else _dollars(catch)]
+            )  # fmt: skip
+        heads = [
+            "validator",
+            "looked",
+            "passed",
+            "corrected",
+            "rejected",
+            "calls",
+            "cost",
+            "for each defect caught",
+        ]
+        said = "Looks, not items: what was changed is looked at again."
+        yield Listing("What each validator did, and what it cost", said, heads, rows, wide=True)
+    if report["difficulty"]:
+        rows = [
+            [name, f"{each['chosen']:,}", f"{each['kept']:,}", f"{each['kept'] / each['chosen']:.0%}"]
+            for name, each in report["difficulty"].items()
+        ]
+        yield Listing("What made items harder", "", ["principle", "chosen", "kept", "share"], rows)
+    kept = [
+        (each["rule"], model, counts["checked"], counts["kept"])
+        for each in report["constraints"]
+        for model, counts in each["by_model"].items()
+    ]
+    if kept:
+        rows = [[rule, model, f"{checked:,}", f"{share:.1%}"] for rule, model, checked, share in kept]
+        yield Listing(
+            "How well constraints were kept", "", ["constraint", "model", "checked", "kept"], rows, 2
+        )
+
+
+_MEASURES = (
+    ("remote-clique", ("remote_clique", "pairs"), "higher"),
+    ("remote-clique, as the paper counts it", ("remote_clique", "paper"), "higher"),
+    ("average pairwise similarity (APS)", ("aps",), "lower"),
+    ("Vendi score", ("vendi",), "higher"),
+    ("inter-sample trigram frequency (INGF)", ("ingf",), "lower"),
+    ("self-BLEU", ("self_bleu", "score"), "lower"),
+    ("distinct bigrams", ("distinct_2",), "higher"),
+    ("nearest pair", ("nearest_within", "1"), "lower"),
+    ("texts that stand in the base", ("contamination", "exact"), "lower"),
+    ("share a run of 13 words with the base", ("contamination", "ngram_13"), "lower"),
+)
+
+
+def _diversity_tables(report: Mapping[str, Any]) -> Iterator[Listing]:
+    measures = report["diversity"].get("measures")
+    if not measures:
+        return
+    base = measures.get("base")
+    rows = []
+    for name, keys, better in _MEASURES:
+        value = _at(measures, keys)
+        if value is not None:
+            beside = [_figure(_at(base, keys))] if base else []
+            rows.append([name, better, _figure(value), *beside])
+    heads = ["measure", "better", f"generated ({measures['items']:,})"]
+    said = "Most measures move with the number of items."
+    if base:
+        heads.append(f"original ({base['items']:,})")
+        said = "Both by the same code, at the same number of items as far as the original has them."
+    yield Listing("Diversity", said, heads, rows, 2)
+
+
+def _at(found: Mapping[str, Any] | None, keys: Sequence[str]) -> Any:
+    for key in keys:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
+
+
+def _figure(value: Any) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _lessons(report: Mapping[str, Any]) -> dict[str, Any] | None:
+    found = report["lessons"]
+    if not found:
+        return None
+    arms = ", ".join(
+        f"{name} {arm['acceptance']:.0%} of {arm['items']:,}" for name, arm in found["acceptance"].items()
+    )
+    dropped = found["dropped_at_batch"]
+    end = "" if dropped is None else f" They were dropped at batch {dropped:,}, since they did not pay."
+    return {"lessons": found["lessons"], "said": f"Accepted: {arms}.{end}"}

@@ -1,0 +1,33 @@
+"""How long a dataset's texts are and which labels they have: for laying two datasets side by side."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
+
+from engine.dataset.forms import Example
+
+MOST = 20_000
+"""Texts looked at."""
+_LABELS = 15
+_WORD = re.compile(r"\w+")
+
+
+def profile_of(examples: Iterable[Example]) -> dict[str, Any]:
+    """Counts of texts by their number of words, and of labels; the labels only where there are few of them."""
+    lengths: Counter[int] = Counter()
+    labels: Counter[str] = Counter()
+    for example in islice(examples, MOST):
+        lengths[len(_WORD.findall(example.text))] += 1
+        if example.label is not None:
+            labels[example.label] += 1
+    count = lengths.total()
+    few = len(labels) <= max(2, count // 2)
+    return {
+        "items": count,
+        "lengths": {str(length): number for length, number in sorted(lengths.items())},
+        "labels": dict(labels.most_common(_LABELS)) if few else {},
+    }
