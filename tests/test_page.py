@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import random
 import re
 import shutil
 import sqlite3
@@ -24,6 +25,7 @@ from engine.config import RunConfig
 from engine.report.mapping import Some, mapped
 from engine.report.page.figures import flow_figure
 from engine.report.page.gathered import Step
+from engine.simulator.content import word_problems
 from engine.simulator.embeddings import embedding
 
 EVIL = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> & \"quoted\""
@@ -169,6 +171,9 @@ async def test_a_journal_of_an_earlier_version_has_a_page_too(configs: Configs, 
 async def test_an_evaluation_has_a_page_of_its_own(configs: Configs, endpoint: Start) -> None:
     url, _ = await endpoint(**CLEAN)
     config = configs.load(url, observe={"page": True}, validators=[])
+    problems = [word_problems.draw(random.Random(n)) for n in range(8)]
+    rows = [{"question": each.text, "answer": str(each.answer)} for each in problems]
+    configs.base.write_bytes(b"\n".join(map(orjson.dumps, rows)))
     await evaluate(config, configs.folder / "out", data=[configs.base])
     page = configs.folder / "out" / "report.html"
     assert {"accuracy", "throughput"} <= set(unpacked(page)["figures"])
