@@ -30,6 +30,8 @@ class SimulatorConfig(Section):
     wrong_count: Share = 0.02
     refusals: Share = 0.005
     answer_accuracy: Share = 0.80
+    harder_accuracy: Share | None = None
+    """The same for items that were made harder; as `answer_accuracy` where absent."""
     wordy_answers: Share = 0.0
     """Answers that are a sentence rather than the answer alone."""
     heeds_lessons: Share = 0.0

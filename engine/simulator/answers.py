@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from engine.config.simulator import SimulatorConfig
-from engine.simulator.harder import harder, plain_choice, plan
+from engine.simulator.harder import harder, is_harder, plain_choice, plan
 from engine.simulator.items import is_violation, new_items
 from engine.simulator.request import Asked
 from engine.simulator.truth import is_right, right_label, truth_of
@@ -122,7 +122,11 @@ def _enhancement_plan(asked: Asked, knobs: SimulatorConfig, chance: random.Rando
 
 def _answer(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
     right = right_label(asked.item)
-    known = right is not None and chance.random() < knobs.answer_accuracy
+    harder = knobs.harder_accuracy is not None and is_harder(asked.item)
+    accuracy = (
+        knobs.harder_accuracy if harder and knobs.harder_accuracy is not None else knobs.answer_accuracy
+    )
+    known = right is not None and chance.random() < accuracy
     given = str(right) if known else _wrong(asked.item, right)
     wordy = chance.random() < knobs.wordy_answers
     return {"answer": f"All things considered, it comes down to {given}" if wordy else given}

@@ -53,6 +53,13 @@ def plain_choice(choice: str) -> str:
     return next(group for group in match.groups() if group) if match else choice
 
 
+def is_harder(item: Mapping[str, Any]) -> bool:
+    """Whether one of the principles has been applied to it here."""
+    text, choices = str(item.get("text", "")), item.get("choices") or ()
+    worded = any(text.startswith(form.removesuffix("{}")) for form in _REWORDED + _CONTEXT)
+    return worded or any(plain_choice(str(choice)) != choice for choice in choices)
+
+
 # --- principles ------------------------------------------------------------------------------------
 
 
