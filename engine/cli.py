@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine import cli_bench, cli_data, cli_evaluate, cli_export, cli_report, cli_review
-from engine.cli_common import EXITS, FATAL, WRONG, mistakes, overrides, report_of, show, tell
+from engine.commands import bench, evaluate, export, review
+from engine.commands import data as datasets
+from engine.commands import report as pages
+from engine.commands.common import EXITS, FATAL, WRONG, mistakes, overrides, report_of, show, tell
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
@@ -191,14 +193,14 @@ def status(
             show(status_table(report, running))
 
 
-app.command()(cli_report.report)
-app.command()(cli_export.export)
-app.command()(cli_review.review)
-app.command()(cli_data.metrics)
-app.command()(cli_data.groupcheck)
-app.command()(cli_bench.bench)
-app.command()(cli_evaluate.evaluate)
-app.command()(cli_evaluate.judge)
+app.command()(pages.report)
+app.command()(export.export)
+app.command()(review.review)
+app.command()(datasets.metrics)
+app.command()(datasets.groupcheck)
+app.command()(bench.bench)
+app.command()(evaluate.evaluate)
+app.command()(evaluate.judge)
 
 
 @app.command()
@@ -308,7 +310,7 @@ def _finish(report: Report, folder: Path) -> None:
     from engine.report.tables import outcome_lines
 
     if report.data["mode"] in ("evaluate", "judge"):
-        cli_evaluate.tell_results(report, folder)
+        evaluate.tell_results(report, folder)
         raise typer.Exit(EXITS[report.outcome])
     with contextlib.suppress(OSError):  # nobody reads it: the run has ended as it has ended all the same
         for line in outcome_lines(report, folder):

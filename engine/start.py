@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
@@ -12,10 +11,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TextIO
 
-import orjson
-
 from engine import __version__
 from engine.assembly import Assembly
+from engine.closing import Closing
 from engine.config import RunConfig
 from engine.constraints import FreeText
 from engine.diversity.sameness import THRESHOLDS
@@ -32,7 +30,6 @@ from engine.errors import (
     StoreError,
     TargetReached,
 )
-from engine.evaluation.results import results_of, write_csv
 from engine.flow.halt import Halt
 from engine.inputs import Inputs, described, load_validators, opened_validators
 from engine.interrupts import interruptible
@@ -44,21 +41,16 @@ from engine.llm.pacing import Clock
 from engine.llm.retry import RetryPolicy
 from engine.observe.prometheus import Reading
 from engine.observe.watchers import observed
-from engine.preparation import Prepared, prepared
-from engine.presentation import write_page
+from engine.preparation import prepared
 from engine.protocols import Validator
 from engine.report.chronicle import Chronicle
-from engine.report.diversity import Examined
 from engine.report.live import Snapshot, Speed, display
-from engine.report.mapping import Map
-from engine.report.profile import profile_of
-from engine.report.summary import Report, summarize
+from engine.report.summary import Report
 from engine.stages.advice import Lessons
 from engine.stages.commit import LABEL_GATE
 from engine.stages.progress import Progress
-from engine.store.folder import RunFolder, differences, identity, replacing, write_items
+from engine.store.folder import RunFolder, differences, identity
 from engine.store.journal import Journal
-from engine.store.reading import connect
 
 if TYPE_CHECKING:
     from engine.protocols import Vectors
@@ -119,10 +111,12 @@ class RunStart:
         self._chronicle = Chronicle(wall)
         self._lessons: Lessons | None = None
         self._base_vectors: Vectors | None = None
+        self._show: TextIO | None = None
         self._began = clock()
 
     async def go(self, show: TextIO | None) -> Report:
         """Raises ConfigError where the folder holds another run, StoreError where it cannot be opened."""
+        self._show = show
         self._journal = Journal(self._folder.database)
         try:
             self._check_identity()
@@ -139,7 +133,7 @@ class RunStart:
                 self._halt.set(TargetReached("the target was reached before"))
             else:
                 try:
-                    await self._work(show)
+                    await self._work()
                 except (FatalError, StopRun) as error:  # before the first batch: something cannot open
                     self._halt.set(error)
             return await self._finish()
@@ -207,7 +201,7 @@ class RunStart:
 
     # --- the work ---
 
-    async def _work(self, show: TextIO | None) -> None:
+    async def _work(self) -> None:
         limits = self._config.limits
         async with self._opened(self._config) as backends:
             self._limiter = limiter_of(self._config, backends, self._chronicle.tell, self._clock)
@@ -221,13 +215,15 @@ class RunStart:
             self._client = Client(
                 self._journal, self._limiter, self._budget, self._halt, policy, hedge=hedge, clock=self._clock
             )
-            await self._interruptible(self._prepare_and_run(show), show)
+            await self._interruptible(self._prepare_and_run())
 
-    async def _prepare_and_run(self, show: TextIO | None) -> None:
+    async def _prepare_and_run(self) -> None:
         validators = load_validators(self._config, self._client.ask, self._inputs.dataset.fields)
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(opened_validators(validators))
-            ready = await stack.enter_async_context(self._prepared(show))
+            ready = await stack.enter_async_context(
+                prepared(self._inputs, self._client.ask, self._journal, self._halt, self._tell)
+            )
             await self._journal.remember("diversity", ready.about)
             self._base_vectors = ready.base_vectors
             self._lessons = ready.adviser.lessons if ready.adviser is not None else None
@@ -235,10 +231,10 @@ class RunStart:
                 self._inputs, self._client.ask, self._progress, self._journal, self._halt, ready
             )
             self._pipeline = assembly.pipeline(validators)
-            await self._describe(validators, show)
-            await stack.enter_async_context(self._observed(show))
-            if show is not None:
-                await stack.enter_async_context(display(self._look(), show))
+            await self._describe(validators)
+            await stack.enter_async_context(self._observed())
+            if self._show is not None:
+                await stack.enter_async_context(display(self._look(), self._show))
             noting = asyncio.create_task(self._note_now_and_then(), name="notes")
             try:
                 await self._pipeline.run()
@@ -247,7 +243,7 @@ class RunStart:
                 self._sample()
 
     @contextlib.asynccontextmanager
-    async def _observed(self, show: TextIO | None) -> AsyncIterator[None]:
+    async def _observed(self) -> AsyncIterator[None]:
         """Whoever watches the run does so inside. Raises ConfigError where one cannot."""
 
         def reading() -> Reading:
@@ -266,8 +262,8 @@ class RunStart:
                 watchers.event(
                     "start", {"target": self._progress.target, "accepted": self._progress.accepted}
                 )
-            if watchers.port is not None and show is not None:
-                print(f"Metrics at http://127.0.0.1:{watchers.port}/metrics", file=show, flush=True)
+            if watchers.port is not None:
+                self._tell(f"Metrics at http://127.0.0.1:{watchers.port}/metrics")
             try:
                 yield
             finally:
@@ -275,32 +271,26 @@ class RunStart:
                     told = {"accepted": self._progress.accepted, "reason": str(self._halt.reason or "")}
                     watchers.event("end", told)
 
-    def _prepared(self, show: TextIO | None) -> AbstractAsyncContextManager[Prepared]:
-        def tell(sentence: str) -> None:
-            if show is not None:
-                print(sentence, file=show, flush=True)
+    def _tell(self, sentence: str) -> None:
+        if self._show is not None:
+            print(sentence, file=self._show, flush=True)
 
-        return prepared(self._inputs, self._client.ask, self._journal, self._halt, tell)
-
-    async def _describe(self, validators: Sequence[Validator], show: TextIO | None) -> None:
+    async def _describe(self, validators: Sequence[Validator]) -> None:
         """What the validators work with goes on record; what a user should know of it is said once."""
         found = described(validators)
         await self._journal.remember("described", found)
         for name, facts in found.items():
-            if facts.get("warning") and show is not None:
-                print(f"{name}: {facts['warning']}", file=show)
+            if facts.get("warning"):
+                self._tell(f"{name}: {facts['warning']}")
 
-    async def _interruptible(self, work: Coroutine[Any, Any, None], show: TextIO | None) -> None:
+    async def _interruptible(self, work: Coroutine[Any, Any, None]) -> None:
         """Raises what ends a start before its first batch: something cannot open, or the user stops it there."""
 
         def first() -> None:
             self._halt.set(Interrupted("interrupted"))
-            if show is not None:
-                waiting = self._limiter.statistics().in_flight
-                what = (
-                    f"Finishing {waiting} calls in flight" if waiting else "Stopping after the present step"
-                )
-                print(f"{what}; once more to stop at once.", file=show)
+            waiting = self._limiter.statistics().in_flight
+            what = f"Finishing {waiting} calls in flight" if waiting else "Stopping after the present step"
+            self._tell(f"{what}; once more to stop at once.")
 
         try:
             await interruptible(work, first)
@@ -339,65 +329,17 @@ class RunStart:
     async def _finish(self) -> Report:
         everything = self._inputs.existing and self._halt.reason is None
         outcome = outcome_of(self._halt.reason, self._progress.reached or everything)
+        closing = Closing(self._inputs, self._folder, self._tell)
         try:
             if self._lessons is not None and self._lessons.drawn:
                 await self._journal.remember("lessons", self._lessons.to_json())
             await self._journal.note(self._counts(), outcome)
             if outcome in ("target", "attempts", "budget"):
-                await self._measure()
-            return self._write_results()
+                await closing.measure(self._journal, self._base_vectors)
+            return closing.write()
         except StoreError as error:
-            return self._without_results(error)
-
-    async def _measure(self) -> None:
-        """How diverse the result is, where the run took care of that; its map; the base laid beside it."""
-        if self._inputs.evaluates:
-            return
-        examples, found = self._inputs.dataset.examples, None
-        if examples and self._journal.fact("base_profile") is None:
-            await self._journal.remember("base_profile", profile_of(examples))
-        takes_care = self._config.groupcheck is not None or bool(self._config.generate.attributes)
-        if not takes_care:
-            return
-        look = Examined(self._inputs.dataset.fields, examples, self._base_vectors, self._config.seed)
-
-        def work() -> tuple[Mapping[str, Any] | None, Map | None]:
-            with contextlib.closing(connect(self._folder.database)) as connection:
-                return look.measured(connection), look.mapped(connection)
-
-        measures, found = await asyncio.to_thread(work)  # for it takes seconds
-        await self._journal.remember("measures", measures)
-        if found is not None:
-            await self._journal.keep_map(found.points, found.about)
-
-    def _write_results(self) -> Report:
-        write_items(self._folder)
-        with contextlib.closing(connect(self._folder.database)) as connection:
-            limits = self._config.limits
-            report = summarize(connection, target=self._config.generate.target, cap_usd=limits.budget_usd)
-            if self._inputs.evaluates:
-                self._write_evaluation(connection)
-        with replacing(self._folder.report) as file:
-            file.write(report.to_json() + "\n")
-        if self._config.observe.page:
-            write_page(self._folder, self._config, report)
-        return report
-
-    def _write_evaluation(self, connection: sqlite3.Connection) -> None:
-        names = [each.name for each in self._inputs.evaluated]
-        found = results_of(connection, names, self._config.tested, self._config.evaluate.against)
-        with replacing(self._folder.results) as file:
-            file.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
-        with replacing(self._folder.results_csv) as file:
-            write_csv(found, file)
-
-    def _without_results(self, error: StoreError) -> Report:
-        """The disk does not take the results; the journal is intact, and a resume writes them."""
-        reason = self._halt.reason if isinstance(self._halt.reason, StoreError) else error
-        with contextlib.closing(connect(self._folder.database)) as connection:
-            limits = self._config.limits
-            report = summarize(connection, target=self._config.generate.target, cap_usd=limits.budget_usd)
-        return Report({**report.data, "outcome": "fatal", "message": str(reason)})
+            reason = self._halt.reason if isinstance(self._halt.reason, StoreError) else error
+            return closing.without_files(reason)
 
     def _counts(self) -> dict[str, Any]:
         counts: Mapping[str, Any] = {}

@@ -14,8 +14,8 @@ from conftest import ROOT
 FLOORS = (
     "items answers fences constraints errors constraint_forms config"
     " protocols dataset flow llm prompts diversity store report observe simulator stages evaluation presentation"
-    " guidance endpoints inputs preparation assembly interrupts start compose conformance estimate checks measuring"
-    " augmentation bench cli_common cli_data cli_bench cli_evaluate cli_export cli_report cli_review cli"
+    " guidance endpoints inputs preparation assembly interrupts closing start compose conformance estimate"
+    " checks measuring augmentation bench commands cli"
 ).split()
 """From the ground up."""
 FOR_VALIDATORS = {

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from engine.cli_common import mistakes, report_of, tell
+from engine.commands.common import mistakes, report_of, tell
 
 
 def export(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from engine.cli_common import mistakes, show, tell
+from engine.commands.common import mistakes, show, tell
 
 Reading = Annotated[
     Path | None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.cli_common import EXITS, mistakes, overrides, show
+from engine.commands.common import EXITS, mistakes, overrides, show
 
 if TYPE_CHECKING:
     from engine.report.summary import Report

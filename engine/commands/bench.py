@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from engine.cli_common import FATAL, mistakes, overrides, show, tell
+from engine.commands.common import FATAL, mistakes, overrides, show, tell
 
 
 def bench(

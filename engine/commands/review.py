@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from engine.cli_common import mistakes, report_of
+from engine.commands.common import mistakes, report_of
 
 _KEYS = "[a]ccept, [r]eject, [n]ote, [s]kip, [q]uit"
 

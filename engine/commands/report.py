@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from engine.cli_common import mistakes, report_of, tell
+from engine.commands.common import mistakes, report_of, tell
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
