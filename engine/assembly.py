@@ -120,7 +120,7 @@ class Assembly:
         ]
         steps.append(Answering(ask, config, names))
         if self.inputs.mode == "judge":
-            steps.append(Judging(ask, config.seed))
+            steps.append(Judging(ask, config.seed, int(self.journal.fact("judge_rounds") or 1)))
         refining = [Stage(step.name, Refine(step, self.halt, lambda _: None), workers) for step in steps]
         commit = Commit(self.journal, self.progress, self.inputs.dataset, self.halt)
         return Pipeline.of(rows.batches(), [Stage("read", rows, 1), *refining], commit.run, self.halt)

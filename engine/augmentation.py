@@ -7,6 +7,7 @@ import contextlib
 import random
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -55,9 +56,14 @@ class Prepared:
     fields: Fields
 
 
-def prepared(folder: RunFolder, config: RunConfig, wanted: Wanted, tell: Tell) -> Prepared:
-    """Raises ConfigError where there are no such originals, or no vectors to tell near-duplicates by."""
+@contextmanager
+def prepared(folder: RunFolder, config: RunConfig, wanted: Wanted, tell: Tell) -> Iterator[Prepared]:
+    """While the block lasts, every reading of the rows gives the same, also of a run that goes on meanwhile.
+
+    Raises ConfigError where there are no such originals, or no vectors to tell near-duplicates by.
+    """
     with contextlib.closing(connect(folder.database)) as connection:
+        connection.execute("BEGIN")  # one transaction: what is committed from now on is not seen
         fields = Fields(config.dataset.fields, LabelStyle(**read_fact(connection, "style")))
         accepted = read_tallies(connection).accepted
         there = BaseDataset.load(config.dataset).examples if wanted.originals else []
@@ -69,23 +75,22 @@ def prepared(folder: RunFolder, config: RunConfig, wanted: Wanted, tell: Tell) -
             vectors = _vectors(config, kept, there, chosen, wanted, tell)
             held = _held_out([*texts, *map(compared, originals)], vectors, wanted, tell)
 
-    def rows(of: bool | None) -> Iterator[Row]:
-        """Those held out, the others, or all."""
-        with contextlib.closing(connect(folder.database)) as reading:
-            for place, row in enumerate(read_items(reading, "accepted")):
+        def rows(of: bool | None) -> Iterator[Row]:
+            """Those held out, the others, or all."""
+            for place, row in enumerate(read_items(connection, "accepted")):
                 if of is None or (place in held) is of:
                     yield row
-        for place, example in enumerate(originals, accepted):
-            if of is None or (place in held) is of:
-                yield {**fields.write(example), "_meta": {"original": True, "row": example.number}}
+            for place, example in enumerate(originals, accepted):
+                if of is None or (place in held) is of:
+                    yield {**fields.write(example), "_meta": {"original": True, "row": example.number}}
 
-    whole = accepted + len(originals)
-    if not wanted.test:
-        return Prepared({"": lambda: rows(None)}, {"": whole}, len(originals), fields)
-    counts = {"train": whole - len(held), "test": len(held)}
-    return Prepared(
-        {"train": lambda: rows(False), "test": lambda: rows(True)}, counts, len(originals), fields
-    )
+        whole = accepted + len(originals)
+        if wanted.test:
+            splits: Splits = {"train": lambda: rows(False), "test": lambda: rows(True)}
+            counts = {"train": whole - len(held), "test": len(held)}
+        else:
+            splits, counts = {"": lambda: rows(None)}, {"": whole}
+        yield Prepared(splits, counts, len(originals), fields)
 
 
 def _chosen(there: Sequence[Example], accepted: int, wanted: Wanted) -> list[int]:
@@ -124,6 +129,8 @@ def _held_out(texts: Sequence[str], vectors: Vectors | None, wanted: Wanted, tel
         f"{len(held):,} of {len(texts):,} rows are held out ({len(held) / max(1, len(texts)):.1%}); near-duplicates "
         f"told {by} stay on one side: {len(members):,} groups, the largest of {largest:,}."
     )
+    if len(held) == len(texts):
+        raise ConfigError(f"--test {wanted.test:g}: leaves nothing to train on; lower the share")
     if not held:
         raise ConfigError(
             f"--test {wanted.test:g}: no group of near-duplicates is small enough; raise the share, or --closeness"

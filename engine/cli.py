@@ -36,7 +36,8 @@ Cap = Annotated[float | None, typer.Option("--budget", help="Ceiling in US dolla
 Data = Annotated[
     str,
     typer.Argument(
-        metavar="DATA", help="A .json, .jsonl, .csv or .parquet file; '-' is JSON lines on standard input."
+        metavar="DATA",
+        help="A .json, .jsonl, .csv or .parquet file, or a run's folder; '-' is JSON lines on standard input.",
     ),
 ]
 Sets = Annotated[
@@ -271,6 +272,7 @@ def _over(
 
     with mistakes():
         source = spooled(sys.stdin.buffer, folder) if data == "-" else Path(data).absolute()
+        source = source / "accepted.jsonl" if source.is_dir() else source
         given = {"dataset.path": str(source), "generate.target": 1, "generate.few_shot": 0}
         loaded = RunConfig.load(config, {**overrides(sets, None, budget), **given})
         _finish(_go(loaded, folder, mode), folder)

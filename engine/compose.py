@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
+
+import orjson
 
 from engine.config import RunConfig
 from engine.config.evaluate import EvaluatedData
@@ -14,6 +17,7 @@ from engine.inputs import Inputs, Mode
 from engine.report.summary import Report
 from engine.start import RunStart
 from engine.store.folder import RunFolder
+from engine.store.reading import connect, read_starts
 
 T = TypeVar("T")
 
@@ -79,7 +83,26 @@ async def evaluate(
 
 
 async def judge(config: RunConfig, folder: Path | str, *, show: TextIO | None = None) -> Report:
-    """`evaluate`, and a judge for the answers that no rule can score; what was answered is not asked again."""
+    """`evaluate`, and a judge for the answers that no rule can score; what was answered is not asked again.
+
+    Where all is judged already, and some of it could not be read, the judge is asked about that once more.
+    """
+    again = _left_open(RunFolder(Path(folder)))
+    return await _in_folder(lambda: Inputs.of_evaluation(config, "judge", again=again), folder, show)
+
+
+def _left_open(folder: RunFolder) -> bool:
+    """Whether a judgement has come to its end and answers are still without a word on them."""
+    if not folder.database.is_file() or folder.mode() != "judge" or not folder.results.exists():
+        return False
+    with contextlib.closing(connect(folder.database)) as connection:
+        ended = read_starts(connection)[-1].outcome == "target"
+    found = orjson.loads(folder.results.read_bytes())
+    return ended and any(result["pending"] for result in found["results"])
+
+
+async def judging(config: RunConfig, folder: Path | str, *, show: TextIO | None = None) -> Report:
+    """A judgement that was begun, to its end."""
     return await _in_folder(lambda: Inputs.of_evaluation(config, "judge"), folder, show)
 
 
@@ -119,6 +142,6 @@ MODES: Mapping[str, Callable[..., Coroutine[Any, Any, Report]]] = {
     "audit": audit,
     "enhance": enhance,
     "evaluate": evaluate,
-    "judge": judge,
+    "judge": judging,
 }
 """What goes on in a run's folder, by the mode on record there."""

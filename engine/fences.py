@@ -1,4 +1,4 @@
-"""Somebody else's text inside a prompt: a block of JSON that nothing in it can end."""
+"""Somebody else's text where it must not act: inside a prompt, on a terminal."""
 
 from __future__ import annotations
 
@@ -17,3 +17,8 @@ def fenced(shown: Mapping[str, Any]) -> str:
 def unfenced(text: str) -> str:
     """Somebody else's text without anything that opens or ends a fence."""
     return text.replace("```", "'''")
+
+
+def printable(text: str) -> str:
+    """Without what could steer a terminal: names and items are somebody else's text."""
+    return "".join(mark if mark.isprintable() or mark in "\n\t" else "\ufffd" for mark in text)

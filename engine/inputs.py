@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
+from itertools import islice
 from typing import Any, Literal
 
 from engine.config import GenerateConfig, RunConfig
@@ -52,6 +53,8 @@ class Inputs:
     embedder: Embedder | None = None
     """Not yet open; None where the run needs no vectors."""
     mode: Mode = "run"
+    again: bool = False
+    """Of judging: whether what is judged is gone through once more, for what was left open."""
     evaluated: tuple[Evaluated, ...] = ()
     """The datasets of an evaluation; `dataset` is the first."""
 
@@ -81,20 +84,21 @@ class Inputs:
         return self.mode in ("evaluate", "judge")
 
     @classmethod
-    def of_evaluation(cls, config: RunConfig, mode: Mode) -> Inputs:
+    def of_evaluation(cls, config: RunConfig, mode: Mode, *, again: bool = False) -> Inputs:
         """For putting the rows of `evaluate.datasets` to models. Raises ConfigError."""
         if not config.evaluate.datasets:
             raise ConfigError("evaluate.datasets: names no dataset; give one on the command line, or here")
         if config.dataset.fields.label is None:
             raise ConfigError("dataset.fields.label: is missing; without labels no answer can be scored")
         evaluated = tuple(_evaluated(config, each) for each in config.evaluate.datasets)
+        _check_breakdown(config, evaluated)
         total = sum(each.base.rows for each in evaluated) * len(config.tested)
         generate = GenerateConfig(target=max(total, 1), few_shot=0)
         config = config.changed(generate=generate, groupcheck=None).evaluating()
         first = evaluated[0].base
         load_validators(config, _no_calls, first.fields)
         prompts, prices = ItemPrompts(config, first), _prices(config)
-        return cls(config, first, prompts, prices, mode=mode, evaluated=evaluated)
+        return cls(config, first, prompts, prices, mode=mode, again=again, evaluated=evaluated)
 
     @classmethod
     def load(cls, config: RunConfig) -> Inputs:
@@ -178,6 +182,15 @@ def _affordable(config: RunConfig, prices: Prices | None, prompt: Prompt) -> Non
             f"limits.budget_usd: ${cap:g} is less than one call may cost (${worst:.4f}, with "
             f"{prompt.max_tokens} completion tokens); raise it, or set generate.max_tokens"
         )
+
+
+def _check_breakdown(config: RunConfig, evaluated: Sequence[Evaluated]) -> None:
+    """Raises ConfigError for a field that no dataset has."""
+    rows = [row for each in evaluated for _, row in islice(each.rows(), 200) if isinstance(row, dict)]
+    there = dict.fromkeys(name for row in rows for name in row if name != "_meta")
+    for name in config.evaluate.by:
+        if name not in there:
+            raise ConfigError(f"evaluate.by: no row has a field {name!r}; the fields are {', '.join(there)}")
 
 
 def _evaluated(config: RunConfig, data: EvaluatedData) -> Evaluated:

@@ -95,7 +95,11 @@ class Data:
     def read(cls, path: Path, reading: Reading) -> Data:
         """Raises ConfigError where there is no usable row. A run's folder stands for what it accepted."""
         if path.is_dir():
+            own = path / "config.yaml"
+            reading = replace(reading, config=own) if reading == Reading() and own.exists() else reading
             path = path / "accepted.jsonl"
+        if not path.exists():
+            raise ConfigError(f"{path}: no such file")
         found = list(every_example(_dataset(path, reading.fields(path))))
         examples = [each for each in found if isinstance(each, Example)]
         if not examples:

@@ -47,6 +47,8 @@ if TYPE_CHECKING:  # what loads numpy is loaded by the runs that need it
 LAG = 4
 """Batches for each call in flight that lie between an outcome and the choices that rest on it."""
 _LEAST_LAG = 16
+_PARTS = 8
+"""Of a run that learns from its mistakes, the outcome of each eighth at the latest counts in the next."""
 _MANY = 50_000
 """Accepted items from which reading them back is worth a word."""
 
@@ -203,7 +205,7 @@ async def _adviser(inputs: Inputs, ask: Ask, journal: Journal) -> Adviser | None
     lessons = None
     if spec is not None:
         priced = prices is not None and prices.of("items").worst(1000, 1000) > 0
-        lag = await _lag(config.limits.concurrency or UNTOLD_CONCURRENCY, journal)
+        lag = await _lag_of_lessons(inputs, journal)
         lessons = Lessons(spec, lag, Drawing(config, ask), priced=priced)
     adviser = Adviser(notes, generate.most_notes, lessons)
     committed = journal.committed
@@ -215,6 +217,18 @@ async def _adviser(inputs: Inputs, ask: Ask, journal: Journal) -> Adviser | None
         plans.items(), [each for each in outcomes if each.batch < committed], committed, cut
     )
     return adviser
+
+
+async def _lag_of_lessons(inputs: Inputs, journal: Journal) -> int:
+    """As `_lag`, but short enough for a small run to learn something before it ends; kept, too."""
+    held = journal.fact("lessons_lag")
+    if held is None:
+        generate, limits = inputs.config.generate, inputs.config.limits
+        batches = generate.target // generate.batch_size
+        most = LAG * (limits.concurrency or UNTOLD_CONCURRENCY)
+        held = max(_LEAST_LAG, min(most, batches // _PARTS))
+        await journal.remember("lessons_lag", held)
+    return int(held)
 
 
 async def _lag(concurrency: int, journal: Journal) -> int:

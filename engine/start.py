@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
@@ -15,6 +16,7 @@ from engine import __version__
 from engine.assembly import Assembly
 from engine.closing import Closing
 from engine.config import RunConfig
+from engine.config.evaluate import EvaluatedData
 from engine.constraints import FreeText
 from engine.diversity.sameness import THRESHOLDS
 from engine.endpoints import Backends, limiter_of, opened_backends
@@ -89,6 +91,11 @@ def outcome_of(reason: EngineError | None, reached: bool) -> str:
     return next(outcome for kind, outcome in OUTCOMES if isinstance(reason, kind))
 
 
+def _kind(mode: str) -> str:
+    """A judgement goes on in the folder of its evaluation."""
+    return "evaluate" if mode == "judge" else mode
+
+
 class RunStart:
     """One start: opens, runs, closes. Mutable state: the resources of this start."""
 
@@ -120,15 +127,17 @@ class RunStart:
         self._journal = Journal(self._folder.database)
         try:
             self._check_identity()
-            if self._inputs.mode == "judge" and self._journal.fact("mode") == "evaluate":
-                await self._journal.reopen("judge")
+            if self._inputs.mode == "judge":
+                self._journal.replacing()
+                if self._journal.fact("mode") == "evaluate" or self._inputs.again:
+                    await self._journal.reopen("judge")
             self._progress = self._progress_so_far()
             self._before = self._progress.accepted
             limits = self._config.limits
             cap = None if limits.budget_usd is None else int(limits.budget_usd * PICO)
             self._budget = Budget(cap, spent=self._journal.spent())
             await self._journal.begin(self._facts())
-            self._folder.write_config(self._config.without_secrets())
+            self._folder.write_config(self._with_copies().without_secrets())
             if self._progress.reached:
                 self._halt.set(TargetReached("the target was reached before"))
             else:
@@ -142,12 +151,29 @@ class RunStart:
 
     def _check_identity(self) -> None:
         before = self._journal.fact("identity")
+        there = self._journal.fact("mode") or "run"
+        if before is not None and _kind(there) != _kind(self._inputs.mode):
+            raise ConfigError(
+                f"{self._folder.path}: is the folder of another kind of run ({there}); choose another (-o)"
+            )
         set_now = self._config.model_dump(mode="json", exclude_defaults=True)
         if before is not None and (changed := differences(before, self._identity(), set_now)):
             raise ConfigError(
                 f"{self._folder.path}: this run was started with other settings: {'; '.join(changed)}. "
                 "Put them back, or start a new run in another folder (-o)"
             )
+
+    def _with_copies(self) -> RunConfig:
+        """For the folder: an evaluation's datasets as copies there, so that it can go on whatever becomes of them."""
+        if not self._inputs.evaluates:
+            return self._config
+        kept = []
+        for number, each in enumerate(self._inputs.evaluated, 1):
+            assert each.spec.path is not None
+            name = f"{number}-{re.sub(r'[^A-Za-z0-9._-]', '_', each.name)}{each.spec.path.suffix}"
+            kept.append(EvaluatedData(name=each.name, path=self._folder.keep(each.spec.path, name).resolve()))
+        evaluate = self._config.evaluate.model_copy(update={"datasets": tuple(kept)})
+        return self._config.changed(evaluate=evaluate)
 
     def _identity(self) -> dict[str, Any]:
         settings = self._config.without_secrets()
@@ -159,8 +185,7 @@ class RunStart:
             found["groupcheck.threshold"] = group.threshold or THRESHOLDS[self._inputs.same]
         for each in self._inputs.evaluated:
             found[f"evaluate.datasets.{each.name}"] = each.base.sha256
-        mode = "evaluate" if self._inputs.evaluates else self._inputs.mode
-        return {**found, "mode": mode} if self._inputs.existing else found
+        return {**found, "mode": _kind(self._inputs.mode)} if self._inputs.existing else found
 
     def _facts(self) -> dict[str, Any]:
         dataset = self._inputs.dataset

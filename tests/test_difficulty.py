@@ -76,7 +76,9 @@ async def test_a_question_that_gives_its_answer_away_is_not_kept() -> None:
 @pytest.mark.parametrize(
     ("sent", "principles", "same", "expected"),
     [
-        ({"choices": ["Sun", "Mars", "Moon", "Pluto"]}, ["add_choice"], True, "B"),
+        ({"choices": ["Sun", "Mars", "Moon", "Pluto"]}, ["add_choice"], False, "B"),
+        ({"choices": ["Sun", "Mars", "Moon", "Pluto"]}, ["add_choice"], True, "two_right"),
+        ({"choices": ["Sun", "Mars", "Moon", "The Mars"]}, ["add_choice"], False, "two_right"),
         (
             {"choices": ["Mars", "Sun", "Moon"], "label": "A", "text": "Which of them?"},
             ["add_context"],
@@ -232,7 +234,7 @@ async def test_enhancing_a_dataset_keeps_every_row(configs: Configs, endpoint: S
     path = configs.write(url, dataset={"fields": {"text": "q", "label": "a"}}, validators=["code"])
     out = configs.folder / "harder"
     status, said, err = await finished(await datagen("enhance", data, path, "-o", out))
-    assert (status, "made harder" in said) == (0, True), err
+    assert (status, "is harder, or as it was" in said) == (0, True), err
     after = lines(out / "accepted.jsonl")
     assert [row["kept"] for row in after] == list(range(30))
     assert all(row["other"] == [place] for place, row in enumerate(after))
@@ -244,7 +246,7 @@ async def test_enhancing_a_dataset_keeps_every_row(configs: Configs, endpoint: S
         assert (verdict["verdict"] == "revise") == (row["q"] != rows[row["kept"]]["q"])
         assert verdict["verdict"] == "revise" or verdict["reason"]
     status, said, _ = await finished(await datagen("resume", out))
-    assert (status, "made harder" in said) == (0, True)
+    assert (status, "is harder, or as it was" in said) == (0, True)
 
 
 async def test_a_dataset_whose_choices_are_columns_gets_no_further_choice(

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import Configs, Start, contents, datagen, finished, lines, run_in, when_served
-from engine.commands.review import printable
 from engine.config.generate import LearnConfig
+from engine.fences import printable
 from engine.items import PICO
 from engine.stages.advice import Adviser, Lessons
 from engine.stages.due import Mistake, Outcome

@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from engine.answers.same import same
 from engine.errors import PermanentError
 from engine.items import Decision, Item, Verdict
 from engine.protocols import Tools
@@ -222,13 +223,24 @@ class Difficulty:
             for before, place in zip(item.choices, pairs, strict=True)
             if plain(before) != plain(choices[place])
         ]
+        added = [choice for place, choice in enumerate(choices) if place not in pairs]
+        if right is not None and await self._any_right(item, choices[right], added):
+            raise Broken("two_right", "the choice that was added is right, too")
         asked = (self._same(item, before, after) for before, after in reworded)
-        for (before, after), same in zip(reworded, await asyncio.gather(*asked), strict=True):
-            if not same:
+        for (before, after), alike in zip(reworded, await asyncio.gather(*asked), strict=True):
+            if not alike:
                 raise Broken(
                     "choice_changed", f"{before[:100]!r} became {after[:100]!r}, which means another thing"
                 )
         return harder.evolve(choices=choices, label=label)
+
+    async def _any_right(self, item: Item, right: str, added: Sequence[str]) -> bool:
+        """Whether an added choice means what the right one says: by rule, else by a model."""
+        for choice in added:
+            decided = same(choice, right)
+            if decided or (decided is None and await self._same(item, right, choice)):
+                return True
+        return False
 
     async def _same(self, item: Item, before: str, after: str) -> bool:
         user = "Are the first and the second answer to this question the same?"

@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from engine.report.summary import Report
+    from engine.store.folder import RunFolder
 
 EXITS = {"target": 0, "budget": 3, "fatal": 4, "attempts": 5, "interrupted": 130}
 WRONG = 2
@@ -88,3 +89,14 @@ def report_of(run_dir: Path) -> tuple[Report, bool]:
             connection, target=config.generate.target, cap_usd=limits.budget_usd, running=running
         )
     return report, running
+
+
+def existing_of_items(run_dir: Path) -> RunFolder:
+    """The folder of a run whose items are a dataset. Raises ConfigError for one whose items are answers."""
+    from engine.errors import ConfigError
+    from engine.store.folder import RunFolder
+
+    folder = RunFolder.existing(run_dir)
+    if folder.mode() in ("evaluate", "judge"):
+        raise ConfigError(f"{run_dir}: is the folder of an evaluation; its results are in {folder.results}")
+    return folder

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.commands.common import EXITS, mistakes, overrides, show
+from engine.commands.common import EXITS, mistakes, overrides, report_of, show
 
 if TYPE_CHECKING:
     from engine.report.summary import Report
@@ -41,9 +41,12 @@ def evaluate(
     """Put the items of datasets to models, and score the answers by rule: accuracy, intervals, comparisons."""
     from engine.compose import evaluate, judge, with_datasets
     from engine.config import RunConfig
+    from engine.errors import ConfigError
 
     with mistakes():
         *datasets, config = data
+        if config.suffix.lower() not in (".yaml", ".yml"):
+            raise ConfigError(f"{config}: the last argument must be the settings, a YAML file")
         given = {**overrides(set_, None, budget), "generate.few_shot": 0, "generate.target": 1}
         loaded = with_datasets(RunConfig.load(config, given), datasets, against)
         begin = judge if judged else evaluate
@@ -67,8 +70,22 @@ def judge(
             raise ConfigError(
                 f"{folder}: is not the folder of an evaluation, but of a run (mode {there.mode()})"
             )
+        _check_finished(folder, there.mode())
         loaded = RunConfig.load(there.config, overrides(set_, None, budget))
         _finish(lambda: judge(loaded, folder, show=sys.stderr), folder)
+
+
+def _check_finished(folder: Path, mode: str) -> None:
+    """A judge is asked about answers; raises ConfigError where questions are still to be asked."""
+    from engine.errors import ConfigError
+
+    items = report_of(folder)[0].data["items"]
+    asked = items["accepted"] + items["rejected"]
+    if mode == "evaluate" and asked < items["target"]:
+        raise ConfigError(
+            f"{folder}: is not finished: {asked:,} of {items['target']:,} questions are asked; "
+            f"go on first: datagen resume {folder}"
+        )
 
 
 def _finish(work: Callable[[], Coroutine[Any, Any, Report]], folder: Path) -> None:
@@ -83,7 +100,7 @@ def tell_results(report: Report, folder: Path) -> None:
     """How an evaluation ended, and what it has found so far."""
     import orjson
 
-    from engine.evaluation.tables import listings, pending
+    from engine.evaluation.tables import listings
     from engine.report.tables import evaluation_lines, listed
     from engine.store.folder import RunFolder
 
@@ -92,6 +109,5 @@ def tell_results(report: Report, folder: Path) -> None:
     for listing in listings(found) if found is not None else ():
         show(listed(listing))
         typer.echo()
-    open_ = pending(found) if found is not None else 0
-    for line in evaluation_lines(report, folder, open_):
+    for line in evaluation_lines(report, folder, found):
         typer.echo(line)

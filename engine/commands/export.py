@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from engine.commands.common import mistakes, report_of, tell
+from engine.commands.common import existing_of_items, mistakes, report_of, tell
+
+if TYPE_CHECKING:
+    from engine.config import RunConfig
+    from engine.store.folder import RunFolder
 
 
 def export(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The folder of a run.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="PATH", help="'-' is standard output.")],
     format: Annotated[
-        str,
-        typer.Option("-f", "--format", help="jsonl, json, csv, parquet, hf, alpaca, sharegpt or openai."),
-    ] = "jsonl",
+        str | None,
+        typer.Option(
+            "-f",
+            "--format",
+            help="jsonl, json, csv, parquet, hf, alpaca, sharegpt or openai; by the ending of PATH, else jsonl.",
+        ),
+    ] = None,
     meta: Annotated[bool, typer.Option("--meta", help="Keep _meta: how each item came to be.")] = False,
     test: Annotated[
         float,
@@ -41,13 +50,13 @@ def export(
     from engine.config import RunConfig
     from engine.errors import ConfigError
     from engine.report.card import dataset_card
-    from engine.store.export import export
-    from engine.store.folder import RunFolder
+    from engine.store.export import export, parts
 
     with mistakes():
-        folder = RunFolder.existing(run_dir)
-        if out.resolve() in [file.resolve() for file in (folder.path, *folder.files)]:
-            raise ConfigError(f"-o {out}: is a file of the run itself, or its folder; choose another place")
+        folder = existing_of_items(run_dir)
+        format = format or {".json": "json", ".csv": "csv", ".parquet": "parquet"}.get(
+            out.suffix.lower(), "jsonl"
+        )
         for name, share in (("--test", test), ("--originals", originals)):
             if not 0 <= share < 1:
                 raise ConfigError(f"{name} {share:g}: must be a share from 0 up to, and without, 1")
@@ -55,10 +64,26 @@ def export(
             raise ConfigError(f"--apart {apart}: there is no such way; allowed: auto, vectors, words")
         config = RunConfig.load(folder.config, lenient=True)
         wanted = Wanted(test, originals, apart, closeness, seed)  # type: ignore[arg-type]
-        ready = prepared(folder, config, wanted, tell)
-        card = ""
-        if format == "hf":
-            card = dataset_card(report_of(run_dir)[0], config, ready.counts, ready.originals)
-        description = config.dataset.description
-        count = export(ready.splits, format, out, ready.fields, description, meta=meta, card=card)
-        tell(f"{count:,} items written to {out}")
+        places = parts(("train", "test") if test else ("",), format, out)
+        _spare(places.values(), folder, config)
+        with prepared(folder, config, wanted, tell) as ready:
+            if not sum(ready.counts.values()):
+                raise ConfigError(f"{run_dir}: holds no accepted item to export")
+            card = ""
+            if format == "hf":
+                card = dataset_card(report_of(run_dir)[0], config, ready.counts, ready.originals)
+            description = config.dataset.description
+            count = export(ready.splits, format, out, ready.fields, description, meta=meta, card=card)
+        tell(f"{count:,} items written to {' and '.join(map(str, places.values()))}")
+
+
+def _spare(places: Iterable[Path], folder: RunFolder, config: RunConfig) -> None:
+    """Raises ConfigError where the run, or what it was made from, would be overwritten."""
+    from engine.errors import ConfigError
+
+    runs = [file.resolve() for file in (folder.path, *folder.files)]
+    for place in places:
+        if place.resolve() in runs:
+            raise ConfigError(f"-o {place}: is a file of the run itself, or its folder; choose another place")
+        if config.dataset.path is not None and place.resolve() == config.dataset.path.resolve():
+            raise ConfigError(f"-o {place}: is the base dataset; choose another place")

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from engine.commands.common import mistakes, report_of
+from engine.commands.common import existing_of_items, mistakes, report_of
+from engine.fences import printable
 
 _KEYS = "[a]ccept, [r]eject, [n]ote, [s]kip, [q]uit"
 
@@ -23,19 +24,22 @@ def review(
     from engine.config import RunConfig
     from engine.dataset.fields import Fields
     from engine.dataset.forms import LabelStyle
-    from engine.store.folder import RunFolder, write_items
+    from engine.store.folder import write_items
     from engine.store.reviews import Reviews
 
     with mistakes():
-        folder = RunFolder.existing(run_dir)
+        folder = existing_of_items(run_dir)
         config = RunConfig.load(folder.config, lenient=True)
         with folder.locked(), Reviews(folder.database) as reviews:
             fields = Fields(config.dataset.fields, LabelStyle(**folder.fact("style")))
             there = reviews.open_items(seed)
-            for count, reviewed in enumerate(reviews.read(there[:most]), 1):
-                _show(reviewed, config, f"{count} of {len(there[:most]):,}")
-                if not _asked(reviews, reviewed, fields.remembered(reviewed.record).text):
-                    break
+            try:
+                for count, reviewed in enumerate(reviews.read(there[:most]), 1):
+                    _show(reviewed, config, f"{count} of {len(there[:most]):,}")
+                    if not _asked(reviews, reviewed, fields.remembered(reviewed.record).text):
+                        break
+            except KeyboardInterrupt:
+                typer.echo()  # as q: what was decided is kept
             write_items(folder)
             counts = reviews.counts()
         _close(run_dir, counts, len(there), config)
@@ -52,7 +56,8 @@ def _close(run_dir: Path, counts: dict[str, int], there: int, config: Any) -> No
     done = ", ".join(f"{counts.get(name, 0):,} {what}" for name, what in _DONE.items())
     typer.echo(f"Reviewed so far: {done}. {report.accepted:,} items are accepted.")
     missing = report.data["items"]["target"] - report.accepted
-    if counts and (config.generate.feedback == "none" or missing > 0):
+    noted = any(counts.get(name) for name in ("note", "reject"))
+    if report.data["mode"] == "run" and noted and (config.generate.feedback == "none" or missing > 0):
         human = " --set generate.feedback=human" if config.generate.feedback == "none" else ""
         typer.echo(f"To go on, guided by the notes: datagen resume {run_dir}{human}")
 
@@ -80,11 +85,6 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return "".join(f"\n  {_text(each)}" for each in value)
     return str(value)
-
-
-def printable(text: str) -> str:
-    """Without what could steer a terminal: an item is somebody else's text."""
-    return "".join(mark if mark.isprintable() or mark in "\n\t" else "\ufffd" for mark in text)
 
 
 def _asked(reviews: Any, reviewed: Any, text: str) -> bool:

@@ -17,6 +17,14 @@ class EvaluatedModel(ModelConfig):
     label: str = ""
     """What the results call it: its name, where absent."""
 
+    @model_validator(mode="after")
+    def _answers_only(self) -> Self:
+        if self.purposes:
+            raise ValueError(
+                "a model that is tested has no purposes; those of the section model are for all else"
+            )
+        return self
+
     @property
     def called(self) -> str:
         return self.label or self.name

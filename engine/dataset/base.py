@@ -61,8 +61,14 @@ class BaseDataset:
         if all(isinstance(row, BadRow) for _, row in islice(_rows(config), _STYLE_SAMPLES)):
             raise ConfigError(f"{config.path}: none of the first rows can be read; is it a dataset?")
         unit, sha256 = unit_of(config.path, config.format), _sha256(config.path)
-        count = sum(1 for _ in _rows(config))
-        return cls(fields, sha256=sha256, unit=unit, rows=count, samples=list(_samples(config, fields)))
+        count, samples = sum(1 for _ in _rows(config)), list(_samples(config, fields))
+        if not samples:
+            problem = next((each for each in every_example(config) if isinstance(each, BadRow)), None)
+            said = (
+                f"{unit} {problem.number}: {problem.detail}" if problem is not None else "the file is empty"
+            )
+            raise ConfigError(f"{config.path}: none of the first rows can be read; {said}")
+        return cls(fields, sha256=sha256, unit=unit, rows=count, samples=samples)
 
     def _take(self, number: int, row: Row | BadRow, seen: set[tuple[str, tuple[str, ...]]]) -> None:
         if isinstance(row, BadRow):

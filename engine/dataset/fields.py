@@ -144,13 +144,21 @@ class Fields:
             "additionalProperties": False,
         }
 
-    def content(self, reply: Mapping[str, Any]) -> Content:
-        """What a model sent as one item. Raises FieldProblem."""
+    def content(self, reply: Mapping[str, Any], before: Item | None = None) -> Content:
+        """What a model sent as one item; for one `before`, what it did not have may be missing still.
+
+        Raises FieldProblem.
+        """
         _check_writable(reply)
         text = _text(reply, "text")
-        extras = {name: self._reply_extra(name, reply.get(name)) for name in self.config.extras}
+        wanted = [
+            name for name in self.config.extras if before is None or name in reply or name in before.extras
+        ]
+        extras = {name: self._reply_extra(name, reply.get(name)) for name in wanted}
         choices: tuple[str, ...] = ()
-        if self.config.choices is not None:
+        if before is not None and reply.get("choices") == list(before.choices):
+            choices = before.choices
+        elif self.config.choices is not None:
             choices = self._reply_choices(reply.get("choices"))
         return Content(text, self._reply_label(reply.get("label"), choices), choices, extras)
 
@@ -240,7 +248,7 @@ class Fields:
         kept = self.wire(item)
         sent = {name: value for name, value in reply.items() if name in kept and value is not None}
         try:
-            return item.evolve(**self.content({**kept, **sent})._asdict())
+            return item.evolve(**self.content({**kept, **sent}, item)._asdict())
         except FieldProblem as problem:
             raise Unparseable(f"the revised item: {problem}") from None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.config import RunConfig
 from engine.errors import PermanentError, Unparseable
-from engine.evaluation.origins import confirmed, groups
+from engine.evaluation.origins import confirmed, groups, open_question
 from engine.evaluation.scoring import answer_in, scored
 from engine.fences import fenced, unfenced
 from engine.items import Completion, Decision, Item, Prompt, Verdict, usd
@@ -50,13 +50,17 @@ class Answering:
         self._schema = _schema(analysis="string", answer="string") if reasoning else _schema(answer="string")
 
     async def validate(self, item: Item) -> Verdict:
-        """Raises what the call raises."""
-        completion = await self._ask(self._prompt(item))
-        record = {
+        """A call that fails for good is no answer. Raises FatalError or StopRun, as the call does."""
+        record: dict[str, Any] = {
             "confirmed": confirmed(item, self._confirming),
             "groups": groups(item, self._config.evaluate.by),
-            **_taken(completion),
         }
+        try:
+            completion = await self._ask(self._prompt(item))
+        except PermanentError as error:
+            cost = usd(error.usage.cost) if error.usage is not None else 0.0
+            return Verdict.rejected(ANSWER, error.reason, str(error), {**record, "cost_usd": cost})
+        record |= _taken(completion)
         answer = answer_in(completion.text)
         if not answer:
             reason = "truncated" if completion.finish_reason == "length" else "no_answer"
@@ -106,9 +110,11 @@ class Judging:
 
     name = JUDGE
 
-    def __init__(self, ask: Ask, seed: int) -> None:
+    def __init__(self, ask: Ask, seed: int, rounds: int = 1) -> None:
+        """`rounds`: how often it was told to judge; what earlier rounds brought stands in the journal."""
         self._ask = ask
         self._seed = seed
+        self._tries = _TRIES * rounds
         self._template = PromptTemplate.load("judgement")
         self._schema = _schema(final_answer="string", same="boolean")
 
@@ -128,7 +134,7 @@ class Judging:
         if item.choices:
             shown["choices"] = list(item.choices)
         system, user = self._template.render({"shown": fenced(shown)})
-        for attempt in range(_TRIES):
+        for attempt in range(self._tries):
             key = f"{item.id}/{JUDGE}/judgement/{attempt + 1}"
             prompt = Prompt(
                 key,
@@ -174,9 +180,8 @@ class Confirming:
         except PermanentError as error:
             return Verdict(Decision.PASS, self.name, error.reason, str(error))
         holds = verdict.decision is Decision.PASS
-        return Verdict(
-            Decision.PASS, self.name, verdict.reason, verdict.feedback, record={"confirmed": holds}
-        )
+        record = {} if open_question(verdict.reason, verdict.record) else {"confirmed": holds}
+        return Verdict(Decision.PASS, self.name, verdict.reason, verdict.feedback, record=record)
 
 
 def _taken(completion: Completion) -> dict[str, Any]:

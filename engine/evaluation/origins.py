@@ -10,6 +10,14 @@ from engine.items import Decision, Item
 HARDER, AS_IT_WAS = "harder", "as it was"
 
 
+UNVERIFIABLE = "unverifiable"
+
+
+def open_question(reason: Any, record: Any) -> bool:
+    """Whether a validator that checks labels has found nothing to check this one by: neither right nor wrong."""
+    return reason == UNVERIFIABLE or (isinstance(record, Mapping) and bool(record.get(UNVERIFIABLE)))
+
+
 def meta_of(item: Item) -> Mapping[str, Any]:
     """The row's `_meta`; empty where it has none."""
     found = item.origin.get("_meta")
@@ -31,7 +39,11 @@ def confirmed(item: Item, confirming: Collection[str]) -> bool | None:
             return bool(verdict.record["confirmed"])
     meta = meta_of(item)
     while True:
-        found = [each for each in _verdicts(meta) if each.get("by") in confirming]
+        found = [
+            each
+            for each in _verdicts(meta)
+            if each.get("by") in confirming and not open_question(each.get("reason"), each.get("record"))
+        ]
         if found:
             return all(each.get("verdict") in (Decision.PASS.value, Decision.REVISE.value) for each in found)
         before = meta.get("before")

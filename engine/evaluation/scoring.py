@@ -16,7 +16,18 @@ _MARKED = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _LETTERS = re.compile(r"\(([A-Z])\)|\b([A-Z])[).:](?=\s|$)|\b(?:option|choice|answer)\s+(?:is\s+)?([A-Z])\b")
-_NUMBERS = re.compile(r"-?\$?\d[\d,]*(?:\.\d+)?%?")
+_NUMBERS = re.compile(r"(?:\b(?:minus|negative)\s+)?[-\u2212]?[$\u20ac\u00a3]?\d[\d,]*(?:\.\d+)?%?")
+_GOES_ON = re.compile(
+    r"\s*(?:hundred|thousand|million|billion|trillion|dozen|half|halves|third|quarter|fifth|k\b|m\b|bn?\b|/|\^|\u00bd"
+    r"|and\s+(?:a|an|one|two|three|\d)\b)",
+    re.IGNORECASE,
+)
+"""What makes another number of the digits before it."""
+_DOUBT = re.compile(
+    r"\b(?:not|no|nor|neither|none|never|cannot|unsure|unclear|unknown|wrong|incorrect|except|instead|rather)\b|n['\u2019]t\b",
+    re.IGNORECASE,
+)
+"""Words after which what a sentence names need not be its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +62,30 @@ def scored(answer: str, label: str, choices: Sequence[str] = ()) -> Score:
 
 
 def _candidates(answer: str, label: str, choices: Sequence[str]) -> Iterator[str]:
+    """The answer as it stands; then, of a sentence that leaves no doubt, what it marks, and what alone it names."""
     yield answer
+    if _DOUBT.search(answer):
+        return
     marked = [next(group for group in match.groups() if group) for match in _MARKED.finditer(answer)]
     yield from marked[-1:]
     if choices:
         letters = {next(group for group in match.groups() if group) for match in _LETTERS.finditer(answer)}
         known = letters & set(ascii_uppercase[: len(choices)])
-        if len(known) == 1:
-            yield known.pop()
-        plain = answer.casefold()
-        named = [choice for choice in choices if choice.casefold() in plain]
+        if known:
+            yield from known if len(known) == 1 else ()
+            return
+        named = [
+            choice
+            for choice in choices
+            if re.search(rf"(?<!\w){re.escape(choice)}(?!\w)", answer, re.IGNORECASE)
+        ]
         if len(named) == 1:
             yield named[0]
     elif readings(label):
-        numbers = set(_NUMBERS.findall(answer))
-        if len(numbers) == 1:
-            yield numbers.pop()
+        found = list(_NUMBERS.finditer(answer))
+        numbers = {match[0].replace("\u2212", "-") for match in found}
+        if len(numbers) == 1 and not any(_GOES_ON.match(answer, match.end()) for match in found):
+            yield re.sub(r"(?i)(?:minus|negative)\s+", "-", numbers.pop())
 
 
 def _shown(candidate: str, choices: Sequence[str]) -> str:

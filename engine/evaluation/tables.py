@@ -21,11 +21,6 @@ def listings(found: Mapping[str, Any]) -> Iterator[Listing]:
     yield from _breakdowns(found)
 
 
-def pending(found: Mapping[str, Any]) -> int:
-    """Answers that wait for a judge."""
-    return sum(int(result["pending"]) for result in found["results"])
-
-
 def _accuracy(found: Mapping[str, Any]) -> Listing:
     heads = ("dataset", "model", "accuracy", "95 %", "n", "unanswered", "to judge", "solvability",
              "accuracy on solvable", "dollars")  # fmt: skip
@@ -78,9 +73,9 @@ def _differences(found: Mapping[str, Any]) -> Listing:
                 each["dataset"],
                 each["against"],
                 points(each["difference"]),
-                interval(each["interval"], signed=True),
+                interval(each["interval"], signed=True) if each["difference"] is not None else "-",
                 points(on["difference"]) if on else "-",
-                interval(on["interval"], signed=True) if on else "-",
+                interval(on["interval"], signed=True) if on and on["difference"] is not None else "-",
             ]
         )
     heads = ("model", "dataset", "less", "difference", "95 %", "on solvable", "95 %")
@@ -95,7 +90,7 @@ def _comparisons(found: Mapping[str, Any]) -> Listing:
             f"{each['only_first']:,}",
             f"{each['only_second']:,}",
             f"{each['n']:,}",
-            f"{each['p']:.4f}" if each["p"] >= 0.0001 else "< 0.0001",
+            "-" if not each["n"] else f"{each['p']:.4f}" if each["p"] >= 0.0001 else "< 0.0001",
         ]
         for each in found["comparisons"]
     ]

@@ -77,7 +77,7 @@ def _making(data: Mapping[str, Any], config: RunConfig) -> Iterator[tuple[str, s
     yield "calls", f"{data['calls']['completed']:,}"
     usage = data["usage"]
     yield "tokens", f"{usage['prompt_tokens']:,} in, {usage['completion_tokens']:,} out"
-    yield "cost", f"${cost['spent_usd']:.2f}" if cost["priced"] else "not known"
+    yield "cost", f"${cost['spent_usd']:.4g}" if cost["priced"] else "not known"
 
 
 def _base(data: Mapping[str, Any], config: RunConfig) -> str:
@@ -139,7 +139,8 @@ def _limitations(data: Mapping[str, Any], config: RunConfig) -> Iterator[str]:
     if "facts" in names:
         yield "Facts were compared with retrieved passages; a passage can be missing, outdated or wrong."
     if not names & {"code", "facts"} and config.dataset.fields.label is not None:
-        yield "No label was checked by anything but a language model."
+        reviewed = "Labels were checked by nothing but a language model." if "reflection" in names else ""
+        yield reviewed or "Labels were not checked."
     if data["diversity"].get("groupcheck") is None:
         yield "Near-duplicates were not looked for."
     yield "The models' providers may restrict what their output is used for."

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from engine.fences import printable
 from engine.report.live import duration
 from engine.report.summary import Report
 
@@ -45,7 +46,7 @@ SAID = {
 }
 EVERY_ROW = {
     "audit": "Every row is checked.",
-    "enhance": "Every row has been made harder, or left as it was.",
+    "enhance": "Every row that can be read is harder, or as it was.",
     "evaluate": "Every question is asked.",
     "judge": "Every answer is scored.",
 }
@@ -81,6 +82,14 @@ def outcome_lines(report: Report, folder: Path) -> Iterator[str]:
         yield "The model's price is not known; costs were not counted."
     if data["items"]["rejected"]:
         yield f"Rejected: {_reasons(data['items']['reasons'])}."
+    if data["lessons"]:
+        arms = ", ".join(
+            f"{arm['acceptance']:.0%} {name}" for name, arm in data["lessons"]["acceptance"].items()
+        )
+        dropped = (
+            "; dropped, since they did not pay" if data["lessons"]["dropped_at_batch"] is not None else ""
+        )
+        yield f"Lessons drawn: {data['lessons']['drawn']}; accepted: {arms}{dropped}."
     yield from _events(data["events"])
     if (measures := data.get("diversity", {}).get("measures")) and "aps" in measures:
         clique, nearest = measures["remote_clique"]["pairs"], measures["nearest_within"].get("1", 0)
@@ -96,7 +105,7 @@ def outcome_lines(report: Report, folder: Path) -> Iterator[str]:
         yield NEXT[report.outcome].format(folder=folder)
 
 
-def evaluation_lines(report: Report, folder: Path, pending: int) -> Iterator[str]:
+def evaluation_lines(report: Report, folder: Path, results: Mapping[str, Any] | None) -> Iterator[str]:
     """How an evaluation ended, what it cost, what is left to do."""
     data = report.data
     items, calls, cost = data["items"], data["calls"], data["cost"]
@@ -104,16 +113,25 @@ def evaluation_lines(report: Report, folder: Path, pending: int) -> Iterator[str
         f": {data['message']}" if data["message"] and report.outcome not in ("target", "interrupted") else ""
     )
     done = EVERY_ROW[data["mode"]] if report.outcome == "target" else f"{_said(report)}{message}."
-    yield f"{done} {items['accepted']:,} answers, {items['rejected']:,} without one; {calls['completed']:,} calls."
-    yield (
-        f"Spent ${cost['spent_usd']:.4f}."
-        if cost["priced"]
-        else "A model's price is not known; costs were not counted."
-    )
+    found = results["results"] if results is not None else []
+    without = sum(each["unanswered"] for each in found)
+    yield f"{done} {items['accepted']:,} answers, {without:,} questions without one; {calls['completed']:,} calls."
+    for name, count in (results["unreadable_rows"] if results is not None else {}).items():
+        if count:
+            yield f"{count:,} rows of {name} could not be read: see {folder / 'rejected.jsonl'}."
+    if cost["priced"]:
+        yield f"Spent ${cost['spent_usd']:.4f}."
+        if cost["unconfirmed_usd"]:
+            yield f"${cost['unconfirmed_usd']:.4f} of that is the most that attempts without a reply may have cost."
+    else:
+        yield "A model's price is not known; costs were not counted."
     yield from _events(data["events"])
     yield f"Results: {folder / 'results.json'}, {folder / 'results.csv'}   Answers: {folder / 'accepted.jsonl'}"
+    pending = sum(each["pending"] for each in found)
     if report.outcome in NEXT:
         yield NEXT[report.outcome].format(folder=folder)
+    elif pending and data["mode"] == "judge":
+        yield f"On {pending:,} answers the judge gave no word that can be read. Ask once more: datagen judge {folder}"
     elif pending:
         yield f"{pending:,} answers no rule can score. Have them judged: datagen judge {folder}"
 
@@ -184,10 +202,16 @@ def status_table(report: Report, running: bool) -> Table:
 
 
 def text_table(*columns: str, heading: bool = True) -> Table:
-    """Columns without a frame."""
+    """Columns without a frame. What stands in it cannot steer the terminal."""
     from rich.table import Table
 
-    table = Table(show_header=heading, box=None, pad_edge=False)
+    class Plain(Table):
+        def add_row(self, *cells: Any, **options: Any) -> None:
+            super().add_row(
+                *(printable(cell) if isinstance(cell, str) else cell for cell in cells), **options
+            )
+
+    table = Plain(show_header=heading, box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(printable(column), overflow="fold")
     return table

@@ -22,7 +22,7 @@ FIRST_LOOK = 50
 """Items without lessons after which these are first weighed; then at twice as many, and so on."""
 
 Draw = Callable[[int, Sequence[Mistake], Sequence[str]], Awaitable[tuple[str, ...] | None]]
-"""Lessons from mistakes, given the number of the lesson and the lessons before; None where none can be had."""
+"""Lessons from mistakes, given the number of the drawing and the lessons before; None where none can be had."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ class Lessons:
         self._spec = spec
         self._draw = draw
         self._priced = priced
+        self._draws = 0
         self._mistakes: list[Mistake] = []
         self._given: dict[int, int | None] = {}
         self._with, self._without = Arm(), Arm()
@@ -103,11 +104,13 @@ class Lessons:
         self._given[number] = lesson
 
     def texts(self, lesson: int | None) -> tuple[str, ...]:
-        return self.drawn[lesson - 1] if lesson else ()
+        """Of a lesson that is no longer drawn, since the settings have changed, the latest there is."""
+        return self.drawn[min(lesson, len(self.drawn)) - 1] if lesson and self.drawn else ()
 
     async def _learn(self) -> None:
         mistakes, self._mistakes = self._mistakes, []
-        found = await self._draw(len(self.drawn) + 1, mistakes, self.drawn[-1] if self.drawn else ())
+        self._draws += 1  # one that yields nothing is a call of its own all the same
+        found = await self._draw(self._draws, mistakes, self.drawn[-1] if self.drawn else ())
         if found:
             self.drawn.append(found)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,14 +42,23 @@ def export(
     if form == HUB:
         return write_folder({name: _plain(rows, meta) for name, rows in splits.items()}, path, card)
     found, count = FORMS[form], 0
-    if str(path) == "-" and len(splits) > 1:
-        raise ConfigError("-o -: two parts need two files; give a path")
-    for name, rows in splits.items():
-        part = path.with_name(f"{path.stem}-{name}{path.suffix}") if name else path
-        count += found.write(_shaped(found.shape, _plain(rows, meta), fields, description), part)
+    shaped = {
+        name: _shaped(found.shape, _plain(rows, meta), fields, description) for name, rows in splits.items()
+    }
+    for name, part in parts(splits, form, path).items():
+        count += found.write(shaped[name], part)
         if found.formatting:
             register(part, found.formatting)
     return count
+
+
+def parts(splits: Collection[str], form: str, path: Path) -> dict[str, Path]:
+    """Where each part goes. Raises ConfigError where two would go to standard output."""
+    if form == HUB or not any(splits):
+        return dict.fromkeys(splits, path)
+    if str(path) == "-":
+        raise ConfigError("-o -: two parts need two files; give a path")
+    return {name: path.with_name(f"{path.stem}-{name}{path.suffix}") for name in splits}
 
 
 def _plain(rows: Rows, meta: bool) -> Rows:

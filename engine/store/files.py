@@ -76,8 +76,11 @@ def _cell(value: Any) -> Any:
     return orjson.dumps(value, default=str).decode() if isinstance(value, dict | list) else value
 
 
-def write_parquet(rows: Rows, path: Path) -> int:
-    """A column of mixed types is written as text."""
+def write_parquet(rows: Rows, path: Path, like: Rows | None = None) -> int:
+    """A column of mixed types is written as text. The columns and their types are those of `like`, if given.
+
+    Raises ConfigError.
+    """
     import pyarrow
     import pyarrow.parquet
 
@@ -86,9 +89,9 @@ def write_parquet(rows: Rows, path: Path) -> int:
     check_place(path)
     if path.exists() and not path.is_file():
         raise ConfigError(f"-o {path}: parquet needs a regular file")
-    columns = _columns(rows())
+    columns = _columns((like or rows)())
     schema, count = None, 0
-    for chunk in batched_rows(rows(), columns):
+    for chunk in batched_rows((like or rows)(), columns):
         found = pyarrow.Table.from_pylist(chunk).schema
         schema = (
             found if schema is None else pyarrow.unify_schemas([schema, found], promote_options="permissive")

@@ -99,6 +99,21 @@ class RunFolder:
         with contextlib.closing(connect(self.database)) as connection:
             return read_fact(connection, name)
 
+    def keep(self, source: Path, name: str) -> Path:
+        """A copy of a file, made once, under `datasets`. Raises StoreError."""
+        place = self.path / "datasets" / name
+        if place.exists():
+            return place
+        temporary = place.with_name(f".{name}.part")
+        try:
+            place.parent.mkdir(exist_ok=True)
+            shutil.copyfile(source, temporary)
+            temporary.replace(place)
+        except OSError as error:
+            kind = DiskFull if error.errno in (28, 122) else StoreError  # ENOSPC, EDQUOT
+            raise kind(f"{place}: cannot be written: {error.strerror or error}") from error
+        return place
+
     def write_config(self, settings: Mapping[str, Any]) -> None:
         """Raises StoreError."""
         with replacing(self.config) as file:
@@ -194,9 +209,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], changed: Mapp
     for key in sorted(before.keys() | now.keys()):
         known = key in before or key in set_now or key not in now
         if known and before.get(key) != now.get(key):
-            change = (
-                "the file's content" if key in by_content else f"{before.get(key)!r}, now {now.get(key)!r}"
-            )
+            content = key in by_content or key.startswith("evaluate.datasets.")
+            change = "the file's content" if content else f"{before.get(key)!r}, now {now.get(key)!r}"
             named.append(f"{key} ({change})")
     return named
 

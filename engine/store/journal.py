@@ -66,7 +66,7 @@ class Journal:
     """Opens or creates run.db. One process at a time writes; see store.folder for the lock.
 
     Mutable state: the writer's queue, and of what earlier starts left: the keys of calls that may be asked for
-    again, the numbers of items that have vectors.
+    again, the numbers of items that have vectors; and whether fates are replaced.
     """
 
     def __init__(self, path: Path) -> None:
@@ -77,6 +77,7 @@ class Journal:
         self._held: set[str] = set()
         self._with_vectors: set[int] = set()
         self._start = 0
+        self._replaces = False
 
     # --- calls: the CallJournal door ---
 
@@ -136,12 +137,18 @@ class Journal:
         """
         operations: list[Operation] = [_fact("committed", committed)]
         if rows:
-            operations.append(Insert("INSERT", "items", rows, _FATE_STANDS))
+            upsert = _FATE_CHANGES if self._replaces else _FATE_STANDS
+            operations.append(Insert("INSERT", "items", rows, upsert))
         self._writer.submit(operations)
 
     async def reopen(self, mode: str) -> None:
-        """Every fate is open again; the calls stay, so that what was paid for is not paid again."""
-        await self._writer.write([Statement("DELETE FROM items"), _fact("committed", 0), _fact("mode", mode)])
+        """Every fate is decided once more, in order, and stands until then; the calls stay, and are not paid again."""
+        rounds = int(self.fact("judge_rounds") or 0) + 1
+        await self._writer.write([_fact("committed", 0), _fact("mode", mode), _fact("judge_rounds", rounds)])
+
+    def replacing(self) -> None:
+        """From now on a fate takes the place of an earlier one: see `reopen`."""
+        self._replaces = True
 
     async def begin_round(self, first_batch: int, state: Mapping[str, Any]) -> None:
         row = (first_batch, orjson.dumps(state).decode())
@@ -243,7 +250,8 @@ class Journal:
         return [(first, orjson.loads(state)) for first, state in rows]
 
     def tallies(self) -> Tallies:
-        return read_tallies(self._reader)
+        """Of the items whose fate is decided; while fates are replaced, of those decided anew."""
+        return read_tallies(self._reader, self.committed * POSITIONS if self._replaces else None)
 
     def labels(self, state: str) -> dict[str, int]:
         """Items of one fate by label. For datasets with few labels."""
@@ -258,6 +266,8 @@ class Journal:
 
     def decided(self, batch: int) -> dict[int, str]:
         """The fates on record of one batch's items, by position: those of a batch cut in half."""
+        if self._replaces:
+            return {}
         low = batch * POSITIONS
         rows = self._all("SELECT item, state FROM items WHERE item >= ? AND item < ?", (low, low + POSITIONS))
         return {item - low: state for item, state in rows if state != "surplus"}
@@ -271,11 +281,12 @@ class Journal:
             yield from self._reader.execute(sql, values)
 
 
-_FATE_STANDS = (
+_FATE_CHANGES = (
     "ON CONFLICT (item) DO UPDATE SET state = excluded.state, label = excluded.label,"
     " rejected_by = excluded.rejected_by, reason = excluded.reason, record = excluded.record,"
-    " meta = excluded.meta WHERE items.state = 'surplus'"
+    " meta = excluded.meta"
 )
+_FATE_STANDS = f"{_FATE_CHANGES} WHERE items.state = 'surplus'"
 
 
 def _created(path: Path) -> sqlite3.Connection:

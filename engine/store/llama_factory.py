@@ -36,6 +36,11 @@ def register(path: Path, formatting: str) -> None:
         return
     place = path.parent / NAME
     found = _read(place)
+    named = found.get(path.stem)
+    if isinstance(named, dict) and named.get("file_name") not in (None, path.name):
+        raise ConfigError(
+            f"{place}: calls {named['file_name']} {path.stem!r} already; export under another name"
+        )
     found[path.stem] = {"file_name": path.name, **_COLUMNS[formatting]}
     with replacing(place) as file:
         file.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")

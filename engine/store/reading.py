@@ -85,8 +85,10 @@ def read_spent(connection: sqlite3.Connection, *, running: bool = False) -> int:
     return int(calls) + read_unconfirmed(connection, running=running)
 
 
-def read_tallies(connection: sqlite3.Connection) -> Tallies:
-    states = dict(connection.execute("SELECT state, count(*) FROM items GROUP BY state").fetchall())
+def read_tallies(connection: sqlite3.Connection, below: int | None = None) -> Tallies:
+    """Of all items, or of those whose number is below."""
+    sql = "SELECT state, count(*) FROM items WHERE ?1 IS NULL OR item < ?1 GROUP BY 1"
+    states = dict(connection.execute(sql, (below,)).fetchall())
     return Tallies(states.get("accepted", 0), states.get("rejected", 0), states.get("surplus", 0))
 
 
