@@ -270,3 +270,33 @@ async def test_a_dataset_whose_choices_are_columns_gets_no_further_choice(
     after = lines(configs.folder / "out" / "accepted.jsonl")
     assert [{k: v for k, v in row.items() if k != "_meta"} for row in after] == rows
     assert {row["_meta"]["verdicts"][0]["reason"] for row in after} == {"no_form"}
+
+
+async def test_a_row_without_an_optional_field_can_be_made_harder(configs: Configs, endpoint: Start) -> None:
+    url, _ = await endpoint()
+    rows = [
+        {"q": "What is the capital of France?", "a": "Paris", "hint": "A river."},
+        {"q": "What is the capital of Italy?", "a": "Rome"},
+    ]
+    data = configs.folder / "data.jsonl"
+    data.write_bytes(b"\n".join(map(orjson.dumps, rows)))
+    fields = {"text": "q", "label": "a", "extras": ["hint"]}
+    config = configs.load(url, dataset={"path": str(data), "fields": fields}, validators=["difficulty"])
+    await enhance(config, configs.folder / "out")
+    first, second = lines(configs.folder / "out" / "accepted.jsonl")
+    assert first["hint"] == "A river."
+    assert "hint" not in second
+    assert second["q"] != rows[1]["q"]
+
+
+def test_what_stands_in_a_table_cannot_steer_the_terminal() -> None:
+    from rich.console import Console
+
+    from engine.report.tables import text_table
+
+    table = text_table("a\x1b[2J")
+    table.add_row("\x1b]0;owned\x07x")
+    console = Console(width=80, force_terminal=False)
+    with console.capture() as found:
+        console.print(table)
+    assert "\x1b" not in found.get()

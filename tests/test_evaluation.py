@@ -6,6 +6,7 @@ import asyncio
 import csv
 import random
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from conftest import CLEAN, Configs, Start, datagen, finished, lines, when_serve
 from engine.compose import evaluate, judge
 from engine.config import RunConfig
 from engine.conformance import item
-from engine.errors import ConfigError
+from engine.errors import ConfigError, ContentFiltered
+from engine.evaluation.answering import Answering
 from engine.evaluation.origins import confirmed, groups
 from engine.evaluation.scoring import answer_in, scored
 from engine.evaluation.statistics import mcnemar, newcombe, wilson
@@ -332,3 +334,131 @@ async def test_mistakes_are_told_before_anything_is_asked(configs: Configs) -> N
     with pytest.raises(ConfigError, match="names no dataset"):
         await evaluate(configs.load(url), configs.folder / "out")
     assert not (configs.folder / "out").exists()
+
+
+# --- what must not be lost or mistaken -----------------------------------------------------------------
+
+
+async def test_a_judge_that_cannot_go_on_takes_nothing_away(configs: Configs, endpoint: Start) -> None:
+    url, _ = await endpoint()
+    data = written(configs.folder / "facts.jsonl", 60, "short_facts")
+    config = configs.load(url, evaluate=models_of(m={"wordy_answers": 1.0}))
+    out = configs.folder / "out"
+    await evaluate(config, out, data=[data])
+    [before] = results(out)["results"]
+    spent = orjson.loads((out / "report.json").read_bytes())["cost"]["spent_usd"]
+    poor = RunConfig.load(out / "config.yaml", {"limits.budget_usd": spent * 1.01})
+    report = await judge(poor, out)
+    assert report.outcome == "budget"
+    [after] = results(out)["results"]
+    assert after["pending"] + after["n"] == before["pending"] + before["n"] == 60
+    assert after["cost_usd"] == before["cost_usd"]
+    assert len(lines(out / "accepted.jsonl")) == 60
+    await judge(RunConfig.load(out / "config.yaml", {"limits.budget_usd": None}), out)
+    assert results(out)["results"][0]["pending"] == 0
+
+
+async def test_a_judge_who_said_nothing_readable_is_asked_again(configs: Configs, endpoint: Start) -> None:
+    url, main = await endpoint(bad_json=1.0)
+    data = written(configs.folder / "facts.jsonl", 20, "short_facts")
+    config = configs.load(url, evaluate=models_of(m={"wordy_answers": 1.0}))
+    out = configs.folder / "out"
+    await evaluate(config, out, data=[data])
+    status, said, err = await finished(await datagen("judge", out))
+    assert status == 0, err
+    assert "gave no word that can be read" in said
+    main.knobs = main.knobs.model_copy(update={"bad_json": 0.0})
+    asked = main.statistics.served
+    status, said, err = await finished(await datagen("judge", out))
+    assert status == 0, err
+    assert "gave no word" not in said
+    assert results(out)["results"][0]["pending"] == 0
+    assert main.statistics.served - asked <= 20
+
+
+async def test_an_evaluation_goes_on_whatever_becomes_of_its_datasets(
+    configs: Configs, endpoint: Start
+) -> None:
+    url, _ = await endpoint()
+    data = written(configs.folder / "facts.jsonl", 30, "short_facts")
+    config = configs.load(url, evaluate=models_of(m={"wordy_answers": 1.0}))
+    out = configs.folder / "out"
+    await evaluate(config, out, data=[data])
+    data.write_text('{"question": "Another?", "answer": "one"}\n')
+    status, _, err = await finished(await datagen("judge", out))
+    assert status == 0, err
+    assert results(out)["results"][0]["n"] == 30
+    with pytest.raises(ConfigError, match=r"evaluate\.datasets\.facts \(the file's content\)"):
+        await evaluate(config, out, data=[data])
+
+
+async def test_a_refused_question_counts_everywhere(configs: Configs, endpoint: Start) -> None:
+    url, _ = await endpoint()
+    data = written(configs.folder / "data.jsonl", 60)
+    config = configs.load(url, validators=["code"], evaluate={**models_of(a={}), "by": ["parity"]})
+    asked = 0
+
+    async def ask(prompt: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        raise ContentFiltered("no")
+
+    row = item("Which?", "a").evolve(
+        origin={"parity": "odd", "_meta": {"verdicts": [{"by": "code", "verdict": "pass"}]}}
+    )
+    row = row.evolve(batch=replace(row.batch, rows=(1,), dataset="d"))
+    verdict = await Answering(ask, config, {"code"}).validate(row)
+    assert (verdict.reason, asked) == ("content_filtered", 1)
+    assert verdict.record == {"confirmed": True, "groups": {"parity": "odd"}, "cost_usd": 0.0}
+    assert await evaluate(config, configs.folder / "out", data=[data])
+
+
+def test_what_could_not_be_looked_up_is_neither_right_nor_wrong() -> None:
+    for verdict in (
+        {"by": "facts", "verdict": "pass", "record": {"unverifiable": True}},
+        {"by": "facts", "verdict": "reject", "reason": "unverifiable"},
+    ):
+        row = item("Which?", "a").evolve(origin={"_meta": {"verdicts": [verdict]}})
+        assert confirmed(row, {"facts"}) is None
+
+
+async def test_an_evaluation_is_judged_once_it_is_finished_and_is_no_dataset(
+    configs: Configs, endpoint: Start
+) -> None:
+    url, simulator = await endpoint(latency_s=0.05)
+    data = written(configs.folder / "data.jsonl", 200)
+    path = configs.write(url, limits={"concurrency": 2})
+    served = when_served(simulator, 20)
+    process = await datagen("evaluate", data, path, "-o", configs.folder / "out")
+    await asyncio.wait_for(served.wait(), 30)
+    process.kill()
+    await process.wait()
+    for command, said in (
+        (["judge", configs.folder / "out"], "is not finished"),
+        (
+            ["export", configs.folder / "out", "-o", configs.folder / "x.jsonl"],
+            "is the folder of an evaluation",
+        ),
+        (["review", configs.folder / "out"], "is the folder of an evaluation"),
+        (["run", path, "-o", configs.folder / "out"], "is the folder of another kind of run"),
+        (["evaluate", data, "-o", configs.folder / "y"], "the last argument must be the settings"),
+    ):
+        status, _, err = await finished(await datagen(*command))
+        assert (status, said in err) == (2, True), err
+
+
+async def test_a_dataset_that_cannot_be_read_ends_it_before_anything_is_asked(configs: Configs) -> None:
+    other = configs.folder / "other.jsonl"
+    other.write_text('{"q": "Which?", "a": "b"}\n' * 3)
+    config = configs.load("http://127.0.0.1:1/v1")
+    with pytest.raises(
+        ConfigError, match="none of the first rows can be read; line 1: field 'question' is missing"
+    ):
+        await evaluate(config, configs.folder / "out", data=[other])
+    with pytest.raises(ConfigError, match=r"no row has a field 'nosuch'; the fields are question, answer"):
+        by = configs.load("http://127.0.0.1:1/v1", evaluate={"by": ["nosuch"]})
+        await evaluate(by, configs.folder / "out", data=[configs.base])
+    with pytest.raises(ConfigError, match="a model that is tested has no purposes"):
+        configs.load(
+            "http://x/v1", evaluate={"models": [{"name": "a", "purposes": {"judgement": {"api_key": "k"}}}]}
+        )

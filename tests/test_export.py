@@ -305,3 +305,42 @@ def test_vectors_join_what_a_plain_search_finds() -> None:
         assert groups.root(one) == groups.root(other)
     assert [7] in groups.members()
     assert len(groups.members()) > 20
+
+
+async def test_a_folder_of_somebody_else_is_spared(configs: Configs, endpoint: Start) -> None:
+    run = await made(configs, endpoint)
+    mine = configs.folder / "mine"
+    (mine / "data").mkdir(parents=True)
+    (mine / "README.md").write_text("# My own\n")
+    status, _, err = await finished(await datagen("export", run, "-f", "hf", "-o", mine))
+    assert (status, "holds a README.md of somebody else's" in err) == (2, True)
+    assert (mine / "README.md").read_text() == "# My own\n"
+    before = configs.base.read_bytes()
+    status, _, err = await finished(await datagen("export", run, "-o", configs.base))
+    assert (status, "is the base dataset" in err) == (2, True)
+    named = configs.folder / "base-train.jsonl"
+    configs.base.rename(named)
+    named.rename(configs.base)
+    assert configs.base.read_bytes() == before
+
+
+def test_all_parts_have_the_same_columns(tmp_path: Path) -> None:
+    train = [{"q": "a", "n": 1}, {"q": "b", "n": 2}]
+    test = [{"q": "c", "n": "three", "more": ["x"]}]
+    splits = {"train": lambda: train, "test": lambda: test}
+    card = "---\ntags:\n- datagen\n---\n"
+    assert export(splits, "hf", tmp_path / "hub", TEXTS, "", meta=False, card=card) == 3
+    read = [pyarrow.parquet.read_table(path) for path in sorted((tmp_path / "hub" / "data").iterdir())]
+    assert read[0].schema == read[1].schema
+    assert read[0].to_pylist() == [{"q": "c", "n": "three", "more": ["x"]}]
+    assert read[1].to_pylist()[0] == {"q": "a", "n": "1", "more": None}
+    with pytest.raises(ConfigError, match="there is no accepted item"):
+        export({"train": lambda: []}, "hf", tmp_path / "hub", TEXTS, "", meta=False, card=card)
+    assert len(list((tmp_path / "hub" / "data").iterdir())) == 2  # what stood there stands
+
+
+def test_the_format_is_that_of_the_ending(tmp_path: Path) -> None:
+    from engine.store.export import parts
+
+    assert parts(("",), "csv", tmp_path / "x.csv") == {"": tmp_path / "x.csv"}
+    assert parts(("train", "test"), "csv", tmp_path / "x.csv")["test"] == tmp_path / "x-test.csv"

@@ -206,3 +206,32 @@ async def test_a_run_that_is_running_is_not_reviewed(configs: Configs, endpoint:
 
 def test_an_item_cannot_steer_the_terminal() -> None:
     assert printable("a\x1b[2Jb\r\u202ec\n\td") == "a\ufffd[2Jb\ufffd\ufffdc\n\td"
+
+
+async def test_a_drawing_that_yields_nothing_is_a_call_of_its_own() -> None:
+    keys: list[int] = []
+
+    async def draw(number: int, mistakes: Sequence[Mistake], before: Sequence[str]) -> tuple[str, ...] | None:
+        keys.append(number)
+        return None if number < 3 else (f"lesson {number}",)
+
+    lessons = Lessons(LearnConfig(every=5), 2, draw, priced=False)
+    for number in range(12):
+        await lessons.lesson(number)
+        lessons.due.note(outcome(number, 0, 5))
+    assert keys == list(range(1, len(keys) + 1))
+    assert lessons.texts(1) == ("lesson 3",)
+    assert lessons.texts(99) == lessons.drawn[-1]  # of settings that have changed since
+
+
+async def test_a_small_run_learns_too(configs: Configs, endpoint: Start) -> None:
+    """Without a concurrency, as a config that says nothing of it."""
+    url, _ = await endpoint(kind="word_problems", wrong_labels=0.6, heeds_lessons=0.9)
+    config = configs.load(
+        url,
+        generate={"target": 120, "learn_from_mistakes": {"every": 20}},
+        validators=["code"],
+        limits={"concurrency": None},
+    )
+    report = await run_in(configs.folder / "run", config)
+    assert report.data["lessons"]["drawn"] >= 1
