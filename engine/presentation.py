@@ -21,13 +21,16 @@ from engine.store.reading import connect, read_fact
 def write_page(folder: RunFolder, config: RunConfig, report: Report) -> None:
     """Raises StoreError."""
     with contextlib.closing(connect(folder.database)) as connection:
-        text = page_of(folder, config, report, connection)
+        pieces = page_of(folder, config, report, connection)
     with replacing(folder.page) as file:
-        file.write(text)
+        for piece in pieces:
+            file.buffer.write(piece)  # type: ignore[attr-defined]
 
 
-def page_of(folder: RunFolder, config: RunConfig, report: Report, connection: sqlite3.Connection) -> str:
-    """The page as text."""
+def page_of(
+    folder: RunFolder, config: RunConfig, report: Report, connection: sqlite3.Connection
+) -> list[bytes]:
+    """The page, in pieces."""
     fields = Fields(config.dataset.fields, LabelStyle(**read_fact(connection, "style")))
     results = None
     if report.data["mode"] in ("evaluate", "judge") and folder.results.exists():

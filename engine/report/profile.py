@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.dataset.forms import Example
 
-MOST = 20_000
+MOST = 5_000
 """Texts looked at."""
 _LABELS = 15
 _WORD = re.compile(r"\w+")

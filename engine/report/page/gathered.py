@@ -98,25 +98,30 @@ def flow(connection: sqlite3.Connection, report: Report) -> list[Step]:
     first = [name for name in by if name not in validators and name not in ends]
     order = [*first, *validators, *ends]
     left = report.data["items"]["accepted"] + report.data["items"]["rejected"]
-    steps, before = [], list[str]()
+    changed = (
+        _revised(connection) if any(each["revised"] for each in report.data["validators"].values()) else {}
+    )
+    steps, before = [], set[str]()
     for name in order:
         out = by.get(name, 0)
-        before.append(name)
-        revised = min(_revised(connection, name, before), left - out) if name in validators else 0
+        before.add(name)
+        went_on = sum(count for end, count in changed.get(name, {}).items() if end not in before)
+        revised = min(went_on, left - out)
         left -= out
         steps.append(Step(name, left - revised, revised, out))
     return steps
 
 
-def _revised(connection: sqlite3.Connection, name: str, before: list[str]) -> int:
-    """Items that this validator changed and that went on from there."""
-    sql = (
-        "SELECT count(DISTINCT items.item) FROM items, json_each(items.meta, '$.verdicts') AS v"
-        " WHERE json_extract(v.value, '$.by') = ? AND json_extract(v.value, '$.verdict') = 'revise'"
-        " AND state != 'surplus'"
-        " AND coalesce(rejected_by, '') NOT IN (SELECT value FROM json_each(?))"
-    )
-    return int(connection.execute(sql, (name, orjson.dumps(before).decode())).fetchone()[0])
+def _revised(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
+    """By validator, the items that it changed, by who rejected them in the end ('' for nobody)."""
+    found: dict[str, dict[str, int]] = {}
+    for by, end, count in connection.execute(
+        "SELECT json_extract(v.value, '$.by'), coalesce(rejected_by, ''), count(DISTINCT items.item)"
+        " FROM items, json_each(items.meta, '$.verdicts') AS v"
+        " WHERE json_extract(v.value, '$.verdict') = 'revise' AND state != 'surplus' GROUP BY 1, 2"
+    ):
+        found.setdefault(by, {})[end] = count
+    return found
 
 
 # --- over time -------------------------------------------------------------------------------------

@@ -21,10 +21,10 @@ from engine.report.tables import EVERY_ROW, SAID, Listing
 _FILES = "engine.report.page"
 
 
-def page(found: Gathered, title: str, description: str, results: Sequence[Listing] = ()) -> str:
-    """The whole file; `results` are an evaluation's tables. Plotly stands in it; nothing is loaded from anywhere."""
-    from plotly.offline import get_plotlyjs
-
+def page(found: Gathered, title: str, description: str, results: Sequence[Listing] = ()) -> list[bytes]:
+    """The whole file in three pieces; `results` are an evaluation's tables. The middle is Plotly, which is large: it is
+    never made a text, nor one with the rest. Nothing is loaded from anywhere.
+    """
     report = found.report.data
     drawn = figures(found)
     data = {"figures": drawn, "texts": _texts(found)}
@@ -32,7 +32,7 @@ def page(found: Gathered, title: str, description: str, results: Sequence[Listin
     if found.about_map is not None:
         kinds = (("Generated items", "within"), ("A generated item and an original", "against"))
         pairs = [(name, found.about_map[kind]) for name, kind in kinds if found.about_map.get(kind)]
-    return str(
+    text = str(
         _template().render(
             title=title,
             description=description,
@@ -49,11 +49,21 @@ def page(found: Gathered, title: str, description: str, results: Sequence[Listin
             config=found.config,
             style=Markup(_file("report.css")),  # noqa: S704 - our own file
             script=Markup(_file("report.js")),  # noqa: S704 - our own file
-            plotly=Markup(get_plotlyjs()),  # noqa: S704 - the library's own file
+            plotly=_HERE,
             data=_packed(data),
             html_table=_html_table,
         )
     )
+    before, _, after = text.partition(_HERE)
+    return [before.encode(), _plotly(), after.encode()]
+
+
+_HERE = Markup("<plotly/>")
+
+
+def _plotly() -> bytes:
+    """The library's own file, as its package carries it."""
+    return (resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes()
 
 
 def _packed(data: Mapping[str, Any]) -> str:
