@@ -80,6 +80,8 @@ CHOICES = ("Rome", "Paris", "Oslo")
         ("I think it is (B), since that one is French.", "B", CHOICES, True),
         ("I think it is (B), since the others are not French.", "B", CHOICES, None),
         ("(A) is wrong", "A", CHOICES, None),
+        ("It is not 8 + 2, since one is eaten. So 8 + 1.\n#### 9", "9", (), True),
+        ("That is not easy, but the answer is 9.", "9", (), True),
         ("The total comes to 150 km", "A", ("5", "17", "9"), None),
         ("I know that this cannot be determined", "B", ("Yes", "No"), None),
         ("Not sure", "B", ("Yes", "No"), None),

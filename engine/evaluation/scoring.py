@@ -62,12 +62,13 @@ def scored(answer: str, label: str, choices: Sequence[str] = ()) -> Score:
 
 
 def _candidates(answer: str, label: str, choices: Sequence[str]) -> Iterator[str]:
-    """The answer as it stands; then, of a sentence that leaves no doubt, what it marks, and what alone it names."""
+    """The answer as it stands; then what it marks as one; then, where it leaves no doubt, what alone it names."""
     yield answer
+    marked = [next(group for group in match.groups() if group) for match in _MARKED.finditer(answer)]
+    if marked and not _DOUBT.search(marked[-1]):
+        yield marked[-1]
     if _DOUBT.search(answer):
         return
-    marked = [next(group for group in match.groups() if group) for match in _MARKED.finditer(answer)]
-    yield from marked[-1:]
     if choices:
         letters = {next(group for group in match.groups() if group) for match in _LETTERS.finditer(answer)}
         known = letters & set(ascii_uppercase[: len(choices)])
