@@ -51,7 +51,13 @@ class Closing:
             with contextlib.closing(connect(self.folder.database)) as connection:
                 return look.measured(connection), look.mapped(connection)
 
-        measures, found = await asyncio.to_thread(work)  # for it takes seconds
+        try:
+            measures, found = await asyncio.to_thread(work)  # for it takes seconds
+        except StoreError:
+            raise
+        except Exception as error:  # figures about the items, never a reason to lose them
+            self.tell(f"The result could not be measured ({type(error).__name__}: {error})")
+            return
         await journal.remember("measures", measures)
         if found is not None:
             await journal.keep_map(found.points, found.about)
@@ -91,8 +97,6 @@ class Closing:
         """The page is for looking: whatever is wrong with it, the run has ended as it has ended."""
         try:
             write_page(self.folder, self.inputs.config, report)
-        except StoreError:
-            raise
         except Exception as error:
             said = f"{type(error).__name__}: {error}"
             self.tell(

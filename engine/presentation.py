@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 
-import orjson
-
 from engine.config import RunConfig
 from engine.dataset.fields import Fields
 from engine.dataset.forms import LabelStyle
+from engine.evaluation.results import results_of
 from engine.evaluation.tables import listings
 from engine.report.page.gathered import gather
 from engine.report.page.page import page
@@ -33,8 +32,9 @@ def page_of(
     """The page, in pieces."""
     fields = Fields(config.dataset.fields, LabelStyle(**read_fact(connection, "style")))
     results = None
-    if report.data["mode"] in ("evaluate", "judge") and folder.results.exists():
-        results = orjson.loads(folder.results.read_bytes())
+    if report.data["mode"] in ("evaluate", "judge"):
+        names = [each.name for each in config.evaluate.datasets]
+        results = results_of(connection, names, config.tested, config.evaluate.against)
     settings = folder.config.read_text("utf-8") if folder.config.exists() else ""
     found = gather(connection, report, fields, settings, results)
     title = folder.path.resolve().name

@@ -22,7 +22,7 @@ import pytest
 from conftest import CLEAN, Configs, Start, datagen, finished, lines, run_in
 from engine.compose import evaluate
 from engine.config import RunConfig
-from engine.report.mapping import Some, mapped
+from engine.report.mapping import Some, finite, mapped
 from engine.report.page.figures import flow_figure
 from engine.report.page.gathered import Step
 from engine.simulator.content import word_problems
@@ -146,7 +146,7 @@ async def test_the_flow_of_a_run_is_that_of_its_items(configs: Configs, endpoint
 async def test_a_run_without_vectors_gets_a_map_afterwards(configs: Configs, endpoint: Start) -> None:
     run = await made(configs, endpoint, groupcheck=None)
     assert "map" not in unpacked(run / "report.html")["figures"]
-    assert "This run has no vectors" in (run / "report.html").read_text()
+    assert "There is no map" in (run / "report.html").read_text()
     (run / "report.html").unlink()
     status, _, err = await finished(await datagen("report", run))
     assert status == 0, err
@@ -303,3 +303,43 @@ async def test_the_page_can_be_left_out(configs: Configs, endpoint: Start) -> No
     run = await made(configs, endpoint, observe={"page": False})
     assert not (run / "report.html").exists()
     assert RunConfig.load(run / "config.yaml").observe.page is False
+
+
+async def test_what_cannot_be_measured_or_drawn_costs_no_item(
+    configs: Configs, endpoint: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*arguments: Any) -> Any:
+        raise ValueError("no")
+
+    monkeypatch.setattr("engine.report.diversity.mapped", failing)
+    monkeypatch.setattr("engine.closing.write_page", failing)
+    run = await made(configs, endpoint)
+    assert len(lines(run / "accepted.jsonl")) == 40
+    report = orjson.loads((run / "report.json").read_bytes())
+    assert report["outcome"] == "target"
+    assert not (run / "report.html").exists()
+
+
+def test_a_map_without_usable_originals() -> None:
+    vectors = np.eye(4, 8, dtype=np.float32)
+    accepted = Some([1, 2, 3, 4], list("abcd"), vectors)
+    found = mapped(accepted, finite([1], ["x"], np.full((1, 1), np.nan, np.float32)))
+    assert found is not None
+    assert found.about["originals"] == 0
+    assert mapped(finite([1], ["x"], np.array([[1.0, np.inf]], np.float32)), None) is None
+
+
+async def test_the_page_of_an_evaluation_under_way_tells_what_is_known(
+    configs: Configs, endpoint: Start
+) -> None:
+    url, _ = await endpoint(**CLEAN)
+    config = configs.load(url, validators=[])
+    await evaluate(config, configs.folder / "out", data=[configs.base])
+    (configs.folder / "out" / "results.json").unlink()
+    status, _, err = await finished(await datagen("report", configs.folder / "out"))
+    assert status == 0, err
+    text = (configs.folder / "out" / "report.html").read_text("utf-8")
+    assert "<h2>Accuracy</h2>" in text
+    assert "From generated to accepted" not in text
+    status, _, err = await finished(await datagen("report", configs.folder / "out", "--vectors"))
+    assert (status, "is the folder of an evaluation" in err) == (2, True)

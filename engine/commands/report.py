@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from engine.commands.common import mistakes, report_of, tell
+from engine.commands.common import existing_of_items, mistakes, report_of, tell
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
@@ -29,7 +29,7 @@ def report(
     from engine.store.folder import RunFolder
 
     with mistakes():
-        folder = RunFolder.existing(run_dir)
+        folder = existing_of_items(run_dir) if vectors else RunFolder.existing(run_dir)
         config = RunConfig.load(folder.config, lenient=True)
         if vectors:
             _map(folder, config)

@@ -95,7 +95,7 @@ def finite(refs: list[int], texts: list[str], vectors: Vectors) -> Some:
     """Those whose vector is one."""
     import numpy as np
 
-    kept = np.flatnonzero(np.isfinite(vectors[:, 0])).tolist()
+    kept = np.flatnonzero(np.isfinite(vectors).all(axis=1)).tolist()
     return Some([refs[row] for row in kept], [texts[row] for row in kept], vectors[kept])
 
 
@@ -103,10 +103,11 @@ def mapped(accepted: Some | None, originals: Some | None) -> Map | None:
     """Both kinds on the two principal components of all of them; None for fewer than three texts."""
     import numpy as np
 
+    originals = originals if originals is not None and originals.refs else None
     there = [
         (kind, some) for kind, some in (("original", originals), ("accepted", accepted)) if some is not None
     ]
-    if accepted is None or sum(len(some.refs) for _, some in there) < 3:
+    if accepted is None or not accepted.refs or sum(len(some.refs) for _, some in there) < 3:
         return None
     whole = np.concatenate([some.vectors for _, some in there]).astype(np.float64)
     centred = whole - whole.mean(axis=0)

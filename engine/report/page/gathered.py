@@ -191,9 +191,13 @@ def rejected(connection: sqlite3.Connection, fields: Fields) -> list[dict[str, A
         for record, said in rows:
             example = fields.remembered(orjson.loads(record))
             shown.append(
-                {"text": example.text[: 4 * TEXT], "label": example.label, "said": (said or "")[: 3 * TEXT]}
+                {
+                    "text": example.text[: 4 * TEXT],
+                    "label": (example.label or "")[:TEXT],
+                    "said": (said or "")[: 3 * TEXT],
+                }
             )
-        found.append({"by": by, "reason": reason, "count": count, "examples": shown})
+        found.append({"by": by, "reason": reason[:TEXT], "count": count, "examples": shown})
     return found
 
 
