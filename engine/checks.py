@@ -44,6 +44,7 @@ async def check(path: Path, overrides: dict[str, object]) -> AsyncIterator[Findi
     """Everything that `run` needs, tried. One tiny model call is made."""
     try:
         config = RunConfig.load(path, overrides)
+        config = config.evaluating() if config.evaluate.models else config
         yield Finding("config", True, f"{path} is valid")
         inputs = Inputs.load(config)
     except ConfigError as error:

@@ -245,6 +245,7 @@ async def test_enhancing_a_dataset_keeps_every_row(configs: Configs, endpoint: S
         [verdict] = [v for v in row["_meta"]["verdicts"] if v["by"] == "difficulty"]
         assert (verdict["verdict"] == "revise") == (row["q"] != rows[row["kept"]]["q"])
         assert verdict["verdict"] == "revise" or verdict["reason"]
+        assert row["_meta"]["model"] == ("m" if verdict["verdict"] == "revise" else "")
     status, said, _ = await finished(await datagen("resume", out))
     assert (status, "is harder, or as it was" in said) == (0, True)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -464,3 +465,19 @@ async def test_a_dataset_that_cannot_be_read_ends_it_before_anything_is_asked(co
         configs.load(
             "http://x/v1", evaluate={"models": [{"name": "a", "purposes": {"judgement": {"api_key": "k"}}}]}
         )
+
+
+async def test_a_config_for_an_evaluation_alone_can_be_checked(configs: Configs, endpoint: Start) -> None:
+    url, _ = await endpoint()
+    settings = configs.settings(url, evaluate=models_of(a={}, b={}))
+    del settings["generate"], settings["dataset"]["path"]
+    path = configs.folder / "tests.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    status, said, err = await finished(await datagen("check", path))
+    assert status == 0, said + err
+    for name in ("endpoint answer@a", "endpoint answer@b"):
+        assert name in said
+    status, said, err = await finished(
+        await datagen("evaluate", configs.base, path, "-o", configs.folder / "out")
+    )
+    assert status == 0, err

@@ -97,6 +97,8 @@ def parse(
     if translation is not None:
         raw = _rooted(translation.settings, folder)
         name, lines = f"{name} (translated)", {}
+    if "evaluate" in raw and "generate" not in raw:
+        raw["generate"] = {"target": 1, "few_shot": 0}  # an evaluation generates nothing
     for dotted, value in overrides.items():
         _put(raw, dotted, value)
     reader = _Reader(_Place(name, lines), lenient)

@@ -100,7 +100,8 @@ def outcome_lines(report: Report, folder: Path) -> Iterator[str]:
     if (bad := sum((data["dataset"] or {}).get("bad_rows", {}).values())) > 0:
         yield f"{bad:,} bad rows of the base dataset were left out: {_counts(data['dataset']['bad_rows'])}."
     if (folder / "report.json").exists():
-        yield f"Items: {folder / 'accepted.jsonl'}   Report: {folder / 'report.json'}"
+        page = f"   Page: {folder / 'report.html'}" if (folder / "report.html").exists() else ""
+        yield f"Items: {folder / 'accepted.jsonl'}   Report: {folder / 'report.json'}{page}"
     if report.outcome in NEXT and not data["stopped_early"]:
         yield NEXT[report.outcome].format(folder=folder)
 

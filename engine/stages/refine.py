@@ -12,8 +12,9 @@ from engine.flow.halt import Halt
 from engine.items import Completion, Decision, Item, Prompt, Usage, Verdict
 from engine.protocols import Ask, Validator
 
-_METER: ContextVar[list[Usage]] = ContextVar("meter")
-"""What the calls of the verdict under way have taken; tasks that a validator starts write to the same list."""
+_METER: ContextVar[list[tuple[Usage, str]]] = ContextVar("meter")
+"""What the calls of the verdict under way have taken, and which models answered; tasks that a validator starts write
+to the same list."""
 
 
 def metered(ask: Ask) -> Ask:
@@ -24,9 +25,9 @@ def metered(ask: Ask) -> Ask:
             completion = await ask(prompt)
         except PermanentError as error:
             if error.usage is not None:
-                _METER.get([]).append(error.usage)
+                _METER.get([]).append((error.usage, ""))
             raise
-        _METER.get([]).append(completion.usage)
+        _METER.get([]).append((completion.usage, completion.model))
         return completion
 
     return asked
@@ -89,14 +90,18 @@ class Refine:
 
     async def _judged(self, validator: Validator, item: Item) -> Item:
         began = time.perf_counter()
-        meter: list[Usage] = []
+        meter: list[tuple[Usage, str]] = []
         token = _METER.set(meter)
         try:
             verdict = await self._verdict(validator, item)
         finally:
             _METER.reset(token)
         seconds = round(time.perf_counter() - began, 6)
-        return item.judged(replace(verdict, usage=sum(meter, Usage()), seconds=seconds))
+        usage = sum((usage for usage, _ in meter), Usage())
+        judged = item.judged(replace(verdict, usage=usage, seconds=seconds))
+        if judged.revisions > item.revisions and not item.model:  # a row: what is new of it is this model's
+            return judged.evolve(model=next((model for _, model in reversed(meter) if model), ""))
+        return judged
 
     async def _verdict(self, validator: Validator, item: Item) -> Verdict:
         name = validator.name
