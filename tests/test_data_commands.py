@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +125,20 @@ def test_mistakes(arguments: list[str], said: str, data: Path, tmp_path: Path) -
     assert status == 2
     assert said in err
     assert "Traceback" not in err
+
+
+async def test_standard_input_is_a_dataset_too(configs: Configs, endpoint: Start) -> None:
+    url, _ = await endpoint()
+
+    async def given(*arguments: str | Path) -> str:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "engine.cli", *map(str, arguments),
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        out, _ = await process.communicate(configs.base.read_bytes())
+        assert process.returncode == 0, out.decode()
+        return out.decode()
+
+    assert "12" in await given("metrics", "-", "--words-only")
+    assert "0 of 12 rows say the same" in await given("groupcheck", "-", "--same", "text")
+    assert "12 answers" in await given("evaluate", "-", configs.write(url), "-o", configs.folder / "out")

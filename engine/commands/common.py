@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,3 +100,24 @@ def existing_of_items(run_dir: Path) -> RunFolder:
     if folder.mode() in ("evaluate", "judge"):
         raise ConfigError(f"{run_dir}: is the folder of an evaluation; its results are in {folder.results}")
     return folder
+
+
+@contextlib.contextmanager
+def with_standard_input(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    """The paths; '-' is, while the block lasts, a file with the JSON lines of standard input. Raises ConfigError."""
+    import shutil
+    import tempfile
+
+    from engine.errors import ConfigError
+
+    named = [place for place, path in enumerate(paths) if str(path) == "-"]
+    if len(named) > 1:
+        raise ConfigError("-: standard input can be read once")
+    if not named:
+        yield list(paths)
+        return
+    with tempfile.TemporaryDirectory(prefix="datagen-") as folder:
+        file = Path(folder) / "standard-input.jsonl"
+        with file.open("wb") as taken:
+            shutil.copyfileobj(sys.stdin.buffer, taken)
+        yield [file if place in named else path for place, path in enumerate(paths)]

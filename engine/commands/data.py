@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from engine.commands.common import mistakes, show, tell
+from engine.commands.common import mistakes, show, tell, with_standard_input
 
+STDIN = "'-' is JSON lines on standard input"
 Reading = Annotated[
     Path | None,
     typer.Option("--config", metavar="CONFIG.yaml", help="Read the fields as this run's config does."),
@@ -28,7 +29,12 @@ MINILM = "all-MiniLM-L6-v2"
 
 
 def metrics(
-    data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="Datasets, or folders of runs.")],
+    data: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DATA...", help="Datasets, or folders of runs; '-' is JSON lines on standard input."
+        ),
+    ],
     against: Against = None,
     config: Reading = None,
     text: Text = None,
@@ -46,10 +52,10 @@ def metrics(
     from engine.config.diversity import EmbeddingConfig
     from engine.report.dataset_tables import metrics_tables
 
-    with mistakes():
+    with mistakes(), with_standard_input(data) as files:
         reading = measuring.Reading(config, text, label)
         embedding = None if words_only else EmbeddingConfig(model=model)
-        found = in_loop(lambda: measuring.load(data, against, reading, embedding, tell)).measured(seed)
+        found = in_loop(lambda: measuring.load(files, against, reading, embedding, tell)).measured(seed)
         if json:
             typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
         else:
@@ -58,7 +64,13 @@ def metrics(
 
 
 def groupcheck(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A .json, .jsonl, .csv or .parquet file.")],
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="A .json, .jsonl, .csv or .parquet file; '-' is JSON lines on standard input.",
+        ),
+    ],
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Propose a threshold for this kind of data; check nothing.")
     ] = False,
@@ -88,24 +100,24 @@ def groupcheck(
     from engine.config.diversity import EmbeddingConfig
     from engine.report.dataset_tables import calibration_tables, duplicates_lines
 
-    with mistakes():
+    with mistakes(), with_standard_input([data]) as [file]:
         _check_options(same, threshold)
         _check_output(out, (data, against))
         reading, embedding = measuring.Reading(config, text, label), EmbeddingConfig(model=model)
         if calibrate:
-            confusions = in_loop(lambda: measuring.calibrate(data, reading, embedding, seed, tell))
+            confusions = in_loop(lambda: measuring.calibrate(file, reading, embedding, seed, tell))
             if json:
                 typer.echo(orjson.dumps([confusion.to_json() for confusion in confusions]).decode())
             for table in calibration_tables(confusions) if not json else ():
                 show(table)
             return
         found = in_loop(
-            lambda: measuring.near_duplicates(data, against, reading, same, threshold, embedding, tell)
+            lambda: measuring.near_duplicates(file, against, reading, same, threshold, embedding, tell)
         )
         for line in [orjson.dumps(found.to_json()).decode()] if json else duplicates_lines(found):
             typer.echo(line)
         if out is not None:
-            typer.echo(f"{measuring.write_kept(data, found, out):,} rows written to {out}", err=True)
+            typer.echo(f"{measuring.write_kept(file, found, out):,} rows written to {out}", err=True)
 
 
 def _check_options(same: str, threshold: float | None) -> None:

@@ -42,11 +42,13 @@ def evaluate(
     from engine.compose import evaluate, judge, with_datasets
     from engine.config import RunConfig
     from engine.errors import ConfigError
+    from engine.store.folder import spooled
 
     with mistakes():
         *datasets, config = data
         if config.suffix.lower() not in (".yaml", ".yml"):
             raise ConfigError(f"{config}: the last argument must be the settings, a YAML file")
+        datasets = [spooled(sys.stdin.buffer, out) if str(path) == "-" else path for path in datasets]
         given = {**overrides(set_, None, budget), "generate.few_shot": 0, "generate.target": 1}
         loaded = with_datasets(RunConfig.load(config, given), datasets, against)
         begin = judge if judged else evaluate
