@@ -56,10 +56,7 @@ class Rows:
     async def batches(self) -> AsyncIterator[Batch]:
         chunks = islice(enumerate(self._chunks()), self._progress.committed, None)
         for number, (dataset, rows, model) in chunks:
-            while self._halt.reason is None and number - self._progress.committed >= self._window:
-                self._progress.changed.clear()
-                await self._progress.changed.wait()
-            if self._halt.reason is not None:
+            if not await self._progress.room(number, self._window, self._halt):
                 return
             self._read[number] = dataset, rows, model
             self._progress.outstanding += len(rows)

@@ -39,10 +39,7 @@ class Existing:
     async def batches(self) -> AsyncIterator[Batch]:
         number = self._progress.committed
         while rows := list(islice(self._rows, SIZE)):
-            while self._halt.reason is None and number - self._progress.committed >= self._window:
-                self._progress.changed.clear()
-                await self._progress.changed.wait()
-            if self._halt.reason is not None:
+            if not await self._progress.room(number, self._window, self._halt):
                 return
             self._read[number] = rows
             self._progress.outstanding += len(rows)

@@ -6,6 +6,8 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 
+from engine.flow.halt import Halt
+
 _PRIOR = 10
 """Items that an acceptance rate of 1 is assumed to rest on before any is measured."""
 
@@ -29,6 +31,13 @@ class Progress:
     rejected_by: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(validator, reason) of this start's rejections, for the display."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def room(self, number: int, window: int, halt: Halt) -> bool:
+        """Waits until batch `number` is less than `window` ahead of what is decided; False once the run is halted."""
+        while halt.reason is None and number - self.committed >= window:
+            self.changed.clear()
+            await self.changed.wait()
+        return halt.reason is None
 
     @property
     def reached(self) -> bool:
