@@ -78,6 +78,9 @@ async def test_a_question_that_gives_its_answer_away_is_not_kept() -> None:
     [
         ({"choices": ["Sun", "Mars", "Moon", "Pluto"]}, ["add_choice"], False, "B"),
         ({"choices": ["Sun", "Mars", "Moon", "Pluto"]}, ["add_choice"], True, "two_right"),
+        ({"choices": ["Sun", "Moon", "Pluto", "Mars"], "label": "D"}, ["add_choice"], False, "D"),
+        ({"choices": ["Sun", "Moon", "Pluto", "Mars"], "label": "Mars"}, ["add_choice"], False, "D"),
+        ({"choices": ["Sun", "Moon", "Pluto", "Mars"], "label": "B"}, ["add_choice"], False, "label_changed"),
         ({"choices": ["Sun", "Mars", "Moon", "The Mars"]}, ["add_choice"], False, "two_right"),
         (
             {"choices": ["Mars", "Sun", "Moon"], "label": "A", "text": "Which of them?"},

@@ -212,11 +212,7 @@ class Difficulty:
         right = pairs[ascii_uppercase.index(item.label)] if item.label is not None else None
         label = ascii_uppercase[right] if right is not None else None
         sent = reply.get("label")
-        if (
-            sent is not None
-            and label is not None
-            and str(sent).strip() not in (label, choices[pairs[right or 0]])
-        ):
+        if sent is not None and right is not None and str(sent).strip() not in (label, choices[right]):
             raise Broken("label_changed", f"the label became {str(sent)[:100]!r}, and should be {label}")
         reworded = [
             (before, choices[place])

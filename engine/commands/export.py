@@ -74,7 +74,7 @@ def export(
                 card = dataset_card(report_of(run_dir)[0], config, ready.counts, ready.originals)
             description = config.dataset.description
             count = export(ready.splits, format, out, ready.fields, description, meta=meta, card=card)
-        tell(f"{count:,} items written to {' and '.join(map(str, places.values()))}")
+        tell(f"{count:,} items written to {' and '.join(dict.fromkeys(map(str, places.values())))}")
 
 
 def _spare(places: Iterable[Path], folder: RunFolder, config: RunConfig) -> None:
