@@ -138,6 +138,9 @@ def evaluation_lines(report: Report, folder: Path, results: Mapping[str, Any] | 
 
 
 def _said(report: Report) -> str:
+    items = report.data["items"]
+    if report.outcome == "target" and report.data["mode"] == "run" and items["accepted"] < items["target"]:
+        return "A review has left fewer items than the target; a resume makes up for them"
     return "Stopped early" if report.data["stopped_early"] else SAID[report.outcome]
 
 
