@@ -6,6 +6,7 @@ import asyncio
 import csv
 import random
 import signal
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from engine.conformance import item
 from engine.errors import ConfigError, ContentFiltered
 from engine.evaluation.answering import Answering
 from engine.evaluation.origins import confirmed, groups
+from engine.evaluation.results import results_of
 from engine.evaluation.scoring import answer_in, scored
 from engine.evaluation.statistics import mcnemar, newcombe, wilson
 from engine.simulator.content import facts, word_problems
@@ -481,3 +483,30 @@ async def test_a_config_for_an_evaluation_alone_can_be_checked(configs: Configs,
         await datagen("evaluate", configs.base, path, "-o", configs.folder / "out")
     )
     assert status == 0, err
+
+
+def test_a_question_without_an_answer_is_wrong_wherever_it_is_counted() -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE items (item INTEGER, state TEXT, rejected_by TEXT, meta TEXT)")
+    connection.execute("CREATE TABLE calls (purpose TEXT, cost INTEGER)")
+    group = {"confirmed": True, "groups": {"t": "x"}, "cost_usd": 0.5}
+    for number, (by, record) in enumerate(
+        [
+            (None, {**group, "correct": True}),
+            ("answer", group),
+            ("dataset", {}),
+            (None, {**group, "correct": None}),
+        ]
+    ):
+        verdicts = [{"by": by or "answer", "record": record}]
+        meta = {"model": "m", "dataset": "d", "row": number, "verdicts": verdicts, "cost_usd": 0.0}
+        state = "accepted" if by is None else "rejected"
+        connection.execute("INSERT INTO items VALUES (?, ?, ?, ?)", (number, state, by, orjson.dumps(meta)))
+    found = results_of(connection, ["d"], ["m"], None)
+    [result] = found["results"]
+    assert (result["n"], result["right"], result["unanswered"], result["pending"]) == (2, 1, 1, 1)
+    assert result["by"]["t"]["x"]["accuracy"] == 0.5
+    assert (result["solvability"]["confirmed"], result["solvability"]["on_confirmed"]["accuracy"]) == (3, 0.5)
+    assert found["unreadable_rows"] == {"d": 1}
+    assert result["cost_usd"] == 1.5
+    connection.close()
