@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -27,7 +27,7 @@ from engine.store.reading import connect, read_accepted, read_fact, read_items, 
 if TYPE_CHECKING:
     from engine.protocols import Vectors
 
-Apart = Literal["auto", "vectors", "words"]
+APART = ("auto", "vectors", "words")
 Tell = Callable[[str], None]
 
 
@@ -39,11 +39,19 @@ class Wanted:
     """Share of the rows to hold out."""
     originals: float = 0.0
     """Share of the rows that are to be the base dataset's own."""
-    apart: Apart = "auto"
+    apart: str = "auto"
     """How near-duplicates are told: by the run's vectors, or by runs of 13 words; 'auto' takes vectors, if any."""
     closeness: float = 0.9
     """The cosine from which on two items are kept on one side."""
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError."""
+        for name, share in (("--test", self.test), ("--originals", self.originals)):
+            if not 0 <= share < 1:
+                raise ConfigError(f"{name} {share:g}: must be a share from 0 up to, and without, 1")
+        if self.apart not in APART:
+            raise ConfigError(f"--apart {self.apart}: there is no such way; allowed: {', '.join(APART)}")
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,30 @@ def test_scores(reply: str, label: str, choices: tuple[str, ...], correct: bool 
     assert scored(answer_in(reply), label, choices).correct is correct
 
 
+def test_an_object_that_breaks_off_holds_no_answer() -> None:
+    assert answer_in('{"analysis": "She has 12 apples and') == ""
+    assert answer_in('```json\n{"analysis": "12"}\n```') == ""
+    assert answer_in('{"answer": null}') == ""
+    assert answer_in("So far there are 12", whole=False) == ""
+    assert answer_in('{"answer": "12"} and more', whole=False) == "12"
+    assert answer_in("{12, 13} is the set") == "{12, 13} is the set"
+
+
+async def test_an_answer_that_cannot_be_read_is_asked_for_once_more(
+    configs: Configs, endpoint: Start
+) -> None:
+    url, _ = await endpoint()
+    data = written(configs.folder / "data.jsonl", 40)
+    broken = configs.load(url, evaluate=models_of(always={"bad_json": 1.0}, seldom={"bad_json": 0.3}))
+    report = await evaluate(broken, configs.folder / "out", data=[data])
+    always, seldom = results(configs.folder / "out")["results"]
+    assert always["unanswered"] >= 35  # some of it can be mended
+    assert seldom["accuracy"] > 0.8
+    spent = report.data["cost"]["spent_usd"]
+    assert always["cost_usd"] + seldom["cost_usd"] == pytest.approx(spent)  # both attempts count
+    assert 80 < report.data["calls"]["by_purpose"]["answer"] <= 160
+
+
 @given(st.text(max_size=300), st.sampled_from(["12", "B", "Paris", "yes"]))
 def test_no_reply_is_too_strange_to_score(reply: str, label: str) -> None:
     for choices in ((), CHOICES):

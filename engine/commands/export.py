@@ -50,20 +50,13 @@ def export(
     from engine.config import RunConfig
     from engine.errors import ConfigError
     from engine.report.card import dataset_card
-    from engine.store.export import export, parts
+    from engine.store.export import export, form_of, parts
 
     with mistakes():
         folder = existing_of_items(run_dir)
-        format = format or {".json": "json", ".csv": "csv", ".parquet": "parquet"}.get(
-            out.suffix.lower(), "jsonl"
-        )
-        for name, share in (("--test", test), ("--originals", originals)):
-            if not 0 <= share < 1:
-                raise ConfigError(f"{name} {share:g}: must be a share from 0 up to, and without, 1")
-        if apart not in ("auto", "vectors", "words"):
-            raise ConfigError(f"--apart {apart}: there is no such way; allowed: auto, vectors, words")
+        format = format or form_of(out)
         config = RunConfig.load(folder.config, lenient=True)
-        wanted = Wanted(test, originals, apart, closeness, seed)  # type: ignore[arg-type]
+        wanted = Wanted(test, originals, apart, closeness, seed)
         places = parts(("train", "test") if test else ("",), format, out)
         _spare(places.values(), folder, config)
         with prepared(folder, config, wanted, tell) as ready:

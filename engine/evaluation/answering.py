@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from engine.config import RunConfig
@@ -11,7 +12,7 @@ from engine.errors import PermanentError, Unparseable
 from engine.evaluation.origins import confirmed, groups, open_question
 from engine.evaluation.scoring import answer_in, scored
 from engine.fences import fenced, unfenced
-from engine.items import Completion, Decision, Item, Prompt, Verdict, usd
+from engine.items import Completion, Decision, Item, Prompt, Usage, Verdict, usd
 from engine.prompts.render import PromptTemplate
 from engine.prompts.replies import object_in
 from engine.protocols import Ask, Validator
@@ -56,12 +57,11 @@ class Answering:
             "groups": groups(item, self._config.evaluate.by),
         }
         try:
-            completion = await self._ask(self._prompt(item))
+            completion, answer = await self._answered(item)
         except PermanentError as error:
             cost = usd(error.usage.cost) if error.usage is not None else 0.0
             return Verdict.rejected(ANSWER, error.reason, str(error), {**record, "cost_usd": cost})
         record |= _taken(completion)
-        answer = answer_in(completion.text)
         if not answer:
             reason = "truncated" if completion.finish_reason == "length" else "no_answer"
             return Verdict.rejected(ANSWER, reason, completion.text[:200], record)
@@ -74,7 +74,21 @@ class Answering:
         }
         return Verdict.passed(ANSWER, record)
 
-    def _prompt(self, item: Item) -> Prompt:
+    async def _answered(self, item: Item) -> tuple[Completion, str]:
+        """What the model says, and the answer in it; asked once more where its object cannot be read.
+
+        The object is this engine's wish: what a model knows is not to be judged by one broken brace.
+        """
+        taken = Usage()
+        for attempt in range(_TRIES):
+            completion = await self._ask(self._prompt(item, attempt + 1))
+            taken += completion.usage
+            answer = answer_in(completion.text, whole=completion.finish_reason != "length")
+            if answer or completion.finish_reason == "length":
+                break
+        return replace(completion, usage=taken), answer
+
+    def _prompt(self, item: Item, attempt: int) -> Prompt:
         spec = self._config.evaluate
         shown: dict[str, Any] = {"text": item.text}
         if item.choices:
@@ -89,7 +103,8 @@ class Answering:
                 "shown": fenced(shown),
             }
         )
-        key = f"{item.id}/{ANSWER}/answer/1"
+        key = f"{item.id}/{ANSWER}/answer/{attempt}"
+        place = f"{item.batch.dataset}/{item.batch.rows[item.position]}/{attempt}"
         return Prompt(
             key=key,
             purpose="answer",
@@ -100,7 +115,7 @@ class Answering:
             temperature=spec.temperature,
             max_tokens=spec.max_tokens,
             # The same question has the same seed for every model.
-            seed=_seed(self._config.seed, f"{item.batch.dataset}/{item.batch.rows[item.position]}"),
+            seed=_seed(self._config.seed, place),
             model=item.model if item.model in self._routed else "",
         )
 

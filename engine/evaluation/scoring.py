@@ -15,6 +15,7 @@ _MARKED = re.compile(
     r"\\boxed\s*\{([^{}]+)\}|####\s*([^\n]+)|\banswer\s*(?:is|:|=)\s*\**\s*([^\n]+?)\s*\**(?:\.(?=\s|$)|$|\n)",
     re.IGNORECASE | re.MULTILINE,
 )
+_OBJECT = re.compile(r"\s*(?:```(?:json)?\s*)?\{\s*\"")
 _LETTERS = re.compile(r"\(([A-Z])\)|\b([A-Z])[).:](?=\s|$)|\b(?:option|choice|answer)\s+(?:is\s+)?([A-Z])\b")
 _NUMBERS = re.compile(r"(?:\b(?:minus|negative)\s+)?[-\u2212]?[$\u20ac\u00a3]?\d[\d,]*(?:\.\d+)?%?")
 _GOES_ON = re.compile(
@@ -39,13 +40,17 @@ class Score:
     by: str
 
 
-def answer_in(reply: str) -> str:
-    """The answer as the model gave it: the field `answer` of its object, or all that it said."""
+def answer_in(reply: str, *, whole: bool = True) -> str:
+    """The answer as the model gave it: the field `answer` of its object, else all that it said; '' where there is none.
+
+    An object without that field, or one that breaks off, holds no answer, whatever numbers stand in it; nor does a text
+    that is not `whole`, since it was cut short before its end.
+    """
     found = object_in(reply) if "{" in reply else None
     if found is not None and "answer" in found:
         value = found["answer"]
         return "" if value is None or isinstance(value, dict | list) else str(value).strip()
-    return reply.strip()
+    return "" if not whole or _OBJECT.match(reply) else reply.strip()
 
 
 def scored(answer: str, label: str, choices: Sequence[str] = ()) -> Score:

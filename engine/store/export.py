@@ -52,6 +52,11 @@ def export(
     return count
 
 
+def form_of(path: Path) -> str:
+    """By a path's ending; JSON lines where it tells nothing."""
+    return {".json": "json", ".csv": "csv", ".parquet": "parquet"}.get(path.suffix.lower(), "jsonl")
+
+
 def parts(splits: Collection[str], form: str, path: Path) -> dict[str, Path]:
     """Where each part goes. Raises ConfigError where two would go to standard output."""
     if form == HUB or not any(splits):
