@@ -344,3 +344,11 @@ def test_the_format_is_that_of_the_ending(tmp_path: Path) -> None:
 
     assert parts(("",), "csv", tmp_path / "x.csv") == {"": tmp_path / "x.csv"}
     assert parts(("train", "test"), "csv", tmp_path / "x.csv")["test"] == tmp_path / "x-test.csv"
+
+
+def test_nothing_is_written_where_it_cannot_be_named(tmp_path: Path) -> None:
+    rows = [{"q": "a", "a": "#### 1"}]
+    assert write(rows, "alpaca", tmp_path / "x.json", PLAIN) == 1
+    with pytest.raises(ConfigError, match=r"calls x\.json 'x' already"):
+        write(rows, "sharegpt", tmp_path / "x.jsn", PLAIN)
+    assert not (tmp_path / "x.jsn").exists()

@@ -12,7 +12,7 @@ from engine.errors import ConfigError
 from engine.protocols import Row
 from engine.store.files import Rows, write_csv, write_json, write_jsonl, write_parquet
 from engine.store.hub import write_folder
-from engine.store.llama_factory import register
+from engine.store.llama_factory import entries, register
 
 Splits = Mapping[str, Rows]
 """The rows of each part by its name (`train`, `test`); of a dataset in one piece, under ''."""
@@ -45,7 +45,10 @@ def export(
     shaped = {
         name: _shaped(found.shape, _plain(rows, meta), fields, description) for name, rows in splits.items()
     }
-    for name, part in parts(splits, form, path).items():
+    places = parts(splits, form, path)
+    for part in places.values() if found.formatting else ():
+        entries(part)
+    for name, part in places.items():
         count += found.write(shaped[name], part)
         if found.formatting:
             register(part, found.formatting)

@@ -30,23 +30,22 @@ _COLUMNS: dict[str, dict[str, Any]] = {
 def register(path: Path, formatting: str) -> None:
     """Name the file in the dataset_info.json beside it, by its stem; what else is named there stays.
 
-    Raises ConfigError where there is such a file and it is none. Standard output and devices are not registered.
+    Raises ConfigError as `entries` does. Standard output and devices are not registered.
     """
     if not path.is_file():
         return
-    place = path.parent / NAME
-    found = _read(place)
-    named = found.get(path.stem)
-    if isinstance(named, dict) and named.get("file_name") not in (None, path.name):
-        raise ConfigError(
-            f"{place}: calls {named['file_name']} {path.stem!r} already; export under another name"
-        )
+    found = entries(path)
     found[path.stem] = {"file_name": path.name, **_COLUMNS[formatting]}
-    with replacing(place) as file:
+    with replacing(path.parent / NAME) as file:
         file.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
 
 
-def _read(place: Path) -> dict[str, Any]:
+def entries(path: Path) -> dict[str, Any]:
+    """What the dataset_info.json beside a file names. To be asked before the file is written.
+
+    Raises ConfigError where it is none, or calls another file by this one's stem.
+    """
+    place = path.parent / NAME
     if not place.exists():
         return {}
     try:
@@ -55,4 +54,9 @@ def _read(place: Path) -> dict[str, Any]:
         found = None
     if not isinstance(found, dict):
         raise ConfigError(f"{place}: is no dataset_info.json of LLaMA-Factory; move it, or export elsewhere")
+    named = found.get(path.stem)
+    if isinstance(named, dict) and named.get("file_name") not in (None, path.name):
+        raise ConfigError(
+            f"{place}: calls {named['file_name']} {path.stem!r} already; export under another name"
+        )
     return found
