@@ -20,7 +20,7 @@ import yaml
 
 from common import folder, result, table
 from engine import RunConfig, run
-from engine.compose import enhance, evaluate
+from engine.runs.api import enhance, evaluate
 from engine.simulator.content import word_problems
 from engine.simulator.truth import is_right
 

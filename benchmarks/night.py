@@ -26,19 +26,19 @@ from typing import Any
 
 import orjson
 
-import engine.inputs
-import engine.start
+import engine.runs.inputs
+import engine.runs.session
 from common import config as written
 from common import folder, result, table
 from engine.config import ModelConfig, RunConfig
-from engine.endpoints import Backends, Opened
 from engine.errors import AuthError, Disconnected, RateLimited, Unavailable
-from engine.inputs import Inputs
 from engine.items import PICO, Completion, Item, Prompt, Usage, Verdict
 from engine.llm.prices import price_of
 from engine.protocols import Tools
+from engine.runs.endpoints import Backends, Opened
+from engine.runs.inputs import Inputs
+from engine.runs.session import RunStart
 from engine.simulator.virtual_time import VirtualLoop
-from engine.start import RunStart
 from engine.store.folder import RunFolder
 
 CALLS = 5
@@ -169,8 +169,8 @@ def settings(place: Path, items: int) -> Path:
 
 def play(place: Path, start: float) -> None:
     """One process of the night, from `start` on; it ends, or kills itself at its hour."""
-    engine.inputs.entry_points = lambda group: [_Point]  # type: ignore[assignment,attr-defined]
-    engine.start.NOTE_EVERY_S = 60.0  # type: ignore[attr-defined]
+    engine.runs.inputs.entry_points = lambda group: [_Point]  # type: ignore[assignment,attr-defined]
+    engine.runs.session.NOTE_EVERY_S = 60.0  # type: ignore[attr-defined]
     loop = VirtualLoop(start=start, grain=0.05)
     served = os.open(place / "served", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 

@@ -27,8 +27,8 @@ async def bare(base_url: str, count: int, concurrency: int) -> None:
     import aiohttp
 
     from engine import RunConfig
-    from engine.estimate import prompts
-    from engine.inputs import Inputs
+    from engine.runs.estimate import prompts
+    from engine.runs.inputs import Inputs
 
     path = Path(__file__).resolve().parent.parent / "examples" / "quickstart.yaml"
     prompt = next(prompts(Inputs.load(RunConfig.load(path, {"groupcheck": False}))))

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from engine.compose import arun, run
     from engine.config import RunConfig
     from engine.report.summary import Report
+    from engine.runs.api import arun, run
 
 _HOMES = {
     "RunConfig": "engine.config",
     "Report": "engine.report.summary",
-    "run": "engine.compose",
-    "arun": "engine.compose",
+    "run": "engine.runs.api",
+    "arun": "engine.runs.api",
 }
 
 

@@ -14,10 +14,10 @@ import orjson
 import pytest
 import yaml
 
-from engine.compose import arun
 from engine.config import RunConfig
 from engine.config.simulator import SimulatorConfig
 from engine.report.summary import Report
+from engine.runs.api import arun
 from engine.simulator.server import Simulator
 from engine.simulator.serving import serving
 

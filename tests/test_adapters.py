@@ -14,7 +14,6 @@ from aiohttp import web
 
 from engine.config import ModelConfig
 from engine.config.model import elsewhere
-from engine.endpoints import backend_for
 from engine.errors import (
     AuthError,
     BadRequest,
@@ -32,6 +31,7 @@ from engine.llm.backends import http
 from engine.llm.backends.rate_headers import announced
 from engine.llm.prices import price_of
 from engine.protocols import Announcing, Backend
+from engine.runs.endpoints import backend_for
 from stand_ins import KEY, Anthropic, Azure, OpenAI, StandIn, aborted, served
 
 SCHEMA = {"type": "object", "properties": {"items": {"type": "array"}}}

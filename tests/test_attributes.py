@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from conftest import Configs, Start, lines, run_in
 from engine.errors import ConfigError
-from engine.prompts.attributes import Attribute, Cells, counted
-from engine.stages.extract import keywords_in
+from engine.planning.attributes import Attribute, Cells, counted
+from engine.planning.extract import keywords_in
 
 GOLDEN = (1 + math.sqrt(5)) / 2
 SUBJECT = Attribute("subject", {"": {"algebra": 3.0, "geometry": 1.0}})

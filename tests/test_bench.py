@@ -13,10 +13,10 @@ from conftest import Configs, Start, datagen, finished
 from engine.bench.results import plot, summary
 from engine.bench.sweep import Bench, Level, Sweep, knee, quantiles
 from engine.config import ModelConfig
-from engine.endpoints import backend_for
 from engine.items import Completion, Usage
 from engine.llm.budget import Budget
 from engine.llm.prices import FREE, Price, Tier
+from engine.runs.endpoints import backend_for
 from engine.simulator.virtual_time import VirtualLoop, in_virtual_time
 from stand_ins import Anthropic, OpenAI, served
 from test_adapters import PROMPT

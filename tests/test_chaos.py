@@ -20,9 +20,9 @@ from conftest import CLEAN, Configs, Start, contents, datagen, finished, lines, 
 from endpoints import endpoint as one_endpoint
 from engine.config import ModelConfig, RunConfig
 from engine.config.simulator import SimulatorConfig
-from engine.endpoints import backend_for
 from engine.errors import ConfigError, Disconnected, EndpointError
 from engine.items import Completion
+from engine.runs.endpoints import backend_for
 from engine.simulator.serving import serving
 from engine.simulator.virtual_time import VirtualLoop
 from engine.store.writer import GroupWriter

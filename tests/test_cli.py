@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from conftest import Configs, Start, datagen, finished, lines, when_served
-from engine.cli import app
+from engine.cli.app import app
 
 INVOKE = CliRunner()
 

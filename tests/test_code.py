@@ -229,7 +229,7 @@ async def test_no_sandbox_is_fatal_and_nothing_is_spent(
 
 
 async def test_an_audit_keeps_rows_as_they_stand(endpoint: Start, configs: Configs) -> None:
-    from engine.compose import audit
+    from engine.runs.api import audit
 
     url, simulator = await endpoint(**{**CLEAN, "wrong_labels": 0.5})
     made = configs.folder / "made"

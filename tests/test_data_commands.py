@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from conftest import PUBLISHED, Configs, Start, needs_published, run_in
-from engine.cli import app
+from engine.cli.app import app
 
 
 def command(*arguments: str | Path) -> tuple[int, str, str]:

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import Configs, Start, datagen, finished, lines, run_in
-from engine.compose import enhance
 from engine.conformance import item, tools_for
 from engine.errors import ContentFiltered
 from engine.flow.halt import Halt
 from engine.items import Decision, Item, Prompt, Verdict
+from engine.runs.api import enhance
 from engine.simulator.truth import is_right
 from engine.stages.refine import Refine
 from validators.difficulty import PRINCIPLES, Broken, Difficulty, gives_away, numbers, paired

@@ -24,11 +24,11 @@ from conftest import Configs, Start, datagen, finished, lines, run_in
 from engine.config import FieldsConfig
 from engine.dataset.fields import Fields
 from engine.dataset.forms import LabelStyle
-from engine.diversity.apart import Groups, held_out, join_by_vectors
 from engine.diversity.measures.contamination import shared_runs
+from engine.diversity.split import Groups, held_out, join_by_vectors
 from engine.errors import ConfigError
+from engine.export.formats import export
 from engine.simulator.content import word_problems
-from engine.store.export import export
 
 MC = Fields(
     FieldsConfig.model_validate({"text": "q", "choices": {"field": "choices"}, "label": {"field": "a"}}),
@@ -340,7 +340,7 @@ def test_all_parts_have_the_same_columns(tmp_path: Path) -> None:
 
 
 def test_the_format_is_that_of_the_ending(tmp_path: Path) -> None:
-    from engine.store.export import parts
+    from engine.export.formats import parts
 
     assert parts(("",), "csv", tmp_path / "x.csv") == {"": tmp_path / "x.csv"}
     assert parts(("train", "test"), "csv", tmp_path / "x.csv")["test"] == tmp_path / "x-test.csv"

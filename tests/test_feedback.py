@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from conftest import Configs, Start, contents, datagen, finished, lines, run_in, when_served
 from engine.config.generate import LearnConfig
-from engine.fences import printable
+from engine.escaping import printable
 from engine.items import PICO
-from engine.stages.advice import Adviser, Lessons
-from engine.stages.due import Mistake, Outcome
-from engine.stages.lesson import lessons_in
+from engine.planning.delayed import Mistake, Outcome
+from engine.planning.feedback import Adviser, Lessons
+from engine.planning.lessons import lessons_in
 
 MISTAKE = Mistake("code", "unverified", "no program agrees", "A text")
 

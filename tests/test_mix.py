@@ -14,8 +14,8 @@ from conftest import Configs, Start, contents, datagen, finished, run_in, when_s
 from engine.config import GenerateConfig, RunConfig
 from engine.errors import ConfigError
 from engine.items import PICO
-from engine.prompts.attributes import Attribute, Cells
-from engine.stages.mix import Choice, Mix, Outcome, Yields
+from engine.planning.attributes import Attribute, Cells
+from engine.planning.strategies import Choice, Mix, Outcome, Yields
 from test_group_check import FUNCTION, GROUP, REPEATING, rows
 
 TWO: dict[str, Any] = {"good": {"selection": "random"}, "bad": {"temperature": 0.1}}

@@ -15,7 +15,7 @@ from conftest import Configs, Start, datagen, finished, run_in
 from engine.config.observe import ObserveConfig
 from engine.errors import ConfigError
 from engine.observe.log import RunLog
-from engine.report.chronicle import Chronicle
+from engine.report.event_log import Chronicle
 
 
 def logged(folder: Path) -> list[dict[str, Any]]:

@@ -20,11 +20,11 @@ import plotly.graph_objects as go
 import pytest
 
 from conftest import CLEAN, Configs, Start, datagen, finished, lines, run_in
-from engine.compose import evaluate
 from engine.config import RunConfig
 from engine.report.mapping import Some, finite, mapped
 from engine.report.page.figures import flow_figure
 from engine.report.page.gathered import Step
+from engine.runs.api import evaluate
 from engine.simulator.content import word_problems
 from engine.simulator.embeddings import embedding
 
@@ -312,7 +312,7 @@ async def test_what_cannot_be_measured_or_drawn_costs_no_item(
         raise ValueError("no")
 
     monkeypatch.setattr("engine.report.diversity.mapped", failing)
-    monkeypatch.setattr("engine.closing.write_page", failing)
+    monkeypatch.setattr("engine.runs.finish.write_page", failing)
     run = await made(configs, endpoint)
     assert len(lines(run / "accepted.jsonl")) == 40
     report = orjson.loads((run / "report.json").read_bytes())

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.config import GenerateConfig
-from engine.prompts.selection import Randomly
-from engine.stages.plan import Planner, interleaved, shares
+from engine.planning.few_shot import Randomly
+from engine.planning.plan import Planner, interleaved, shares
 
 SELECTORS = {"only": Randomly(50)}
 PLANNER = Planner(GenerateConfig(target=10, temperature=(0.5, 1.0)), 7, SELECTORS)

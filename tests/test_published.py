@@ -9,7 +9,7 @@ import pytest
 from conftest import PUBLISHED, ROOT, Start, lines, needs_published, run_in
 from engine.config import RunConfig
 from engine.dataset.base import BaseDataset
-from engine.inputs import Inputs
+from engine.runs.inputs import Inputs
 
 USABLE = {"gsm8k": 7473, "mmlu": 13937, "truthfulqa": 817, "hellaswag": 10042}
 

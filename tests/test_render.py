@@ -8,9 +8,9 @@ import pytest
 
 from conftest import Configs
 from engine.errors import ConfigError
-from engine.inputs import Inputs
 from engine.items import Batch
 from engine.prompts.render import PromptTemplate
+from engine.runs.inputs import Inputs
 
 
 def test_a_prompt_holds_all_that_was_declared(configs: Configs) -> None:

@@ -12,7 +12,7 @@ import pytest
 from conftest import Configs, Start, contents, datagen, finished, lines, run_in
 from engine.config import RunConfig
 from engine.errors import ConfigError, NearlyAllRejected
-from engine.stages.outlook import ACCEPTED, Outlook
+from engine.stages.early_stopping import ACCEPTED, Outlook
 from engine.stages.progress import Progress
 from engine.stages.schedule import EARLY, Schedule, next_time
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from conftest import Configs, Start, run_in
 from engine.errors import ConfigError
-from engine.prompts.selection import Farthest, FromGroups, Randomly, Selector, balanced, clustered
+from engine.planning.few_shot import Farthest, FromGroups, Randomly, Selector, balanced, clustered
 
 
 def groups_of_vectors(groups: int, each: int, seed: int = 0) -> Any:

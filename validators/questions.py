@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from engine.errors import Unparseable
-from engine.fences import fenced, unfenced
+from engine.escaping import fenced, unfenced
 from engine.items import Item, Prompt
 from engine.protocols import Tools
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from engine.config.parts import Section
-from engine.constraint_forms import WrittenConstraint, compiled
 from engine.constraints import LabelRatio
+from engine.constraints.written import WrittenConstraint, compiled
 
 Format = Literal["json", "jsonl", "csv", "parquet"]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from engine.config import RunConfig
 from engine.errors import PermanentError, Unparseable
+from engine.escaping import fenced, unfenced
 from engine.evaluation.origins import confirmed, groups, open_question
 from engine.evaluation.scoring import answer_in, scored
-from engine.fences import fenced, unfenced
 from engine.items import Completion, Decision, Item, Prompt, Usage, Verdict, usd
 from engine.prompts.render import PromptTemplate
 from engine.prompts.replies import object_in

@@ -11,7 +11,7 @@ from engine.dataset.base import BaseDataset
 from engine.dataset.rows import Numbered, read_rows
 from engine.flow.halt import Halt
 from engine.items import Batch, Item, Verdict
-from engine.stages.existing import NAME, SIZE, item_of
+from engine.stages.dataset_rows import NAME, SIZE, item_of
 from engine.stages.progress import Progress
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from engine.errors import BudgetExhausted
 from engine.items import usd
-from engine.llm.waiting import Line
+from engine.llm.wait_queue import Line
 
 
 class BudgetStatistics(NamedTuple):

@@ -16,7 +16,7 @@ from engine.llm.coordination import InProcess
 from engine.llm.latencies import Latencies
 from engine.llm.pacing import Clock
 from engine.llm.prices import FREE, Price
-from engine.llm.taking import Taken, take_both
+from engine.llm.rates import Taken, take_both
 from engine.protocols import Backend, Coordinator, Rate
 
 RAMP_S = 1.0

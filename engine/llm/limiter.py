@@ -13,8 +13,8 @@ from engine.errors import AuthError, EndpointDown, EndpointError, EngineError, F
 from engine.llm.coordination import InProcess
 from engine.llm.endpoint import Endpoint
 from engine.llm.pacing import Clock
-from engine.llm.taking import Taken, take_both
-from engine.llm.waiting import Line, Waiter
+from engine.llm.rates import Taken, take_both
+from engine.llm.wait_queue import Line, Waiter
 from engine.protocols import Coordinator
 
 TAKEN_S = 0.002

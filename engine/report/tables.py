@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engine.fences import printable
+from engine.escaping import printable
 from engine.report.live import duration
 from engine.report.summary import Report
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from engine.estimate import Estimate
+    from engine.runs.estimate import Estimate
 
 
 class Listing(NamedTuple):

@@ -13,9 +13,9 @@ from engine.errors import TargetReached
 from engine.flow.channel import Channel
 from engine.flow.halt import Halt
 from engine.items import Batch, Item, Verdict, usd
-from engine.stages.due import Mistake, Outcome
-from engine.stages.outlook import ACCEPTED, Fate, Outlook
-from engine.stages.plan import shares
+from engine.planning.delayed import Mistake, Outcome
+from engine.planning.plan import shares
+from engine.stages.early_stopping import ACCEPTED, Fate, Outlook
 from engine.stages.progress import Progress
 from engine.store.journal import ItemRow, Journal, storable, storable_values
 from engine.store.reading import POSITIONS

@@ -11,9 +11,9 @@ from typing import Any
 
 from engine.flow.halt import Halt
 from engine.items import Batch
-from engine.stages.advice import Adviser
-from engine.stages.mix import Choice, Mix
-from engine.stages.plan import Labels, Planner, interleaved, shares
+from engine.planning.feedback import Adviser
+from engine.planning.plan import Labels, Planner, interleaved, shares
+from engine.planning.strategies import Choice, Mix
 from engine.stages.progress import Progress
 from engine.stages.schedule import Schedule
 from engine.store.journal import Journal

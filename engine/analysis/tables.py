@@ -1,0 +1,78 @@
+"""What the command prints about datasets: measures, thresholds, duplicates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from engine.report.tables import text_table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from engine.analysis.datasets import Found
+    from engine.diversity.calibration import Confusion
+
+
+def metrics_tables(found: Any) -> Iterator[Table]:
+    """Measures as rows, datasets as columns; what was sampled says so."""
+    datasets = found["datasets"]
+    table = text_table("measure", *datasets)
+    flat = {name: dict(_flat(measured)) for name, measured in datasets.items()}
+    for measure in dict.fromkeys(key for measured in flat.values() for key in measured):
+        table.add_row(measure, *(str(measured.get(measure, "")) for measured in flat.values()))
+    yield table
+    if (equal := found.get("at_equal_size")) is not None:
+        table = text_table(f"at {equal['items']:,} items", *datasets)
+        for measure in equal[next(iter(datasets))]:
+            table.add_row(measure, *(_with_deviation(equal[name][measure]) for name in datasets))
+        table.caption = f"Mean and standard deviation over {equal['draws']} subsamples."
+        yield table
+
+
+def _flat(found: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if name == "self_bleu":
+        sampled = f" +- {found['half_width']} ({found['items']} items, seed {found['seed']})"
+        yield name, f"{found['score']}{sampled if found['half_width'] else ''}"
+    elif isinstance(found, dict):
+        for key, value in found.items():
+            yield from _flat(value, f"{name} {key}".strip())
+    else:
+        yield name, found
+
+
+def _with_deviation(found: Any) -> str:
+    return f"{found['mean']:g}" + (f" +- {found['deviation']:.2g}" if found["deviation"] else "")
+
+
+def calibration_tables(confusions: Sequence[Confusion]) -> Iterator[Table]:
+    """Thresholds as columns; the share of each kind of row that is taken for the same."""
+    from engine.diversity.calibration import CAUGHT, FALSE_ALARMS, THRESHOLDS
+
+    for confusion in confusions:
+        table = text_table(f"same: {confusion.same}", *(f"{threshold:.2f}" for threshold in THRESHOLDS))
+        for name, shares in confusion.rows.items():
+            table.add_row(name, *(f"{share:.3f}" for share in shares))
+        table.caption = (
+            f"Proposed: threshold {confusion.proposed:g}. Of those that take at most {FALSE_ALARMS:.0%} of the rows "
+            f"for another one, the highest that catches {CAUGHT:.0%} of the reworded ones, or else the lowest."
+        )
+        yield table
+
+
+def duplicates_lines(found: Found, shown: int = 20) -> Iterator[str]:
+    """Which rows say the same as which, and how many."""
+    for row, match in list(found.matches.items())[:shown]:
+        other = f"row {-match.ref} of the base dataset" if match.ref < 0 else f"row {match.ref}"
+        how = "has the text" if match.by_text else f"says the same (similarity {match.similarity:.3f})"
+        yield f"row {row} {how} of {other}" if match.by_text else f"row {row} {how} as {other}"
+    if len(found.matches) > shown:
+        yield f"... and {len(found.matches) - shown:,} more (--json lists all)"
+    for row, why in list(found.unreadable.items())[:3]:
+        yield f"row {row} is no item and is left out: {why}"
+    if len(found.unreadable) > 3:
+        yield f"... and {len(found.unreadable) - 3:,} more that are no items"
+    yield (
+        f"{len(found.matches):,} of {found.rows:,} rows say the same as another "
+        f"(same: {found.same}, threshold {found.threshold:g})."
+    )

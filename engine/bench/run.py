@@ -1,0 +1,73 @@
+"""A sweep over a config's endpoint: opened, priced, capped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from engine.bench.sweep import Bench, Level, Sweep
+from engine.config import RunConfig
+from engine.errors import ConfigError
+from engine.items import PICO, Prompt
+from engine.llm.budget import Budget
+from engine.llm.prices import FREE, price_of
+from engine.runs.endpoints import opened_backends
+from engine.runs.estimate import prompts
+from engine.runs.inputs import Inputs
+
+MOST = 256
+"""How far a sweep goes where no concurrency is set."""
+
+
+async def benched(
+    config: RunConfig,
+    levels: Sequence[int] | None,
+    calls: int,
+    seconds: float,
+    *,
+    stream: bool,
+    endpoint: int,
+    tell: Callable[[str], None],
+) -> tuple[Bench, list[Level], str]:
+    """(the sweep, its levels, the endpoint's name). Raises ConfigError, FatalError."""
+    inputs = Inputs.load(config)
+    if endpoint >= len(config.endpoints):
+        raise ConfigError(f"--endpoint {endpoint}: the config has {len(config.endpoints)}, counted from 0")
+    limits = config.limits
+    sweep = Sweep(
+        levels or doubled(limits.concurrency or MOST), calls, seconds, limits.attempt_timeout_s,
+        stream=stream, whole=levels is not None,
+    )  # fmt: skip
+    budget = Budget(None if limits.budget_usd is None else int(limits.budget_usd * PICO))
+    async with opened_backends(_unlimited(config, max(sweep.levels))) as backends:
+        opened = backends.main[endpoint]
+        price = price_of(opened.model) or FREE.main
+        bench = Bench(opened.backend, price, budget, _endless(inputs), sweep)
+        found = []
+        async for level in bench.levels():
+            found.append(level)
+            tell(f"{level.concurrency:,} at once: {level.calls_per_s:.2f} calls/s, {level.seconds:.1f} s")
+    return bench, found, opened.backend.name
+
+
+def _unlimited(config: RunConfig, most: int) -> RunConfig:
+    """With room for so many calls at once, whatever the config says: how many are worth it is the question."""
+    models = [
+        model.model_copy(update={"limits": model.limits.model_copy(update={"concurrency": most})})
+        for model in config.endpoints
+    ]
+    limits = config.limits.model_copy(update={"concurrency": most})
+    return config.model_copy(update={"model": tuple(models), "limits": limits})
+
+
+def _endless(inputs: Inputs) -> Iterator[Prompt]:
+    """The run's prompts, over and over where a run has only so many."""
+    while True:
+        yield from prompts(inputs)
+
+
+def doubled(most: int) -> list[int]:
+    """1, 2, 4 … and the most itself."""
+    found = [1]
+    while found[-1] * 2 < most:
+        found.append(found[-1] * 2)
+    return found if most == 1 else [*found, most]

@@ -1,0 +1,1 @@
+"""The command `datagen`: arguments in, exit code out."""

@@ -1,0 +1,346 @@
+"""The command `datagen`: arguments in, exit code out."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from engine.cli.commands import bench, evaluate, export, review
+from engine.cli.commands import data as datasets
+from engine.cli.commands import report as pages
+from engine.cli.common import EXITS, FATAL, WRONG, mistakes, overrides, report_of, show, tell
+
+if TYPE_CHECKING:
+    from engine.config import RunConfig
+    from engine.report.summary import Report
+
+app = typer.Typer(
+    name="datagen",
+    help="Grow a small dataset into a large, checked, cost-capped synthetic one.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 target reached, 2 command line or config wrong, 3 stopped at the budget, "
+    "4 stopped by a fatal error, 5 attempts exhausted, 130 interrupted. All but 2 leave a run that can be resumed.",
+)
+
+Config = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The run's settings.")]
+RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The folder of a run.")]
+Target = Annotated[int | None, typer.Option(min=1, help="Accepted items wanted (generate.target).")]
+Cap = Annotated[float | None, typer.Option("--budget", help="Ceiling in US dollars (limits.budget_usd).")]
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A .json, .jsonl, .csv or .parquet file, or a run's folder; '-' is JSON lines on standard input.",
+    ),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Set any key of the config, e.g. limits.concurrency=128."
+    ),
+]
+
+
+@app.command()
+def run(
+    config: Config,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="RUN_DIR", help="Default: runs/ and the config's name."),
+    ] = None,
+    target: Target = None,
+    budget: Cap = None,
+    set_: Sets = None,
+) -> None:
+    """Start a run, or continue it: the same line again is the resume."""
+    from engine.config import RunConfig
+
+    with mistakes():
+        folder = out or Path("runs") / config.stem
+        loaded = RunConfig.load(config, overrides(set_, target, budget))
+        _tell_translation(loaded, config)
+        _finish(_go(loaded, folder), folder)
+
+
+@app.command()
+def convert(
+    config: Annotated[Path, typer.Argument(metavar="THEIR.yaml", help="A config of the paper's own code.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="OURS.yaml", help="Standard output where absent.")
+    ] = None,
+) -> None:
+    """Translate a config of the paper's own code, and say what became of its keys."""
+    from engine.config import RunConfig
+    from engine.errors import ConfigError
+    from engine.store.folder import replacing
+
+    with mistakes():
+        translation = RunConfig.load(config, lenient=True).translation()
+        if translation is None:
+            raise ConfigError(f"{config}: is no config of the paper's code; there is nothing to translate")
+        settings, notes = translation
+        for note in notes:
+            tell(note)
+        if out is None:
+            typer.echo(_yaml(settings), nl=False)
+        else:
+            with replacing(out) as file:
+                file.write(_yaml(settings))
+
+
+@app.command()
+def resume(run_dir: RunDir, target: Target = None, budget: Cap = None, set_: Sets = None) -> None:
+    """Continue a run from its folder alone."""
+    from engine.config import RunConfig
+    from engine.store.folder import RunFolder
+
+    with mistakes():
+        folder = RunFolder.existing(run_dir)
+        loaded = RunConfig.load(folder.config, overrides(set_, target, budget))
+        _finish(_go(loaded, run_dir, folder.mode()), run_dir)
+
+
+@app.command()
+def audit(
+    data: Data,
+    config: Config,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="RUN_DIR", help="Default: runs/, the config's name and -audit."),
+    ] = None,
+    budget: Cap = None,
+    set_: Sets = None,
+) -> None:
+    """Run the configured validators over an existing dataset: which rows hold, which were corrected, which not."""
+    _over(data, config, out or Path("runs") / f"{config.stem}-audit", budget, set_, "audit")
+
+
+@app.command()
+def enhance(
+    data: Data,
+    config: Config,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="RUN_DIR", help="The run's folder.")],
+    budget: Cap = None,
+    set_: Sets = None,
+) -> None:
+    """Make the items of an existing dataset harder where their answer survives it; the others stay as they are."""
+    _over(data, config, out, budget, set_, "enhance")
+
+
+@app.command()
+def plan(
+    config: Config,
+    show_prompts: Annotated[int, typer.Option(metavar="K", min=0, help="Print the first K prompts.")] = 0,
+    target: Target = None,
+    budget: Cap = None,
+    set_: Sets = None,
+) -> None:
+    """What a run would take: calls, tokens, dollars, hours. Makes no model call."""
+    from itertools import islice
+
+    from engine.config import RunConfig
+    from engine.report.tables import plan_table
+    from engine.runs.estimate import estimates, prompts
+    from engine.runs.inputs import Inputs
+
+    with mistakes():
+        inputs = Inputs.load(RunConfig.load(config, overrides(set_, target, budget)))
+        _say_bad_rows(inputs.dataset.complaint())
+        show(plan_table(estimates(inputs), inputs.config.limits.budget_usd))
+        for prompt in islice(prompts(inputs), show_prompts):
+            typer.echo(f"\n--- {prompt.key} system\n{prompt.system}\n--- {prompt.key} user\n{prompt.user}")
+
+
+@app.command()
+def check(config: Config, set_: Sets = None) -> None:
+    """Try everything a run needs: config, dataset, endpoint (one tiny call). Each is ok, or says what to do."""
+    from engine.runs.api import in_loop
+    from engine.runs.preflight import Finding, check
+
+    async def all_findings() -> list[Finding]:
+        found = []
+        async for finding in check(config, overrides(set_, None, None)):
+            found.append(finding)
+            _say(finding)
+        return found
+
+    with mistakes():
+        findings = in_loop(all_findings)
+        failed = {finding.name for finding in findings if finding.ok is False}
+        raise typer.Exit(0 if not failed else WRONG if "config" in failed else FATAL)
+
+
+@app.command()
+def status(
+    run_dir: RunDir, json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False
+) -> None:
+    """Where a run stands, live or stopped."""
+    from engine.report.tables import status_table
+
+    with mistakes():
+        report, running = report_of(run_dir)
+        if json:
+            import orjson
+
+            typer.echo(orjson.dumps({**report.data, "running": running}, option=orjson.OPT_INDENT_2).decode())
+        else:
+            show(status_table(report, running))
+
+
+app.command()(pages.report)
+app.command()(export.export)
+app.command()(review.review)
+app.command()(datasets.metrics)
+app.command()(datasets.groupcheck)
+app.command()(bench.bench)
+app.command()(evaluate.evaluate)
+app.command()(evaluate.judge)
+
+
+@app.command()
+def simulate(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8377,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KNOB=VALUE", help="Any knob, e.g. wrong_labels=0.2; see --knobs."),
+    ] = None,
+    knobs: Annotated[
+        bool, typer.Option("--knobs", help="List the knobs with their defaults, and end.")
+    ] = False,
+) -> None:
+    """Serve the simulated OpenAI-compatible endpoint. It is a program that plays a language model, not one."""
+    import orjson
+    from pydantic import ValidationError
+
+    from engine.config.simulator import SimulatorConfig
+    from engine.errors import ConfigError
+    from engine.runs.api import in_loop
+    from engine.simulator.serving import serve
+
+    if knobs:
+        for name, value in SimulatorConfig().model_dump().items():
+            typer.echo(f"{name}={value}")
+        return
+    with mistakes():
+        try:
+            chosen = SimulatorConfig.model_validate_json(orjson.dumps(overrides(set_, None, None)))
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ConfigError(f"--set {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+        def ready(url: str) -> None:
+            typer.echo(f"A simulation, not a language model, answers at {url} (Ctrl-C ends it)")
+
+        in_loop(lambda: serve(chosen, port, ready, with_parent=False))
+
+
+@app.command()
+def doctor() -> None:
+    """What this machine can do: Python, event loop, versions, name clashes, validators, sandbox."""
+    from engine.runs.preflight import doctor
+
+    findings = list(doctor())
+    for finding in findings:
+        _say(finding)
+    raise typer.Exit(FATAL if any(finding.ok is False for finding in findings) else 0)
+
+
+@app.command()
+def version() -> None:
+    """The version of this engine."""
+    from engine import __version__
+
+    typer.echo(__version__)
+
+
+# --- shared by the commands above -------------------------------------------------------------------
+
+
+def _over(
+    data: str, config: Path, folder: Path, budget: float | None, sets: list[str] | None, mode: str
+) -> None:
+    """A run over the rows of an existing dataset."""
+    from engine.config import RunConfig
+    from engine.store.folder import spooled
+
+    with mistakes():
+        source = spooled(sys.stdin.buffer, folder) if data == "-" else Path(data).absolute()
+        source = source / "accepted.jsonl" if source.is_dir() else source
+        given = {"dataset.path": str(source), "generate.target": 1, "generate.few_shot": 0}
+        loaded = RunConfig.load(config, {**overrides(sets, None, budget), **given})
+        _finish(_go(loaded, folder, mode), folder)
+
+
+def _go(config: RunConfig, folder: Path, mode: str = "run") -> Report:
+    from engine.runs.api import MODES, in_loop
+
+    _tune_interpreter()
+    return in_loop(lambda: MODES[mode](config, folder, show=sys.stderr))
+
+
+def _tune_interpreter() -> None:
+    """Settings of the whole process, so the command's to make and not the library's."""
+    import gc
+
+    gc.freeze()  # what is loaded by now stays, and need not be walked again
+    gc.set_threshold(100_000, 50, 100)  # items make no cycles: collecting seldom saves a sixth of the CPU
+
+
+def _tell_translation(config: RunConfig, path: Path) -> None:
+    translation = config.translation()
+    if translation is not None:
+        settings, notes = translation
+        tell(f"{path} is a config of the paper's own code; it is run as:\n\n{_yaml(settings)}")
+        for note in notes:
+            tell(note)
+
+
+def _yaml(settings: dict[str, Any]) -> str:
+    import yaml
+
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _finish(report: Report, folder: Path) -> None:
+    from engine.report.tables import outcome_lines
+
+    if report.data["mode"] in ("evaluate", "judge"):
+        evaluate.tell_results(report, folder)
+        raise typer.Exit(EXITS[report.outcome])
+    with contextlib.suppress(OSError):  # nobody reads it: the run has ended as it has ended all the same
+        for line in outcome_lines(report, folder):
+            typer.echo(line)
+    raise typer.Exit(EXITS[report.outcome])
+
+
+def _say(finding: Any) -> None:
+    mark = {True: "ok", False: "FAILED", None: "note"}[finding.ok]
+    typer.echo(f"{finding.name:<20} {mark:<7} {finding.detail}")
+
+
+def _say_bad_rows(complaint: str) -> None:
+    if complaint:
+        typer.echo(f"dataset: {complaint}; skipped", err=True)
+
+
+def main() -> None:
+    _open_standard_streams()
+    app()
+
+
+def _open_standard_streams() -> None:
+    """A service may start us without standard streams; sockets must not take their numbers."""
+    import os
+
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)

@@ -1,0 +1,1 @@
+"""The commands of `datagen`, by what they are about; engine.cli.app puts them together."""

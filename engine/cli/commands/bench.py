@@ -1,0 +1,79 @@
+"""`datagen bench`: how many calls at once an endpoint is worth asking."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from engine.cli.common import FATAL, mistakes, overrides, show, tell
+
+
+def bench(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The run's settings.")],
+    levels: Annotated[
+        str | None, typer.Option(help="Calls at once to try, as 1,2,4,8. Default: doubled while it helps.")
+    ] = None,
+    calls: Annotated[int, typer.Option(min=1, help="Most calls in all.")] = 2000,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Most seconds for each level.")] = 30.0,
+    budget: Annotated[float | None, typer.Option(help="Ceiling in US dollars (limits.budget_usd).")] = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Have answers streamed: time to first token.")
+    ] = False,
+    endpoint: Annotated[int, typer.Option(min=0, help="Which of several endpoints, from 0.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="DIR", help="Write bench.json and bench.svg there.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set any key.")] = None,
+) -> None:
+    """Find how many calls at once an endpoint is worth asking: throughput, latency, failures at each level.
+
+    Asks with the prompts of the config. Capped by calls and, where a price is known, by dollars.
+    """
+    import orjson
+
+    from engine.bench.results import advice, levels_table, prepare, summary, write
+    from engine.bench.run import benched
+    from engine.config import RunConfig
+    from engine.errors import ConfigError
+    from engine.runs.api import in_loop
+
+    with mistakes():
+        loaded = RunConfig.load(config, overrides(set_, None, budget))
+        told = levels_of(levels)
+        if told is not None and calls < told[0]:
+            raise ConfigError(f"--calls {calls}: is too few for {told[0]} calls at once (--levels)")
+        if out is not None:
+            prepare(out)
+
+        async def work() -> tuple[Any, Any, str]:
+            return await benched(loaded, told, calls, seconds, stream=stream, endpoint=endpoint, tell=tell)
+
+        found, done, model = in_loop(work)
+        result = summary(found, done, model)
+        if out is not None:
+            write(out, result, done)
+        if json:
+            typer.echo(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode())
+        else:
+            show(levels_table(done))
+            for line in advice(found, result, out):
+                typer.echo(line)
+        raise typer.Exit(0 if result["knee"] is not None else FATAL)
+
+
+def levels_of(text: str | None) -> list[int] | None:
+    """Raises ConfigError."""
+    from engine.errors import ConfigError
+
+    if text is None:
+        return None
+    try:
+        found = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        found = []
+    if not found or found[0] < 1 or found[-1] > 10_000:
+        raise ConfigError(f"--levels {text}: must be numbers from 1 to 10,000, such as 1,4,16")
+    return found

@@ -1,0 +1,47 @@
+"""The command that writes a run's page again: `report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from engine.cli.common import existing_of_items, mistakes, report_of, tell
+
+if TYPE_CHECKING:
+    from engine.config import RunConfig
+    from engine.store.folder import RunFolder
+
+
+def report(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The folder of a run.")],
+    vectors: Annotated[
+        bool,
+        typer.Option(
+            "--vectors", help="Make vectors of items and originals, for the map of a run without any."
+        ),
+    ] = False,
+) -> None:
+    """Write report.html again, from the run as it stands."""
+    from engine.config import RunConfig
+    from engine.runs.page import write_page
+    from engine.store.folder import RunFolder
+
+    with mistakes():
+        folder = existing_of_items(run_dir) if vectors else RunFolder.existing(run_dir)
+        config = RunConfig.load(folder.config, lenient=True)
+        if vectors:
+            _map(folder, config)
+        write_page(folder, config, report_of(run_dir)[0])
+        tell(f"Written to {folder.page}")
+
+
+def _map(folder: RunFolder, config: RunConfig) -> None:
+    """By the run's local embedding model; kept in the journal. Raises ConfigError while the run is running."""
+    from engine.analysis.datasets import mapped
+    from engine.runs.api import in_loop
+
+    with folder.locked():
+        if not in_loop(lambda: mapped(folder, config, tell)):
+            tell("There are too few items for a map.")

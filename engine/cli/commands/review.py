@@ -1,0 +1,116 @@
+"""The command with which people look at a run's items one by one: `review`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from engine.cli.common import existing_of_items, mistakes, report_of
+from engine.escaping import printable
+
+_KEYS = "[a]ccept, [r]eject, [n]ote, [s]kip, [q]uit"
+
+
+def review(
+    run_dir: Annotated[
+        Path, typer.Argument(metavar="RUN_DIR", help="The folder of a run that is not running.")
+    ],
+    most: Annotated[int | None, typer.Option("-n", "--most", min=1, help="End after so many items.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="For the order in which items come.")] = 0,
+) -> None:
+    """Look at accepted items one by one: accept, reject, or note. Notes can guide what is generated later."""
+    from engine.config import RunConfig
+    from engine.dataset.fields import Fields
+    from engine.dataset.forms import LabelStyle
+    from engine.store.folder import write_items
+    from engine.store.reviews import Reviews
+
+    with mistakes():
+        folder = existing_of_items(run_dir)
+        config = RunConfig.load(folder.config, lenient=True)
+        with folder.locked(), Reviews(folder.database) as reviews:
+            fields = Fields(config.dataset.fields, LabelStyle(**folder.fact("style")))
+            there = reviews.open_items(seed)
+            try:
+                for count, reviewed in enumerate(reviews.read(there[:most]), 1):
+                    _show(reviewed, config, f"{count} of {len(there[:most]):,}")
+                    if not _asked(reviews, reviewed, fields.remembered(reviewed.record).text):
+                        break
+            except KeyboardInterrupt:
+                typer.echo()  # as q: what was decided is kept
+            write_items(folder)
+            counts = reviews.counts()
+        _close(run_dir, counts, len(there), config)
+
+
+def _close(run_dir: Path, counts: dict[str, int], there: int, config: Any) -> None:
+    from engine.store.folder import RunFolder, replacing
+
+    report, _ = report_of(run_dir)
+    with replacing(RunFolder(run_dir).report) as file:
+        file.write(report.to_json() + "\n")
+    if not there:
+        typer.echo("Every accepted item has been reviewed.")
+    done = ", ".join(f"{counts.get(name, 0):,} {what}" for name, what in _DONE.items())
+    typer.echo(f"Reviewed so far: {done}. {report.accepted:,} items are accepted.")
+    missing = report.data["items"]["target"] - report.accepted
+    noted = any(counts.get(name) for name in ("note", "reject"))
+    if report.data["mode"] == "run" and noted and (config.generate.feedback == "none" or missing > 0):
+        human = " --set generate.feedback=human" if config.generate.feedback == "none" else ""
+        typer.echo(f"To go on, guided by the notes: datagen resume {run_dir}{human}")
+
+
+_DONE = {"accept": "accepted", "reject": "rejected", "note": "noted"}
+
+
+def _show(reviewed: Any, config: Any, place: str) -> None:
+    from engine.store.reviews import Reviewed
+
+    assert isinstance(reviewed, Reviewed)
+    meta = reviewed.meta
+    typer.echo(f"\n--- {place}   item {meta['id']}   {_trail(meta)}")
+    for name, value in reviewed.record.items():
+        typer.echo(f"{printable(str(name))}: {printable(_text(value))}")
+
+
+def _trail(meta: dict[str, Any]) -> str:
+    """Who has looked at it, in short."""
+    verdicts = [f"{each.get('by')} {each.get('verdict')}" for each in meta.get("verdicts", ())]
+    return printable(", ".join(verdicts) or "no validator has looked at it")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return "".join(f"\n  {_text(each)}" for each in value)
+    return str(value)
+
+
+def _asked(reviews: Any, reviewed: Any, text: str) -> bool:
+    """Whether to go on."""
+    while True:
+        answer = _line(f"{_KEYS}: ")
+        if answer is None or answer[:1] == "q":
+            return False
+        if answer[:1] in ("a", "s", "r", "n"):
+            break
+        typer.echo("Please answer with one of these letters.")
+    if answer[0] == "s":
+        return True
+    note = ""
+    if answer[0] in ("r", "n"):
+        rest = answer[1:].strip()
+        note = rest or _line("What should be different? ") or ""
+    decision = {"a": "accept", "r": "reject", "n": "note"}[answer[0]]
+    reviews.decide(reviewed, decision, note, text)
+    return True
+
+
+def _line(prompt: str) -> str | None:
+    """A line from standard input, None at its end. Lines that are piped in work as those that are typed."""
+    import sys
+
+    typer.echo(prompt, nl=False)
+    line = sys.stdin.readline()
+    return line.strip() if line else None

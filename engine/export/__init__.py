@@ -1,0 +1,1 @@
+"""Accepted items handed on: formats, splits, the dataset card."""

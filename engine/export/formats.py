@@ -1,0 +1,140 @@
+"""Accepted items in the formats that other tools read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.dataset.fields import Fields
+from engine.dataset.forms import LETTERS, Example, FieldProblem
+from engine.errors import ConfigError
+from engine.export.files import Rows, write_csv, write_json, write_jsonl, write_parquet
+from engine.export.hugging_face import write_folder
+from engine.export.llama_factory import entries, register
+from engine.protocols import Row
+
+Splits = Mapping[str, Rows]
+"""The rows of each part by its name (`train`, `test`); of a dataset in one piece, under ''."""
+Shape = Callable[[Row, Fields, str], Row]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a row is shaped, and how rows become a file."""
+
+    write: Callable[[Rows, Path], int]
+    shape: Shape | None = None
+    formatting: str = ""
+    """What LLaMA-Factory calls it, where it reads it."""
+
+
+def export(
+    splits: Splits, form: str, path: Path, fields: Fields, description: str, *, meta: bool, card: str = ""
+) -> int:
+    """Write rows as `form` to a path ('-' is standard output); how many. Raises ConfigError, StoreError.
+
+    Several parts become several files, `data-train.jsonl` and `data-test.jsonl` for `data.jsonl`; of a Hugging Face
+    folder, which `card` is the README of, they are its splits.
+    """
+    if form not in (*FORMS, HUB):
+        raise ConfigError(f"-f {form}: there is no such format; allowed: {', '.join([*FORMS, HUB])}")
+    if form == HUB:
+        return write_folder({name: _plain(rows, meta) for name, rows in splits.items()}, path, card)
+    found, count = FORMS[form], 0
+    shaped = {
+        name: _shaped(found.shape, _plain(rows, meta), fields, description) for name, rows in splits.items()
+    }
+    places = parts(splits, form, path)
+    for part in places.values() if found.formatting else ():
+        entries(part)
+    for name, part in places.items():
+        count += found.write(shaped[name], part)
+        if found.formatting:
+            register(part, found.formatting)
+    return count
+
+
+def form_of(path: Path) -> str:
+    """By a path's ending; JSON lines where it tells nothing."""
+    return {".json": "json", ".csv": "csv", ".parquet": "parquet"}.get(path.suffix.lower(), "jsonl")
+
+
+def parts(splits: Collection[str], form: str, path: Path) -> dict[str, Path]:
+    """Where each part goes. Raises ConfigError where two would go to standard output."""
+    if form == HUB or not any(splits):
+        return dict.fromkeys(splits, path)
+    if str(path) == "-":
+        raise ConfigError("-o -: two parts need two files; give a path")
+    return {name: path.with_name(f"{path.stem}-{name}{path.suffix}") for name in splits}
+
+
+def _plain(rows: Rows, meta: bool) -> Rows:
+    def wanted() -> Iterator[Row]:
+        for row in rows():
+            yield row if meta else {name: value for name, value in row.items() if name != "_meta"}
+
+    return wanted
+
+
+def _shaped(shape: Shape | None, rows: Rows, fields: Fields, description: str) -> Rows:
+    def wanted() -> Iterator[Row]:
+        for row in rows():
+            yield row if shape is None else _with_meta(shape(row, fields, description), row)
+
+    return wanted
+
+
+def _with_meta(shaped: Row, row: Row) -> Row:
+    return {**shaped, "_meta": row["_meta"]} if "_meta" in row else shaped
+
+
+# --- shapes ----------------------------------------------------------------------------------------
+
+
+def _alpaca(row: Row, fields: Fields, description: str) -> Row:
+    question, answer = _pair(row, fields, description)
+    return {"instruction": question, "input": "", "output": answer}
+
+
+def _openai(row: Row, fields: Fields, description: str) -> Row:
+    question, answer = _pair(row, fields, description)
+    return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
+
+
+def _sharegpt(row: Row, fields: Fields, description: str) -> Row:
+    question, answer = _pair(row, fields, description)
+    return {"conversations": [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]}
+
+
+def _pair(row: Row, fields: Fields, description: str) -> tuple[str, str]:
+    """What is asked and what is answered. Without labels, the description asks for the text."""
+    try:
+        example = fields.read(0, row)
+    except FieldProblem as problem:
+        raise ConfigError(f"item {row.get('_meta', {}).get('id', '?')}: {problem}") from None
+    if example.label is None:
+        return description, example.text
+    return _question(example), _answer(example)
+
+
+def _question(example: Example) -> str:
+    choices = [f"{letter}. {choice}" for letter, choice in zip(LETTERS, example.choices, strict=False)]
+    return "\n".join([example.text, *choices])
+
+
+def _answer(example: Example) -> str:
+    label = example.label or ""
+    return f"{label}. {example.choices[LETTERS.index(label)]}" if example.choices else label
+
+
+HUB = "hf"
+FORMS: Mapping[str, Form] = {
+    "jsonl": Form(write_jsonl),
+    "json": Form(write_json),
+    "csv": Form(write_csv),
+    "parquet": Form(write_parquet),
+    "alpaca": Form(write_json, _alpaca, "alpaca"),
+    "sharegpt": Form(write_json, _sharegpt, "sharegpt"),
+    "openai": Form(write_jsonl, _openai),
+}

@@ -1,0 +1,198 @@
+"""A run's items made ready to train on: mixed with originals at a ratio, and cut in two without near-duplicates."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import orjson
+
+from engine.config import RunConfig
+from engine.dataset.base import BaseDataset
+from engine.dataset.fields import Fields
+from engine.dataset.forms import Example, LabelStyle
+from engine.diversity.sameness import compared
+from engine.errors import ConfigError
+from engine.export.formats import Splits
+from engine.protocols import Row
+from engine.store.folder import RunFolder
+from engine.store.reading import connect, read_accepted, read_fact, read_items, read_tallies
+
+if TYPE_CHECKING:
+    from engine.protocols import Vectors
+
+APART = ("auto", "vectors", "words")
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to make of a run's items."""
+
+    test: float = 0.0
+    """Share of the rows to hold out."""
+    originals: float = 0.0
+    """Share of the rows that are to be the base dataset's own."""
+    apart: str = "auto"
+    """How near-duplicates are told: by the run's vectors, or by runs of 13 words; 'auto' takes vectors, if any."""
+    closeness: float = 0.9
+    """The cosine from which on two items are kept on one side."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError."""
+        for name, share in (("--test", self.test), ("--originals", self.originals)):
+            if not 0 <= share < 1:
+                raise ConfigError(f"{name} {share:g}: must be a share from 0 up to, and without, 1")
+        if self.apart not in APART:
+            raise ConfigError(f"--apart {self.apart}: there is no such way; allowed: {', '.join(APART)}")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Rows by part, how many in each, and how many are originals."""
+
+    splits: Splits
+    counts: dict[str, int]
+    originals: int
+    fields: Fields
+
+
+@contextmanager
+def prepared(folder: RunFolder, config: RunConfig, wanted: Wanted, tell: Tell) -> Iterator[Prepared]:
+    """While the block lasts, every reading of the rows gives the same, also of a run that goes on meanwhile.
+
+    Raises ConfigError where there are no such originals, or no vectors to tell near-duplicates by.
+    """
+    with contextlib.closing(connect(folder.database)) as connection:
+        connection.execute("BEGIN")  # one transaction: what is committed from now on is not seen
+        fields = Fields(config.dataset.fields, LabelStyle(**read_fact(connection, "style")))
+        accepted = read_tallies(connection).accepted
+        there = BaseDataset.load(config.dataset).examples if wanted.originals else []
+        chosen = _chosen(there, accepted, wanted)
+        originals = [there[place] for place in chosen]
+        held: set[int] = set()
+        if wanted.test:
+            texts, kept = _accepted(connection, fields)
+            vectors = _vectors(config, kept, there, chosen, wanted, tell)
+            held = _held_out([*texts, *map(compared, originals)], vectors, wanted, tell)
+
+        def rows(of: bool | None) -> Iterator[Row]:
+            """Those held out, the others, or all."""
+            for place, row in enumerate(read_items(connection, "accepted")):
+                if of is None or (place in held) is of:
+                    yield row
+            for place, example in enumerate(originals, accepted):
+                if of is None or (place in held) is of:
+                    yield {**fields.write(example), "_meta": {"original": True, "row": example.number}}
+
+        whole = accepted + len(originals)
+        if wanted.test:
+            splits: Splits = {"train": lambda: rows(False), "test": lambda: rows(True)}
+            counts = {"train": whole - len(held), "test": len(held)}
+        else:
+            splits, counts = {"": lambda: rows(None)}, {"": whole}
+        yield Prepared(splits, counts, len(originals), fields)
+
+
+def _chosen(there: Sequence[Example], accepted: int, wanted: Wanted) -> list[int]:
+    """Which of the base's examples join: as many as make up their share, by chance, in the base's order."""
+    if not wanted.originals:
+        return []
+    if not there:
+        raise ConfigError("--originals: the run has no base dataset")
+    count = round(accepted * wanted.originals / (1 - wanted.originals))
+    if count > len(there):
+        most = len(there) / (len(there) + accepted)
+        raise ConfigError(
+            f"--originals {wanted.originals:g}: takes {count:,} rows of the base dataset, which has {len(there):,}; "
+            f"{most:.3f} is the most beside {accepted:,} items"
+        )
+    return sorted(random.Random(f"{wanted.seed}/originals").sample(range(len(there)), count))
+
+
+def _held_out(texts: Sequence[str], vectors: Vectors | None, wanted: Wanted, tell: Tell) -> set[int]:
+    """Places of the rows that are kept apart from the others."""
+    from engine.diversity.split import Groups, held_out, join_by_vectors, join_by_words
+
+    groups = Groups(len(texts))
+    join_by_words(groups, texts)
+    if vectors is not None:
+        join_by_vectors(groups, vectors, wanted.closeness)
+    members = groups.members()
+    held = held_out(members, wanted.test, wanted.seed)
+    by = (
+        f"by vectors (cosine {wanted.closeness:g}) and words"
+        if vectors is not None
+        else "by runs of 13 words"
+    )
+    largest = max(map(len, members), default=0)
+    tell(
+        f"{len(held):,} of {len(texts):,} rows are held out ({len(held) / max(1, len(texts)):.1%}); near-duplicates "
+        f"told {by} stay on one side: {len(members):,} groups, the largest of {largest:,}."
+    )
+    if len(held) == len(texts):
+        raise ConfigError(f"--test {wanted.test:g}: leaves nothing to train on; lower the share")
+    if not held:
+        raise ConfigError(
+            f"--test {wanted.test:g}: no group of near-duplicates is small enough; raise the share, or --closeness"
+        )
+    return held
+
+
+# --- vectors ---------------------------------------------------------------------------------------
+
+
+def _accepted(connection: sqlite3.Connection, fields: Fields) -> tuple[list[str], list[bytes | None]]:
+    """What is compared of each accepted item, and its vector, where the run kept one."""
+    texts, kept = [], []
+    for _, record, vector in read_accepted(connection):
+        texts.append(compared(fields.remembered(orjson.loads(record))))
+        kept.append(vector)
+    return texts, kept
+
+
+def _vectors(
+    config: RunConfig,
+    kept: Sequence[bytes | None],
+    there: Sequence[Example],
+    chosen: Sequence[int],
+    wanted: Wanted,
+    tell: Tell,
+) -> Vectors | None:
+    """Of the accepted items and the chosen originals; rows of NaN for those without. None where words are to do."""
+    if wanted.apart == "words" or not any(vector is not None for vector in kept):
+        if wanted.apart == "vectors":
+            raise ConfigError(
+                "--apart vectors: the run kept none (no group check by meaning); use --apart words"
+            )
+        return None
+    import numpy as np
+
+    from engine.diversity.embedding import restored
+
+    found = [None if vector is None else restored(vector) for vector in kept]
+    width = next(len(vector) for vector in found if vector is not None)
+    nothing = np.full(width, np.nan, np.float32)
+    items = np.stack([nothing if vector is None else vector for vector in found])
+    if not chosen:
+        return items
+    if config.embedding.endpoint is not None:
+        tell("Originals are told by their words alone: their vectors would have to be paid for.")
+        return np.concatenate([items, np.tile(nothing, (len(chosen), 1))])
+    return np.concatenate([items, asyncio.run(_of_base(config, there, tell))[list(chosen)]])
+
+
+async def _of_base(config: RunConfig, there: Sequence[Example], tell: Tell) -> Vectors:
+    """By the run's own model; from the cache where the run has compared its items with the base."""
+    from engine.analysis.datasets import Data, Vectoriser
+
+    assert config.dataset.path is not None
+    async with Vectoriser(config.embedding, tell) as vectoriser:
+        return await vectoriser.vectors(Data(config.dataset.path, list(there), {}))

@@ -1,0 +1,1 @@
+"""Which batches to ask for, and how: examples, attributes, strategies, feedback."""

@@ -1,0 +1,135 @@
+"""What batches are asked for with, from config and base dataset: examples' selectors, attributes' values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from engine.config import GenerateConfig
+from engine.config.diversity import AttributeConfig, StrategyConfig
+from engine.dataset.base import BaseDataset
+from engine.dataset.forms import Example, plain
+from engine.errors import ConfigError
+from engine.planning.attributes import MOST, Attribute, conditional, counted
+from engine.planning.few_shot import Farthest, Randomly, Selector, balanced, clustered
+
+if TYPE_CHECKING:
+    from engine.protocols import Vectors
+
+BY_VECTORS = ("clustered", "farthest")
+
+
+def selects_by_vectors(generate: GenerateConfig) -> bool:
+    """Whether any strategy chooses its examples by their vectors."""
+    return any(
+        generate.selection_of(way) in BY_VECTORS and generate.few_shot_of(way)
+        for way in generate.ways.values()
+    )
+
+
+def check_guidance(generate: GenerateConfig, dataset: BaseDataset) -> None:
+    """Raises ConfigError where the base dataset lacks what selection or attributes ask for."""
+    there = len(dataset.examples)
+    for name, way in generate.ways.items():
+        if (few := generate.few_shot_of(way)) > there:
+            place = (
+                f"generate.strategies.{name}.few_shot" if way.few_shot is not None else "generate.few_shot"
+            )
+            raise ConfigError(f"{place}: {few} examples asked for, the dataset has {there}")
+        if generate.selection_of(way) == "balanced":
+            _check_field(dataset, generate.balance, "generate.balance")
+    independent = sum(attribute.of is None for attribute in generate.attributes.values())
+    if independent > MOST:
+        raise ConfigError(
+            f"generate.attributes: {independent} of them depend on no other; at most {MOST} may"
+        )
+    for name, attribute in generate.attributes.items():
+        if attribute.field is not None:
+            _check_field(dataset, attribute.field, f"generate.attributes.{name}.field")
+
+
+def _check_field(dataset: BaseDataset, field: str, place: str) -> None:
+    if any(value_of(example, field) is not None for example in dataset.examples):
+        return
+    known = (
+        ["label", *dataset.fields.config.extras]
+        if dataset.fields.config.label
+        else [*dataset.fields.config.extras]
+    )
+    raise ConfigError(
+        f"{place}: no row has a value of {field!r}; known here: {', '.join(known) or 'no field'} "
+        "(a field of the dataset is known once dataset.fields.extras lists it)"
+    )
+
+
+def value_of(example: Example, field: str) -> str | None:
+    """A field's value as text: the label, or an extra."""
+    value = example.label if field == "label" else example.extras.get(field)
+    if isinstance(value, list):
+        value = value[0] if value else None
+    return None if value is None or isinstance(value, dict) else plain(value)
+
+
+# --- selection -------------------------------------------------------------------------------------
+
+
+def selectors_of(
+    generate: GenerateConfig, dataset: BaseDataset, seed: int, vectors: Vectors | None
+) -> dict[str, Selector]:
+    """By strategy. Without vectors, those that need them choose by chance: for looking at prompts, not for a run."""
+    return {name: _selector(generate, way, dataset, seed, vectors) for name, way in generate.ways.items()}
+
+
+def _selector(
+    generate: GenerateConfig, way: StrategyConfig, dataset: BaseDataset, seed: int, vectors: Vectors | None
+) -> Selector:
+    selection, few = generate.selection_of(way), generate.few_shot_of(way)
+    if selection == "balanced":
+        return balanced([value_of(example, generate.balance) for example in dataset.examples])
+    if selection in BY_VECTORS and vectors is not None and few:
+        return clustered(vectors, few, seed) if selection == "clustered" else Farthest(vectors)
+    return Randomly(len(dataset.examples))
+
+
+# --- attributes ------------------------------------------------------------------------------------
+
+
+def attributes_of(
+    generate: GenerateConfig, dataset: BaseDataset, extracted: Mapping[str, Sequence[str]]
+) -> list[Attribute]:
+    """All that have values; `extracted` are the keywords that a model named, with repetitions."""
+    found = []
+    for name, spec in generate.attributes.items():
+        values = _values(name, spec, generate, dataset, extracted)
+        if any(values.values()):
+            found.append(Attribute(name, values, spec.of))
+    return found
+
+
+def _values(
+    name: str,
+    spec: AttributeConfig,
+    generate: GenerateConfig,
+    dataset: BaseDataset,
+    extracted: Mapping[str, Sequence[str]],
+) -> Mapping[str, Mapping[str, float]]:
+    even = spec.weights == "even"
+    if spec.values is not None:
+        return {"": spec.values}
+    if spec.by is not None:
+        return spec.by
+    if spec.extract is not None:
+        return {"": counted(extracted.get(name, ()), spec.keep, even=even)}
+    assert spec.field is not None
+    values = [value_of(example, spec.field) for example in dataset.examples]
+    if spec.of is None:
+        return {"": counted((value for value in values if value is not None), spec.keep, even=even)}
+    parent = generate.attributes[spec.of].field
+    assert parent is not None
+    parents = [value_of(example, parent) for example in dataset.examples]
+    pairs = (
+        (one, value)
+        for one, value in zip(parents, values, strict=True)
+        if one is not None and value is not None
+    )
+    return conditional(pairs, spec.keep, even=even)

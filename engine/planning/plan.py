@@ -1,0 +1,78 @@
+"""Which examples, temperature, seed and labels a batch is asked for with: pure functions."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from engine.config import GenerateConfig
+from engine.items import Batch
+from engine.planning.few_shot import Selector
+from engine.planning.strategies import Choice
+
+Labels = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Batches by number. The same seed, number, labels, choice and advice give the same batch."""
+
+    generate: GenerateConfig
+    seed: int
+    selectors: Mapping[str, Selector]
+    """By strategy."""
+
+    def batch(
+        self,
+        number: int,
+        labels: Labels = (),
+        choice: Choice | None = None,
+        advice: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
+    ) -> Batch:
+        """`advice`: people's notes, and lessons."""
+        notes, lessons = advice
+        choice = choice or Choice(next(iter(self.generate.ways)))
+        way = self.generate.ways[choice.strategy]
+        chance = random.Random(self.seed << 64 | number)
+        size = sum(count for _, count in labels) or self.generate.batch_size
+        examples = self.selectors[choice.strategy].choose(chance, self.generate.few_shot_of(way))
+        temperature = self.generate.temperature if way.temperature is None else way.temperature
+        if isinstance(temperature, tuple):
+            temperature = round(chance.uniform(*temperature), 3)
+        return Batch(
+            number,
+            size,
+            chance.getrandbits(31),
+            temperature,
+            tuple(examples),
+            labels,
+            strategy=choice.strategy if len(self.generate.ways) > 1 else "",
+            attributes=choice.attributes,
+            unlike=choice.unlike,
+            notes=notes,
+            lessons=lessons,
+        )
+
+
+def shares(total: int, weights: Mapping[str, float]) -> dict[str, int]:
+    """`total` divided by weight, whole and exact: the largest-remainder (Hamilton) method."""
+    whole = sum(weights.values())
+    exact = {label: total * weight / whole for label, weight in weights.items()}
+    parts = {label: int(value) for label, value in exact.items()}
+    by_remainder = sorted(exact, key=lambda label: parts[label] - exact[label])
+    for label in by_remainder[: total - sum(parts.values())]:
+        parts[label] += 1
+    return parts
+
+
+def interleaved(counts: Mapping[str, int]) -> Iterator[str]:
+    """Each label as often as counted, spread evenly: of any stretch each gets its share, give or take one."""
+    due = [(0.5 / count, label, count, 1) for label, count in counts.items() if count > 0]
+    heapq.heapify(due)
+    while due:
+        _, label, count, nth = heapq.heappop(due)
+        yield label
+        if nth < count:
+            heapq.heappush(due, ((nth + 0.5) / count, label, count, nth + 1))

@@ -1,0 +1,221 @@
+"""How each batch is to be asked for: by which strategy, about what, in place of which duplicates.
+
+A choice may depend on what became of earlier batches, but not on how fast calls return. So the choice for batch
+n rests on the fates of the batches up to n - lag, no more and no fewer, and is journaled before the batch is
+asked for: a resumed run finds the choices that it made, and makes the others alike.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice, takewhile
+from typing import Any
+
+from engine.config import GenerateConfig
+from engine.items import usd
+from engine.planning.attributes import Cell, Cells, root
+from engine.planning.delayed import Due, Outcome
+
+_SHARES, _FLOOR = root(23), root(29)
+"""Steps of the walks that share batches out; other ones than those of the attributes, so that no strategy is tied
+to some attribute's values."""
+_WHOLE = 1 << 64
+FORGETTING = 0.995
+"""What a batch's outcome weighs after each later one: yields fall as a dataset fills, so old ones count less."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is decided for one batch."""
+
+    strategy: str
+    attributes: Cell = ()
+    cell: int | None = None
+    """Number of the attributes' cell, counted over all batches that were given one."""
+    unlike: tuple[str, ...] = ()
+    """Texts turned away as duplicates, which this batch is to replace."""
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """What an adaptive choice was made by: drawn accepted items per dollar, by strategy."""
+
+    def to_json(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"strategy": self.strategy}
+        if self.attributes:
+            found |= {"attributes": dict(self.attributes), "cell": self.cell}
+        if self.unlike:
+            found["unlike"] = list(self.unlike)
+        if self.rates:
+            found["rates"] = dict(self.rates)
+        return found
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Choice:
+        return cls(
+            found["strategy"],
+            tuple(found.get("attributes", {}).items()),
+            found.get("cell"),
+            tuple(found.get("unlike", ())),
+            found.get("rates", {}),
+        )
+
+
+class Mix:
+    """Chooses for batch after batch. `choose` is called for each number once, in order.
+
+    Mutable state: cells given so far, what the bandit has seen, duplicates to replace.
+    """
+
+    def __init__(
+        self,
+        generate: GenerateConfig,
+        seed: int,
+        cells: Cells | None,
+        lag: int | None,
+        *,
+        retry: bool = False,
+        priced: bool = True,
+    ) -> None:
+        """`lag` in batches; None where no choice depends on an outcome. `priced`: whether calls cost anything."""
+        self._ways = generate.ways
+        self._generate = generate
+        self._seed = seed
+        self._cells = cells
+        self.due = Due(lag)
+        self._retry = retry
+        self._cell = 0
+        self._yields = Yields(tuple(self._ways), priced=priced)
+        self._unlike: deque[tuple[str, Cell, str]] = deque()
+        self._made: dict[int, Choice] = {}
+
+    @property
+    def trivial(self) -> bool:
+        """Whether every batch is asked for alike, so that there is nothing to journal."""
+        return len(self._ways) == 1 and self._cells is None and not self._retry
+
+    def restore(
+        self,
+        made: Iterable[tuple[int, Mapping[str, Any]]],
+        outcomes: Iterable[Outcome],
+        cut: Outcome | None = None,
+    ) -> None:
+        """The choices and outcomes of earlier starts, each in order; `cut` is a batch that was decided in part."""
+        for number, found in made:
+            self._made[number] = Choice.from_json(found)
+        self.due.restore(outcomes, cut)
+
+    def note(self, outcome: Outcome) -> None:
+        """Called for each batch in order, as its items are decided."""
+        self.due.note(outcome)
+
+    def choose(self, number: int) -> Choice:
+        self._learn(number)
+        choice = self._made.pop(number, None) or self._choice(number)
+        if choice.cell is not None and choice.cell >= self._cell:
+            self._cell = choice.cell + 1
+        for _ in choice.unlike:
+            if self._unlike:
+                self._unlike.popleft()
+        return choice
+
+    def skip(self, number: int) -> None:
+        """Batches below `number` were chosen in earlier starts: what follows goes on behind them."""
+        for earlier in sorted(self._made):
+            if earlier < number:
+                self.choose(earlier)
+
+    def strategy_of(self, number: int) -> str:
+        """For a batch chosen in an earlier start."""
+        choice = self._made.get(number)
+        return choice.strategy if choice is not None else next(iter(self._ways))
+
+    def _learn(self, number: int) -> None:
+        """Take in what is due for this batch."""
+        for outcome in self.due.until(number):
+            self._yields.learn(outcome)
+            self._unlike.extend((outcome.strategy, *duplicate) for duplicate in outcome.duplicates)
+
+    def _choice(self, number: int) -> Choice:
+        if self._retry and self._unlike:
+            return self._replacing(number)
+        rates: Mapping[str, float] = {}
+        if self._generate.strategy == "adaptive" and (spare := self._spare(number)) is None:
+            name, rates = self._yields.draw(random.Random(f"{self._seed}/strategy/{number}"))
+        elif self._generate.strategy == "adaptive":
+            name = spare or ""
+        else:
+            name = self._by_share(number)
+        return self._guided(name, rates)
+
+    def _guided(self, name: str, rates: Mapping[str, float]) -> Choice:
+        if self._cells is None or not self._ways[name].attributes:
+            return Choice(name, rates=rates)
+        return Choice(name, self._cells.at(self._cell), self._cell, rates=rates)
+
+    def _replacing(self, number: int) -> Choice:
+        """By the strategy and about the attributes of the first duplicate that waits, with those that follow it."""
+        strategy, attributes, _ = self._unlike[0]
+        alike = takewhile(lambda waiting: waiting[:2] == (strategy, attributes), self._unlike)
+        texts = tuple(text for _, _, text in islice(alike, self._generate.batch_size))
+        return Choice(strategy or self._by_share(number), attributes, unlike=texts)
+
+    def _by_share(self, number: int) -> str:
+        """By the strategies' shares, evenly over any stretch of batches."""
+        shares = [way.share for way in self._ways.values()]
+        point = (number + 1) * _SHARES % _WHOLE / _WHOLE * sum(shares)
+        for name, share in zip(self._ways, shares, strict=True):
+            if point < share:
+                return name
+            point -= share
+        return next(reversed(self._ways))
+
+    def _spare(self, number: int) -> str | None:
+        """The strategy that the floor gives this batch to, if it does; before anything is known, by share."""
+        if self._yields.unknown:
+            return self._by_share(number)
+        point = (number + 1) * _FLOOR % _WHOLE / _WHOLE
+        if point >= self._generate.floor:
+            return None
+        names = list(self._ways)
+        return names[int(point / self._generate.floor * len(names))]
+
+
+class Yields:
+    """Accepted items per dollar of each strategy, as far as is known: a Gamma-Poisson Thompson sampler.
+
+    A strategy's accepted items are taken as Poisson in the dollars spent on it; the rate has a Gamma prior
+    that weighs one item at the rate of all together. Each draw samples every rate, and the highest wins
+    (Thompson, 1933; Chapelle and Li, 2011). Outcomes are discounted by FORGETTING, for rates that drift.
+    Mutable state: discounted items and dollars by strategy.
+    """
+
+    def __init__(self, names: tuple[str, ...], *, priced: bool = True) -> None:
+        """Where calls cost nothing (not `priced`), each batch counts as one dollar."""
+        self._priced = priced
+        self._items = dict.fromkeys(names, 0.0)
+        self._dollars = dict.fromkeys(names, 0.0)
+
+    @property
+    def unknown(self) -> bool:
+        return not any(self._dollars.values())
+
+    def learn(self, outcome: Outcome) -> None:
+        for name in self._items:
+            self._items[name] *= FORGETTING
+            self._dollars[name] *= FORGETTING
+        if outcome.strategy in self._items:
+            self._items[outcome.strategy] += outcome.accepted
+            self._dollars[outcome.strategy] += usd(outcome.cost) if self._priced else 1.0
+
+    def draw(self, chance: random.Random) -> tuple[str, dict[str, float]]:
+        """The winner, and the rate drawn for each."""
+        items, dollars = sum(self._items.values()), sum(self._dollars.values())
+        prior = dollars / (items + 1.0)
+        rates = {
+            name: chance.gammavariate(self._items[name] + 1.0, 1.0 / (self._dollars[name] + prior))
+            for name in self._items
+        }
+        return max(rates, key=lambda name: rates[name]), {
+            name: round(rate, 3) for name, rate in rates.items()
+        }

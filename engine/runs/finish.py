@@ -1,0 +1,104 @@
+"""What a start leaves behind: its measures and map in the journal, then items, report, results and page as files."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from engine.errors import StoreError
+from engine.evaluation.results import results_of, write_csv
+from engine.runs.inputs import Inputs
+from engine.runs.page import write_page
+from engine.report.diversity import Examined
+from engine.report.mapping import Map
+from engine.report.profile import profile_of
+from engine.report.summary import Report, summarize
+from engine.store.folder import RunFolder, replacing, write_items
+from engine.store.journal import Journal
+from engine.store.reading import connect
+
+if TYPE_CHECKING:
+    from engine.protocols import Vectors
+
+
+@dataclass(frozen=True)
+class Closing:
+    """Of one start of a run."""
+
+    inputs: Inputs
+    folder: RunFolder
+    tell: Callable[[str], None] = lambda _: None
+
+    async def measure(self, journal: Journal, base_vectors: Vectors | None) -> None:
+        """How diverse the result is, where the run took care of that; its map; the base laid beside it."""
+        inputs, config = self.inputs, self.inputs.config
+        if inputs.evaluates:
+            return
+        examples = inputs.dataset.examples
+        if examples and journal.fact("base_profile") is None:
+            await journal.remember("base_profile", profile_of(examples))
+        if config.groupcheck is None and not config.generate.attributes:
+            return
+        look = Examined(inputs.dataset.fields, examples, base_vectors, config.seed)
+
+        def work() -> tuple[Mapping[str, Any] | None, Map | None]:
+            with contextlib.closing(connect(self.folder.database)) as connection:
+                return look.measured(connection), look.mapped(connection)
+
+        try:
+            measures, found = await asyncio.to_thread(work)  # for it takes seconds
+        except StoreError:
+            raise
+        except Exception as error:  # figures about the items, never a reason to lose them
+            self.tell(f"The result could not be measured ({type(error).__name__}: {error})")
+            return
+        await journal.remember("measures", measures)
+        if found is not None:
+            await journal.keep_map(found.points, found.about)
+
+    def write(self) -> Report:
+        """All files, from the journal. Raises StoreError."""
+        write_items(self.folder)
+        with contextlib.closing(connect(self.folder.database)) as connection:
+            report = self._report(connection)
+            if self.inputs.evaluates:
+                self._write_evaluation(connection)
+        with replacing(self.folder.report) as file:
+            file.write(report.to_json() + "\n")
+        if self.inputs.config.observe.page:
+            self._write_page(report)
+        return report
+
+    def without_files(self, reason: StoreError) -> Report:
+        """The disk does not take them; the journal is intact, and a resume writes them."""
+        with contextlib.closing(connect(self.folder.database)) as connection:
+            report = self._report(connection)
+        return Report({**report.data, "outcome": "fatal", "message": str(reason)})
+
+    def _report(self, connection: sqlite3.Connection) -> Report:
+        config = self.inputs.config
+        return summarize(connection, target=config.generate.target, cap_usd=config.limits.budget_usd)
+
+    def _write_evaluation(self, connection: sqlite3.Connection) -> None:
+        config, names = self.inputs.config, [each.name for each in self.inputs.evaluated]
+        found = results_of(connection, names, config.tested, config.evaluate.against)
+        with replacing(self.folder.results) as file:
+            file.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
+        with replacing(self.folder.results_csv) as file:
+            write_csv(found, file)
+
+    def _write_page(self, report: Report) -> None:
+        """The page is for looking: whatever is wrong with it, the run has ended as it has ended."""
+        try:
+            write_page(self.folder, self.inputs.config, report)
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            self.tell(
+                f"report.html could not be written ({said}); datagen report {self.folder.path} tries again"
+            )
