@@ -15,12 +15,18 @@ from conftest import ROOT, lines
 from engine.config import RunConfig
 from engine.config.file import parse
 from engine.runs.api import arun
-from engine.store.folder import identity
+from engine.store.identity import identity
 
 GOLDEN = ROOT / "tests" / "golden"
 SETTINGS: dict[str, Any] = yaml.safe_load((GOLDEN / "settings.yaml").read_text("utf-8"))
 KNOWN: dict[str, Any] = json.loads((GOLDEN / "settings.json").read_text("utf-8"))
-ENVIRONMENT = {"BASE": "data/in.jsonl", "TOPIC": "numbers", "KEY": "sk-env", "HOST": "h.example.org", "CAP": "2.5"}
+ENVIRONMENT = {
+    "BASE": "data/in.jsonl",
+    "TOPIC": "numbers",
+    "KEY": "sk-env",
+    "HOST": "h.example.org",
+    "CAP": "2.5",
+}
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ import pytest
 
 from engine.errors import BadRequest, ConfigError, DiskFull, StoreError
 from engine.items import Completion, Prompt, Usage
-from engine.store.folder import RunFolder, differences, identity, replacing
+from engine.store.files import replacing
+from engine.store.folder import RunFolder
+from engine.store.identity import differences, identity
 from engine.store.journal import ItemRow, Journal
 from engine.store.reading import POSITIONS, connect, read_items, read_lines
 

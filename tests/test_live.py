@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from engine.report import live
-from engine.report.live import Snapshot, Speed, display, duration, panel, plain_line
+from engine.report.formatting import duration
+from engine.report.live import Snapshot, Speed, display, panel, plain_line
 
 SNAPSHOT = Snapshot(
     target=1000,

@@ -10,7 +10,7 @@ from engine.report.tables import text_table
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from engine.analysis.datasets import Found
+    from engine.analysis.duplicates import NearDuplicates
     from engine.diversity.calibration import Confusion
 
 
@@ -60,7 +60,7 @@ def calibration_tables(confusions: Sequence[Confusion]) -> Iterator[Table]:
         yield table
 
 
-def duplicates_lines(found: Found, shown: int = 20) -> Iterator[str]:
+def duplicates_lines(found: NearDuplicates, shown: int = 20) -> Iterator[str]:
     """Which rows say the same as which, and how many."""
     for row, match in list(found.matches.items())[:shown]:
         other = f"row {-match.ref} of the base dataset" if match.ref < 0 else f"row {match.ref}"

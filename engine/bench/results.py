@@ -13,7 +13,7 @@ import orjson
 from engine.bench.sweep import Bench, Level, knee, quantiles
 from engine.errors import ConfigError
 from engine.report.tables import text_table
-from engine.store.folder import replacing
+from engine.store.files import replacing
 
 if TYPE_CHECKING:
     from rich.table import Table

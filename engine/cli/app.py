@@ -79,7 +79,7 @@ def convert(
     """Translate a config of the paper's own code, and say what became of its keys."""
     from engine.config import RunConfig
     from engine.errors import ConfigError
-    from engine.store.folder import replacing
+    from engine.store.files import replacing
 
     with mistakes():
         translation = RunConfig.load(config, lenient=True).translation()
@@ -145,8 +145,8 @@ def plan(
     """What a run would take: calls, tokens, dollars, hours. Makes no model call."""
     from itertools import islice
 
+    from engine.cli.tables import plan_table
     from engine.config import RunConfig
-    from engine.report.tables import plan_table
     from engine.runs.estimate import estimates, prompts
     from engine.runs.inputs import Inputs
 
@@ -244,7 +244,7 @@ def simulate(
 @app.command()
 def doctor() -> None:
     """What this machine can do: Python, event loop, versions, name clashes, validators, sandbox."""
-    from engine.runs.preflight import doctor
+    from engine.runs.doctor import doctor
 
     findings = list(doctor())
     for finding in findings:
@@ -268,7 +268,7 @@ def _over(
 ) -> None:
     """A run over the rows of an existing dataset."""
     from engine.config import RunConfig
-    from engine.store.folder import spooled
+    from engine.store.files import spooled
 
     with mistakes():
         source = spooled(sys.stdin.buffer, folder) if data == "-" else Path(data).absolute()

@@ -14,7 +14,7 @@ import orjson
 
 from engine.errors import ConfigError
 from engine.protocols import Row
-from engine.store.folder import replacing
+from engine.store.files import replacing
 
 Rows = Callable[[], Iterable[Row]]
 """Gives the rows anew at each call: some formats need to see them twice."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from engine.errors import ConfigError
 from engine.export.files import Rows, write_parquet
 from engine.protocols import Row
-from engine.store.folder import replacing
+from engine.store.files import replacing
 
 MARK = "- datagen"
 """Stands among the tags of every card that is written here."""

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from engine.errors import ConfigError
-from engine.store.folder import replacing
+from engine.store.files import replacing
 
 NAME = "dataset_info.json"
 _COLUMNS: dict[str, dict[str, Any]] = {

@@ -191,7 +191,8 @@ def _vectors(
 
 async def _of_base(config: RunConfig, there: Sequence[Example], tell: Tell) -> Vectors:
     """By the run's own model; from the cache where the run has compared its items with the base."""
-    from engine.analysis.datasets import Data, Vectoriser
+    from engine.analysis.datasets import Data
+    from engine.analysis.vectors import Vectoriser
 
     assert config.dataset.path is not None
     async with Vectoriser(config.embedding, tell) as vectoriser:

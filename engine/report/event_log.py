@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from engine.report.live import duration
+from engine.report.formatting import duration
 
 MOST = 200
 """Different happenings that are kept for one start; a night has a dozen."""

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
+from engine.report.formatting import duration
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -51,18 +53,6 @@ def plain_line(snapshot: Snapshot) -> str:
         f"{snapshot.accepted:,}/{snapshot.target:,} accepted, {snapshot.rejected:,} rejected, "
         f"{snapshot.calls:,} calls ({snapshot.calls_per_s:.1f}/s, {snapshot.in_flight} in flight, "
         f"{snapshot.retried + snapshot.rate_limited} tried again), {money}{eta}{note}"
-    )
-
-
-def duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours} h {minutes:02} min"
-        if hours
-        else f"{minutes} min {seconds:02} s"
-        if minutes
-        else f"{seconds} s"
     )
 
 

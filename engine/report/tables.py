@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.escaping import printable
-from engine.report.live import duration
+from engine.report.formatting import duration
 from engine.report.summary import Report
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from engine.runs.estimate import Estimate
 
 
 class Listing(NamedTuple):
@@ -161,25 +159,6 @@ def _reasons(reasons: dict[str, dict[str, int]]) -> str:
 
 def _counts(found: dict[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in sorted(found.items(), key=lambda pair: -pair[1]))
-
-
-def plan_table(estimates: Sequence[Estimate], cap: float | None) -> Table:
-    """One row for each assumed acceptance."""
-    table = text_table("accepted", "calls", "prompt tokens", "completion tokens", "dollars", "time")
-    for found in estimates:
-        dollars = "unknown" if found.dollars is None else f"${found.dollars:.2f}"
-        if cap is not None and found.dollars is not None and found.dollars > cap:
-            dollars += f" (stops at ${cap:g})"
-        table.add_row(
-            f"{found.acceptance:.0%}",
-            f"{found.calls:,}",
-            f"{found.prompt_tokens:,}",
-            f"{found.completion_tokens:,}",
-            dollars,
-            duration(found.seconds),
-        )
-    table.caption = "Estimates: 4 characters a token, 60 tokens a second and call; item calls only."
-    return table
 
 
 def status_table(report: Report, running: bool) -> Table:

@@ -19,7 +19,8 @@ from engine.report.diversity import Examined
 from engine.report.mapping import Map
 from engine.report.profile import profile_of
 from engine.report.summary import Report, summarize
-from engine.store.folder import RunFolder, replacing, write_items
+from engine.store.folder import RunFolder, write_items
+from engine.store.files import replacing
 from engine.store.journal import Journal
 from engine.store.reading import connect
 

@@ -28,11 +28,7 @@ from engine.prompts.replies import object_in
 from engine.protocols import Ask, Described, Embedder, Tools, Validator
 from engine.planning.strategies import Choice
 from engine.planning.plan import Planner
-from engine.stages.refine import metered
-
-VALIDATORS = "datagen.validators"
-"""The entry-point group in which validators are found."""
-
+from engine.runs.plugins import load_validators, no_calls
 
 Mode = Literal["run", "audit", "enhance", "evaluate", "judge"]
 """New items; or the rows of a dataset that is there: checked, made harder, put to models, their answers judged."""
@@ -72,7 +68,7 @@ class Inputs:
             config = _enhancing(config)
         dataset = BaseDataset.streamed(config.dataset)
         prices = _prices(config)
-        load_validators(config, _no_calls, dataset.fields)
+        load_validators(config, no_calls, dataset.fields)
         generate = config.generate.model_copy(update={"target": dataset.rows})
         config = config.changed(generate=generate)
         same = _same(config, dataset)
@@ -96,7 +92,7 @@ class Inputs:
         generate = GenerateConfig(target=max(total, 1), few_shot=0)
         config = config.changed(generate=generate, groupcheck=None).evaluating()
         first = evaluated[0].base
-        load_validators(config, _no_calls, first.fields)
+        load_validators(config, no_calls, first.fields)
         prompts, prices = ItemPrompts(config, first), _prices(config)
         return cls(config, first, prompts, prices, mode=mode, again=again, evaluated=evaluated)
 
@@ -109,7 +105,7 @@ class Inputs:
         prompts = ItemPrompts(config, dataset)
         first = prompts.render(_sample(config, dataset))
         _affordable(config, prices, first)
-        load_validators(config, _no_calls, dataset.fields)
+        load_validators(config, no_calls, dataset.fields)
         tokens = config.limits.tokens_per_minute
         if tokens is not None and tokens < config.generate.completion_limit:
             raise ConfigError(
@@ -207,66 +203,3 @@ def _enhancing(config: RunConfig) -> RunConfig:
         (spec for spec in config.validators if spec.name == DIFFICULTY), ValidatorConfig(name=DIFFICULTY)
     )
     return config.changed(validators=(*specs, last), groupcheck=None)
-
-
-def load_validators(config: RunConfig, ask: Ask, fields: Fields) -> list[Validator]:
-    """The configured validators, found by entry point. Raises ConfigError."""
-    known = {point.name: point for point in entry_points(group=VALIDATORS)}
-    metered_ask = metered(ask)
-    found: list[Validator] = []
-    for depth, spec in enumerate(config.validators, 1):
-        if spec.name not in known:
-            there = ", ".join(sorted(known)) or "none; is the package installed?"
-            raise ConfigError(f"validators: there is no validator {spec.name!r}; installed: {there}")
-        tools = Tools(
-            ask=metered_ask,
-            constraints=config.dataset.constraints,
-            seed=config.seed,
-            priority=-depth,
-            description=config.dataset.description,
-            shown=fields.wire,
-            revised=fields.revised,
-            read=object_in,
-        )
-        try:
-            found.append(known[spec.name].load()(tools, **spec.options))
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"validators: {spec.name}: {error}") from None
-        except ImportError as error:
-            raise ConfigError(f"validators: {spec.name} cannot be loaded: {error}") from None
-    return found
-
-
-async def _no_calls(prompt: Any) -> Any:
-    raise AssertionError("a validator asked a model while it was being made")
-
-
-@asynccontextmanager
-async def opened_validators(validators: Sequence[Validator]) -> AsyncIterator[None]:
-    """Those that hold resources are open inside. Raises FatalError, or ConfigError, where one cannot open."""
-    async with contextlib.AsyncExitStack() as stack:
-        for validator in validators:
-            if isinstance(validator, AbstractAsyncContextManager):
-                try:
-                    await stack.enter_async_context(validator)
-                except (EngineError, asyncio.CancelledError):
-                    raise
-                except Exception as error:  # somebody else's code may fail in any way
-                    said = f"the validator {validator.name} cannot be opened: {type(error).__name__}: {error}"
-                    raise Defect(said) from error
-        yield
-
-
-def described(validators: Sequence[Validator]) -> dict[str, dict[str, Any]]:
-    """What the open validators say of themselves, by name."""
-    return {each.name: dict(each.describe()) for each in validators if isinstance(each, Described)}
-
-
-def confirming(validators: Sequence[Validator]) -> frozenset[str]:
-    """Names of those whose PASS says that a label is right: of these, and of all that are installed."""
-    found = {each.name for each in validators if getattr(each, "confirms", False)}
-    for point in entry_points(group=VALIDATORS):
-        with contextlib.suppress(ImportError):
-            if getattr(point.load(), "confirms", False):
-                found.add(point.name)
-    return frozenset(found)

@@ -13,7 +13,8 @@ from engine.evaluation.tables import listings
 from engine.report.page.gathered import gather
 from engine.report.page.page import page
 from engine.report.summary import Report
-from engine.store.folder import RunFolder, replacing
+from engine.store.folder import RunFolder
+from engine.store.files import replacing
 from engine.store.reading import connect, read_fact
 
 

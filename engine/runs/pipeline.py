@@ -13,7 +13,8 @@ from engine.evaluation.rows import Rows
 from engine.flow.halt import Halt
 from engine.flow.pipeline import Pipeline
 from engine.flow.stage import Stage
-from engine.runs.inputs import Inputs, confirming
+from engine.runs.inputs import Inputs
+from engine.runs.plugins import confirming
 from engine.items import Batch
 from engine.runs.setup import Prepared
 from engine.protocols import Ask, Validator

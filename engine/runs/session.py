@@ -33,7 +33,9 @@ from engine.errors import (
     TargetReached,
 )
 from engine.flow.halt import Halt
-from engine.runs.inputs import Inputs, described, load_validators, opened_validators
+from engine.runs.outcome import outcome_of
+from engine.runs.inputs import Inputs
+from engine.runs.plugins import described, load_validators, opened_validators
 from engine.runs.signals import interruptible
 from engine.items import PICO, usd
 from engine.llm.budget import Budget
@@ -51,7 +53,8 @@ from engine.report.summary import Report
 from engine.planning.feedback import Lessons
 from engine.stages.commit import LABEL_GATE
 from engine.stages.progress import Progress
-from engine.store.folder import RunFolder, differences, identity
+from engine.store.folder import RunFolder
+from engine.store.identity import differences, identity
 from engine.store.journal import Journal
 
 if TYPE_CHECKING:
@@ -64,32 +67,6 @@ NOTE_EVERY_S = 2.0
 
 
 Open = Callable[[RunConfig], AbstractAsyncContextManager[Backends]]
-
-#  halt.reason        outcome      exit
-#  TargetReached      target       0
-#  BudgetExhausted    budget       3
-#  FatalError         fatal        4
-#  none: source done  attempts     5
-#  NearlyAllRejected  attempts     5
-#  Interrupted        interrupted  130
-
-OUTCOMES: Sequence[tuple[type[EngineError], str]] = (
-    (TargetReached, "target"),
-    (BudgetExhausted, "budget"),
-    (NearlyAllRejected, "attempts"),
-    (Interrupted, "interrupted"),
-    (FatalError, "fatal"),
-)
-
-
-def outcome_of(reason: EngineError | None, reached: bool) -> str:
-    """The word in report.json for why a run ended."""
-    if reached and not isinstance(reason, FatalError):
-        return "target"
-    if reason is None:
-        return "attempts"
-    return next(outcome for kind, outcome in OUTCOMES if isinstance(reason, kind))
-
 
 def _kind(mode: str) -> str:
     """A judgement goes on in the folder of its evaluation."""

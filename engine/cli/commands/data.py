@@ -10,8 +10,7 @@ import typer
 
 from engine.cli.common import mistakes, show, tell, with_standard_input
 
-STDIN = "'-' is JSON lines on standard input"
-Reading = Annotated[
+FieldsFrom = Annotated[
     Path | None,
     typer.Option("--config", metavar="CONFIG.yaml", help="Read the fields as this run's config does."),
 ]
@@ -36,7 +35,7 @@ def metrics(
         ),
     ],
     against: Against = None,
-    config: Reading = None,
+    config: FieldsFrom = None,
     text: Text = None,
     label: Label = None,
     model: Model = MINILM,
@@ -47,15 +46,16 @@ def metrics(
     """How diverse datasets are, side by side; at equal size where their sizes differ."""
     import orjson
 
-    from engine import measuring
+    from engine.analysis.datasets import FieldNames
+    from engine.analysis.measures import load
     from engine.analysis.tables import metrics_tables
     from engine.config.diversity import EmbeddingConfig
     from engine.runs.api import in_loop
 
     with mistakes(), with_standard_input(data) as files:
-        reading = measuring.Reading(config, text, label)
+        names = FieldNames(config, text, label)
         embedding = None if words_only else EmbeddingConfig(model=model)
-        found = in_loop(lambda: measuring.load(files, against, reading, embedding, tell)).measured(seed)
+        found = in_loop(lambda: load(files, against, names, embedding, tell)).measured(seed)
         if json:
             typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
         else:
@@ -85,7 +85,7 @@ def groupcheck(
         Path | None,
         typer.Option("-o", "--out", metavar="PATH", help="Write the rows that stay, as JSON lines."),
     ] = None,
-    config: Reading = None,
+    config: FieldsFrom = None,
     text: Text = None,
     label: Label = None,
     model: Model = MINILM,
@@ -95,7 +95,9 @@ def groupcheck(
     """Find rows that say the same as an earlier one, or propose from which similarity on they do."""
     import orjson
 
-    from engine import measuring
+    from engine.analysis.datasets import FieldNames
+    from engine.analysis.duplicates import calibrate as calibrated
+    from engine.analysis.duplicates import near_duplicates, write_kept
     from engine.analysis.tables import calibration_tables, duplicates_lines
     from engine.config.diversity import EmbeddingConfig
     from engine.runs.api import in_loop
@@ -103,21 +105,19 @@ def groupcheck(
     with mistakes(), with_standard_input([data]) as [file]:
         _check_options(same, threshold)
         _check_output(out, (data, against))
-        reading, embedding = measuring.Reading(config, text, label), EmbeddingConfig(model=model)
+        names, embedding = FieldNames(config, text, label), EmbeddingConfig(model=model)
         if calibrate:
-            confusions = in_loop(lambda: measuring.calibrate(file, reading, embedding, seed, tell))
+            confusions = in_loop(lambda: calibrated(file, names, embedding, seed, tell))
             if json:
                 typer.echo(orjson.dumps([confusion.to_json() for confusion in confusions]).decode())
             for table in calibration_tables(confusions) if not json else ():
                 show(table)
             return
-        found = in_loop(
-            lambda: measuring.near_duplicates(file, against, reading, same, threshold, embedding, tell)
-        )
+        found = in_loop(lambda: near_duplicates(file, against, names, same, threshold, embedding, tell))
         for line in [orjson.dumps(found.to_json()).decode()] if json else duplicates_lines(found):
             typer.echo(line)
         if out is not None:
-            typer.echo(f"{measuring.write_kept(file, found, out):,} rows written to {out}", err=True)
+            typer.echo(f"{write_kept(file, found, out):,} rows written to {out}", err=True)
 
 
 def _check_options(same: str, threshold: float | None) -> None:

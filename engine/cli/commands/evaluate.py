@@ -42,7 +42,7 @@ def evaluate(
     from engine.config import RunConfig
     from engine.errors import ConfigError
     from engine.runs.api import evaluate, judge, with_datasets
-    from engine.store.folder import spooled
+    from engine.store.files import spooled
 
     with mistakes():
         *datasets, config = data

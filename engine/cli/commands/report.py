@@ -39,7 +39,7 @@ def report(
 
 def _map(folder: RunFolder, config: RunConfig) -> None:
     """By the run's local embedding model; kept in the journal. Raises ConfigError while the run is running."""
-    from engine.analysis.datasets import mapped
+    from engine.analysis.maps import mapped
     from engine.runs.api import in_loop
 
     with folder.locked():

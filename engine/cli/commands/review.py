@@ -46,7 +46,8 @@ def review(
 
 
 def _close(run_dir: Path, counts: dict[str, int], there: int, config: Any) -> None:
-    from engine.store.folder import RunFolder, replacing
+    from engine.store.files import replacing
+    from engine.store.folder import RunFolder
 
     report, _ = report_of(run_dir)
     with replacing(RunFolder(run_dir).report) as file:

@@ -13,7 +13,7 @@ import orjson
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from engine.report.live import duration
+from engine.report.formatting import duration
 from engine.report.page.figures import figures
 from engine.report.page.gathered import Gathered
 from engine.report.tables import EVERY_ROW, SAID, Listing

@@ -1,0 +1,116 @@
+"""Near-duplicates of a file, and the threshold that suits it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from engine.analysis.datasets import Data, FieldNames, Tell
+from engine.analysis.vectors import Vectoriser
+from engine.config.diversity import EmbeddingConfig
+from engine.dataset.rows import read_rows
+from engine.diversity.calibration import Confusion, calibrated
+from engine.diversity.duplicates import Duplicates, Match
+from engine.diversity.sameness import suited
+from engine.store.files import replacing
+
+if TYPE_CHECKING:
+    from engine.protocols import Vectors
+
+_AT_ONCE = 512
+"""Rows that are compared together."""
+
+
+async def calibrate(
+    path: Path, names: FieldNames, embedding: EmbeddingConfig, seed: int, tell: Tell
+) -> list[Confusion]:
+    """Raises ConfigError."""
+    data = Data.read(path, names)
+    async with Vectoriser(embedding, tell) as vectoriser:
+        return await calibrated(
+            data.examples, await vectoriser.vectors(data), vectoriser.embedding.all, seed=seed
+        )
+
+
+@dataclass(frozen=True)
+class NearDuplicates:
+    """What a group check finds in a file: rows that say the same as an earlier one, or as one of the base."""
+
+    same: str
+    threshold: float
+    rows: int
+    unreadable: dict[int, str]
+    """Rows that are no items, and why."""
+    matches: dict[int, Match]
+    """By row number; `ref` is an earlier row's number, or minus that of a row of the base dataset."""
+
+    def to_json(self) -> dict[str, Any]:
+        duplicates = {
+            str(row): {"of": match.ref, "similarity": round(min(match.similarity, 1.0), 4)}
+            for row, match in self.matches.items()
+        }
+        unreadable = {str(row): why for row, why in self.unreadable.items()}
+        return {
+            "rows": self.rows,
+            "unreadable": unreadable,
+            "same": self.same,
+            "threshold": self.threshold,
+            "duplicates": duplicates,
+        }
+
+
+async def near_duplicates(
+    path: Path,
+    against: Path | None,
+    names: FieldNames,
+    same: str,
+    threshold: float | None,
+    embedding: EmbeddingConfig,
+    tell: Tell,
+) -> NearDuplicates:
+    """The first of several rows that say the same stays, as in a run. Raises ConfigError."""
+    data = Data.read(path, names)
+    base = Data.read(against, names) if against is not None else None
+    kind = suited(data.examples) if same == "auto" else same
+    memory = Duplicates(kind, threshold)
+    if not memory.needs_vectors:
+        if base is not None:
+            memory.add((-example.number, example) for example in base.examples)
+        return NearDuplicates(
+            kind, memory.threshold, len(data.examples), data.bad, dict(_checked(data, None, memory))
+        )
+    async with Vectoriser(embedding, tell) as vectoriser:
+        if base is not None:
+            vectors = await vectoriser.vectors(base)
+            memory.add(((-example.number, example) for example in base.examples), vectors)
+        found = dict(_checked(data, await vectoriser.vectors(data), memory))
+    return NearDuplicates(kind, memory.threshold, len(data.examples), data.bad, found)
+
+
+def _checked(data: Data, vectors: Vectors | None, memory: Duplicates) -> Iterator[tuple[int, Match]]:
+    for start in range(0, len(data.examples), _AT_ONCE):
+        examples = data.examples[start : start + _AT_ONCE]
+        refs = [example.number for example in examples]
+        look = memory.look(examples, None if vectors is None else vectors[start : start + _AT_ONCE])
+        for place, number in enumerate(refs):
+            match = look.same_text(place, refs) or look.nearest(place, refs)
+            if match is None:
+                look.take(place)
+            else:
+                yield number, match
+        memory.take(look, refs)
+
+
+def write_kept(source: Path, found: NearDuplicates, out: Path) -> int:
+    """The file's other items, as they are, as JSON lines; how many. Raises StoreError."""
+    count = 0
+    with replacing(out) as file:
+        for number, row in read_rows(source):
+            if number not in found.matches and number not in found.unreadable and isinstance(row, dict):
+                file.write(orjson.dumps(row, default=str).decode() + "\n")
+                count += 1
+    return count

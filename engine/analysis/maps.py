@@ -1,0 +1,61 @@
+"""A map for a run that made no vectors."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from engine.analysis.datasets import Data, Tell
+from engine.analysis.vectors import Vectoriser
+from engine.config import RunConfig
+from engine.dataset.base import BaseDataset
+from engine.dataset.fields import Fields
+from engine.dataset.forms import Example, LabelStyle
+from engine.diversity.sameness import compared
+from engine.report.mapping import MOST_ITEMS, MOST_ORIGINALS, Some, finite
+from engine.report.mapping import mapped as drawn
+from engine.store.folder import RunFolder
+from engine.store.journal import Journal
+from engine.store.reading import connect, read_accepted, read_fact
+
+if TYPE_CHECKING:
+    pass
+
+
+async def mapped(folder: RunFolder, config: RunConfig, tell: Tell) -> bool:
+    """Draw the run's map by its local embedding model, and keep it; False where there are too few items.
+
+    Raises ConfigError, StoreError.
+    """
+    with contextlib.closing(connect(folder.database)) as connection:
+        fields = Fields(config.dataset.fields, LabelStyle(**read_fact(connection, "style")))
+        rows = [(item, record) for item, record, _ in islice(read_accepted(connection), MOST_ITEMS)]
+    items = [replace(fields.remembered(orjson.loads(record)), number=item) for item, record in rows]
+    base = (
+        BaseDataset.load(config.dataset).examples[:MOST_ORIGINALS] if config.dataset.path is not None else []
+    )
+    if len(items) + len(base) < 3 or not items:
+        return False
+    async with Vectoriser(config.embedding, tell) as vectoriser:
+        some = [await _some(vectoriser, folder.path, examples) for examples in (items, base)]
+    found = drawn(*some)
+    if found is None:
+        return False
+    journal = Journal(folder.database)
+    try:
+        await journal.keep_map(found.points, found.about)
+    finally:
+        await journal.close()
+    return True
+
+
+async def _some(vectoriser: Vectoriser, path: Path, examples: list[Example]) -> Some | None:
+    if not examples:
+        return None
+    vectors = await vectoriser.vectors(Data(path, examples, {}))
+    return finite([each.number for each in examples], [compared(each) for each in examples], vectors)

@@ -1,0 +1,51 @@
+"""Measures of datasets, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.analysis.datasets import Data, FieldNames, Tell
+from engine.analysis.vectors import Vectoriser
+from engine.config.diversity import EmbeddingConfig
+from engine.diversity.measures.dataset import Measured, at_equal_size, measures
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Datasets with their vectors, ready to be measured."""
+
+    datasets: Mapping[str, Measured]
+    base: Measured | None
+
+    def measured(self, seed: int) -> dict[str, Any]:
+        """Measures of each dataset by its path; with several of different sizes, at equal size too."""
+        found: dict[str, Any] = {
+            "datasets": {name: measures(data, self.base, seed) for name, data in self.datasets.items()}
+        }
+        if len({len(data.texts) for data in self.datasets.values()}) > 1:
+            found["at_equal_size"] = at_equal_size(self.datasets, seed)
+        return found
+
+
+async def load(
+    paths: Sequence[Path],
+    against: Path | None,
+    names: FieldNames,
+    embedding: EmbeddingConfig | None,
+    tell: Tell,
+) -> Loaded:
+    """Without `embedding`, datasets have no vectors. Raises ConfigError."""
+    read = {str(path): Data.read(path, names) for path in dict.fromkeys(paths)}
+    base = Data.read(against, names) if against is not None else None
+    if embedding is None:
+        measured = {name: data.measured(None) for name, data in read.items()}
+        return Loaded(measured, base.measured(None) if base is not None else None)
+    async with Vectoriser(embedding, tell) as vectoriser:
+        datasets = {name: data.measured(await vectoriser.vectors(data)) for name, data in read.items()}
+        return Loaded(datasets, base.measured(await vectoriser.vectors(base)) if base is not None else None)

@@ -1,0 +1,39 @@
+"""The word for why a run ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.errors import (
+    BudgetExhausted,
+    EngineError,
+    FatalError,
+    Interrupted,
+    NearlyAllRejected,
+    TargetReached,
+)
+
+#  halt.reason        outcome      exit
+#  TargetReached      target       0
+#  BudgetExhausted    budget       3
+#  FatalError         fatal        4
+#  none: source done  attempts     5
+#  NearlyAllRejected  attempts     5
+#  Interrupted        interrupted  130
+
+OUTCOMES: Sequence[tuple[type[EngineError], str]] = (
+    (TargetReached, "target"),
+    (BudgetExhausted, "budget"),
+    (NearlyAllRejected, "attempts"),
+    (Interrupted, "interrupted"),
+    (FatalError, "fatal"),
+)
+
+
+def outcome_of(reason: EngineError | None, reached: bool) -> str:
+    """The word in report.json for why a run ended."""
+    if reached and not isinstance(reason, FatalError):
+        return "target"
+    if reason is None:
+        return "attempts"
+    return next(outcome for kind, outcome in OUTCOMES if isinstance(reason, kind))

@@ -1,0 +1,83 @@
+"""Validators, found by entry point: loaded with the config's options, opened, asked to describe themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import entry_points
+from typing import Any
+
+from engine.config import RunConfig
+from engine.dataset.fields import Fields
+from engine.errors import ConfigError, Defect, EngineError
+from engine.prompts.replies import object_in
+from engine.protocols import Ask, Described, Tools, Validator
+from engine.stages.refine import metered
+
+VALIDATORS = "datagen.validators"
+"""The entry-point group in which validators are found."""
+
+
+def load_validators(config: RunConfig, ask: Ask, fields: Fields) -> list[Validator]:
+    """The configured validators, found by entry point. Raises ConfigError."""
+    known = {point.name: point for point in entry_points(group=VALIDATORS)}
+    metered_ask = metered(ask)
+    found: list[Validator] = []
+    for depth, spec in enumerate(config.validators, 1):
+        if spec.name not in known:
+            there = ", ".join(sorted(known)) or "none; is the package installed?"
+            raise ConfigError(f"validators: there is no validator {spec.name!r}; installed: {there}")
+        tools = Tools(
+            ask=metered_ask,
+            constraints=config.dataset.constraints,
+            seed=config.seed,
+            priority=-depth,
+            description=config.dataset.description,
+            shown=fields.wire,
+            revised=fields.revised,
+            read=object_in,
+        )
+        try:
+            found.append(known[spec.name].load()(tools, **spec.options))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"validators: {spec.name}: {error}") from None
+        except ImportError as error:
+            raise ConfigError(f"validators: {spec.name} cannot be loaded: {error}") from None
+    return found
+
+
+async def no_calls(prompt: Any) -> Any:
+    raise AssertionError("a validator asked a model while it was being made")
+
+
+@asynccontextmanager
+async def opened_validators(validators: Sequence[Validator]) -> AsyncIterator[None]:
+    """Those that hold resources are open inside. Raises FatalError, or ConfigError, where one cannot open."""
+    async with contextlib.AsyncExitStack() as stack:
+        for validator in validators:
+            if isinstance(validator, AbstractAsyncContextManager):
+                try:
+                    await stack.enter_async_context(validator)
+                except (EngineError, asyncio.CancelledError):
+                    raise
+                except Exception as error:  # somebody else's code may fail in any way
+                    said = f"the validator {validator.name} cannot be opened: {type(error).__name__}: {error}"
+                    raise Defect(said) from error
+        yield
+
+
+def described(validators: Sequence[Validator]) -> dict[str, dict[str, Any]]:
+    """What the open validators say of themselves, by name."""
+    return {each.name: dict(each.describe()) for each in validators if isinstance(each, Described)}
+
+
+def confirming(validators: Sequence[Validator]) -> frozenset[str]:
+    """Names of those whose PASS says that a label is right: of these, and of all that are installed."""
+    found = {each.name for each in validators if getattr(each, "confirms", False)}
+    for point in entry_points(group=VALIDATORS):
+        with contextlib.suppress(ImportError):
+            if getattr(point.load(), "confirms", False):
+                found.add(point.name)
+    return frozenset(found)

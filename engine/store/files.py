@@ -1,0 +1,70 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from engine.errors import DiskFull, StoreError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[str]]:
+    """A text file that takes the place of `path` once the block ends without an error. Raises StoreError."""
+    temporary = _beside(path)
+    try:
+        # Mode "x" creates the file with the permissions of any new file: asking for the umask would change it for
+        # every thread of the process.
+        with temporary.open("x", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def copied(source: Path, place: Path) -> None:
+    """A copy of `source` at `place`, whole, where there is none yet. Raises StoreError."""
+    if place.exists():
+        return
+    temporary = _beside(place)
+    try:
+        place.parent.mkdir(exist_ok=True)
+        shutil.copyfile(source, temporary)
+        temporary.replace(place)
+    except OSError as error:
+        raise unwritable(place, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def spooled(stream: IO[bytes], folder: Path) -> Path:
+    """Standard input as a file in the run folder, so that the run can be continued. Raises StoreError."""
+    path = folder / "input.jsonl"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            shutil.copyfileobj(stream, file)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    return path
+
+
+def unwritable(path: Path, error: OSError) -> StoreError:
+    """The engine's error for a file that the system does not write."""
+    kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StoreError
+    return kind(f"{path}: cannot be written: {error.strerror or error}")
+
+
+def _beside(path: Path) -> Path:
+    """A name for a file in the same folder that nobody else uses."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")

@@ -1,0 +1,77 @@
+"""What makes two starts the same run, and in which settings two of them differ."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.config import OPERATIONAL
+
+
+def identity(settings: Mapping[str, Any], dataset_sha256: str, template: Path | None) -> dict[str, Any]:
+    """What makes two starts the same run: settings by dotted key, and files by their content."""
+    flat = dict(_flat({**settings, "model": _models(settings.get("model"))}, ()))
+    flat["dataset.path"] = dataset_sha256
+    flat["generate.template"] = hashlib.sha256(template.read_bytes()).hexdigest() if template else None
+    return {key: value for key, value in flat.items() if not _operational(tuple(key.split(".")))}
+
+
+def _models(model: Any) -> Any:
+    """Of several endpoints only what they answer with is the run's: their number and order may change.
+
+    Several that answer alike are as one.
+    """
+    if not isinstance(model, list):
+        return model
+    first, *others = model
+    alike = {_answers_with(each) for each in (first, *others)}
+    return (
+        first
+        if len(alike) == 1
+        else {"any_of": "; ".join(sorted(alike)), "purposes": first.get("purposes", {})}
+    )
+
+
+def _answers_with(model: Mapping[str, Any]) -> str:
+    flat = dict(_flat({"model": {**model, "purposes": {}}}, ()))
+    kept = {key: value for key, value in flat.items() if not _operational(tuple(key.split(".")))}
+    return ", ".join(f"{key.removeprefix('model.')} {value}" for key, value in sorted(kept.items()) if value)
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], changed: Mapping[str, Any]) -> list[str]:
+    """The keys that differ, each with both values. `changed` are the settings that are not at their default.
+
+    A key that the run was started without, by an engine that did not know it, is the same at its default.
+    """
+    by_content = ("dataset.path", "generate.template")
+    set_now = {key for key, _ in _flat({**changed, "model": _models(changed.get("model"))}, ())}
+    named = []
+    for key in sorted(before.keys() | now.keys()):
+        known = key in before or key in set_now or key not in now
+        if known and before.get(key) != now.get(key):
+            content = key in by_content or key.startswith("evaluate.datasets.")
+            change = "the file's content" if content else f"{before.get(key)!r}, now {now.get(key)!r}"
+            named.append(f"{key} ({change})")
+    return named
+
+
+def _flat(value: Any, keys: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    pairs: Any = ()
+    if isinstance(value, Mapping):
+        pairs = value.items()
+    elif isinstance(value, list):
+        pairs = enumerate(value)
+    if not pairs:
+        yield ".".join(keys), None if isinstance(value, Mapping | list) else value
+    for key, inner in pairs:
+        yield from _flat(inner, (*keys, str(key)))
+
+
+def _operational(keys: tuple[str, ...]) -> bool:
+    for pattern in OPERATIONAL:
+        parts = pattern.split(".")
+        if len(keys) >= len(parts) and all(p in ("*", k) for p, k in zip(parts, keys, strict=False)):
+            return True
+    return False
