@@ -3,10 +3,9 @@
 from engine.config.dataset import ChoicesField, DatasetConfig, FieldsConfig, Format, LabelField
 from engine.config.generate import GenerateConfig
 from engine.config.model import ModelConfig
-from engine.config.run import OPERATIONAL, RunConfig
+from engine.config.run import RunConfig
 
 __all__ = [
-    "OPERATIONAL",
     "ChoicesField",
     "DatasetConfig",
     "FieldsConfig",

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from engine.config.markers import Operational, PathFrom
 from engine.config.parts import Section
 from engine.constraints import LabelRatio
 from engine.constraints.written import WrittenConstraint, compiled
@@ -117,12 +118,12 @@ class FieldsConfig(Section):
 class DatasetConfig(Section):
     """The base dataset and what is said of it."""
 
-    path: Path | None = None
+    path: Annotated[Path | None, PathFrom()] = None
     """Relative to the config file. May be absent where few_shot is 0."""
     format: Format | None = None
     """By the file's ending where absent."""
     description: str
-    licence: str | None = None
+    licence: Annotated[str | None, Operational()] = None
     """The base dataset's, such as 'mit': for the card of what is made from it."""
     fields: FieldsConfig = FieldsConfig()
     constraints: tuple[WrittenConstraint, ...] = ()

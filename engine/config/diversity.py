@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from engine.config.markers import Operational, PathFrom, Secret
 from engine.config.parts import Section
 
 # --- embedding -------------------------------------------------------------------------------------
@@ -24,22 +25,22 @@ class EmbeddingEndpoint(Section):
     """An OpenAI-compatible `/embeddings` endpoint. Address and key are the main model's where absent."""
 
     name: str
-    base_url: str | None = None
-    api_key: str | None = None
-    price: EmbeddingPrice | None = None
+    base_url: Annotated[str | None, Operational()] = None
+    api_key: Annotated[str | None, Secret(), Operational()] = None
+    price: Annotated[EmbeddingPrice | None, Operational()] = None
     """From the genai-prices package where absent."""
     dimensions: int | None = Field(default=None, ge=8)
     """Asks for shorter vectors, of models that can."""
-    inputs: int = Field(default=128, ge=1, le=512)
+    inputs: Annotated[int, Operational()] = Field(default=128, ge=1, le=512)
     """Texts in one call, at most."""
-    in_flight: int = Field(default=8, ge=1)
+    in_flight: Annotated[int, Operational()] = Field(default=8, ge=1)
     """Embedding calls at once, at most."""
 
 
 class EmbeddingConfig(Section):
     """What makes vectors of texts: a local model, an endpoint, or a function of your own."""
 
-    model: str = "all-MiniLM-L6-v2"
+    model: Annotated[str, PathFrom(dotted=True)] = "all-MiniLM-L6-v2"
     """A sentence-transformers model, by name or by path."""
     revision: str | None = None
     """Of a model from the hub: branch, tag or commit."""
@@ -48,7 +49,7 @@ class EmbeddingConfig(Section):
     endpoint: EmbeddingEndpoint | None = None
     function: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
     """'package.module:name', called with a list of texts; gives one vector for each, in order."""
-    cache: Path | None = None
+    cache: Annotated[Path | None, PathFrom(), Operational()] = None
     """Folder for the base dataset's vectors; the user's cache folder where absent."""
 
     @model_validator(mode="after")
@@ -73,7 +74,7 @@ class GroupCheckConfig(Section):
     """Whether the base dataset's items count as accepted before."""
     on_duplicate: Literal["reject", "retry"] = "reject"
     """'retry' asks once more for an item unlike the one turned away."""
-    index: Literal["auto", "exact", "ivf"] = "auto"
+    index: Annotated[Literal["auto", "exact", "ivf"], Operational()] = "auto"
     """'auto' is exact up to two million vectors of one kind, approximate beyond."""
 
     @model_validator(mode="after")

@@ -7,13 +7,18 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from engine.config.model import ModelConfig, as_model
+from engine.config.markers import Operational, PathFrom
+from engine.config.model import Api, ModelConfig, as_model
 from engine.config.parts import Section
 
 
 class EvaluatedModel(ModelConfig):
-    """A model that is put to the test."""
+    """A model that is put to the test. The way it is spoken to is part of what is tested, so none of it may change."""
 
+    api: Api = "openai"
+    api_version: str | None = None
+    deployment: str | None = None
+    entra: bool = False
     label: str = ""
     """What the results call it: its name, where absent."""
 
@@ -34,7 +39,7 @@ class EvaluatedData(Section):
     """A dataset that models are asked about: a file, or the folder of a run for what it accepted."""
 
     name: str
-    path: Path
+    path: Annotated[Path, PathFrom(), Operational()]
 
 
 def _as_datasets(value: Any) -> Any:
@@ -51,8 +56,8 @@ class EvaluateConfig(Section):
 
     models: tuple[Annotated[EvaluatedModel, BeforeValidator(as_model)], ...] = ()
     """The section `model`'s own where there are none; that one also judges (`model.purposes.judgement`)."""
-    datasets: Annotated[tuple[EvaluatedData, ...], BeforeValidator(_as_datasets)] = ()
-    against: str | None = None
+    datasets: Annotated[tuple[EvaluatedData, ...], BeforeValidator(_as_datasets), PathFrom()] = ()
+    against: Annotated[str | None, Operational()] = None
     """Of the datasets, the original that the others are compared with."""
     reasoning: bool = True
     """Whether a model is asked to think step by step before it answers."""

@@ -16,40 +16,17 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from engine.config.authors import Translation, is_theirs, translated
+from engine.config.markers import Keys
+from engine.config.paths import rooted
+from engine.config.secrets import VARIABLE, is_secret
 from engine.errors import ConfigError
 
-Keys = tuple[str | int, ...]
 M = TypeVar("M", bound=BaseModel)
 _DEEPEST = 50
 """Levels of nesting; no config has so many, and an anchor that holds itself has no end."""
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?|true|false|null")
-_SECRET_NAME = re.compile(
-    r"(api|access|auth).?key$|secret|password|credential|(^|[^x]_)token$", re.IGNORECASE
-)
-_VEILED = (
-    ("model", "api_key"),
-    ("model", "headers", "*"),
-    ("model", "purposes", "*", "api_key"),
-    ("model", "*", "api_key"),
-    ("model", "*", "headers", "*"),
-    ("model", "*", "purposes", "*", "api_key"),
-    ("embedding", "endpoint", "api_key"),
-    ("evaluate", "models", "*", "api_key"),
-    ("evaluate", "models", "*", "headers", "*"),
-)
-"""Always secret. A literal value is replaced by a variable: DATAGEN_API_KEY, DATAGEN_HEADER_NAME."""
-_OPEN = (
-    ("model", "extra_body"),
-    ("model", "*", "extra_body"),
-    ("model", "purposes", "*", "extra_body"),
-    ("model", "*", "purposes", "*", "extra_body"),
-    ("evaluate", "models", "*", "extra_body"),
-    ("validators",),
-)
-"""Free settings: secret where the key's name says so, or where the value came from the environment."""
 
 
 @dataclass(frozen=True)
@@ -95,20 +72,15 @@ def parse(
         raise ConfigError(f"{name}: holds no settings; see the README for a config to start from")
     translation = translated(raw) if is_theirs(raw) else None
     if translation is not None:
-        raw = _rooted(translation.settings, folder)
+        raw = rooted(model, translation.settings, folder)
         name, lines = f"{name} (translated)", {}
     if "evaluate" in raw and "generate" not in raw:
         raw["generate"] = {"target": 1, "few_shot": 0}  # an evaluation generates nothing
     for dotted, value in overrides.items():
         _put(raw, dotted, value)
-    reader = _Reader(_Place(name, lines), lenient)
-    filled = _rooted(reader.filled(raw, ()), folder)
+    reader = _Reader(model, _Place(name, lines), lenient)
+    filled = rooted(model, reader.filled(raw, ()), folder)
     return Read(_validated(model, filled, reader.place), reader.references, translation)
-
-
-def without_secrets(resolved: dict[str, Any], references: Mapping[str, str]) -> dict[str, Any]:
-    """Resolved settings fit to be written: what may be secret is a reference to the environment."""
-    return {key: _veiled(value, (key,), references) for key, value in resolved.items()}
 
 
 def scalar(text: str) -> Any:
@@ -186,7 +158,8 @@ def _index(where: list[Any], key: str, dotted: str) -> int:
 class _Reader:
     """Replaces every ${VARIABLE} from the environment. Mutable state: `references`."""
 
-    def __init__(self, place: _Place, lenient: bool) -> None:
+    def __init__(self, model: type[BaseModel], place: _Place, lenient: bool) -> None:
+        self._model = model
         self.place = place
         self.references: dict[str, str] = {}
         self._lenient = lenient
@@ -202,7 +175,7 @@ class _Reader:
             return [self.filled(inner, (*keys, index)) for index, inner in enumerate(value)]
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{self.place.of(keys)}: must be a finite number (got {value})")
-        if isinstance(value, str) and _VARIABLE.search(value):
+        if isinstance(value, str) and VARIABLE.search(value):
             return self._substituted(value, keys)
         return value
 
@@ -221,47 +194,12 @@ class _Reader:
                 raise ConfigError(f"{self.place.of(keys)}: the environment variable {match[1]} is not set")
             return found
 
-        filled = _VARIABLE.sub(fill, text)
+        filled = VARIABLE.sub(fill, text)
         if filled != text:
-            self.references[filled] = _VARIABLE.sub(r"${\1}", text)
-        whole = _VARIABLE.fullmatch(text) is not None
-        typed = whole and not _is_secret(keys) and _NUMBER.fullmatch(filled)
+            self.references[filled] = VARIABLE.sub(r"${\1}", text)
+        whole = VARIABLE.fullmatch(text) is not None
+        typed = whole and not is_secret(self._model, keys) and _NUMBER.fullmatch(filled)
         return yaml.safe_load(filled) if typed else filled
-
-
-def _rooted(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Relative paths are relative to the config file."""
-    for section, key in (("dataset", "path"), ("generate", "template"), ("embedding", "cache")):
-        inner = raw.get(section)
-        if isinstance(inner, dict) and isinstance(inner.get(key), str):
-            inner[key] = str((folder / inner[key]).resolve())
-    embedding = raw.get("embedding")
-    if isinstance(embedding, dict) and str(embedding.get("model", "")).startswith("."):
-        embedding["model"] = str((folder / str(embedding["model"])).resolve())
-    evaluate = raw.get("evaluate")
-    if isinstance(evaluate, dict) and isinstance(datasets := evaluate.get("datasets"), dict):
-        evaluate["datasets"] = {name: _rooted_path(path, folder) for name, path in datasets.items()}
-    elif isinstance(evaluate, dict) and isinstance(datasets, list):
-        evaluate["datasets"] = [_rooted_paths(dataset, folder) for dataset in datasets]
-    if isinstance(raw.get("validators"), list):
-        raw["validators"] = [_rooted_paths(validator, folder) for validator in raw["validators"]]
-    return raw
-
-
-def _rooted_path(path: Any, folder: Path) -> Any:
-    return str((folder / path).resolve()) if isinstance(path, str) else path
-
-
-def _rooted_paths(value: Any, folder: Path) -> Any:
-    """In a validator's options, what is called `path` is one."""
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: _rooted_path(inner, folder)
-        if key == "path" and isinstance(inner, str)
-        else _rooted_paths(inner, folder)
-        for key, inner in value.items()
-    }
 
 
 # --- mistakes --------------------------------------------------------------------------------------
@@ -295,7 +233,9 @@ def _sentence(model: type[BaseModel], mistake: dict[str, Any], place: _Place) ->
     said = said.replace("Input should", "should").replace("Field required", "is missing")
     value = mistake.get("input")
     shown = (
-        f" (got {value!r})" if isinstance(value, str | int | float | bool) and not _is_secret(keys) else ""
+        f" (got {value!r})"
+        if isinstance(value, str | int | float | bool) and not is_secret(model, keys)
+        else ""
     )
     return f"{where}: {said}{shown}" if keys else f"{place.name}: {said}"
 
@@ -317,47 +257,3 @@ def _section(annotation: Any) -> Any:
         if (found := _section(inner)) is not None:
             return found
     return _section(annotation.__origin__) if hasattr(annotation, "__metadata__") else None
-
-
-# --- secrets ---------------------------------------------------------------------------------------
-
-
-def _is_secret(keys: Keys) -> bool:
-    return any(_matches(keys, pattern) for pattern in _VEILED)
-
-
-def _matches(keys: Keys, pattern: tuple[str, ...]) -> bool:
-    return len(keys) == len(pattern) and all(p in ("*", k) for k, p in zip(keys, pattern, strict=True))
-
-
-def _variable(keys: Keys, whose: str) -> str:
-    """What the variable for a literal secret is called: each key has its own, so that none is sent elsewhere."""
-    if keys[-1] != "api_key" or not _is_secret(keys):
-        name = f"{whose}_{keys[-1]}"
-    elif "purposes" in keys or keys[0] == "embedding":
-        owner = keys[-2] if keys[0] == "model" else "embedding"
-        name = f"{owner}_API_KEY"
-    else:
-        name = "API_KEY"
-    if keys[0] == "evaluate":
-        return f"{name}_TESTED_{keys[2]}"
-    several = keys[0] == "model" and isinstance(keys[1], int) and keys[1] > 0
-    return f"{name}_{keys[1]}" if several else name
-
-
-def _veiled(value: Any, keys: Keys, references: Mapping[str, str]) -> Any:
-    """The value, with every secret in it replaced by the variable that holds it, or is to hold it."""
-    if isinstance(value, dict):
-        return {key: _veiled(inner, (*keys, key), references) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_veiled(inner, (*keys, index), references) for index, inner in enumerate(value)]
-    if not isinstance(value, str):
-        return value
-    free = any(_matches(keys[: len(section)], section) for section in _OPEN)
-    if (_is_secret(keys) or free) and value in references:
-        return references[value]
-    named = free and _SECRET_NAME.search(str(keys[-1])) is not None
-    if not (named or _is_secret(keys)) or _VARIABLE.fullmatch(value):
-        return value
-    name = _variable(keys, "OPTION" if named else str(keys[-2]))
-    return f"${{DATAGEN_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}}}"

@@ -16,6 +16,7 @@ from engine.config.diversity import (
     check_attributes,
     in_range,
 )
+from engine.config.markers import Operational, PathFrom
 from engine.config.parts import Section
 
 
@@ -35,7 +36,7 @@ def _as_learn(value: Any) -> Any:
 class GenerateConfig(Section):
     """How new items are asked for."""
 
-    target: int = Field(ge=1, le=1_000_000_000)
+    target: Annotated[int, Operational()] = Field(ge=1, le=1_000_000_000)
     """Accepted items wanted."""
     batch_size: int = Field(default=5, ge=1, le=1000)
     """Items asked for in one call."""
@@ -45,7 +46,7 @@ class GenerateConfig(Section):
     """One value, or [low, high]: drawn anew for each batch."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Most completion tokens of one call; 512 for each item asked for, and at least 1,024, where absent."""
-    template: Path | None = None
+    template: Annotated[Path | None, PathFrom()] = None
     """Your own prompt template (Jinja, blocks 'system' and 'user'), relative to the config file."""
 
     selection: Selection = "random"
@@ -61,10 +62,10 @@ class GenerateConfig(Section):
     floor: float = Field(default=0.1, gt=0, lt=1)
     """Of an adaptive mix: the share that is divided evenly among the strategies, whatever they yield."""
 
-    feedback: Literal["none", "human"] = "none"
+    feedback: Annotated[Literal["none", "human"], Operational()] = "none"
     """'human' puts the notes of `datagen review` before the generator, the latest `most_notes` of them."""
-    most_notes: int = Field(default=20, ge=1, le=200)
-    learn_from_mistakes: Annotated[LearnConfig | None, BeforeValidator(_as_learn)] = None
+    most_notes: Annotated[int, Operational()] = Field(default=20, ge=1, le=200)
+    learn_from_mistakes: Annotated[LearnConfig | None, BeforeValidator(_as_learn), Operational()] = None
     """`true` is for its defaults."""
 
     @field_validator("temperature")

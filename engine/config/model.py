@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from engine.config.markers import FreeForm, Operational, Secret
 from engine.config.parts import PriceConfig, Section
 from engine.config.simulator import SimulatorConfig
 
@@ -51,44 +52,44 @@ class PurposeModel(Section):
     """What differs from the main model for one purpose."""
 
     name: str | None = None
-    api: Api | None = None
-    api_version: str | None = None
-    deployment: str | None = None
-    base_url: str | None = None
-    api_key: str | None = None
+    api: Annotated[Api | None, Operational()] = None
+    api_version: Annotated[str | None, Operational()] = None
+    deployment: Annotated[str | None, Operational()] = None
+    base_url: Annotated[str | None, Operational()] = None
+    api_key: Annotated[str | None, Secret(), Operational()] = None
     """Without one, another host is asked without a key: the main model's is for the main model's host."""
-    price: PriceConfig | None = None
-    limits: EndpointLimits = EndpointLimits()
-    extra_body: dict[str, Any] = Field(default_factory=dict)
+    price: Annotated[PriceConfig | None, Operational()] = None
+    limits: Annotated[EndpointLimits, Operational()] = EndpointLimits()
+    extra_body: Annotated[dict[str, Any], FreeForm()] = Field(default_factory=dict)
 
 
 class ModelConfig(Section):
     """One endpoint. Several make a list; work goes to whichever can take it soonest."""
 
     name: str
-    api: Api = "openai"
-    api_version: str | None = None
+    api: Annotated[Api, Operational()] = "openai"
+    api_version: Annotated[str | None, Operational()] = None
     """Azure's `api-version`, or Anthropic's `anthropic-version`; the engine's choice where absent."""
-    deployment: str | None = None
+    deployment: Annotated[str | None, Operational()] = None
     """Azure: the deployment's name, where it is not the model's."""
-    entra: bool = False
+    entra: Annotated[bool, Operational()] = False
     """Azure: tokens of Microsoft Entra ID in place of a key, by the package azure-identity."""
-    base_url: str = ADDRESSES["openai"]
-    api_key: str | None = None
-    weight: float = Field(default=1.0, gt=0, le=1000)
+    base_url: Annotated[str, Operational()] = ADDRESSES["openai"]
+    api_key: Annotated[str | None, Secret(), Operational()] = None
+    weight: Annotated[float, Operational()] = Field(default=1.0, gt=0, le=1000)
     """Of several endpoints: how many calls this one has in flight for each of one that weighs 1."""
-    limits: EndpointLimits = EndpointLimits()
-    headers: dict[str, str] = Field(default_factory=dict)
-    price: PriceConfig | None = None
+    limits: Annotated[EndpointLimits, Operational()] = EndpointLimits()
+    headers: Annotated[dict[str, str], Secret(), Operational()] = Field(default_factory=dict)
+    price: Annotated[PriceConfig | None, Operational()] = None
     """From the genai-prices package where absent."""
     response_format: Literal["auto", "json_schema", "json_object", "none"] = "auto"
     """'auto' starts with json_schema and steps down where the endpoint refuses it."""
     send_seed: bool = True
-    extra_body: dict[str, Any] = Field(default_factory=dict)
+    extra_body: Annotated[dict[str, Any], FreeForm()] = Field(default_factory=dict)
     """Further fields of the request's body, as they are."""
     purposes: dict[str, PurposeModel] = Field(default_factory=dict)
     """Another model for some purposes (review, revision, program, fact_check ...): what differs from this one."""
-    simulator: SimulatorConfig | None = None
+    simulator: Annotated[SimulatorConfig | None, Operational()] = None
     """Set, or with the name 'simulated': a simulated endpoint is started on loopback for the run."""
 
     @field_validator("base_url")

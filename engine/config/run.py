@@ -1,4 +1,4 @@
-"""One run, whole: the sections together, and what of them may change between two starts."""
+"""One run, whole: the sections together."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from engine.config.dataset import DatasetConfig
 from engine.config.diversity import EmbeddingConfig, GroupCheckConfig, as_groupcheck
 from engine.config.evaluate import EvaluateConfig
 from engine.config.file import read
-from engine.config.file import without_secrets as veiled
 from engine.config.generate import GenerateConfig
+from engine.config.markers import FreeForm, Operational, PathFrom
 from engine.config.model import KEYLESS, EndpointLimits, ModelConfig, as_model, elsewhere, kind_of
 from engine.config.observe import ObserveConfig
 from engine.config.parts import PriceConfig, Section
+from engine.config.secrets import without_secrets
 from engine.constraints import LabelIn, LabelRatio
 
 UNTOLD_CONCURRENCY = 64
@@ -95,7 +96,7 @@ class ValidatorConfig(Section):
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
-    workers: int | None = Field(default=None, ge=1)
+    workers: Annotated[int | None, Operational()] = Field(default=None, ge=1)
     """Items looked at at once; limits.concurrency where absent."""
 
 
@@ -122,15 +123,17 @@ class RunConfig(Section):
     generate: GenerateConfig
     model: Annotated[_One | _Several, Discriminator(kind_of)]
     """One endpoint, or a list of them."""
-    limits: LimitsConfig = LimitsConfig()
-    validators: tuple[Annotated[ValidatorConfig, BeforeValidator(_as_validator)], ...] = (
-        ValidatorConfig(name="constraints"),
-    )
+    limits: Annotated[LimitsConfig, Operational()] = LimitsConfig()
+    validators: Annotated[
+        tuple[Annotated[ValidatorConfig, BeforeValidator(_as_validator)], ...],
+        FreeForm(),
+        PathFrom(named="path"),
+    ] = (ValidatorConfig(name="constraints"),)
     """In the order in which an item meets them."""
     groupcheck: Annotated[GroupCheckConfig | None, BeforeValidator(as_groupcheck)] = None
     embedding: EmbeddingConfig = EmbeddingConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
-    observe: ObserveConfig = ObserveConfig()
+    observe: Annotated[ObserveConfig, Operational()] = ObserveConfig()
     seed: int = Field(default=0, ge=0, lt=2**63)
 
     @model_validator(mode="after")
@@ -254,55 +257,8 @@ class RunConfig(Section):
         """Of a config of the authors' own code: its settings in ours, without secrets, and what became of its keys."""
         if self._translation is None:
             return None
-        return veiled(self._translation.settings, {}), self._translation.notes
+        return without_secrets(type(self), self._translation.settings, {}), self._translation.notes
 
     def without_secrets(self) -> dict[str, Any]:
         """The resolved settings as plain values, fit to be written into a run folder."""
-        return veiled(self.model_dump(mode="json"), self._references)
-
-
-OPERATIONAL = (
-    "generate.target",
-    "generate.feedback",
-    "generate.most_notes",
-    "generate.learn_from_mistakes",
-    "dataset.licence",
-    "limits",
-    "model.base_url",
-    "model.api_key",
-    "model.headers",
-    "model.price",
-    "model.api",
-    "model.api_version",
-    "model.deployment",
-    "model.entra",
-    "model.weight",
-    "model.limits",
-    "model.purposes.*.base_url",
-    "model.purposes.*.api_key",
-    "model.purposes.*.price",
-    "model.purposes.*.api",
-    "model.purposes.*.api_version",
-    "model.purposes.*.deployment",
-    "model.purposes.*.limits",
-    "model.simulator",
-    "validators.*.workers",
-    "evaluate.models.*.base_url",
-    "evaluate.models.*.api_key",
-    "evaluate.models.*.headers",
-    "evaluate.models.*.price",
-    "evaluate.models.*.limits",
-    "evaluate.models.*.weight",
-    "evaluate.models.*.simulator",
-    "evaluate.datasets.*.path",
-    "evaluate.against",
-    "embedding.cache",
-    "embedding.endpoint.base_url",
-    "embedding.endpoint.api_key",
-    "embedding.endpoint.price",
-    "embedding.endpoint.inputs",
-    "embedding.endpoint.in_flight",
-    "groupcheck.index",
-    "observe",
-)
-"""What may differ between two starts of one run; everything else is the run's identity."""
+        return without_secrets(type(self), self.model_dump(mode="json"), self._references)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from engine.config.markers import NotSecret
 from engine.config.parts import Section, Share
 
 
@@ -62,7 +63,9 @@ class SimulatorConfig(Section):
     json_schema: bool = True
     """Whether response_format json_schema is taken; a 400 otherwise."""
     json_object: bool = True
-    api_key: str | None = None
+    api_key: Annotated[
+        str | None, NotSecret("of an endpoint that this machine plays to itself, on loopback")
+    ] = None
     """The one key that is taken; any where absent."""
 
     @model_validator(mode="after")

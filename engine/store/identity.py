@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.config import OPERATIONAL
+from engine.config import RunConfig
+from engine.config.markers import Operational, below, places
 
 
 def identity(settings: Mapping[str, Any], dataset_sha256: str, template: Path | None) -> dict[str, Any]:
@@ -15,7 +16,7 @@ def identity(settings: Mapping[str, Any], dataset_sha256: str, template: Path | 
     flat = dict(_flat({**settings, "model": _models(settings.get("model"))}, ()))
     flat["dataset.path"] = dataset_sha256
     flat["generate.template"] = hashlib.sha256(template.read_bytes()).hexdigest() if template else None
-    return {key: value for key, value in flat.items() if not _operational(tuple(key.split(".")))}
+    return {key: value for key, value in flat.items() if not _operational(key)}
 
 
 def _models(model: Any) -> Any:
@@ -36,7 +37,7 @@ def _models(model: Any) -> Any:
 
 def _answers_with(model: Mapping[str, Any]) -> str:
     flat = dict(_flat({"model": {**model, "purposes": {}}}, ()))
-    kept = {key: value for key, value in flat.items() if not _operational(tuple(key.split(".")))}
+    kept = {key: value for key, value in flat.items() if not _operational(key)}
     return ", ".join(f"{key.removeprefix('model.')} {value}" for key, value in sorted(kept.items()) if value)
 
 
@@ -69,9 +70,5 @@ def _flat(value: Any, keys: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
         yield from _flat(inner, (*keys, str(key)))
 
 
-def _operational(keys: tuple[str, ...]) -> bool:
-    for pattern in OPERATIONAL:
-        parts = pattern.split(".")
-        if len(keys) >= len(parts) and all(p in ("*", k) for p, k in zip(parts, keys, strict=False)):
-            return True
-    return False
+def _operational(key: str) -> bool:
+    return any(below(key.split("."), pattern) for pattern, _ in places(RunConfig, Operational))

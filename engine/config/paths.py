@@ -1,0 +1,65 @@
+"""Relative paths in a config, taken from the folder of its file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from engine.config.markers import ANY, PathFrom, Pattern, places
+
+Change = Callable[[Any], Any]
+
+
+def rooted(model: type[BaseModel], raw: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The settings, as they were read and before they are validated, with their paths absolute."""
+    found: Any = raw
+    for pattern, marker in places(model, PathFrom):
+        found = _changed(found, pattern, partial(_absolute, marker, folder))
+    return dict(found)
+
+
+def _changed(value: Any, pattern: Pattern, change: Change) -> Any:
+    """A copy of the value in which whatever stands at the pattern is changed; of another form, as it is."""
+    if not pattern:
+        return change(value)
+    key, *rest = pattern
+    if isinstance(value, dict):
+        wanted = value.keys() if key == ANY else value.keys() & {key}
+        changed = {name: _changed(value[name], tuple(rest), change) for name in wanted}
+        return {**value, **changed}
+    if isinstance(value, list) and key == ANY:
+        return [_changed(inner, tuple(rest), change) for inner in value]
+    return value
+
+
+def _absolute(marker: PathFrom, folder: Path, value: Any) -> Any:
+    if marker.named is not None:
+        return _named(marker.named, folder, value)
+    each = partial(_one, marker, folder)
+    if isinstance(value, dict):
+        return {name: each(inner) for name, inner in value.items()}
+    return [each(inner) for inner in value] if isinstance(value, list) else each(value)
+
+
+def _one(marker: PathFrom, folder: Path, value: Any) -> Any:
+    if not isinstance(value, str) or (marker.dotted and not value.startswith(".")):
+        return value
+    return str((folder / value).resolve())
+
+
+def _named(name: str, folder: Path, value: Any) -> Any:
+    """Settings in which every text that is called `name` is a path."""
+    if isinstance(value, list):
+        return [_named(name, folder, inner) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: str((folder / inner).resolve())
+        if key == name and isinstance(inner, str)
+        else _named(name, folder, inner)
+        for key, inner in value.items()
+    }

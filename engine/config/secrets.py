@@ -1,0 +1,59 @@
+"""Settings without their secrets: each is replaced by the variable that holds it, or is to hold it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from engine.config.markers import FreeForm, Keys, Secret, below, places
+
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+SECRET_NAME = re.compile(r"(api|access|auth).?key$|secret|password|credential|(^|[^x]_)token$", re.IGNORECASE)
+"""Of free settings, the names whose values are secret."""
+
+
+def without_secrets(
+    model: type[BaseModel], resolved: Mapping[str, Any], references: Mapping[str, str]
+) -> dict[str, Any]:
+    """Resolved settings fit to be written. `references` maps texts from the environment to their `${NAME}`."""
+    return {key: _veiled(model, value, (key,), references) for key, value in resolved.items()}
+
+
+def is_secret(model: type[BaseModel], keys: Keys) -> bool:
+    """Whether the value at that place is marked as a secret, or stands inside of one."""
+    return any(below(keys, pattern) for pattern, _ in places(model, Secret))
+
+
+def _veiled(model: type[BaseModel], value: Any, keys: Keys, references: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _veiled(model, inner, (*keys, key), references) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_veiled(model, inner, (*keys, index), references) for index, inner in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+    secret = is_secret(model, keys)
+    free = any(below(keys, pattern) for pattern, _ in places(model, FreeForm))
+    if (secret or free) and value in references:
+        return references[value]
+    named = free and SECRET_NAME.search(str(keys[-1])) is not None
+    if not (named or secret) or VARIABLE.fullmatch(value):
+        return value
+    name = _variable(keys, "OPTION" if named else str(keys[-2]), secret=secret)
+    return f"${{DATAGEN_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}}}"
+
+
+def _variable(keys: Keys, owner: str, *, secret: bool) -> str:
+    """What the variable for a literal secret is called: each key has its own, so that none is sent elsewhere."""
+    if keys[-1] != "api_key" or not secret:
+        name = f"{owner}_{keys[-1]}"
+    elif "purposes" in keys:
+        name = f"{keys[-2]}_API_KEY"
+    else:
+        name = "EMBEDDING_API_KEY" if keys[0] == "embedding" else "API_KEY"
+    if keys[0] == "evaluate":
+        return f"{name}_TESTED_{keys[2]}"
+    several = keys[0] == "model" and isinstance(keys[1], int) and keys[1] > 0
+    return f"{name}_{keys[1]}" if several else name
