@@ -19,6 +19,7 @@ from engine.constraints import Constraint
 from engine.dataset.fields import Fields
 from engine.errors import Unparseable
 from engine.items import Batch, Completion, Decision, Item, Prompt, Usage
+from engine.prompts.ask import Asker
 from engine.prompts.replies import object_in
 from engine.protocols import Embedder, Tools, Validator
 
@@ -54,7 +55,15 @@ def tools_for(
         FieldsConfig(text="text", label=LabelField(field="label", write="{label}"), choices=listed)
     )
     return Tools(
-        ask, constraints, 0, -1, "Questions with their answers.", fields.wire, fields.revised, object_in
+        ask,
+        constraints,
+        0,
+        -1,
+        "Questions with their answers.",
+        fields.wire,
+        fields.revised,
+        object_in,
+        lambda name: Asker(ask, name, 0, priority=-1),
     )
 
 

@@ -65,6 +65,10 @@ class Prompt:
     """Lower goes first: work further down the pipeline is admitted before new work."""
     model: str = ""
     """Of several models that are asked for the same purpose: which one."""
+    owner: str = ""
+    """Who asks: a validator, or a step of the engine. The report sums calls and dollars by it."""
+    item: str = ""
+    """The id of the item that it is asked for, where it is one item's matter."""
 
     @property
     def route(self) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict
 
 from engine.constraints import Constraint
 from engine.errors import PermanentError
@@ -129,12 +131,76 @@ class Examined(Protocol):
 Ask = Callable[[Prompt], Awaitable[Completion]]
 
 
+class Reply(BaseModel):
+    """What a model is asked to answer with, as a schema. Keys that were not asked for are left aside."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, json_schema_extra={"additionalProperties": False})
+
+
+R = TypeVar("R")
+M = TypeVar("M", bound=Reply)
+
+
+class Template(Protocol):
+    """A prompt's text with places for values; the built-in one, or the user's."""
+
+    def render(self, values: dict[str, Any]) -> tuple[str, str]:
+        """(system, user). Raises ConfigError for a value that is not given."""
+        ...
+
+
+@dataclass(frozen=True)
+class Question(Generic[R]):
+    """One kind of question. `purpose` is its name on the wire; by it the config replaces the template."""
+
+    purpose: str
+    template: Template
+    schema: Mapping[str, Any]
+    """JSON schema of the reply."""
+    read: Callable[[Completion], R | None]
+    """What a reply says; None where it cannot be read."""
+    temperature: float = 0.0
+    max_tokens: int = 1024
+    attempts: int = 2
+    """How often it is asked while the reply cannot be read."""
+
+
+class Asker(Protocol):
+    """Asks a model for one validator: prompt, journal, key, seed, reading of the reply, in one place for all."""
+
+    def question(
+        self,
+        purpose: str,
+        template: str,
+        reply: type[M],
+        *,
+        temperature: float = 0.0,
+        max_tokens: int = 1024,
+    ) -> Question[M]:
+        """A question, to be made once. `template` is Jinja with the blocks `system` and `user`.
+
+        Raises ConfigError where the user's own template for that purpose cannot be used.
+        """
+        ...
+
+    async def ask(
+        self, question: Question[R], item: Item, shown: Mapping[str, Any], *, tag: str = "1", **values: Any
+    ) -> R:
+        """The reply of a model that sees `shown`, as the item's fenced block, and the template's other `values`.
+
+        `tag` tells apart the calls of one purpose for one item. Raises Unparseable where no reply can be read, and
+        what `Tools.ask` raises.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Tools:
     """What a validator is given at its construction."""
 
     ask: Ask
-    """One model call, journaled and paid once. Keys: `{item.id}/{validator}/{purpose}/{n}`."""
+    """One model call, journaled and paid once, for prompts of your own making; `asker` makes them for you.
+    Keys: `{item.id}/{validator}/{purpose}/{n}`."""
     constraints: Sequence[Constraint]
     seed: int
     priority: int
@@ -147,9 +213,8 @@ class Tools:
     """The item with the fields that a model sent for it. Raises Unparseable where they make no item."""
     read: Callable[[str], dict[str, Any] | None]
     """The JSON object in a model's reply, however it is wrapped; None where there is none."""
-
-
-ValidatorFactory = Callable[..., Validator]
+    asker: Callable[[str], Asker]
+    """The way to ask for the validator of that name."""
 
 
 @dataclass(frozen=True, slots=True)

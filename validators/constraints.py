@@ -9,8 +9,8 @@ from typing import Any
 
 from engine.constraints import Constraint, Contains, Excludes, FreeText, LabelIn, Language, Length, Regex
 from engine.items import Item, Verdict
-from engine.protocols import Tools
-from validators.questions import Asker, Question, Reply
+from engine.protocols import Reply, Tools
+from validators.templates import template
 
 Check = Callable[[Item], str | None]
 """The complaint about an item, or None."""
@@ -39,11 +39,6 @@ class Adherence(Reply):
     broken: list[Broken]
 
 
-_JUDGE = (
-    "You check items of a dataset against rules in plain words. Name only rules that the item clearly breaks. "
-    "Answer with one JSON object and nothing else."
-)
-_ADHERENCE = Question("constraint_check", _JUDGE, Adherence, max_tokens=512)
 JUDGED = "rule"
 """The reason where an item breaks a rule in plain words."""
 
@@ -73,7 +68,10 @@ class Constraints:
             raise ValueError("judge: dataset.constraints holds no rule in plain words to be judged")
         self._judges = judge
         self._tools = tools
-        self._asker = Asker(self.name, tools)
+        self._asker = tools.asker(self.name)
+        self._adherence = self._asker.question(
+            "constraint_check", template("constraint_check"), Adherence, max_tokens=512
+        )
 
     async def validate(self, item: Item) -> Verdict:
         """Raises what `Tools.ask` raises, and Unparseable."""
@@ -89,9 +87,8 @@ class Constraints:
         return await self._judged(item) if self._judges else Verdict.passed(self.name)
 
     async def _judged(self, item: Item) -> Verdict:
-        rules = "".join(f"\n{number}. {rule}" for number, (_, rule) in enumerate(self._rules, 1))
-        user = f"The rules:{rules}\n\nWhich of them does this item break, if any?"
-        reply = await self._asker.ask(_ADHERENCE, item, user, self._tools.shown(item))
+        rules = [rule for _, rule in self._rules]
+        reply = await self._asker.ask(self._adherence, item, self._tools.shown(item), rules=rules)
         named = {each.rule: each.why for each in reply.broken if 1 <= each.rule <= len(self._rules)}
         record = {"judged": True, "broken": [self._rules[number - 1][0] for number in sorted(named)]}
         if not named:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from engine.config.markers import Operational, PathFrom
+from engine.config.markers import ByContent, Operational, PathFrom
 from engine.config.parts import Section
 from engine.constraints import LabelRatio
 from engine.constraints.written import WrittenConstraint, compiled
@@ -118,7 +118,7 @@ class FieldsConfig(Section):
 class DatasetConfig(Section):
     """The base dataset and what is said of it."""
 
-    path: Annotated[Path | None, PathFrom()] = None
+    path: Annotated[Path | None, PathFrom(), ByContent()] = None
     """Relative to the config file. May be absent where few_shot is 0."""
     format: Format | None = None
     """By the file's ending where absent."""

@@ -16,7 +16,7 @@ from engine.config.diversity import (
     check_attributes,
     in_range,
 )
-from engine.config.markers import Operational, PathFrom
+from engine.config.markers import ByContent, Operational, PathFrom
 from engine.config.parts import Section
 
 
@@ -46,7 +46,7 @@ class GenerateConfig(Section):
     """One value, or [low, high]: drawn anew for each batch."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Most completion tokens of one call; 512 for each item asked for, and at least 1,024, where absent."""
-    template: Annotated[Path | None, PathFrom()] = None
+    template: Annotated[Path | None, PathFrom(), ByContent()] = None
     """Your own prompt template (Jinja, blocks 'system' and 'user'), relative to the config file."""
 
     selection: Selection = "random"

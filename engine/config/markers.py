@@ -48,6 +48,11 @@ class Operational:
 
 
 @dataclass(frozen=True)
+class ByContent:
+    """A file that is part of the run's identity by what it holds, wherever it lies."""
+
+
+@dataclass(frozen=True)
 class PathFrom:
     """A relative path is taken from the folder of the config file; of a list or mapping, every text is one."""
 

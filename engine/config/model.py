@@ -120,9 +120,7 @@ class ModelConfig(Section):
     @classmethod
     def _purposes_are_models(cls, purposes: dict[str, PurposeModel]) -> dict[str, PurposeModel]:
         for purpose, other in purposes.items():
-            close = difflib.get_close_matches(purpose, PURPOSES, 1, 0.75)
-            if close and purpose not in PURPOSES:
-                raise ValueError(f"nothing asks for {purpose!r}; did you mean {close[0]!r}?")
+            check_purpose(purpose)
             if not other.model_fields_set:
                 raise ValueError(f"{purpose!r} names nothing that differs")
             if other.base_url is not None:
@@ -177,6 +175,13 @@ class ModelConfig(Section):
         if "name" in given and "price" not in given and not self.simulated:
             given["price"] = None  # another model has another price
         return self.model_copy(update={**given, "purposes": {}})
+
+
+def check_purpose(purpose: str) -> None:
+    """Raises ValueError for a name that is nearly one of ours: others' validators have purposes of their own."""
+    close = difflib.get_close_matches(purpose, PURPOSES, 1, 0.75)
+    if close and purpose not in PURPOSES:
+        raise ValueError(f"nothing asks for {purpose!r}; did you mean {close[0]!r}?")
 
 
 KEYLESS: dict[str, Any] = {"api_key": None, "headers": {}, "entra": False}

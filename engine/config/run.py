@@ -15,8 +15,16 @@ from engine.config.diversity import EmbeddingConfig, GroupCheckConfig, as_groupc
 from engine.config.evaluate import EvaluateConfig
 from engine.config.file import read
 from engine.config.generate import GenerateConfig
-from engine.config.markers import FreeForm, Operational, PathFrom
-from engine.config.model import KEYLESS, EndpointLimits, ModelConfig, as_model, elsewhere, kind_of
+from engine.config.markers import ByContent, FreeForm, Operational, PathFrom
+from engine.config.model import (
+    KEYLESS,
+    EndpointLimits,
+    ModelConfig,
+    as_model,
+    check_purpose,
+    elsewhere,
+    kind_of,
+)
 from engine.config.observe import ObserveConfig
 from engine.config.parts import PriceConfig, Section
 from engine.config.secrets import without_secrets
@@ -134,7 +142,18 @@ class RunConfig(Section):
     embedding: EmbeddingConfig = EmbeddingConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     observe: Annotated[ObserveConfig, Operational()] = ObserveConfig()
+    prompts: Annotated[dict[str, Path], PathFrom(), ByContent()] = Field(default_factory=dict)
+    """Your own prompt templates by purpose, in place of the built-in ones; for new items, see generate.template."""
     seed: int = Field(default=0, ge=0, lt=2**63)
+
+    @field_validator("prompts")
+    @classmethod
+    def _known_purposes(cls, prompts: dict[str, Path]) -> dict[str, Path]:
+        for purpose in prompts:
+            if purpose == "items":
+                raise ValueError("the template for new items is generate.template")
+            check_purpose(purpose)
+        return prompts
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

@@ -106,6 +106,7 @@ def _prompt(texts: Sequence[str]) -> Prompt:
         max_tokens=0,
         seed=0,
         priority=_PRIORITY,
+        owner=PURPOSE,
     )
 
 

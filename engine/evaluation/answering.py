@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import Any
 
 from engine.config import RunConfig
 from engine.errors import PermanentError, Unparseable
-from engine.escaping import fenced, unfenced
 from engine.evaluation.origins import confirmed, groups, open_question
 from engine.evaluation.scoring import answer_in, scored
-from engine.items import Completion, Decision, Item, Prompt, Usage, Verdict, usd
-from engine.prompts.render import PromptTemplate
+from engine.items import Completion, Decision, Item, Verdict, usd
+from engine.prompts.ask import Answered, Asker, Call, seed_of
 from engine.prompts.replies import object_in
-from engine.protocols import Ask, Validator
+from engine.protocols import Validator
 
 ANSWER, JUDGE = "answer", "judge"
 _SHOWN = 2_000
@@ -40,15 +37,22 @@ class Answering:
 
     name = ANSWER
 
-    def __init__(self, ask: Ask, config: RunConfig, confirming: Collection[str]) -> None:
+    def __init__(self, asker: Asker, config: RunConfig, confirming: Collection[str]) -> None:
         """`confirming` are names of validators whose verdict says whether a label is right."""
-        self._ask = ask
+        self._asker = asker
         self._config = config
         self._routed = frozenset(model.called for model in config.evaluate.models)
         self._confirming = confirming
-        self._template = PromptTemplate.load("answer")
-        reasoning = config.evaluate.reasoning
-        self._schema = _schema(analysis="string", answer="string") if reasoning else _schema(answer="string")
+        spec = config.evaluate
+        schema = _schema(analysis="string", answer="string") if spec.reasoning else _schema(answer="string")
+        self._question = asker.own_question(
+            "answer",
+            schema,
+            _answer,
+            temperature=spec.temperature,
+            max_tokens=spec.max_tokens,
+            attempts=_TRIES,
+        )
 
     async def validate(self, item: Item) -> Verdict:
         """A call that fails for good is no answer. Raises FatalError or StopRun, as the call does."""
@@ -57,11 +61,12 @@ class Answering:
             "groups": groups(item, self._config.evaluate.by),
         }
         try:
-            completion, answer = await self._answered(item)
+            answered = await self._answered(item)
         except PermanentError as error:
             cost = usd(error.usage.cost) if error.usage is not None else 0.0
             return Verdict.rejected(ANSWER, error.reason, str(error), {**record, "cost_usd": cost})
-        record |= _taken(completion)
+        completion, answer = answered.completion, answered.reply
+        record |= _cost(answered)
         if not answer:
             reason = "truncated" if completion.finish_reason == "length" else "no_answer"
             return Verdict.rejected(ANSWER, reason, completion.text[:200], record)
@@ -74,50 +79,41 @@ class Answering:
         }
         return Verdict.passed(ANSWER, record)
 
-    async def _answered(self, item: Item) -> tuple[Completion, str]:
-        """What the model says, and the answer in it; asked once more where its object cannot be read.
+    async def _answered(self, item: Item) -> Answered[str]:
+        """What the model says; asked once more where its object cannot be read.
 
         The object is this engine's wish: what a model knows is not to be judged by one broken brace.
         """
-        taken = Usage()
-        for attempt in range(_TRIES):
-            completion = await self._ask(self._prompt(item, attempt + 1))
-            taken += completion.usage
-            answer = answer_in(completion.text, whole=completion.finish_reason != "length")
-            if answer or completion.finish_reason == "length":
-                break
-        return replace(completion, usage=taken), answer
-
-    def _prompt(self, item: Item, attempt: int) -> Prompt:
         spec = self._config.evaluate
         shown: dict[str, Any] = {"text": item.text}
         if item.choices:
             shown["choices"] = list(item.choices)
         shown |= {name: item.extras[name] for name in spec.show if name in item.extras}
-        system, user = self._template.render(
-            {
-                "description": unfenced(self._config.dataset.description),
-                "instruction": unfenced(spec.instruction),
-                "reasoning": spec.reasoning,
-                "choices": bool(item.choices),
-                "shown": fenced(shown),
-            }
-        )
-        key = f"{item.id}/{ANSWER}/answer/{attempt}"
-        place = f"{item.batch.dataset}/{item.batch.rows[item.position]}/{attempt}"
-        return Prompt(
-            key=key,
-            purpose="answer",
-            batch=item.batch.number,
-            system=system,
-            user=user,
-            schema=self._schema,
-            temperature=spec.temperature,
-            max_tokens=spec.max_tokens,
+        place, seed = f"{item.batch.dataset}/{item.batch.rows[item.position]}", self._config.seed
+        call = Call(
+            lambda attempt: f"{item.id}/{ANSWER}/answer/{attempt}",
+            item.batch.number,
+            item.id,
             # The same question has the same seed for every model.
-            seed=_seed(self._config.seed, place),
+            lambda attempt: seed_of(seed, f"{place}/{attempt}"),
             model=item.model if item.model in self._routed else "",
         )
+        return await self._asker.answered(
+            self._question,
+            call,
+            shown,
+            description=self._config.dataset.description,
+            instruction=spec.instruction,
+            reasoning=spec.reasoning,
+            choices=bool(item.choices),
+        )
+
+
+def _answer(completion: Completion) -> str | None:
+    """'' for an answer that was cut short, which would be so again; None for one that cannot be read."""
+    whole = completion.finish_reason != "length"
+    found = answer_in(completion.text, whole=whole)
+    return found if found or not whole else None
 
 
 class Judging:
@@ -125,13 +121,13 @@ class Judging:
 
     name = JUDGE
 
-    def __init__(self, ask: Ask, seed: int, rounds: int = 1) -> None:
+    def __init__(self, asker: Asker, rounds: int = 1) -> None:
         """`rounds`: how often it was told to judge; what earlier rounds brought stands in the journal."""
-        self._ask = ask
-        self._seed = seed
-        self._tries = _TRIES * rounds
-        self._template = PromptTemplate.load("judgement")
-        self._schema = _schema(final_answer="string", same="boolean")
+        self._asker = asker
+        schema = _schema(final_answer="string", same="boolean")
+        self._question = asker.own_question(
+            "judgement", schema, _judgement, max_tokens=256, attempts=_TRIES * rounds
+        )
 
     async def validate(self, item: Item) -> Verdict:
         """PASS with the judgement on record; without one, where the call fails for good, it stays open."""
@@ -148,30 +144,21 @@ class Judging:
         shown: dict[str, Any] = {"text": item.text, "label": item.label, "answer": answer}
         if item.choices:
             shown["choices"] = list(item.choices)
-        system, user = self._template.render({"shown": fenced(shown)})
-        for attempt in range(self._tries):
-            key = f"{item.id}/{JUDGE}/judgement/{attempt + 1}"
-            prompt = Prompt(
-                key,
-                "judgement",
-                item.batch.number,
-                system,
-                user,
-                self._schema,
-                0.0,
-                256,
-                _seed(self._seed, key),
-                -1,
-            )
-            completion = await self._ask(prompt)
-            found = object_in(completion.text) or {}
-            if isinstance(found.get("same"), bool):
-                return {
-                    "correct": found["same"],
-                    "final": str(found.get("final_answer", ""))[:_SHOWN],
-                    **_taken(completion),
-                }
-        raise Unparseable("the reply to 'judgement' does not say whether the answer is right")
+        call = Call(lambda attempt: f"{item.id}/{JUDGE}/judgement/{attempt}", item.batch.number, item.id)
+        answered = await self._asker.answered(self._question, call, shown)
+        if answered.reply is None:
+            raise Unparseable("the reply to 'judgement' does not say whether the answer is right")
+        same, final = answered.reply
+        # Its own cost is the last attempt's: what earlier ones took stands in the item's usage.
+        last = Answered(answered.reply, answered.completion, answered.completion.usage)
+        return {"correct": same, "final": final, **_cost(last)}
+
+
+def _judgement(completion: Completion) -> tuple[bool, str] | None:
+    """Whether the answer is right, and what the model takes it for."""
+    found = object_in(completion.text) or {}
+    same = found.get("same")
+    return (same, str(found.get("final_answer", ""))[:_SHOWN]) if isinstance(same, bool) else None
 
 
 class Confirming:
@@ -199,10 +186,5 @@ class Confirming:
         return Verdict(Decision.PASS, self.name, verdict.reason, verdict.feedback, record=record)
 
 
-def _taken(completion: Completion) -> dict[str, Any]:
-    return {"cost_usd": usd(completion.usage.cost), "seconds": completion.seconds}
-
-
-def _seed(seed: int, key: str) -> int:
-    digest = hashlib.blake2b(f"{seed}/{key}".encode(), digest_size=4).digest()
-    return int.from_bytes(digest) >> 1
+def _cost(answered: Answered[Any]) -> dict[str, Any]:
+    return {"cost_usd": usd(answered.usage.cost), "seconds": answered.completion.seconds}

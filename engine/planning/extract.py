@@ -12,10 +12,9 @@ import orjson
 from engine.config import RunConfig
 from engine.dataset.base import BaseDataset
 from engine.errors import EndpointError, PermanentError
-from engine.items import SETUP_BATCH, Prompt
-from engine.prompts.render import PromptTemplate
+from engine.items import SETUP_BATCH, Completion
+from engine.prompts.ask import Asker, Call
 from engine.prompts.replies import object_in
-from engine.protocols import Ask
 
 PURPOSE = "attributes"
 IN_ONE_CALL = 10
@@ -43,7 +42,7 @@ _SCHEMA: Mapping[str, Any] = {
 }
 
 
-async def extracted(config: RunConfig, dataset: BaseDataset, ask: Ask) -> dict[str, list[str]]:
+async def extracted(config: RunConfig, dataset: BaseDataset, asker: Asker) -> dict[str, list[str]]:
     """Keywords of each attribute that is to be extracted, with repetitions.
 
     A call that fails for good costs its examples. Raises EndpointError where nothing at all was named,
@@ -54,7 +53,7 @@ async def extracted(config: RunConfig, dataset: BaseDataset, ask: Ask) -> dict[s
     }
     found = {}
     for name, count in wanted.items():
-        found[name] = await _keywords(config, dataset, ask, name, count)
+        found[name] = await _keywords(config, dataset, asker, name, count)
         if not found[name]:
             raise EndpointError(
                 f"generate.attributes.{name}: the model named no keyword for any of {count} examples; "
@@ -63,34 +62,26 @@ async def extracted(config: RunConfig, dataset: BaseDataset, ask: Ask) -> dict[s
     return found
 
 
-async def _keywords(config: RunConfig, dataset: BaseDataset, ask: Ask, name: str, count: int) -> list[str]:
-    template = PromptTemplate.load(PURPOSE)
+async def _keywords(
+    config: RunConfig, dataset: BaseDataset, asker: Asker, name: str, count: int
+) -> list[str]:
     chance = random.Random(f"{config.seed}/attributes/{name}")
     rows = chance.sample(range(len(dataset.examples)), min(count, len(dataset.examples)))
     chunks = [rows[start : start + IN_ONE_CALL] for start in range(0, len(rows), IN_ONE_CALL)]
+    wire = dataset.fields.wire
 
     async def asked(number: int, chunk: Sequence[int]) -> list[str]:
-        shown = [
-            orjson.dumps(dataset.fields.wire(dataset.examples[row]), default=str).decode() for row in chunk
-        ]
-        system, user = template.render(
-            {"description": config.dataset.description, "aspect": name, "examples": shown}
-        )
-        prompt = Prompt(
-            key=f"attributes/{name}/{number}",
-            purpose=PURPOSE,
-            batch=SETUP_BATCH,
-            system=system,
-            user=user,
-            schema=_SCHEMA,
-            temperature=0.0,
-            max_tokens=256 + _TOKENS * len(chunk),
-            seed=config.seed % 2**31,
-        )
+        question = asker.own_question(PURPOSE, _SCHEMA, keywords_in, max_tokens=256 + _TOKENS * len(chunk))
+        call = Call.once(f"{PURPOSE}/{name}/{number}", SETUP_BATCH, config.seed % 2**31)
+        examples = [orjson.dumps(wire(dataset.examples[row]), default=str).decode() for row in chunk]
+        description = config.dataset.description
         try:
-            return keywords_in((await ask(prompt)).text)
+            answered = await asker.answered(
+                question, call, description=description, aspect=name, examples=examples
+            )
         except PermanentError:
             return []
+        return answered.reply or []
 
     # All that are in flight are waited for, and journaled, before a failure is told.
     asking = (asked(number, chunk) for number, chunk in enumerate(chunks))
@@ -101,9 +92,9 @@ async def _keywords(config: RunConfig, dataset: BaseDataset, ask: Ask, name: str
     return [keyword for result in results if isinstance(result, list) for keyword in result]
 
 
-def keywords_in(reply: str) -> list[str]:
+def keywords_in(completion: Completion) -> list[str]:
     """All keywords of a reply, whatever else it holds."""
-    entries = (object_in(reply) or {}).get("attributes")
+    entries = (object_in(completion.text) or {}).get("attributes")
     found: list[str] = []
     for entry in entries if isinstance(entries, list) else ():
         keywords = entry.get("keywords") if isinstance(entry, dict) else None

@@ -9,12 +9,10 @@ from typing import Any
 
 from engine.config import RunConfig
 from engine.errors import PermanentError
-from engine.escaping import fenced, unfenced
-from engine.items import SETUP_BATCH, Prompt
+from engine.items import SETUP_BATCH, Completion
 from engine.planning.delayed import Mistake
-from engine.prompts.render import PromptTemplate
+from engine.prompts.ask import Asker, Call
 from engine.prompts.replies import object_in
-from engine.protocols import Ask
 
 PURPOSE = "lessons"
 MOST = 6
@@ -34,49 +32,48 @@ _SCHEMA: Mapping[str, Any] = {
 class Drawing:
     """Asks for lessons. A call that fails for good leaves the run with those it has."""
 
-    def __init__(self, config: RunConfig, ask: Ask) -> None:
+    def __init__(self, config: RunConfig, asker: Asker) -> None:
         self._config = config
-        self._ask = ask
-        self._template = PromptTemplate.load(PURPOSE)
+        self._asker = asker
+        self._question = asker.own_question(PURPOSE, _SCHEMA, lessons_in)
 
     async def __call__(
         self, number: int, mistakes: Sequence[Mistake], before: Sequence[str]
     ) -> tuple[str, ...] | None:
-        reasons = Counter((mistake.by, mistake.reason) for mistake in mistakes)
-        chance = random.Random(f"{self._config.seed}/lessons/{number}")
-        chosen = list(mistakes) if len(mistakes) <= _SHOWN else chance.sample(list(mistakes), _SHOWN)
-        shown = {
-            "reasons": {f"{by}: {reason}": count for (by, reason), count in reasons.most_common()},
-            "turned_away": [
-                {
-                    "by": each.by,
-                    "reason": each.reason,
-                    "said": each.said[:_LONGEST],
-                    "text": each.text[:_LONGEST],
-                }
-                for each in chosen
-            ],
-        }
-        system, user = self._template.render(
-            {
-                "description": unfenced(self._config.dataset.description),
-                "before": [unfenced(each) for each in before],
-                "most": MOST,
-                "shown": fenced(shown),
-            }
-        )
-        key = f"{PURPOSE}/{number}"
-        seed = chance.getrandbits(31)
-        prompt = Prompt(key, PURPOSE, SETUP_BATCH, system, user, _SCHEMA, 0.0, 1024, seed, priority=-1)
+        chance = random.Random(f"{self._config.seed}/{PURPOSE}/{number}")
+        shown = _shown(mistakes, chance)
+        call = Call.once(f"{PURPOSE}/{number}", SETUP_BATCH, chance.getrandbits(31))
+        description = self._config.dataset.description
         try:
-            return lessons_in((await self._ask(prompt)).text)
+            answered = await self._asker.answered(
+                self._question, call, shown, description=description, before=before, most=MOST
+            )
         except PermanentError:
             return None
+        return answered.reply
 
 
-def lessons_in(reply: str) -> tuple[str, ...] | None:
+def _shown(mistakes: Sequence[Mistake], chance: random.Random) -> dict[str, Any]:
+    """Why items were turned away, counted, and some of them."""
+    reasons = Counter((mistake.by, mistake.reason) for mistake in mistakes)
+    chosen = list(mistakes) if len(mistakes) <= _SHOWN else chance.sample(list(mistakes), _SHOWN)
+    return {
+        "reasons": {f"{by}: {reason}": count for (by, reason), count in reasons.most_common()},
+        "turned_away": [
+            {
+                "by": each.by,
+                "reason": each.reason,
+                "said": each.said[:_LONGEST],
+                "text": each.text[:_LONGEST],
+            }
+            for each in chosen
+        ],
+    }
+
+
+def lessons_in(completion: Completion) -> tuple[str, ...] | None:
     """The lessons of a reply, each on one line; None where it holds none."""
-    found = (object_in(reply) or {}).get("lessons")
+    found = (object_in(completion.text) or {}).get("lessons")
     listed = found if isinstance(found, list) else ()
     lines = [" ".join(each.split())[:_LONGEST] for each in listed if isinstance(each, str) and each.strip()]
     return tuple(lines[:MOST]) or None

@@ -3,68 +3,20 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import orjson
-from jinja2 import Environment, StrictUndefined, Template, TemplateError
-from jinja2.runtime import Context
 
 from engine.config import RunConfig
 from engine.constraints import LabelIn, LabelRatio
 from engine.dataset.base import BaseDataset
-from engine.errors import ConfigError
 from engine.items import Batch, Prompt
+from engine.prompts.templates import PromptTemplate
 
 _MEANINGS = {
     "text": "the item's text",
     "choices": "the possible answers, in order",
 }
-
-
-class PromptTemplate:
-    """A Jinja template with the blocks `system` and `user`.
-
-    Values are data, never template text: what stands in a dataset row is not evaluated.
-    """
-
-    def __init__(self, source: str, name: str) -> None:
-        """Raises ConfigError where the template is wrong."""
-        self.name = name
-        self._environment = environment = Environment(
-            undefined=StrictUndefined, trim_blocks=False, autoescape=False
-        )
-        self._globals = dict(environment.globals)
-        try:
-            self._template: Template = environment.from_string(source)
-        except TemplateError as error:
-            line = getattr(error, "lineno", None)
-            raise ConfigError(f"{name}{f' line {line}' if line else ''}: {error}") from None
-        for block in ("system", "user"):
-            if block not in self._template.blocks:
-                raise ConfigError(f"{name}: has no block {block!r}")
-
-    @classmethod
-    def load(cls, purpose: str, replacement: Path | None = None) -> PromptTemplate:
-        """The user's template, or the built-in one of that purpose. Raises ConfigError."""
-        try:
-            if replacement is not None:
-                return cls(replacement.read_text("utf-8"), str(replacement))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"generate.template: {replacement} cannot be read: {error}") from None
-        file = resources.files("engine.prompts") / "templates" / f"{purpose}.j2"
-        return cls(file.read_text("utf-8"), f"{purpose}.j2")
-
-    def render(self, values: dict[str, Any]) -> tuple[str, str]:
-        """(system, user). Raises ConfigError for a variable that there is not."""
-        # Not template.new_context: that walks the environment's globals anew for each prompt.
-        context = Context(self._environment, {**self._globals, **values}, self.name, self._template.blocks)
-        try:
-            system, user = ("".join(self._template.blocks[block](context)) for block in ("system", "user"))
-        except Exception as error:  # a template is a program of the user's: it may fail in any way
-            raise ConfigError(f"{self.name}: {type(error).__name__}: {error}") from None
-        return system.strip(), user.strip()
 
 
 def _one_line(text: str, most: int = 600) -> str:
@@ -112,6 +64,7 @@ class ItemPrompts:
             temperature=batch.temperature,
             max_tokens=self._config.generate.completion_limit,
             seed=batch.seed,
+            owner="generate",
         )
 
     def _example(self, index: int) -> str:

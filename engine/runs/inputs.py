@@ -23,6 +23,7 @@ from engine.planning.guidance import check_guidance, selectors_of, selects_by_ve
 from engine.items import Batch, Prompt, usd
 from engine.llm.prices import Prices, prices_of
 from engine.llm.tokens import prompt_bound
+from engine.prompts.templates import check_replacements
 from engine.prompts.render import ItemPrompts
 from engine.prompts.replies import object_in
 from engine.protocols import Ask, Described, Embedder, Tools, Validator
@@ -68,6 +69,7 @@ class Inputs:
             config = _enhancing(config)
         dataset = BaseDataset.streamed(config.dataset)
         prices = _prices(config)
+        check_replacements(config.prompts)
         load_validators(config, no_calls, dataset.fields)
         generate = config.generate.model_copy(update={"target": dataset.rows})
         config = config.changed(generate=generate)
@@ -92,6 +94,7 @@ class Inputs:
         generate = GenerateConfig(target=max(total, 1), few_shot=0)
         config = config.changed(generate=generate, groupcheck=None).evaluating()
         first = evaluated[0].base
+        check_replacements(config.prompts)
         load_validators(config, no_calls, first.fields)
         prompts, prices = ItemPrompts(config, first), _prices(config)
         return cls(config, first, prompts, prices, mode=mode, again=again, evaluated=evaluated)
@@ -105,6 +108,7 @@ class Inputs:
         prompts = ItemPrompts(config, dataset)
         first = prompts.render(_sample(config, dataset))
         _affordable(config, prices, first)
+        check_replacements(config.prompts)
         load_validators(config, no_calls, dataset.fields)
         tokens = config.limits.tokens_per_minute
         if tokens is not None and tokens < config.generate.completion_limit:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from engine.config.run import UNTOLD_CONCURRENCY
 from engine.dataset.rows import read_rows
-from engine.evaluation.answering import Answering, Confirming, Judging
+from engine.evaluation.answering import ANSWER, JUDGE, Answering, Confirming, Judging
 from engine.evaluation.rows import Rows
 from engine.flow.halt import Halt
 from engine.flow.pipeline import Pipeline
 from engine.flow.stage import Stage
+from engine.prompts.ask import Asker
 from engine.runs.inputs import Inputs
-from engine.runs.plugins import confirming
+from engine.runs.plugins import asker_of, confirming
 from engine.items import Batch
 from engine.runs.setup import Prepared
 from engine.protocols import Ask, Validator
@@ -24,7 +25,8 @@ from engine.stages.generate import Generate
 from engine.stages.early_stopping import Outlook
 from engine.planning.plan import Planner
 from engine.stages.progress import Progress
-from engine.stages.refine import Refine, metered
+from engine.stages.meter import Meter
+from engine.stages.refine import Refine
 from engine.stages.schedule import Schedule
 from engine.stages.source import LabelRounds, Source
 from engine.store.journal import Journal
@@ -49,6 +51,7 @@ class Assembly:
     journal: Journal
     halt: Halt
     prepared: Prepared
+    meter: Meter
 
     def pipeline(self, validators: Sequence[Validator]) -> Pipeline:
         if self.inputs.evaluates:
@@ -113,18 +116,22 @@ class Assembly:
 
     def _evaluation(self, validators: Sequence[Validator]) -> Pipeline:
         """Rows put to models; labels confirmed by the validators that can; open answers judged, if wanted."""
-        config, names, ask = self.inputs.config, confirming(validators), metered(self.ask)
+        config, names = self.inputs.config, confirming(validators)
         models, workers = config.tested, config.limits.most_in_flight
         rows = Rows(self.inputs.evaluated, models, self.progress, self.halt, self._window)
         steps: list[Validator] = [
             Confirming(each, models[0], names) for each in validators if getattr(each, "confirms", False)
         ]
-        steps.append(Answering(ask, config, names))
+        steps.append(Answering(self._metered_asker(ANSWER), config, names))
         if self.inputs.mode == "judge":
-            steps.append(Judging(ask, config.seed, int(self.journal.fact("judge_rounds") or 1)))
-        refining = [Stage(step.name, Refine(step, self.halt, lambda _: None), workers) for step in steps]
+            steps.append(Judging(self._metered_asker(JUDGE, priority=-1), int(self.journal.fact("judge_rounds") or 1)))
+        refining = [Stage(step.name, Refine(step, self.halt, lambda _: None, meter=self.meter), workers) for step in steps]
         commit = Commit(self.journal, self.progress, self.inputs.dataset, self.halt)
         return Pipeline.of(rows.batches(), [Stage("read", rows, 1), *refining], commit.run, self.halt)
+
+    def _metered_asker(self, owner: str, *, priority: int = 0) -> Asker:
+        ask = self.meter.metered(self.ask, owner)
+        return asker_of(self.inputs.config, ask, owner, priority=priority)
 
     def _refining(self, validators: Sequence[Validator]) -> list[Stage]:
         """A worker pool each, in the order of the config."""
@@ -134,7 +141,7 @@ class Assembly:
             if self.inputs.mode == "enhance" and place < len(validators) - 1:
                 continue  # these check what the last one makes, and leave the rows themselves alone
             workers = spec.workers or config.limits.most_in_flight
-            refine = Refine(validator, self.halt, verify, validators[:place])
+            refine = Refine(validator, self.halt, verify, validators[:place], self.meter)
             stages.append(Stage(spec.name, refine, workers))
         return stages
 

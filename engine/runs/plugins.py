@@ -12,33 +12,27 @@ from typing import Any
 from engine.config import RunConfig
 from engine.dataset.fields import Fields
 from engine.errors import ConfigError, Defect, EngineError
+from engine.prompts.ask import Asker
 from engine.prompts.replies import object_in
 from engine.protocols import Ask, Described, Tools, Validator
-from engine.stages.refine import metered
+from engine.stages.meter import Meter
 
 VALIDATORS = "datagen.validators"
 """The entry-point group in which validators are found."""
 
 
-def load_validators(config: RunConfig, ask: Ask, fields: Fields) -> list[Validator]:
-    """The configured validators, found by entry point. Raises ConfigError."""
+def load_validators(
+    config: RunConfig, ask: Ask, fields: Fields, meter: Meter | None = None
+) -> list[Validator]:
+    """The configured validators, found by entry point. `meter` counts their calls. Raises ConfigError."""
     known = {point.name: point for point in entry_points(group=VALIDATORS)}
-    metered_ask = metered(ask)
     found: list[Validator] = []
     for depth, spec in enumerate(config.validators, 1):
         if spec.name not in known:
             there = ", ".join(sorted(known)) or "none; is the package installed?"
             raise ConfigError(f"validators: there is no validator {spec.name!r}; installed: {there}")
-        tools = Tools(
-            ask=metered_ask,
-            constraints=config.dataset.constraints,
-            seed=config.seed,
-            priority=-depth,
-            description=config.dataset.description,
-            shown=fields.wire,
-            revised=fields.revised,
-            read=object_in,
-        )
+        own = (meter or Meter()).metered(ask, spec.name)
+        tools = tools_of(config, own, fields, priority=-depth)
         try:
             found.append(known[spec.name].load()(tools, **spec.options))
         except (TypeError, ValueError) as error:
@@ -46,6 +40,26 @@ def load_validators(config: RunConfig, ask: Ask, fields: Fields) -> list[Validat
         except ImportError as error:
             raise ConfigError(f"validators: {spec.name} cannot be loaded: {error}") from None
     return found
+
+
+def tools_of(config: RunConfig, ask: Ask, fields: Fields, *, priority: int) -> Tools:
+    """What one validator is given."""
+    return Tools(
+        ask=ask,
+        constraints=config.dataset.constraints,
+        seed=config.seed,
+        priority=priority,
+        description=config.dataset.description,
+        shown=fields.wire,
+        revised=fields.revised,
+        read=object_in,
+        asker=lambda name: asker_of(config, ask, name, priority=priority),
+    )
+
+
+def asker_of(config: RunConfig, ask: Ask, owner: str, *, priority: int = 0) -> Asker:
+    """A way to ask for one owner, with the templates that the config puts in place of the built-in ones."""
+    return Asker(ask, owner, config.seed, priority=priority, templates=config.prompts)
 
 
 async def no_calls(prompt: Any) -> Any:

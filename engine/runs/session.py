@@ -52,9 +52,10 @@ from engine.report.live import Snapshot, Speed, display
 from engine.report.summary import Report
 from engine.planning.feedback import Lessons
 from engine.stages.commit import LABEL_GATE
+from engine.stages.meter import Meter
 from engine.stages.progress import Progress
 from engine.store.folder import RunFolder
-from engine.store.identity import differences, identity
+from engine.store.identity import differences, digest, identity
 from engine.store.journal import Journal
 
 if TYPE_CHECKING:
@@ -154,7 +155,13 @@ class RunStart:
 
     def _identity(self) -> dict[str, Any]:
         settings = self._config.without_secrets()
-        found = identity(settings, self._inputs.dataset.sha256, self._config.generate.template)
+        template = self._config.generate.template
+        contents = {
+            "dataset.path": self._inputs.dataset.sha256,
+            "generate.template": digest(template) if template is not None else None,
+        }
+        contents |= {f"prompts.{purpose}": digest(path) for purpose, path in self._config.prompts.items()}
+        found = identity(settings, contents)
         if self._inputs.embedder is not None:
             found["embedding.model"] = self._inputs.embedder.fingerprint
         if (group := self._config.groupcheck) is not None:  # as resolved: naming a default changes nothing
@@ -220,7 +227,9 @@ class RunStart:
             await self._interruptible(self._prepare_and_run())
 
     async def _prepare_and_run(self) -> None:
-        validators = load_validators(self._config, self._client.ask, self._inputs.dataset.fields)
+        meter = Meter()
+        fields = self._inputs.dataset.fields
+        validators = load_validators(self._config, self._client.ask, fields, meter)
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(opened_validators(validators))
             ready = await stack.enter_async_context(
@@ -230,7 +239,7 @@ class RunStart:
             self._base_vectors = ready.base_vectors
             self._lessons = ready.adviser.lessons if ready.adviser is not None else None
             assembly = Assembly(
-                self._inputs, self._client.ask, self._progress, self._journal, self._halt, ready
+                self._inputs, self._client.ask, self._progress, self._journal, self._halt, ready, meter
             )
             self._pipeline = assembly.pipeline(validators)
             await self._describe(validators)

@@ -18,6 +18,7 @@ from engine.diversity.sameness import compared
 from engine.flow.halt import Halt
 from engine.planning.guidance import attributes_of, selectors_of, selects_by_vectors
 from engine.runs.inputs import Inputs
+from engine.runs.plugins import asker_of
 from engine.planning.attributes import Attribute, Cells
 from engine.planning.few_shot import Selector
 from engine.protocols import Ask
@@ -160,7 +161,7 @@ async def _attributes(inputs: Inputs, ask: Ask, journal: Journal) -> list[Attrib
         return []
     if (held := journal.fact("attributes")) is not None:
         return [Attribute.from_json(each) for each in held]
-    found = attributes_of(generate, inputs.dataset, await extracted(inputs.config, inputs.dataset, ask))
+    found = attributes_of(generate, inputs.dataset, await extracted(inputs.config, inputs.dataset, asker_of(inputs.config, ask, "attributes")))
     await journal.remember("attributes", [each.to_json() for each in found])
     return found
 
@@ -206,7 +207,7 @@ async def _adviser(inputs: Inputs, ask: Ask, journal: Journal) -> Adviser | None
     if spec is not None:
         priced = prices is not None and prices.of("items").worst(1000, 1000) > 0
         lag = await _lag_of_lessons(inputs, journal)
-        lessons = Lessons(spec, lag, Drawing(config, ask), priced=priced)
+        lessons = Lessons(spec, lag, Drawing(config, asker_of(config, ask, "lessons", priority=-1)), priced=priced)
     adviser = Adviser(notes, generate.most_notes, lessons)
     committed = journal.committed
     outcomes = (

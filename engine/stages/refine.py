@@ -4,34 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
 from dataclasses import replace
 
 from engine.errors import FatalError, PermanentError, StopRun, TargetReached
 from engine.flow.halt import Halt
-from engine.items import Completion, Decision, Item, Prompt, Usage, Verdict
-from engine.protocols import Ask, Validator
-
-_METER: ContextVar[list[tuple[Usage, str]]] = ContextVar("meter")
-"""What the calls of the verdict under way have taken, and which models answered; tasks that a validator starts write
-to the same list."""
-
-
-def metered(ask: Ask) -> Ask:
-    """`ask` for validators: what a call takes is counted for the item that it is made for."""
-
-    async def asked(prompt: Prompt) -> Completion:
-        try:
-            completion = await ask(prompt)
-        except PermanentError as error:
-            if error.usage is not None:
-                _METER.get([]).append((error.usage, ""))
-            raise
-        _METER.get([]).append((completion.usage, completion.model))
-        return completion
-
-    return asked
-
+from engine.items import Decision, Item, Verdict
+from engine.protocols import Validator
+from engine.stages.meter import Meter
 
 _ROUNDS = 3
 """Times that a revised item goes past the earlier validators, while these change it too."""
@@ -50,12 +29,14 @@ class Refine:
         halt: Halt,
         verify: Callable[[Item], None],
         earlier: Sequence[Validator] = (),
+        meter: Meter | None = None,
     ) -> None:
-        """`verify` raises for a revised item that the dataset has no form for."""
+        """`verify` raises for a revised item that the dataset has no form for. `meter` counts what calls took."""
         self._validator = validator
         self._halt = halt
         self._verify = verify
         self._earlier = earlier
+        self._meter = meter or Meter()
 
     async def __call__(self, item: Item) -> Sequence[Item]:
         if item.settled or isinstance(self._halt.reason, TargetReached):
@@ -90,17 +71,12 @@ class Refine:
 
     async def _judged(self, validator: Validator, item: Item) -> Item:
         began = time.perf_counter()
-        meter: list[tuple[Usage, str]] = []
-        token = _METER.set(meter)
-        try:
+        with self._meter.account(item) as account:
             verdict = await self._verdict(validator, item)
-        finally:
-            _METER.reset(token)
         seconds = round(time.perf_counter() - began, 6)
-        usage = sum((usage for usage, _ in meter), Usage())
-        judged = item.judged(replace(verdict, usage=usage, seconds=seconds))
+        judged = item.judged(replace(verdict, usage=account.usage, seconds=seconds))
         if judged.revisions > item.revisions and not item.model:  # a row: what is new of it is this model's
-            return judged.evolve(model=next((model for _, model in reversed(meter) if model), ""))
+            return judged.evolve(model=account.model)
         return judged
 
     async def _verdict(self, validator: Validator, item: Item) -> Verdict:

@@ -8,15 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import RunConfig
-from engine.config.markers import Operational, below, places
+from engine.config.markers import ByContent, Operational, below, places
 
 
-def identity(settings: Mapping[str, Any], dataset_sha256: str, template: Path | None) -> dict[str, Any]:
-    """What makes two starts the same run: settings by dotted key, and files by their content."""
+def identity(settings: Mapping[str, Any], contents: Mapping[str, str | None]) -> dict[str, Any]:
+    """What makes two starts the same run: settings by dotted key, and files by their digest in `contents`."""
     flat = dict(_flat({**settings, "model": _models(settings.get("model"))}, ()))
-    flat["dataset.path"] = dataset_sha256
-    flat["generate.template"] = hashlib.sha256(template.read_bytes()).hexdigest() if template else None
-    return {key: value for key, value in flat.items() if not _operational(key)}
+    kept = {key: value for key, value in flat.items() if not (_operational(key) or _by_content(key))}
+    return {**kept, **contents}
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _models(model: Any) -> Any:
@@ -46,13 +51,12 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], changed: Mapp
 
     A key that the run was started without, by an engine that did not know it, is the same at its default.
     """
-    by_content = ("dataset.path", "generate.template")
     set_now = {key for key, _ in _flat({**changed, "model": _models(changed.get("model"))}, ())}
     named = []
     for key in sorted(before.keys() | now.keys()):
         known = key in before or key in set_now or key not in now
         if known and before.get(key) != now.get(key):
-            content = key in by_content or key.startswith("evaluate.datasets.")
+            content = _by_content(key) or key.startswith("evaluate.datasets.")
             change = "the file's content" if content else f"{before.get(key)!r}, now {now.get(key)!r}"
             named.append(f"{key} ({change})")
     return named
@@ -72,3 +76,7 @@ def _flat(value: Any, keys: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
 
 def _operational(key: str) -> bool:
     return any(below(key.split("."), pattern) for pattern, _ in places(RunConfig, Operational))
+
+
+def _by_content(key: str) -> bool:
+    return any(below(key.split("."), pattern) for pattern, _ in places(RunConfig, ByContent))

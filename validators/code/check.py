@@ -13,13 +13,14 @@ from engine.answers.numbers import readings
 from engine.answers.same import bare, letter_of, same
 from engine.errors import PermanentError, SandboxUnavailable
 from engine.items import Item, Verdict
-from engine.protocols import Tools
+from engine.protocols import Reply, Tools
 from validators.code.levels import MISSING, Level
 from validators.code.policy import LABEL, Policy, PolicyName, Step
 from validators.code.sandbox import Outcome, Sandbox, SandboxOptions
 from validators.options import parsed
-from validators.questions import Asker, Question, Reply, mark
-from validators.same_answer import SAME
+from validators.same_answer import Same
+from validators.tags import mark
+from validators.templates import template
 
 NAME = "code"
 UNVERIFIED = "unverified"
@@ -56,14 +57,6 @@ class Program(Reply):
     code: str
 
 
-_WRITER = (
-    "You write short Python programs that work out the answer to a question from its text. Use only the standard "
-    "library{extras}. There is no network, no file and no input. The last line that the program prints is "
-    "the answer and nothing else: {form}. Do not print an answer that you worked out by yourself; compute it. "
-    "Answer with one JSON object and nothing else."
-)
-
-
 @dataclass
 class _Case:
     """One item's programs. Mutable state: the answers so far, each with the programs that gave it."""
@@ -89,7 +82,16 @@ class CodeCheck:
         self._options = parsed(CodeOptions, options)
         self._policy = self._options.as_policy()
         self._tools = tools
-        self._asker = Asker(NAME, tools)
+        self._asker = asker = tools.asker(NAME)
+        chosen = self._options
+        self._program = asker.question(
+            "program",
+            template("program"),
+            Program,
+            temperature=chosen.temperature,
+            max_tokens=chosen.max_tokens,
+        )
+        self._same_answer = asker.question("same_answer", template("same_answer"), Same, max_tokens=64)
         self._sandbox = Sandbox(self._options.sandbox)
 
     async def __aenter__(self) -> Self:
@@ -141,24 +143,25 @@ class CodeCheck:
         case.votes[place] += 1
 
     async def _run_mended(self, case: _Case) -> Outcome | None:
-        user, outcome = "Write a program that answers this question.", None
-        for attempt in range(1 + self._options.fixes):
-            tag = f"{case.asked}" if attempt == 0 else f"{case.asked}-{attempt}-{mark(user)}"
+        tag, outcome = f"{case.asked}", None
+        failure: dict[str, str] = {"failed": "", "status": "", "error": ""}
+        for attempt in range(1, 2 + self._options.fixes):
             program = await self._asker.ask(
-                self._question(case.item), case.item, user, self._shown(case.item), tag
+                self._program,
+                case.item,
+                self._shown(case.item),
+                tag=tag,
+                choices=bool(case.item.choices),
+                modules=self._options.sandbox.preload,
+                **failure,
             )
             outcome = await self._sandbox.run(printing(program.code))
             case.runs.append(_run(tag, outcome))
             if outcome.ok and outcome.last_line:
                 return outcome
-            user = _mend(program.code, outcome)
+            failure = _failure(program.code, outcome)
+            tag = f"{case.asked}-{attempt}-{mark(_MENDED.format(**failure))}"
         return outcome
-
-    def _question(self, item: Item) -> Question[Program]:
-        form = "the letter of the right choice" if item.choices else "a number, a word or a short phrase"
-        extras = self._options.sandbox.preload
-        system = _WRITER.format(form=form, extras=f", and {', '.join(extras)}" if extras else "")
-        return Question("program", system, Program, self._options.temperature, self._options.max_tokens)
 
     def _shown(self, item: Item) -> dict[str, Any]:
         """The question alone: the label, and anything that may give it away, stays out."""
@@ -183,9 +186,8 @@ class CodeCheck:
             return decided
         shown = {"first": answer[:1000], "second": known[:1000], "question": case.item.text}
         tag = f"{case.asked}-{mark(answer, known)}"
-        user = "Are the first and the second answer to this question the same?"
         try:
-            return (await self._asker.ask(SAME, case.item, user, shown, tag)).same
+            return (await self._asker.ask(self._same_answer, case.item, shown, tag=tag)).same
         except PermanentError:
             return False
 
@@ -223,14 +225,19 @@ def _run(tag: str, outcome: Outcome) -> dict[str, Any]:
     return shown
 
 
-def _mend(code: str, outcome: Outcome) -> str:
+_MENDED = (
+    "This program was to answer the question below, and failed:\n\n{failed}\n\nHow it ended: {status}; "
+    "{error}\n\nWrite a program that works."
+)
+"""What the fingerprint of a call for a mended program is made of; a change of it would have these calls paid again."""
+
+
+def _failure(code: str, outcome: Outcome) -> dict[str, str]:
+    """How a program failed, for the prompt that asks for a better one."""
     error = outcome.stderr.strip()[-_SHOWN_ERROR:] or "it printed nothing"
     if outcome.status in ("cpu", "timeout"):
         error = "it took too long"
-    return (
-        f"This program was to answer the question below, and failed:\n\n{code}\n\nHow it ended: {outcome.status}; "
-        f"{error}\n\nWrite a program that works."
-    )
+    return {"failed": code, "status": outcome.status, "error": error}
 
 
 _RESULTS = ("answer", "result", "final_answer")

@@ -1,0 +1,168 @@
+"""One way to ask a model, for validators and the engine alike: prompt, key, seed and the reading of the reply."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic
+
+from pydantic import ValidationError
+
+from engine.errors import Unparseable
+from engine.escaping import fenced, unfenced
+from engine.items import Completion, Item, Prompt, Usage
+from engine.prompts.replies import object_in
+from engine.prompts.templates import PromptTemplate, built_in
+from engine.protocols import Ask, M, Question, R
+
+
+@dataclass(frozen=True)
+class Call:
+    """Which of a run's calls a question is, attempt by attempt, from 1. The same key is never paid twice."""
+
+    key: Callable[[int], str]
+    batch: int
+    item: str = ""
+    seed: Callable[[int], int] | None = None
+    """By the run's seed and the key where absent."""
+    model: str = ""
+
+    @classmethod
+    def once(cls, key: str, batch: int, seed: int) -> Call:
+        """A question that is asked one time, whatever comes back."""
+        return cls(lambda _: key, batch, seed=lambda _: seed)
+
+
+@dataclass(frozen=True)
+class Answered(Generic[R]):
+    """What came of a question: `reply` is None where no attempt brought one that can be read."""
+
+    reply: R | None
+    completion: Completion
+    """The last one."""
+    usage: Usage
+    """Of all attempts."""
+
+
+class Asker:
+    """Asks for one owner: a validator, or a step of the engine."""
+
+    def __init__(
+        self,
+        ask: Ask,
+        owner: str,
+        seed: int,
+        *,
+        priority: int = 0,
+        templates: Mapping[str, Path] | None = None,
+    ) -> None:
+        """`priority` is that of all its calls; `templates` are the user's own, by purpose."""
+        self._ask = ask
+        self._owner = owner
+        self._seed = seed
+        self._priority = priority
+        self._templates = templates or {}
+
+    def question(
+        self,
+        purpose: str,
+        template: str,
+        reply: type[M],
+        *,
+        temperature: float = 0.0,
+        max_tokens: int = 1024,
+    ) -> Question[M]:
+        """See the door of the same name."""
+        schema, read = reply.model_json_schema(), partial(object_as, reply)
+        own = self._template(purpose, template)
+        return Question(purpose, own, schema, read, temperature, max_tokens)
+
+    def own_question(
+        self,
+        purpose: str,
+        schema: Mapping[str, Any],
+        read: Callable[[Completion], R | None],
+        *,
+        temperature: float = 0.0,
+        max_tokens: int = 1024,
+        attempts: int = 1,
+    ) -> Question[R]:
+        """A question of the engine's own, by its own template. Raises ConfigError as `question` does."""
+        template = self._template(purpose, built_in(purpose))
+        return Question(purpose, template, schema, read, temperature, max_tokens, attempts)
+
+    def _template(self, purpose: str, source: str) -> PromptTemplate:
+        return PromptTemplate(source, f"{purpose}.j2").replaced(self._templates.get(purpose))
+
+    async def ask(
+        self, question: Question[R], item: Item, shown: Mapping[str, Any], *, tag: str = "1", **values: Any
+    ) -> R:
+        """See the door of the same name."""
+        # A revised item is another one to ask about.
+        revision = f".{item.revisions}" if item.revisions else ""
+        stem = f"{item.id}{revision}/{self._owner}/{question.purpose}/{tag}"
+        call = Call(lambda attempt: stem if attempt == 1 else f"{stem}.{attempt}", item.batch.number, item.id)
+        answered = await self.answered(question, call, shown, **values)
+        if answered.reply is None:
+            raise Unparseable(f"the reply to {question.purpose!r} is not the JSON object that was asked for")
+        return answered.reply
+
+    async def answered(
+        self, question: Question[R], call: Call, shown: Mapping[str, Any] | None = None, **values: Any
+    ) -> Answered[R]:
+        """Asked until a reply can be read, at most `question.attempts` times. Raises what a call raises."""
+        given = {name: _harmless(value) for name, value in values.items()}
+        if shown is not None:
+            given["shown"] = fenced(shown)
+        system, user = question.template.render(given)
+        usage, attempt, reply = Usage(), 0, None
+        while reply is None and attempt < question.attempts:
+            attempt += 1
+            completion = await self._ask(self._prompt(question, call, attempt, system, user))
+            usage += completion.usage
+            reply = question.read(completion)
+        return Answered(reply, completion, usage)
+
+    def _prompt(self, question: Question[R], call: Call, attempt: int, system: str, user: str) -> Prompt:
+        key = call.key(attempt)
+        return Prompt(
+            key=key,
+            purpose=question.purpose,
+            batch=call.batch,
+            system=system,
+            user=user,
+            schema=question.schema,
+            temperature=question.temperature,
+            max_tokens=question.max_tokens,
+            seed=seed_of(self._seed, key) if call.seed is None else call.seed(attempt),
+            priority=self._priority,
+            model=call.model,
+            owner=self._owner,
+            item=call.item,
+        )
+
+
+def object_as(reply: type[M], completion: Completion) -> M | None:
+    """The JSON object in a completion as that reply; None where there is none, or another one."""
+    try:
+        return reply.model_validate(object_in(completion.text))
+    except ValidationError:
+        return None
+
+
+def seed_of(seed: int, key: str) -> int:
+    """A call's own seed, of 31 bits, which every endpoint takes."""
+    digest = hashlib.blake2b(f"{seed}/{key}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest) >> 1
+
+
+def _harmless(value: Any) -> Any:
+    """Somebody else's text cannot open or end a fence, at any depth."""
+    if isinstance(value, str):
+        return unfenced(value)
+    if isinstance(value, Mapping):
+        return {key: _harmless(inner) for key, inner in value.items()}
+    return [_harmless(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,97 @@
+"""Prompt templates: text files with places for values, any of which the config can replace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined, Template, TemplateError, meta
+from jinja2.runtime import Context
+
+from engine.errors import ConfigError
+
+
+class PromptTemplate:
+    """A Jinja template with the blocks `system` and `user`; a Template.
+
+    Values are data, never template text: what stands in a dataset row is not evaluated.
+    """
+
+    def __init__(self, source: str, name: str) -> None:
+        """Raises ConfigError where the template is wrong."""
+        self.name = name
+        self._environment = environment = Environment(
+            undefined=StrictUndefined, trim_blocks=False, autoescape=False
+        )
+        self._globals = dict(environment.globals)
+        try:
+            self._template: Template = environment.from_string(source)
+            self.variables = frozenset(meta.find_undeclared_variables(environment.parse(source)))
+        except TemplateError as error:
+            line = getattr(error, "lineno", None)
+            raise ConfigError(f"{name}{f' line {line}' if line else ''}: {error}") from None
+        for block in ("system", "user"):
+            if block not in self._template.blocks:
+                raise ConfigError(f"{name}: has no block {block!r}")
+
+    @classmethod
+    def load(cls, purpose: str, replacement: Path | None = None) -> PromptTemplate:
+        """The user's template, or the engine's own of that purpose. Raises ConfigError."""
+        return cls.read(replacement) if replacement is not None else cls(built_in(purpose), f"{purpose}.j2")
+
+    @classmethod
+    def read(cls, path: Path) -> PromptTemplate:
+        """Raises ConfigError."""
+        try:
+            return cls(path.read_text("utf-8"), str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"the prompt template {path} cannot be read: {error}") from None
+
+    def replaced(self, path: Path | None) -> PromptTemplate:
+        """The user's template in this one's place. Raises ConfigError where it asks for a value that there is not.
+
+        Where this one shows the item under discussion, so must the user's.
+        """
+        if path is None:
+            return self
+        own = self.read(path)
+        if unknown := sorted(own.variables - self.variables):
+            known = ", ".join(sorted(self.variables))
+            raise ConfigError(f"{path}: there is no value {unknown[0]!r} for this prompt; there are {known}")
+        if "shown" in self.variables - own.variables:
+            raise ConfigError(
+                f"{path}: must contain {{{{ shown }}}}: without it no model sees what it is asked about"
+            )
+        return own
+
+    def render(self, values: dict[str, Any]) -> tuple[str, str]:
+        """(system, user). Raises ConfigError for a variable that there is not."""
+        # Not template.new_context: that walks the environment's globals anew for each prompt.
+        context = Context(self._environment, {**self._globals, **values}, self.name, self._template.blocks)
+        try:
+            system, user = ("".join(self._template.blocks[block](context)) for block in ("system", "user"))
+        except Exception as error:  # a template is a program of the user's: it may fail in any way
+            raise ConfigError(f"{self.name}: {type(error).__name__}: {error}") from None
+        return system.strip(), user.strip()
+
+
+def check_replacements(templates: Mapping[str, Path]) -> None:
+    """Whether the user's templates, by purpose, can be used as far as the engine knows the built-in ones.
+
+    Validators check theirs as they are made. Raises ConfigError.
+    """
+    for purpose, path in templates.items():
+        if (_FOLDER / f"{purpose}.j2").is_file():
+            PromptTemplate.load(purpose).replaced(path)
+        else:
+            PromptTemplate.read(path)
+
+
+_FOLDER = resources.files("engine.prompts") / "templates"
+
+
+def built_in(purpose: str) -> str:
+    """The text of the engine's own template."""
+    return (_FOLDER / f"{purpose}.j2").read_text("utf-8")
