@@ -109,11 +109,49 @@ class Validator(Protocol):
     async def validate(self, item: Item) -> Verdict: ...
 
 
+@dataclass(frozen=True)
+class Tally:
+    """A section of the report: how often each value of a list in the verdicts' records was seen."""
+
+    name: str
+    """Its key in report.json."""
+    title: str
+    counted: str
+    """The record's key under which the list stands."""
+    value: str
+    """What one value of it is called."""
+    columns: Mapping[str, Sequence[str]]
+    """Counts by name, each with the decisions that it counts: pass, revise, reject."""
+
+
+@dataclass(frozen=True)
+class RuleChecked:
+    """One rule, in words. Where `checked_where` names a key, only verdicts checked it whose record has that key set."""
+
+    rule: str
+    checked_where: str | None = None
+
+
+@dataclass(frozen=True)
+class Compliance:
+    """A section of the report: how often each of several rules was kept, by the model that wrote the items."""
+
+    name: str
+    title: str
+    broken: str
+    """The record's key under which the places of the broken rules stand, from 0."""
+    rules: Sequence[RuleChecked]
+
+
+Section = Tally | Compliance
+
+
 @runtime_checkable
 class Described(Protocol):
-    """A validator that tells what it works with, once it is open: plain JSON values for report.json.
+    """A validator that tells of itself, once it is open: plain JSON values for report.json, under its `about`.
 
-    The key `warning`, where there is one, is a sentence shown to the user at the start.
+    Some keys mean more: `warning` is a sentence shown to the user at the start, `caveat` one for the card of an
+    exported dataset, and `sections` a list of the validator's own sections of the report, of the types above.
     """
 
     def describe(self) -> Mapping[str, Any]: ...

@@ -17,15 +17,15 @@ from conftest import Configs, Start, contents, datagen, finished, lines, run_in,
 from engine.config.generate import LearnConfig
 from engine.escaping import printable
 from engine.items import PICO
-from engine.planning.delayed import Mistake, Outcome
+from engine.planning.delayed import BatchOutcome, Mistake
 from engine.planning.feedback import Adviser, Lessons
 from engine.planning.lessons import lessons_in
 
 MISTAKE = Mistake("code", "unverified", "no program agrees", "A text")
 
 
-def outcome(number: int, accepted: int, mistakes: int) -> Outcome:
-    return Outcome(number, "", accepted, PICO // 100, (), accepted + mistakes, (MISTAKE,) * mistakes)
+def outcome(number: int, accepted: int, mistakes: int) -> BatchOutcome:
+    return BatchOutcome(number, "", accepted, PICO // 100, (), accepted + mistakes, (MISTAKE,) * mistakes)
 
 
 async def drawn(number: int, mistakes: Sequence[Mistake], before: Sequence[str]) -> tuple[str, ...]:
@@ -41,7 +41,7 @@ async def test_a_lesson_is_drawn_once_so_many_are_turned_away_and_is_due() -> No
     given = []
     for number in range(12):
         given.append(await lessons.lesson(number))
-        lessons.due.note(outcome(number, 1, 4))
+        lessons.delayed.add(outcome(number, 1, 4))
     # The third batch brings the mistakes to 12; it is due four batches later.
     assert given[:6] == [None] * 6
     assert set(given[6:9]) <= {0, 1}
@@ -58,7 +58,7 @@ async def test_lessons_that_do_not_pay_are_dropped(with_: int, without: int, off
         lesson = await lessons.lesson(number)
         shares[bool(lesson)] = shares.get(bool(lesson), 0) + 1
         accepted = with_ if lesson else without
-        lessons.due.note(outcome(number, accepted, 5 - accepted))
+        lessons.delayed.add(outcome(number, accepted, 5 - accepted))
     assert lessons.off is off
     assert (lessons.to_json()["dropped_at_batch"] is None) is not off
     assert await lessons.lesson(400) in ((0,) if off else (0, len(lessons.drawn)))
@@ -74,7 +74,7 @@ async def test_a_resumed_run_is_advised_alike(accepted: list[int], cut: int) -> 
     told = []
     for number in range(len(outcomes)):
         told.append(await whole.advice(number))
-        whole.note(outcomes[number])
+        whole.observe(outcomes[number])
     again = Adviser(("a", "b"), 5, learning())
     made = [(number, advice.to_json()) for number, advice in enumerate(told[: cut + 1])]
     await again.restore(made, outcomes[:cut], cut)
@@ -82,7 +82,7 @@ async def test_a_resumed_run_is_advised_alike(accepted: list[int], cut: int) -> 
         advice = await again.advice(number)
         assert advice == told[number]
         assert again.texts(advice) == whole.texts(told[number])
-        again.note(outcomes[number])
+        again.observe(outcomes[number])
 
 
 def test_lessons_out_of_a_reply() -> None:
@@ -218,7 +218,7 @@ async def test_a_drawing_that_yields_nothing_is_a_call_of_its_own() -> None:
     lessons = Lessons(LearnConfig(every=5), 2, draw, priced=False)
     for number in range(12):
         await lessons.lesson(number)
-        lessons.due.note(outcome(number, 0, 5))
+        lessons.delayed.add(outcome(number, 0, 5))
     assert keys == list(range(1, len(keys) + 1))
     assert lessons.texts(1) == ("lesson 3",)
     assert lessons.texts(99) == lessons.drawn[-1]  # of settings that have changed since

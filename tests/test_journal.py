@@ -172,8 +172,8 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_a_key_that_the_run_was_started_without_is_the_same_at_its_default() -> None:
-    before = identity({"generate": {"few_shot": 2}}, "x", None)
-    now = identity({"generate": {"few_shot": 2, "selection": "random", "floor": 0.1}}, "x", None)
+    before = identity({"generate": {"few_shot": 2}}, {"dataset.path": "x"})
+    now = identity({"generate": {"few_shot": 2, "selection": "random", "floor": 0.1}}, {"dataset.path": "x"})
     assert differences(before, now, {"generate": {"few_shot": 2}}) == []
     changed = {"generate": {"few_shot": 2, "floor": 0.1}}
     assert differences(before, now, changed) == ["generate.floor (None, now 0.1)"]
@@ -190,7 +190,7 @@ def test_identity_knows_what_may_change() -> None:
         "limits": {"concurrency": 9},
         "model": {"base_url": "b"},
     }
-    first, second = identity(before, "x", None), identity(after, "y", None)
+    first, second = identity(before, {"dataset.path": "x"}), identity(after, {"dataset.path": "y"})
     assert differences(first, second, {}) == [
         "dataset.path (the file's content)",
         "generate.few_shot (2, now 3)",

@@ -15,7 +15,7 @@ from engine.config import GenerateConfig, RunConfig
 from engine.errors import ConfigError
 from engine.items import PICO
 from engine.planning.attributes import Attribute, Cells
-from engine.planning.strategies import Choice, Mix, Outcome, Yields
+from engine.planning.strategies import BatchOutcome, Choice, Mix, Yields
 from test_group_check import FUNCTION, GROUP, REPEATING, rows
 
 TWO: dict[str, Any] = {"good": {"selection": "random"}, "bad": {"temperature": 0.1}}
@@ -32,7 +32,7 @@ def played(mix: Mix, batches: int, chance: random.Random, rates: dict[str, float
         choice = mix.choose(number)
         chosen.append(choice.strategy)
         accepted = sum(chance.random() < rates[choice.strategy] for _ in range(5))
-        mix.note(Outcome(number, choice.strategy, accepted, PICO // 100))
+        mix.observe(BatchOutcome(number, choice.strategy, accepted, PICO // 100))
     return chosen
 
 
@@ -65,15 +65,15 @@ def test_the_bandit_follows_a_yield_that_falls() -> None:
         late.append(choice.strategy)
         rate = {"good": 0.1, "bad": 0.4}[choice.strategy]
         accepted = sum(chance.random() < rate for _ in range(5))
-        mix.note(Outcome(number, choice.strategy, accepted, PICO // 100))
+        mix.observe(BatchOutcome(number, choice.strategy, accepted, PICO // 100))
     assert Counter(late[-200:])["bad"] > 150
 
 
 def test_dollars_count_and_not_only_items() -> None:
     yields = Yields(("cheap", "dear"))
     for number in range(100):
-        yields.learn(Outcome(number, "cheap", 3, PICO // 100))
-        yields.learn(Outcome(number, "dear", 4, PICO // 20))
+        yields.learn(BatchOutcome(number, "cheap", 3, PICO // 100))
+        yields.learn(BatchOutcome(number, "dear", 4, PICO // 20))
     drawn = Counter(yields.draw(random.Random(seed))[0] for seed in range(50))
     assert drawn["cheap"] == 50
 
@@ -82,17 +82,17 @@ def test_a_choice_rests_on_the_outcomes_before_the_lag_and_on_no_more() -> None:
     """Whether later outcomes are known already makes no difference."""
     chance, known, told = random.Random(0), Mix(adaptive(), 3, None, 16), []
     outcomes = [
-        Outcome(n, chance.choice(("good", "bad")), chance.randint(0, 5), PICO // 100) for n in range(200)
+        BatchOutcome(n, chance.choice(("good", "bad")), chance.randint(0, 5), PICO // 100) for n in range(200)
     ]
     late = Mix(adaptive(), 3, None, 16)
     for number in range(200):
         if number == 0:
             for outcome in outcomes:
-                known.note(outcome)  # all at once
+                known.observe(outcome)  # all at once
         told.append(known.choose(number))
         assert late.choose(number) == told[-1]
         if number >= 15:
-            late.note(outcomes[number - 15])  # at the last moment
+            late.observe(outcomes[number - 15])  # at the last moment
     assert len({choice.strategy for choice in told}) == 2
 
 
@@ -105,8 +105,8 @@ def test_a_restart_chooses_alike() -> None:
         choice = mix.choose(number)
         made[number] = choice
         again = () if choice.unlike else ((choice.attributes, f"text {number}"),) if number % 9 == 0 else ()
-        outcomes.append(Outcome(number, choice.strategy, chance.randint(0, 5), PICO // 100, again))
-        mix.note(outcomes[-1])
+        outcomes.append(BatchOutcome(number, choice.strategy, chance.randint(0, 5), PICO // 100, again))
+        mix.observe(outcomes[-1])
     assert any(choice.unlike for choice in made.values())
     for stopped in (1, 40, 97):
         resumed = Mix(generate, 4, cells, 16, retry=True)
@@ -117,16 +117,16 @@ def test_a_restart_chooses_alike() -> None:
         resumed.skip(stopped)
         for number in range(stopped, 150):
             assert resumed.choose(number) == made[number], (stopped, number)
-            resumed.note(outcomes[number])
+            resumed.observe(outcomes[number])
 
 
 def test_a_batch_decided_in_two_starts_counts_once_and_whole() -> None:
-    first = Outcome(0, "good", 2, 300, (((), "one"),))
-    rest = Outcome(0, "good", 1, 200, (((), "two"),))
+    first = BatchOutcome(0, "good", 2, 300, (((), "one"),))
+    rest = BatchOutcome(0, "good", 1, 200, (((), "two"),))
     told, resumed = Mix(adaptive(), 0, None, 1, retry=True), Mix(adaptive(), 0, None, 1, retry=True)
-    told.note(Outcome(0, "good", 3, 500, (((), "one"), ((), "two"))))
+    told.observe(BatchOutcome(0, "good", 3, 500, (((), "one"), ((), "two"))))
     resumed.restore([], [], first)
-    resumed.note(rest)
+    resumed.observe(rest)
     assert told.choose(1) == resumed.choose(1)
     assert told.choose(2).unlike == resumed.choose(2).unlike
 
@@ -147,8 +147,8 @@ def test_no_strategy_is_tied_to_an_attribute_s_values() -> None:
 def test_a_lost_batch_is_a_batch_and_no_fortune() -> None:
     yields = Yields(("a", "b"))
     for number in range(100):
-        yields.learn(Outcome(number, "ab"[number % 2], 3, PICO // 10_000))
-    yields.learn(Outcome(100, "a", 0, 0))
+        yields.learn(BatchOutcome(number, "ab"[number % 2], 3, PICO // 10_000))
+    yields.learn(BatchOutcome(100, "a", 0, 0))
     drawn = Counter(yields.draw(random.Random(seed))[0] for seed in range(200))
     assert min(drawn.values()) > 40
 
@@ -156,15 +156,15 @@ def test_a_lost_batch_is_a_batch_and_no_fortune() -> None:
 def test_without_prices_batches_count() -> None:
     yields = Yields(("a", "b"), priced=False)
     for number in range(60):
-        yields.learn(Outcome(number, "a", 4, 0))
-        yields.learn(Outcome(number, "b", 1, 0))
+        yields.learn(BatchOutcome(number, "a", 4, 0))
+        yields.learn(BatchOutcome(number, "b", 1, 0))
     assert not yields.unknown
     assert Counter(yields.draw(random.Random(seed))[0] for seed in range(50))["a"] == 50
 
 
 def test_a_duplicate_is_replaced_by_the_strategy_that_made_it() -> None:
     mix = Mix(adaptive(attributes={"kind": ["x"]}), 0, None, 1, retry=True)
-    mix.note(Outcome(0, "bad", 0, 1, (((("kind", "x"),), "one"), ((("kind", "x"),), "two"))))
+    mix.observe(BatchOutcome(0, "bad", 0, 1, (((("kind", "x"),), "one"), ((("kind", "x"),), "two"))))
     choice = mix.choose(1)
     assert (choice.strategy, choice.attributes, choice.unlike) == ("bad", (("kind", "x"),), ("one", "two"))
 

@@ -12,23 +12,23 @@ import pytest
 from conftest import Configs, Start, contents, datagen, finished, lines, run_in
 from engine.config import RunConfig
 from engine.errors import ConfigError, NearlyAllRejected
-from engine.stages.early_stopping import ACCEPTED, Outlook
+from engine.stages.early_stopping import ACCEPTED, EarlyStopping
 from engine.stages.progress import Progress
 from engine.stages.schedule import EARLY, Schedule, next_time
 
 
 def test_too_few_of_the_last_are_too_few() -> None:
-    outlook = Outlook(0.1, 50)
+    stopping = EarlyStopping(0.1, 50)
     fates = [ACCEPTED] * 100 + [("code", "answer_differs")] * 45
-    assert not [fate for fate in fates if outlook.note(fate)]
-    said = outlook.note(("code", "answer_differs"))
+    assert not [fate for fate in fates if stopping.add(fate)]
+    said = stopping.add(("code", "answer_differs"))
     assert isinstance(said, NearlyAllRejected)
     assert "of the last 50 items 4 were accepted (code answer_differs 46)" in str(said)
 
 
 def test_a_limit_of_zero_never_stops() -> None:
-    outlook = Outlook(0.0, 20)
-    assert not [1 for _ in range(100) if outlook.note(("x", "y"))]
+    stopping = EarlyStopping(0.0, 20)
+    assert not [1 for _ in range(100) if stopping.add(("x", "y"))]
 
 
 async def test_a_run_that_gets_nowhere_stops_early(tmp_path: Path, endpoint: Start, configs: Configs) -> None:

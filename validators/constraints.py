@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.constraints import Constraint, Contains, Excludes, FreeText, LabelIn, Language, Length, Regex
 from engine.items import Item, Verdict
-from engine.protocols import Reply, Tools
+from engine.protocols import Compliance, Reply, RuleChecked, Tools
 from validators.templates import template
 
 Check = Callable[[Item], str | None]
@@ -72,6 +72,14 @@ class Constraints:
         self._adherence = self._asker.question(
             "constraint_check", template("constraint_check"), Adherence, max_tokens=512
         )
+
+    def describe(self) -> dict[str, Any]:
+        """Its section of the report: how often each constraint was kept. Rules in plain words count where judged."""
+        rules = [
+            RuleChecked(constraint.sentence(), "judged" if isinstance(constraint, FreeText) else None)
+            for constraint in self._tools.constraints
+        ]
+        return {"sections": [Compliance(self.name, "How well constraints were kept", "broken", rules)]}
 
     async def validate(self, item: Item) -> Verdict:
         """Raises what `Tools.ask` raises, and Unparseable."""

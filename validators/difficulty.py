@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from engine.answers.same import same
 from engine.errors import PermanentError
 from engine.items import Decision, Item, Verdict
-from engine.protocols import Reply, Tools
+from engine.protocols import Reply, Tally, Tools
 from validators.options import parsed
 from validators.same_answer import Same
 from validators.tags import mark
@@ -133,6 +133,11 @@ class Difficulty:
             "description": tools.description,
             "rules": [constraint.sentence() for constraint in tools.constraints],
         }
+
+    def describe(self) -> dict[str, Any]:
+        """Its section of the report: how often each principle was chosen, and how often the harder item stayed."""
+        columns = {"chosen": ("pass", "revise", "reject"), "kept": ("revise",)}
+        return {"sections": [Tally(NAME, "What made items harder", "principles", "principle", columns)]}
 
     async def validate(self, item: Item) -> Verdict:
         """A call that fails for good leaves the item as it is."""

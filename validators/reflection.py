@@ -68,6 +68,12 @@ class Reflection:
             "rules": [constraint.sentence() for constraint in tools.constraints],
         }
 
+    def describe(self) -> dict[str, Any]:
+        """A sentence for the card of what is exported."""
+        return {
+            "caveat": "Items were reviewed by a language model, which can be wrong as the one that wrote them."
+        }
+
     async def validate(self, item: Item) -> Verdict:
         """Raises what the first review raises; a later failure ends the rounds."""
         trajectory: list[dict[str, Any]] = []

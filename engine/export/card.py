@@ -133,14 +133,10 @@ def _diversity(data: Mapping[str, Any]) -> Iterator[str]:
 
 def _limitations(data: Mapping[str, Any], config: RunConfig) -> Iterator[str]:
     yield "Every generated item was written by a language model and may be wrong, biased or like something it has read."
-    names = set(data["validators"])
-    if "code" in names:
-        yield "Labels were confirmed by programs that a model wrote; both can be wrong in the same way."
-    if "facts" in names:
-        yield "Facts were compared with retrieved passages; a passage can be missing, outdated or wrong."
-    if not names & {"code", "facts"} and config.dataset.fields.label is not None:
-        reviewed = "Labels were checked by nothing but a language model." if "reflection" in names else ""
-        yield reviewed or "Labels were not checked."
+    about = [found.get("about", {}) for found in data["validators"].values()]
+    yield from (each["caveat"] for each in about if "caveat" in each)
+    if not any("caveat" in each for each in about) and config.dataset.fields.label is not None:
+        yield "Labels were not checked."
     if data["diversity"].get("groupcheck") is None:
         yield "Near-duplicates were not looked for."
     yield "The models' providers may restrict what their output is used for."

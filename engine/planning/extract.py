@@ -71,7 +71,7 @@ async def _keywords(
     wire = dataset.fields.wire
 
     async def asked(number: int, chunk: Sequence[int]) -> list[str]:
-        question = asker.own_question(PURPOSE, _SCHEMA, keywords_in, max_tokens=256 + _TOKENS * len(chunk))
+        question = asker.own_question(PURPOSE, _SCHEMA, _read, max_tokens=256 + _TOKENS * len(chunk))
         call = Call.once(f"{PURPOSE}/{name}/{number}", SETUP_BATCH, config.seed % 2**31)
         examples = [orjson.dumps(wire(dataset.examples[row]), default=str).decode() for row in chunk]
         description = config.dataset.description
@@ -92,9 +92,13 @@ async def _keywords(
     return [keyword for result in results if isinstance(result, list) for keyword in result]
 
 
-def keywords_in(completion: Completion) -> list[str]:
+def _read(completion: Completion) -> list[str]:
+    return keywords_in(completion.text)
+
+
+def keywords_in(reply: str) -> list[str]:
     """All keywords of a reply, whatever else it holds."""
-    entries = (object_in(completion.text) or {}).get("attributes")
+    entries = (object_in(reply) or {}).get("attributes")
     found: list[str] = []
     for entry in entries if isinstance(entries, list) else ():
         keywords = entry.get("keywords") if isinstance(entry, dict) else None

@@ -14,7 +14,7 @@ from typing import Any
 from engine.config.generate import LearnConfig
 from engine.items import usd
 from engine.planning.attributes import root
-from engine.planning.delayed import Due, Mistake, Outcome
+from engine.planning.delayed import BatchOutcome, DelayedOutcomes, Mistake
 
 _CONTROL = root(31)
 _WHOLE = 1 << 64
@@ -50,7 +50,7 @@ class Arm:
     accepted: int = 0
     cost: int = 0
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: BatchOutcome) -> None:
         self.items += outcome.decided
         self.accepted += outcome.accepted
         self.cost += outcome.cost
@@ -64,7 +64,7 @@ class Lessons:
     """Mutable state: lessons so far, mistakes since the last one, how batches with and without them fare."""
 
     def __init__(self, spec: LearnConfig, lag: int, draw: Draw, *, priced: bool) -> None:
-        self.due = Due(lag)
+        self.delayed = DelayedOutcomes(lag)
         self.drawn: list[tuple[str, ...]] = []
         self.off = False
         self._spec = spec
@@ -87,7 +87,7 @@ class Lessons:
 
     async def lesson(self, number: int) -> int | None:
         """Which lesson batch `number` gets. Called for each batch once, in order. Raises what drawing one raises."""
-        for outcome in self.due.until(number):
+        for outcome in self.delayed.ready(number):
             self._weigh(outcome)
             self._mistakes += outcome.mistakes
             if len(self._mistakes) >= self._spec.every and not self.off:
@@ -114,7 +114,7 @@ class Lessons:
         if found:
             self.drawn.append(found)
 
-    def _weigh(self, outcome: Outcome) -> None:
+    def _weigh(self, outcome: BatchOutcome) -> None:
         lesson = self._given.pop(outcome.batch, None)
         if lesson is None or self.off:
             return
@@ -140,21 +140,21 @@ class Adviser:
         self._made: dict[int, Advice] = {}
 
     async def restore(
-        self, made: Iterable[tuple[int, Mapping[str, Any]]], outcomes: Iterable[Outcome],
-        committed: int, cut: Outcome | None = None,
+        self, made: Iterable[tuple[int, Mapping[str, Any]]], outcomes: Iterable[BatchOutcome],
+        committed: int, partial: BatchOutcome | None = None,
     ) -> None:  # fmt: skip
         """What earlier starts advised, and what became of it. Their lessons are drawn again, from the journal."""
         self._made = {number: Advice.from_json(found) for number, found in made}
         if self.lessons is None:
             return
-        self.lessons.due.restore(outcomes, cut)
+        self.lessons.delayed.restore(outcomes, partial)
         for number in range(committed):
             await self.lessons.lesson(number)
             self.lessons.remember(number, self._made.get(number, Advice()).lesson)
 
-    def note(self, outcome: Outcome) -> None:
+    def observe(self, outcome: BatchOutcome) -> None:
         if self.lessons is not None:
-            self.lessons.due.note(outcome)
+            self.lessons.delayed.add(outcome)
 
     async def advice(self, number: int) -> Advice:
         """As an earlier start gave it, or anew."""

@@ -35,7 +35,7 @@ class Drawing:
     def __init__(self, config: RunConfig, asker: Asker) -> None:
         self._config = config
         self._asker = asker
-        self._question = asker.own_question(PURPOSE, _SCHEMA, lessons_in)
+        self._question = asker.own_question(PURPOSE, _SCHEMA, _read)
 
     async def __call__(
         self, number: int, mistakes: Sequence[Mistake], before: Sequence[str]
@@ -71,9 +71,13 @@ def _shown(mistakes: Sequence[Mistake], chance: random.Random) -> dict[str, Any]
     }
 
 
-def lessons_in(completion: Completion) -> tuple[str, ...] | None:
+def _read(completion: Completion) -> tuple[str, ...] | None:
+    return lessons_in(completion.text)
+
+
+def lessons_in(reply: str) -> tuple[str, ...] | None:
     """The lessons of a reply, each on one line; None where it holds none."""
-    found = (object_in(completion.text) or {}).get("lessons")
+    found = (object_in(reply) or {}).get("lessons")
     listed = found if isinstance(found, list) else ()
     lines = [" ".join(each.split())[:_LONGEST] for each in listed if isinstance(each, str) and each.strip()]
     return tuple(lines[:MOST]) or None

@@ -17,7 +17,7 @@ from typing import Any
 from engine.config import GenerateConfig
 from engine.items import usd
 from engine.planning.attributes import Cell, Cells, root
-from engine.planning.delayed import Due, Outcome
+from engine.planning.delayed import BatchOutcome, DelayedOutcomes
 
 _SHARES, _FLOOR = root(23), root(29)
 """Steps of the walks that share batches out; other ones than those of the attributes, so that no strategy is tied
@@ -82,7 +82,7 @@ class Mix:
         self._generate = generate
         self._seed = seed
         self._cells = cells
-        self.due = Due(lag)
+        self.delayed = DelayedOutcomes(lag)
         self._retry = retry
         self._cell = 0
         self._yields = Yields(tuple(self._ways), priced=priced)
@@ -97,17 +97,17 @@ class Mix:
     def restore(
         self,
         made: Iterable[tuple[int, Mapping[str, Any]]],
-        outcomes: Iterable[Outcome],
-        cut: Outcome | None = None,
+        outcomes: Iterable[BatchOutcome],
+        partial: BatchOutcome | None = None,
     ) -> None:
-        """The choices and outcomes of earlier starts, each in order; `cut` is a batch that was decided in part."""
+        """The choices and outcomes of earlier starts, each in order; `partial` is a batch that was decided in part."""
         for number, found in made:
             self._made[number] = Choice.from_json(found)
-        self.due.restore(outcomes, cut)
+        self.delayed.restore(outcomes, partial)
 
-    def note(self, outcome: Outcome) -> None:
+    def observe(self, outcome: BatchOutcome) -> None:
         """Called for each batch in order, as its items are decided."""
-        self.due.note(outcome)
+        self.delayed.add(outcome)
 
     def choose(self, number: int) -> Choice:
         self._learn(number)
@@ -125,14 +125,9 @@ class Mix:
             if earlier < number:
                 self.choose(earlier)
 
-    def strategy_of(self, number: int) -> str:
-        """For a batch chosen in an earlier start."""
-        choice = self._made.get(number)
-        return choice.strategy if choice is not None else next(iter(self._ways))
-
     def _learn(self, number: int) -> None:
         """Take in what is due for this batch."""
-        for outcome in self.due.until(number):
+        for outcome in self.delayed.ready(number):
             self._yields.learn(outcome)
             self._unlike.extend((outcome.strategy, *duplicate) for duplicate in outcome.duplicates)
 
@@ -200,7 +195,7 @@ class Yields:
     def unknown(self) -> bool:
         return not any(self._dollars.values())
 
-    def learn(self, outcome: Outcome) -> None:
+    def learn(self, outcome: BatchOutcome) -> None:
         for name in self._items:
             self._items[name] *= FORGETTING
             self._dollars[name] *= FORGETTING

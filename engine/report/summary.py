@@ -12,6 +12,7 @@ import orjson
 
 from engine.items import usd
 from engine.report.diversity import coverage, lessons, strategies
+from engine.report.sections import counted, read_descriptions
 from engine.store.reading import Start, read_fact, read_spent, read_starts, read_tallies, read_unconfirmed
 
 
@@ -51,8 +52,7 @@ def summarize(
         "stopped_early": bool(last.counts.get("stopped_early")),
         "items": items,
         "validators": _validators(connection, read_fact(connection, "validators") or []),
-        "difficulty": _difficulty(connection),
-        "constraints": _adherence(connection, read_fact(connection, "rules") or []),
+        **counted(connection),
         "calls": calls,
         "usage": _usage(connection),
         "cost": {
@@ -139,11 +139,11 @@ def _validators(connection: sqlite3.Connection, names: Sequence[str]) -> dict[st
             found["seconds"] = round(found["seconds"] + seconds, 6)
             if reason:
                 found["reasons"][reason] = found["reasons"].get(reason, 0) + count
-    described = read_fact(connection, "described") or {}
+    described = read_descriptions(connection, names)
+    owners = connection.execute("SELECT owner, count(*), sum(cost) FROM calls GROUP BY owner").fetchall()
+    calls = {owner: (count, cost) for owner, count, cost in owners}
     for name, found in shown.items():
-        found["calls"], cost = connection.execute(
-            "SELECT count(*), coalesce(sum(cost), 0) FROM calls WHERE key LIKE '%/' || ? || '/%'", (name,)
-        ).fetchone()
+        found["calls"], cost = calls.get(name, (0, 0))
         caught = found["revised"] + found["rejected"]
         found["cost_usd"] = usd(cost)
         found["usd_per_catch"] = usd(cost) / caught if caught else None
@@ -156,54 +156,6 @@ def _lessons(connection: sqlite3.Connection) -> dict[str, Any]:
     """What the generator was told to take care of, and what that brought."""
     state = read_fact(connection, "lessons")
     return {**state, "acceptance": lessons(connection)} if state else {}
-
-
-def _difficulty(connection: sqlite3.Connection) -> dict[str, Any]:
-    """By principle: how often it was chosen, and how often the harder item stayed."""
-    found: dict[str, dict[str, int]] = {}
-    for principle, verdict, count in connection.execute(
-        "SELECT p.value, json_extract(v.value, '$.verdict'), count(*) FROM items,"
-        " json_each(items.meta, '$.verdicts') AS v, json_each(v.value, '$.record.principles') AS p"
-        " WHERE json_extract(v.value, '$.by') = 'difficulty' GROUP BY 1, 2 ORDER BY 1"
-    ):
-        counts = found.setdefault(principle, {"chosen": 0, "kept": 0})
-        counts["chosen"] += count
-        counts["kept"] += count if verdict == "revise" else 0
-    return found
-
-
-def _adherence(connection: sqlite3.Connection, rules: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """How often each constraint was kept, by model: of the items in which it was checked.
-
-    A rule in plain words is checked where a model was asked to judge; the others wherever the validator ran.
-    """
-    seen: Counter[tuple[str, bool]] = Counter()
-    broken: Counter[tuple[str, int]] = Counter()
-    for model, judged, places, count in connection.execute(
-        "SELECT json_extract(items.meta, '$.model'), json_extract(v.value, '$.record.judged'),"
-        " json_extract(v.value, '$.record.broken'), count(*)"
-        " FROM items, json_each(items.meta, '$.verdicts') AS v"
-        " WHERE json_extract(v.value, '$.by') = 'constraints' GROUP BY 1, 2, 3"
-    ):
-        seen[model, False] += count
-        seen[model, True] += count if judged else 0
-        for place in orjson.loads(places or "[]"):
-            broken[model, place] += count
-    shown = []
-    for place, rule in enumerate(rules):
-        checked = {
-            model: count for (model, judged), count in seen.items() if judged == rule["free"] and count
-        }
-        by_model = {
-            model: {
-                "checked": count,
-                "broken": broken[model, place],
-                "kept": 1 - broken[model, place] / count,
-            }
-            for model, count in checked.items()
-        }
-        shown.append({"rule": rule["sentence"], "by_model": by_model})
-    return shown
 
 
 _DONE = {"pass": "passed", "revise": "revised"}

@@ -22,7 +22,7 @@ from engine.protocols import Ask, Validator
 from engine.stages.commit import Commit
 from engine.stages.dataset_rows import Existing
 from engine.stages.generate import Generate
-from engine.stages.early_stopping import Outlook
+from engine.stages.early_stopping import EarlyStopping
 from engine.planning.plan import Planner
 from engine.stages.progress import Progress
 from engine.stages.meter import Meter
@@ -60,9 +60,9 @@ class Assembly:
         ratio = self.inputs.config.dataset.ratio if not self.inputs.existing else None
         weights = ratio.weights if ratio is not None else None
         group, mix, adviser = self.prepared.group, self.prepared.mix, self.prepared.adviser
-        notes = [each.note for each in (mix, adviser) if each is not None]
+        observers = [each.observe for each in (mix, adviser) if each is not None]
         limits = self.inputs.config.limits
-        outlook = Outlook(limits.least_acceptance, limits.acceptance_window)
+        early_stopping = EarlyStopping(limits.least_acceptance, limits.acceptance_window)
         commit = Commit(
             self.journal,
             self.progress,
@@ -70,8 +70,8 @@ class Assembly:
             self.halt,
             weights,
             group,
-            notes,
-            None if self.inputs.existing else outlook,
+            observers,
+            None if self.inputs.existing else early_stopping,
         )
         stages = [first, *self._refining(validators), *self._embedding(group)]
         return Pipeline.of(batches, stages, commit.run, self.halt)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import entry_points
 from typing import Any
@@ -14,7 +15,7 @@ from engine.dataset.fields import Fields
 from engine.errors import ConfigError, Defect, EngineError
 from engine.prompts.ask import Asker
 from engine.prompts.replies import object_in
-from engine.protocols import Ask, Described, Tools, Validator
+from engine.protocols import Ask, Described, Tally, Tools, Validator
 from engine.stages.meter import Meter
 
 VALIDATORS = "datagen.validators"
@@ -82,9 +83,31 @@ async def opened_validators(validators: Sequence[Validator]) -> AsyncIterator[No
         yield
 
 
-def described(validators: Sequence[Validator]) -> dict[str, dict[str, Any]]:
-    """What the open validators say of themselves, by name."""
-    return {each.name: dict(each.describe()) for each in validators if isinstance(each, Described)}
+@dataclass(frozen=True)
+class Description:
+    """What an open validator tells of itself; see the door Described."""
+
+    about: dict[str, Any]
+    sections: list[dict[str, Any]]
+    """Its sections of the report, as the journal keeps them."""
+
+    @property
+    def warning(self) -> str:
+        return str(self.about.get("warning") or "")
+
+
+def described(validators: Sequence[Validator]) -> dict[str, Description]:
+    """By name; those that tell nothing are left out."""
+    return {each.name: _description(each) for each in validators if isinstance(each, Described)}
+
+
+def _description(validator: Described) -> Description:
+    about = dict(validator.describe())
+    sections = [
+        {"kind": "tally" if isinstance(section, Tally) else "compliance", **asdict(section)}
+        for section in about.pop("sections", ())
+    ]
+    return Description(about, sections)
 
 
 def confirming(validators: Sequence[Validator]) -> frozenset[str]:

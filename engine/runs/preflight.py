@@ -67,17 +67,17 @@ async def _validators(inputs: Inputs) -> AsyncIterator[Finding]:
         name = f"validator {validator.name}"
         try:
             async with opened_validators([validator]):
-                facts = described([validator]).get(validator.name, {})
+                found = described([validator]).get(validator.name)
         except EngineError as error:
             yield Finding(name, False, str(error))
             continue
-        warning = facts.pop("warning", None)
-        yield Finding(name, None if warning else True, warning or _told(facts) or "ready")
+        warning, about = (found.warning, found.about) if found is not None else ("", {})
+        yield Finding(name, None if warning else True, warning or _in_short(about) or "ready")
 
 
-def _told(facts: Mapping[str, object]) -> str:
+def _in_short(facts: Mapping[str, object]) -> str:
     """What a validator says of itself, in short."""
-    flat = ((key, value) for key, value in facts.items() if isinstance(value, str | int | float))
+    flat = ((key, value) for key, value in facts.items() if isinstance(value, str | int | float) and key != "caveat")
     inner = facts.get("sandbox")
     level = [f"sandbox at the level {inner['level']!r}"] if isinstance(inner, Mapping) else []
     return ", ".join([*level, *(f"{key} {value}" for key, value in flat)])

@@ -17,7 +17,6 @@ from engine.runs.pipeline import Assembly
 from engine.runs.finish import Closing
 from engine.config import RunConfig
 from engine.config.evaluate import EvaluatedData
-from engine.constraints import FreeText
 from engine.diversity.sameness import THRESHOLDS
 from engine.runs.endpoints import Backends, limiter_of, opened_backends
 from engine.errors import (
@@ -51,7 +50,7 @@ from engine.report.event_log import Chronicle
 from engine.report.live import Snapshot, Speed, display
 from engine.report.summary import Report
 from engine.planning.feedback import Lessons
-from engine.stages.commit import LABEL_GATE
+from engine.planning.delayed import LABEL_GATE
 from engine.stages.meter import Meter
 from engine.stages.progress import Progress
 from engine.store.folder import RunFolder
@@ -179,10 +178,6 @@ class RunStart:
             "seed": self._config.seed,
             "style": asdict(dataset.fields.style),
             "validators": [validator.name for validator in self._config.validators],
-            "rules": [
-                {"sentence": rule.sentence(), "free": isinstance(rule, FreeText)}
-                for rule in self._config.dataset.constraints
-            ],
             "strategies": list(self._config.generate.ways) if len(self._config.generate.ways) > 1 else [],
             "priced": self._inputs.prices is not None,
             "model": ", ".join(dict.fromkeys(each.name for each in self._config.endpoints)),
@@ -289,10 +284,12 @@ class RunStart:
     async def _describe(self, validators: Sequence[Validator]) -> None:
         """What the validators work with goes on record; what a user should know of it is said once."""
         found = described(validators)
-        await self._journal.remember("described", found)
-        for name, facts in found.items():
-            if facts.get("warning"):
-                self._tell(f"{name}: {facts['warning']}")
+        about = {name: each.about for name, each in found.items() if each.about}
+        await self._journal.remember("described", about)
+        await self._journal.remember("sections", {name: each.sections for name, each in found.items()})
+        for name, each in found.items():
+            if each.warning:
+                self._tell(f"{name}: {each.warning}")
 
     async def _interruptible(self, work: Coroutine[Any, Any, None]) -> None:
         """Raises what ends a start before its first batch: something cannot open, or the user stops it there."""

@@ -8,12 +8,12 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
 from engine.config.run import UNTOLD_CONCURRENCY
-from engine.diversity import GROUP_CHECK
 from engine.diversity.sameness import compared
 from engine.flow.halt import Halt
 from engine.planning.guidance import attributes_of, selectors_of, selects_by_vectors
@@ -21,23 +21,24 @@ from engine.runs.inputs import Inputs
 from engine.runs.plugins import asker_of
 from engine.planning.attributes import Attribute, Cells
 from engine.planning.few_shot import Selector
-from engine.protocols import Ask
+from engine.dataset.forms import Example
+from engine.protocols import Ask, Row
 from engine.planning.feedback import Adviser, Lessons
-from engine.stages.commit import LABEL_GATE
-from engine.planning.delayed import Mistake, Outcome
+from engine.planning.delayed import LABEL_GATE, BatchOutcome, Fate, batch_outcome
 from engine.planning.extract import extracted
 from engine.planning.lessons import Drawing
 from engine.planning.strategies import Mix
 from engine.store.journal import Journal
 from engine.store.reading import (
     POSITIONS,
+    REVIEW,
+    FateRow,
     connect,
     read_accepted,
     read_dimensions,
+    read_fates,
     read_notes,
-    read_outcomes,
     read_plans,
-    read_turned_away,
 )
 
 if TYPE_CHECKING:  # what loads numpy is loaded by the runs that need it
@@ -183,8 +184,8 @@ async def _mix(inputs: Inputs, attributes: list[Attribute], journal: Journal) ->
         plans = read_plans(connection)
         chosen = {batch: plan for batch, plan in plans.items() if "strategy" in plan}
         outcomes = _outcomes(inputs, connection, plans) if learns else []
-        cut = next((each for each in outcomes if each.batch == committed), None)
-        mix.restore(chosen.items(), [each for each in outcomes if each.batch < committed], cut)
+        partial = next((each for each in outcomes if each.batch == committed), None)
+        mix.restore(chosen.items(), [each for each in outcomes if each.batch < committed], partial)
         mix.skip(committed)
 
     await _reading(journal, restored)
@@ -213,9 +214,9 @@ async def _adviser(inputs: Inputs, ask: Ask, journal: Journal) -> Adviser | None
     outcomes = (
         await _reading(journal, lambda connection: _outcomes(inputs, connection, plans)) if lessons else []
     )
-    cut = next((each for each in outcomes if each.batch == committed), None)
+    partial = next((each for each in outcomes if each.batch == committed), None)
     await adviser.restore(
-        plans.items(), [each for each in outcomes if each.batch < committed], committed, cut
+        plans.items(), [each for each in outcomes if each.batch < committed], committed, partial
     )
     return adviser
 
@@ -243,23 +244,26 @@ async def _lag(concurrency: int, journal: Journal) -> int:
 
 def _outcomes(
     inputs: Inputs, connection: sqlite3.Connection, plans: Mapping[int, Mapping[str, Any]]
-) -> list[Outcome]:
-    """Of earlier starts, as the commit stage told them then."""
-    away: dict[int, list[Mistake]] = {}
-    for item, by, reason, said, record in read_turned_away(connection):
-        text = inputs.dataset.fields.remembered(orjson.loads(record)).text
-        if by != LABEL_GATE:
-            away.setdefault(item // POSITIONS, []).append(Mistake(by, reason, said, text))
-    several = len(inputs.config.generate.ways) > 1
+) -> list[BatchOutcome]:
+    """Those of earlier starts, made of the journal as the commit stage makes them of its items."""
+    remembered, several = inputs.dataset.fields.remembered, len(inputs.config.generate.ways) > 1
     found = []
-    for batch, accepted, cost in read_outcomes(connection):
-        plan, mistakes = plans.get(batch, {}), tuple(away.get(batch, ()))
-        attributes = tuple(plan.get("attributes", {}).items())
-        texts = () if plan.get("unlike") else [each.text for each in mistakes if each.by == GROUP_CHECK]
+    for batch, rows in groupby(read_fates(connection), key=lambda row: row.item // POSITIONS):
+        plan = plans.get(batch, {})
         strategy = str(plan.get("strategy", "")) if several else ""
-        duplicates = tuple((attributes, text) for text in texts)
-        found.append(Outcome(batch, strategy, accepted, cost, duplicates, accepted + len(mistakes), mistakes))
+        attributes = tuple(plan.get("attributes", {}).items())
+        fates = [_fate(row, remembered) for row in rows]
+        found.append(
+            batch_outcome(batch, strategy, attributes, replaces=bool(plan.get("unlike")), fates=fates)
+        )
     return found
+
+
+def _fate(row: FateRow, remembered: Callable[[Row], Example]) -> Fate:
+    accepted = row.state == "accepted"
+    text = "" if accepted else remembered(orjson.loads(row.record)).text
+    said = "" if accepted else row.said
+    return Fate(accepted, row.by, row.reason, said, text, row.cost, withdrawn=row.by == REVIEW)
 
 
 # --- the group check -------------------------------------------------------------------------------

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from engine.dataset.base import BaseDataset
-from engine.diversity import GROUP_CHECK
 from engine.errors import TargetReached
 from engine.flow.channel import Channel
 from engine.flow.halt import Halt
-from engine.items import Batch, Item, Verdict, usd
-from engine.planning.delayed import Mistake, Outcome
+from engine.items import Item, Verdict, usd
+from engine.planning.delayed import LABEL_GATE, BatchOutcome, Fate, batch_outcome
 from engine.planning.plan import shares
-from engine.stages.early_stopping import ACCEPTED, Fate, Outlook
+from engine.stages.early_stopping import ACCEPTED, EarlyStopping, ItemFate
 from engine.stages.progress import Progress
 from engine.store.journal import ItemRow, Journal, storable, storable_values
 from engine.store.reading import POSITIONS
@@ -23,8 +22,6 @@ from engine.store.reading import POSITIONS
 if TYPE_CHECKING:
     from engine.stages.groupcheck import GroupCheck, GroupLook
 
-LABEL_GATE = "label_ratio"
-"""Stands as `rejected_by` for items whose label has its share."""
 _TOGETHER = 256
 """Items of one micro-batch: more are searched for faster together, but hold up those that follow."""
 SAID = 1000
@@ -48,12 +45,12 @@ class Commit:
         halt: Halt,
         weights: Mapping[str, float] | None = None,
         group: GroupCheck | None = None,
-        notes: Sequence[Callable[[Outcome], None]] = (),
-        outlook: Outlook | None = None,
+        observers: Sequence[Callable[[BatchOutcome], None]] = (),
+        early_stopping: EarlyStopping | None = None,
     ) -> None:
-        """`weights` are of labels, where a ratio is wanted. `notes` hear what became of each batch.
+        """`weights` are of labels, where a ratio is wanted. `observers` are told what became of each batch.
 
-        `outlook` says when going on is not worth it.
+        `early_stopping` says when going on is not worth it.
         """
         self._journal = journal
         self._progress = progress
@@ -61,8 +58,8 @@ class Commit:
         self._halt = halt
         self._room = shares(progress.target, weights) if weights is not None else None
         self._group = group
-        self._notes = notes
-        self._outlook = outlook
+        self._observers = observers
+        self._early_stopping = early_stopping
         self._waiting: dict[int, list[Item]] = {}
         self._decided = journal.decided(progress.committed)
 
@@ -132,10 +129,16 @@ class Commit:
             self._halt.set(TargetReached(f"{progress.accepted} items are accepted"))
         else:
             progress.committed += 1
-            if self._notes:
-                outcome = _outcome(batch, fates)
-                for note in self._notes:
-                    note(outcome)
+            if self._observers:
+                outcome = batch_outcome(
+                    batch.number,
+                    batch.strategy,
+                    batch.attributes,
+                    replaces=bool(batch.unlike),
+                    fates=[fate_of(*fate) for fate in fates],
+                )
+                for observe in self._observers:
+                    observe(outcome)
 
     def _complete(self, number: int) -> list[Item] | None:
         items = self._waiting.get(number)
@@ -181,8 +184,8 @@ class Commit:
         look.accept(item)
         return item
 
-    def _weigh(self, fate: Fate) -> None:
-        if self._outlook is not None and (reason := self._outlook.note(fate)) is not None:
+    def _weigh(self, fate: ItemFate) -> None:
+        if self._early_stopping is not None and (reason := self._early_stopping.add(fate)) is not None:
             self._halt.set(reason)
 
     def _surplus(self, item: Item) -> tuple[Item, str]:
@@ -242,25 +245,13 @@ class Commit:
         return meta
 
 
-def _outcome(batch: Batch, fates: Sequence[tuple[Item, str]]) -> Outcome:
-    """Rounded as the journal keeps an item's cost, so that a resumed run learns the same."""
-    mistakes = [
-        Mistake(verdict.by, verdict.reason, verdict.feedback[:SAID], item.text)
-        for item, state in fates
-        if state == "rejected" and (verdict := item.verdicts[-1]).by != LABEL_GATE
-    ]
-    accepted = sum(state == "accepted" for _, state in fates)
-    # What was itself asked again is not asked a third time.
-    away = () if batch.unlike else [mistake.text for mistake in mistakes if mistake.by == GROUP_CHECK]
-    return Outcome(
-        batch.number,
-        batch.strategy,
-        accepted,
-        sum(item.usage.cost for item, _ in fates),
-        tuple((batch.attributes, text) for text in away),
-        accepted + len(mistakes),
-        tuple(mistakes),
-    )
+def fate_of(item: Item, state: str) -> Fate:
+    """As the journal keeps it: cost, reason and feedback are cut and rounded as they are there."""
+    rejection = item.rejection if state == "rejected" else None
+    by, reason, said = ("", "", "")
+    if rejection is not None:
+        by, reason, said = rejection.by, storable(rejection.reason), storable(rejection.feedback[:SAID])
+    return Fate(state == "accepted", by, reason, said, item.text, item.usage.cost)
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:

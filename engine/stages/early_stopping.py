@@ -6,12 +6,12 @@ from collections import Counter, deque
 
 from engine.errors import NearlyAllRejected
 
-Fate = tuple[str, str]
+ItemFate = tuple[str, str]
 """(validator, reason) of a rejection; two empty texts for an accepted item."""
-ACCEPTED: Fate = ("", "")
+ACCEPTED: ItemFate = ("", "")
 
 
-class Outlook:
+class EarlyStopping:
     """Looks at items in the order in which they are decided, so that the same run stops at the same place.
 
     Mutable state: the fates of the last items of this start.
@@ -20,10 +20,10 @@ class Outlook:
     def __init__(self, least: float, window: int) -> None:
         """Too few is less than `least` of the last `window` items; 0 never is."""
         self._least = least
-        self._last: deque[Fate] = deque(maxlen=window)
+        self._last: deque[ItemFate] = deque(maxlen=window)
         self._accepted = 0
 
-    def note(self, fate: Fate) -> NearlyAllRejected | None:
+    def add(self, fate: ItemFate) -> NearlyAllRejected | None:
         """Why to stop, once too few are accepted."""
         if not self._least:
             return None

@@ -81,9 +81,9 @@ _Texts = tuple[tuple[str, ...], tuple[str, ...]]
 def _lags(mix: Mix | None, adviser: Adviser | None) -> Iterator[int | None]:
     """No batch is planned before the outcomes that it rests on are known."""
     if mix is not None:
-        yield mix.due.lag
+        yield mix.delayed.lag
     if adviser is not None and adviser.lessons is not None:
-        yield adviser.lessons.due.lag
+        yield adviser.lessons.delayed.lag
 
 
 class Source:

@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from engine.errors import PERMANENT_BY_REASON, PermanentError, StoreError
+from engine.errors import PERMANENT_BY_REASON, PermanentError
 from engine.items import Completion, Prompt, Usage
+from engine.store.migrations import VERSION, migrate
 from engine.store.reading import POSITIONS, Tallies, connect, read_fact, read_spent, read_tallies
 from engine.store.writer import GroupWriter, Insert, Operation, Statement, translated
-
-VERSION = 1
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -29,7 +28,8 @@ CREATE TABLE IF NOT EXISTS calls (
   key TEXT PRIMARY KEY, batch INTEGER NOT NULL, purpose TEXT NOT NULL, start INTEGER NOT NULL,
   model TEXT NOT NULL, text TEXT NOT NULL, finish TEXT NOT NULL, error TEXT,
   prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
-  cost INTEGER NOT NULL, estimated INTEGER NOT NULL, attempts INTEGER NOT NULL, seconds REAL NOT NULL);
+  cost INTEGER NOT NULL, estimated INTEGER NOT NULL, attempts INTEGER NOT NULL, seconds REAL NOT NULL,
+  owner TEXT NOT NULL DEFAULT '');
 CREATE TABLE IF NOT EXISTS items (
   item INTEGER PRIMARY KEY, state TEXT NOT NULL CHECK (state IN ('accepted', 'rejected', 'surplus')),
   label TEXT, rejected_by TEXT, reason TEXT, record TEXT NOT NULL, meta TEXT NOT NULL);
@@ -47,6 +47,7 @@ CREATE TABLE IF NOT EXISTS vectors (item INTEGER PRIMARY KEY, text BLOB NOT NULL
 #  samples  where a start stood after so many seconds
 #  points   the map of the report: items and originals in two dimensions
 #  vectors  of items, each with a digest of the text that it was made of
+#  calls    owner: the validator, or the step of the engine, that asked
 #  items    record: the item as the dataset spells it; meta: where it came from, what the validators said
 
 
@@ -120,7 +121,7 @@ class Journal:
         return (
             prompt.key, prompt.batch, prompt.purpose, self._start, model, storable(outcome_text), finish, error,
             usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.cost,
-            int(usage.estimated), attempts, seconds,
+            int(usage.estimated), attempts, seconds, prompt.owner,
         )  # fmt: skip
 
     async def authorize(self, amount: int) -> None:
@@ -307,11 +308,7 @@ def _set_up(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA busy_timeout = 10000")
     connection.executescript(_SCHEMA)
     connection.execute("INSERT OR IGNORE INTO facts VALUES ('version', ?)", (str(VERSION),))
-    [found] = connection.execute("SELECT value FROM facts WHERE name = 'version'").fetchone()
-    if int(found) != VERSION:
-        raise StoreError(
-            f"the run folder is of journal version {found}; this engine writes version {VERSION}"
-        )
+    migrate(connection)
 
 
 def storable(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from engine.store.migrations import readable
 from engine.store.writer import translated
 
 POSITIONS = 1 << 16
@@ -45,6 +46,7 @@ def connect(path: Path) -> sqlite3.Connection:
     with translated(path):
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
         connection.execute("SELECT count(*) FROM facts")
+        readable(connection)
         return connection
 
 
@@ -98,23 +100,29 @@ def read_plans(connection: sqlite3.Connection) -> dict[int, dict[str, Any]]:
     return {batch: orjson.loads(state) for batch, state in rows}
 
 
-def read_outcomes(connection: sqlite3.Connection) -> Iterator[tuple[int, int, int]]:
-    """(batch, accepted items, picodollars) of each batch with items decided, in order."""
-    yield from connection.execute(
-        f"SELECT item / {POSITIONS}, sum(state = 'accepted'),"  # noqa: S608 - a constant
-        " sum(CAST(round(json_extract(meta, '$.cost_usd') * 1e12) AS INTEGER))"
-        " FROM items WHERE state != 'surplus' GROUP BY 1 ORDER BY 1"
-    )
+class FateRow(NamedTuple):
+    """What was decided of one item, as it stands in the journal."""
+
+    item: int
+    state: str
+    by: str
+    reason: str
+    said: str
+    record: str
+    """As JSON."""
+    cost: int
+    """Picodollars."""
 
 
-def read_turned_away(connection: sqlite3.Connection) -> Iterator[tuple[int, str, str, str, str]]:
-    """(item, by, reason, in a sentence, record as JSON) of what the run has rejected, in the order of the plan."""
-    yield from connection.execute(
-        "SELECT item, rejected_by, coalesce(reason, ''),"
-        " coalesce(json_extract(meta, '$.verdicts[#-1].feedback'), ''), record"
-        " FROM items WHERE state = 'rejected' AND rejected_by != ? ORDER BY item",
-        (REVIEW,),
+def read_fates(connection: sqlite3.Connection) -> Iterator[FateRow]:
+    """Of all items but surplus ones, in the order of the plan."""
+    rows = connection.execute(
+        "SELECT item, state, coalesce(rejected_by, ''), coalesce(reason, ''),"
+        " coalesce(json_extract(meta, '$.verdicts[#-1].feedback'), ''), record,"
+        " CAST(round(json_extract(meta, '$.cost_usd') * 1e12) AS INTEGER)"
+        " FROM items WHERE state != 'surplus' ORDER BY item"
     )
+    yield from map(FateRow._make, rows)
 
 
 def read_notes(connection: sqlite3.Connection) -> list[str]:

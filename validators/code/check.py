@@ -105,7 +105,10 @@ class CodeCheck:
     def describe(self) -> dict[str, Any]:
         """The sandbox's level and layers, and a warning below the tightest."""
         level = self._sandbox.level
-        found: dict[str, Any] = {"sandbox": {"level": self._sandbox.described, **self._sandbox.layers}}
+        found: dict[str, Any] = {
+            "sandbox": {"level": self._sandbox.described, **self._sandbox.layers},
+            "caveat": "Labels were confirmed by programs that a model wrote; both can be wrong in the same way.",
+        }
         if level != "full":
             found["warning"] = f"the sandbox is at the level {level!r}: {MISSING[level]}"
         return found

@@ -82,7 +82,8 @@ class FactCheck:
         await self._source.__aexit__(*failure)
 
     def describe(self) -> dict[str, Any]:
-        return self._source.describe()
+        caveat = "Facts were compared with retrieved passages; a passage can be missing, outdated or wrong."
+        return {**self._source.describe(), "caveat": caveat}
 
     async def validate(self, item: Item) -> Verdict:
         """Raises RetrieverUnavailable where the source has never answered, and what `Tools.ask` raises."""

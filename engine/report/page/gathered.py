@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from engine.dataset.forms import Example
 from engine.items import usd
 from engine.report.mapping import TEXT
 from engine.report.profile import MOST, profile_of
+from engine.report.sections import Described, read_sections
 from engine.report.summary import Report
 from engine.store.reading import REVIEW, read_fact, read_starts
 
@@ -62,6 +63,7 @@ class Gathered:
     """(kind, x, y, text) of the map."""
     about_map: Mapping[str, Any] | None
     rejected: list[dict[str, Any]]
+    sections: Sequence[Described] = ()
     results: Mapping[str, Any] | None = None
     """Of an evaluation."""
 
@@ -83,6 +85,7 @@ def gather(
         list(_points(connection)),
         read_fact(connection, "map"),
         rejected(connection, fields),
+        read_sections(connection),
         results,
     )
 

@@ -13,6 +13,7 @@ import orjson
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from engine.protocols import Compliance, Tally
 from engine.report.formatting import duration
 from engine.report.page.figures import figures
 from engine.report.page.gathered import Gathered
@@ -170,6 +171,7 @@ def _tables(found: Gathered) -> Iterator[Listing]:
     report = found.report.data
     if found.results is None:
         yield from _validator_tables(report)
+        yield from _section_tables(found)
         yield from _diversity_tables(report)
 
 
@@ -194,22 +196,37 @@ def _validator_tables(report: Mapping[str, Any]) -> Iterator[Listing]:
         ]
         said = "Looks, not items: what was changed is looked at again."
         yield Listing("What each validator did, and what it cost", said, heads, rows, wide=True)
-    if report["difficulty"]:
-        rows = [
-            [name, f"{each['chosen']:,}", f"{each['kept']:,}", f"{each['kept'] / each['chosen']:.0%}"]
-            for name, each in report["difficulty"].items()
-        ]
-        yield Listing("What made items harder", "", ["principle", "chosen", "kept", "share"], rows)
-    kept = [
-        (each["rule"], model, counts["checked"], counts["kept"])
-        for each in report["constraints"]
+
+
+def _section_tables(found: Gathered) -> Iterator[Listing]:
+    """What the validators describe of themselves."""
+    for _, section in found.sections:
+        counted = found.report.data.get(section.name)
+        if not counted:
+            continue
+        listing = _tally(section, counted) if isinstance(section, Tally) else _compliance(section, counted)
+        if listing.rows:
+            yield listing
+
+
+def _tally(section: Tally, counted: Mapping[str, Mapping[str, int]]) -> Listing:
+    """The last column beside the first one as a share, where there are two."""
+    columns = list(section.columns)
+    rows = [[value, *(f"{counts[column]:,}" for column in columns)] for value, counts in counted.items()]
+    if len(columns) == 2:
+        for row, counts in zip(rows, counted.values(), strict=True):
+            row.append(f"{counts[columns[1]] / counts[columns[0]]:.0%}" if counts[columns[0]] else "-")
+        columns.append("share")
+    return Listing(section.title, "", [section.value, *columns], rows)
+
+
+def _compliance(section: Compliance, counted: Sequence[Mapping[str, Any]]) -> Listing:
+    rows = [
+        [each["rule"], model, f"{counts['checked']:,}", f"{counts['kept']:.1%}"]
+        for each in counted
         for model, counts in each["by_model"].items()
     ]
-    if kept:
-        rows = [[rule, model, f"{checked:,}", f"{share:.1%}"] for rule, model, checked, share in kept]
-        yield Listing(
-            "How well constraints were kept", "", ["constraint", "model", "checked", "kept"], rows, 2
-        )
+    return Listing(section.title, "", ["constraint", "model", "checked", "kept"], rows, 2)
 
 
 _MEASURES = (

@@ -1,0 +1,93 @@
+"""Journals of earlier releases, brought to the present form; and what these would have said, for one only read.
+
+1   0.1.0
+2   a call carries its owner; validators describe their own sections of the report
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from typing import Any
+
+from engine.errors import StoreError
+
+VERSION = 2
+_OF_AN_ITEM = re.compile(r"\d+-\d+(?:\.\d+)?/([^/]+)/")
+_FIRST_PART = {"attributes": "attributes", "lessons": "lessons", "embedding": "embedding"}
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """In one transaction, whatever of it is still to be done. Raises StoreError for a journal of a later release."""
+    [[found]] = connection.execute("SELECT value FROM facts WHERE name = 'version'").fetchall()
+    if int(found) > VERSION or int(found) < 1:
+        raise StoreError(
+            f"the run folder is of journal version {found}; this engine writes version {VERSION}"
+        )
+    if int(found) == VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        _with_owners(connection)
+        connection.execute("UPDATE facts SET value = ? WHERE name = 'version'", (str(VERSION),))
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _with_owners(connection: sqlite3.Connection) -> None:
+    if "owner" in _columns(connection):
+        return
+    connection.execute("ALTER TABLE calls ADD COLUMN owner TEXT NOT NULL DEFAULT ''")
+    connection.create_function("owner_of", 1, owner_of, deterministic=True)
+    connection.execute("UPDATE calls SET owner = owner_of(key)")
+
+
+def readable(connection: sqlite3.Connection) -> None:
+    """Let a connection that only reads ask a journal of version 1 for `owner`, by a view in its own memory."""
+    if "owner" in _columns(connection):
+        return
+    connection.create_function("owner_of", 1, owner_of, deterministic=True)
+    connection.execute("CREATE TEMP VIEW calls AS SELECT *, owner_of(key) AS owner FROM main.calls")
+
+
+def _columns(connection: sqlite3.Connection) -> set[str]:
+    return {name for _, name, *_ in connection.execute("PRAGMA main.table_info(calls)")}
+
+
+def owner_of(key: str) -> str:
+    """Who made a call of release 0.1, by its key: `3-1/code/program/1` was asked by `code`."""
+    if (match := _OF_AN_ITEM.match(key)) is not None:
+        return match[1]
+    return _FIRST_PART.get(key.partition("/")[0], "generate")
+
+
+CAVEATS_BEFORE = {
+    "code": "Labels were confirmed by programs that a model wrote; both can be wrong in the same way.",
+    "facts": "Facts were compared with retrieved passages; a passage can be missing, outdated or wrong.",
+    "reflection": "Items were reviewed by a language model, which can be wrong as the one that wrote them.",
+}
+"""What 0.1's validators would have said for the card of an exported dataset."""
+
+
+def sections_before(rules: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The sections that 0.1's validators had in the report, by validator; `rules` are those of its journal."""
+    difficulty = {
+        "kind": "tally",
+        "name": "difficulty",
+        "title": "What made items harder",
+        "counted": "principles",
+        "value": "principle",
+        "columns": {"chosen": ["pass", "revise", "reject"], "kept": ["revise"]},
+    }
+    constraints = {
+        "kind": "compliance",
+        "name": "constraints",
+        "title": "How well constraints were kept",
+        "broken": "broken",
+        "rules": [
+            {"rule": rule["sentence"], "checked_where": "judged" if rule["free"] else None} for rule in rules
+        ],
+    }
+    return {"difficulty": [difficulty], "constraints": [constraints]}
