@@ -26,8 +26,8 @@ from typing import Any
 
 import orjson
 
-import engine.runs.inputs
-import engine.runs.session
+import engine.runs.instruments
+import engine.runs.plugins
 from common import config as written
 from common import folder, result, table
 from engine.config import ModelConfig, RunConfig
@@ -37,7 +37,9 @@ from engine.llm.prices import price_of
 from engine.protocols import Tools
 from engine.runs.endpoints import Backends, Opened
 from engine.runs.inputs import Inputs
-from engine.runs.session import RunStart
+from engine.runs.modes import GenerateMode
+from engine.runs.session import Session
+from engine.runs.session import opened as session_opened
 from engine.simulator.virtual_time import VirtualLoop
 from engine.store.folder import RunFolder
 
@@ -169,28 +171,32 @@ def settings(place: Path, items: int) -> Path:
 
 def play(place: Path, start: float) -> None:
     """One process of the night, from `start` on; it ends, or kills itself at its hour."""
-    engine.runs.inputs.entry_points = lambda group: [_Point]  # type: ignore[assignment,attr-defined]
-    engine.runs.session.NOTE_EVERY_S = 60.0  # type: ignore[attr-defined]
+    engine.runs.plugins.entry_points = lambda group: [_Point]  # type: ignore[assignment,attr-defined]
+    engine.runs.instruments.SAMPLE_EVERY_S = 60.0  # type: ignore[attr-defined]
     loop = VirtualLoop(start=start, grain=0.05)
     served = os.open(place / "served", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     async def work() -> None:
-        inputs = Inputs.load(RunConfig.load(place / "night.yaml"))
+        mode = GenerateMode()
+        inputs = mode.load(RunConfig.load(place / "night.yaml"))
         providers: list[Provider] = []
 
         @asynccontextmanager
-        async def opened(config: RunConfig) -> AsyncIterator[Backends]:
-            names = [model.base_url.split("//")[1].split(".")[0] for model in config.endpoints]
+        async def opened(inputs: Inputs) -> AsyncIterator[Backends]:
+            names = [model.base_url.split("//")[1].split(".")[0] for model in inputs.config.endpoints]
             providers.extend(Provider(name, loop, served) for name in names)
-            yield Backends([Opened(*pair) for pair in zip(providers, config.endpoints, strict=True)], {})
+            yield Backends(
+                [Opened(*pair) for pair in zip(providers, inputs.config.endpoints, strict=True)], {}
+            )
 
         runs = RunFolder(place / "run")
         with runs.locked():
-            run = RunStart(inputs, runs, opened=opened, clock=loop.time, wall=loop.time)
-            loop.outside = lambda: hasattr(run, "_journal") and run._journal.unanswered > 0
-            watching = asyncio.create_task(watch(run, providers, loop, place, start))
-            report = await run.go(None)
-            watching.cancel()
+            clocks = {"clock": loop.time, "wall": loop.time}
+            async with session_opened(mode, inputs, runs, backends=opened, **clocks) as session:
+                loop.outside = lambda: session.journal.unanswered > 0
+                watching = asyncio.create_task(watch(session, providers, loop, place, start))
+                report = await session.run()
+                watching.cancel()
         facts = {
             "refused": sum(each.refused for each in providers),
             "ended": loop.time(),
@@ -203,25 +209,26 @@ def play(place: Path, start: float) -> None:
 
 
 async def watch(
-    run: RunStart, providers: list[Provider], loop: VirtualLoop, place: Path, start: float
+    session: Session, providers: list[Provider], loop: VirtualLoop, place: Path, start: float
 ) -> None:
     """The timeline; and law 3 at every minute. Kills this very process at its hour, as a power cut would."""
     began = time.perf_counter()
     while True:
         await asyncio.sleep(60)
         at = loop.time() - EVENING
-        budget = run._budget
+        budget = session.budget
         assert budget.spent + budget.reserved <= int(CAP * PICO), "law 3"
         flying = sum(each.in_flight for each in providers)
         if start == EVENING and at >= KILLED:
             (place / "killed.json").write_bytes(orjson.dumps({"at": loop.time(), "in_flight": flying,
                 "refused": sum(each.refused for each in providers)}))  # fmt: skip
             os.kill(os.getpid(), signal.SIGKILL)
-        if round(at / 60) % 10 == 0:
+        if round(at / 60) % 10 == 0 and session.instruments is not None:
             states = " ".join(
-                f"{each.name.split('.')[0]}:{each.statistics().state}" for each in run._limiter.endpoints
+                f"{each.name.split('.')[0]}:{each.statistics().state}"
+                for each in session.instruments.limiter.endpoints
             )
-            print(f"{clock(at)}  {run._progress.accepted:>7,} accepted  {flying:>5} in flight  "
+            print(f"{clock(at)}  {session.instruments.progress.accepted:>7,} accepted  {flying:>5} in flight  "
                   f"${budget.spent / PICO:6.2f}  {rss():4.0f} MB  {states}  "
                   f"({time.perf_counter() - began:.0f} s)", flush=True)  # fmt: skip
 

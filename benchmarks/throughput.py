@@ -28,10 +28,10 @@ async def bare(base_url: str, count: int, concurrency: int) -> None:
 
     from engine import RunConfig
     from engine.runs.estimate import prompts
-    from engine.runs.inputs import Inputs
+    from engine.runs.modes import GenerateMode
 
     path = Path(__file__).resolve().parent.parent / "examples" / "quickstart.yaml"
-    prompt = next(prompts(Inputs.load(RunConfig.load(path, {"groupcheck": False}))))
+    prompt = next(prompts(GenerateMode().load(RunConfig.load(path, {"groupcheck": False}))))
     left = iter(range(count))
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),

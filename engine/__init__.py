@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from engine._version import __version__
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
@@ -34,4 +34,4 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_HOMES[name]), name)
 
 
-__all__ = ["Report", "RunConfig", "arun", "run"]
+__all__ = ["Report", "RunConfig", "__version__", "arun", "run"]

@@ -167,6 +167,8 @@ class Examined(Protocol):
 
 
 Ask = Callable[[Prompt], Awaitable[Completion]]
+Notify = Callable[[str], None]
+"""Called with a sentence for the user: what takes long, what could not be done."""
 
 
 class Reply(BaseModel):

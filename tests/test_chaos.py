@@ -175,7 +175,7 @@ def test_no_key_is_written_and_none_goes_to_another_host(
         written = str(config.without_secrets())
         assert "sk-" not in written
         assert "DATAGEN_REVIEW_API_KEY" in written
-        found = config.models()
+        found = config.purpose_models()
         for purpose in ("program", "embedding"):
             assert (found[purpose].api_key, found[purpose].headers) == (None, {})
 

@@ -130,7 +130,6 @@ def test_a_literal_key_is_replaced_by_a_reference(tmp_path: Path) -> None:
         ({"limits.budget_usd": -1}, "limits.budget_usd: should be greater than 0"),
         ({"model.base_url": "ftp://x"}, "model.base_url: must start with http://"),
         ({"dataset.description": "  "}, "dataset.description: is empty"),
-        ({"dataset.path": None}, "generate.few_shot is above 0 and there is no dataset.path"),
         ({"dataset.fields.label": {"field": "a", "pattern": "("}}, "is not a regular expression"),
         ({"dataset.fields.label": {"field": "a", "pattern": "x"}}, "needs one group"),
         ({"dataset.fields.label": {"field": "a", "write": "x"}}, "must contain {label}"),
@@ -188,7 +187,7 @@ def test_a_mistake_is_one_sentence(
         ("seed: 1\nseed: 2\n", "line 2: seed: stands here twice"),
         ("a: &a [*a]", "nested too deep"),
         ("a: 2024-13-45", "not YAML that makes sense"),
-        ("dataset: {description: x}\n", "generate: is missing"),
+        ("dataset: {description: x}\n", "model: is missing"),
     ],
 )
 def test_a_file_that_is_no_config(tmp_path: Path, text: str, said: str) -> None:

@@ -102,11 +102,11 @@ async def test_many_writes_share_a_transaction(journal: Journal) -> None:
 async def test_what_was_under_way_at_a_kill_counts_as_spent(journal: Journal) -> None:
     await journal.record(prompt("0/items"), DONE)  # cost 3
     await journal.authorize(1234)
-    await journal.note({"unconfirmed": 50})
+    await journal.record_counts({"unconfirmed": 50})
     again = await reopened(journal)  # the first start has no outcome, as after a kill
     assert again.spent() == 1234
     await again.authorize(99)
-    await again.note({"unconfirmed": 6}, "target")
+    await again.record_counts({"unconfirmed": 6}, "target")
     assert again.spent() == 1240
     await again.close()
 

@@ -84,6 +84,6 @@ def test_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(live.time, "monotonic", lambda: now)
     speed = Speed()
-    assert speed.of(0) == 0.0
+    assert speed.per_second(0) == 0.0
     now = 110.0
-    assert speed.of(50) == 5.0
+    assert speed.per_second(50) == 5.0

@@ -15,7 +15,7 @@ from conftest import Configs, Start, datagen, finished, run_in
 from engine.config.observe import ObserveConfig
 from engine.errors import ConfigError
 from engine.observe.log import RunLog
-from engine.report.event_log import Chronicle
+from engine.report.event_log import EventLog
 
 
 def logged(folder: Path) -> list[dict[str, Any]]:
@@ -123,15 +123,15 @@ async def test_each_call_is_a_span(tmp_path: Path, endpoint: Start, configs: Con
 def test_what_happens_again_is_counted_and_outages_are_timed() -> None:
     now = 1_000_000.0
     heard = []
-    chronicle = Chronicle(lambda: now)
-    chronicle.listeners.append(lambda kind, facts: heard.append((kind, facts["words"])))
+    log = EventLog(lambda: now)
+    log.listeners.append(lambda kind, facts: heard.append((kind, facts["words"])))
     for _ in range(3):
-        chronicle.tell("a", "down", "a is taken out")
+        log.record("a", "down", "a is taken out")
         now += 60
-        chronicle.tell("a", "back", "a answers again")
+        log.record("a", "back", "a answers again")
         now += 600
-    chronicle.tell("b", "limits", "b announces 500 requests per minute; kept")
-    down, limits = chronicle.to_json()
+    log.record("b", "limits", "b announces 500 requests per minute; kept")
+    down, limits = log.to_json()
     assert (down["times"], down["seconds"]) == (3, 180)
     assert "3 min 00 s in all" in down["words"]
     assert "3 times" in down["words"]
@@ -141,10 +141,10 @@ def test_what_happens_again_is_counted_and_outages_are_timed() -> None:
 
 def test_who_is_still_out_has_been_so_until_now() -> None:
     now = 1_000_000.0
-    chronicle = Chronicle(lambda: now)
-    chronicle.tell("a", "down", "a is taken out")
+    log = EventLog(lambda: now)
+    log.record("a", "down", "a is taken out")
     now += 120
-    [down] = chronicle.to_json()
+    [down] = log.to_json()
     assert down["seconds"] == 120
     assert "2 min 00 s in all and not back yet" in down["words"]
 

@@ -23,7 +23,7 @@ from engine.report.sections import counted, section_from
 from engine.report.summary import summarize
 from engine.runs import setup
 from engine.runs.api import arun
-from engine.runs.inputs import Inputs
+from engine.runs.modes import GenerateMode
 from engine.stages.commit import Commit
 from engine.stages.meter import Meter
 from engine.stages.refine import Refine
@@ -191,7 +191,7 @@ async def test_outcomes_of_the_live_run_are_those_of_the_resumed_one(
     monkeypatch.setattr(Commit, "__init__", listening)
     await arun(config, tmp_path / "run")
     with contextlib.closing(connect(tmp_path / "run" / "run.db")) as connection:
-        inputs = Inputs.load(config)
+        inputs = GenerateMode().load(config)
         read = setup._outcomes(inputs, connection, read_plans(connection))
     assert len(live) > 10
     assert sum(len(outcome.mistakes) for outcome in live) > 10
@@ -211,7 +211,6 @@ class Reporting:
 
     def describe(self) -> Mapping[str, Any]:
         rules = [RuleChecked("Is short."), RuleChecked("Is kind.", "asked")]
-        columns = {"seen": ("pass", "reject"), "stayed": ("pass",)}
         return {
             "caveat": "Nobody is perfect.",
             "sections": [

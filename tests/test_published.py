@@ -9,7 +9,7 @@ import pytest
 from conftest import PUBLISHED, ROOT, Start, lines, needs_published, run_in
 from engine.config import RunConfig
 from engine.dataset.base import BaseDataset
-from engine.runs.inputs import Inputs
+from engine.runs.modes import GenerateMode
 
 USABLE = {"gsm8k": 7473, "mmlu": 13937, "truthfulqa": 817, "hellaswag": 10042}
 
@@ -29,7 +29,7 @@ async def test_a_run_gives_rows_that_load_like_the_original(
     }
     changes["groupcheck.same"] = "text"  # their vectors take a minute; tests/test_embedding.py has real ones
     config = RunConfig.load(ROOT / "examples" / f"{name}.yaml", changes)
-    original = Inputs.load(config).dataset
+    original = GenerateMode().load(config).dataset
     assert len(original.examples) == USABLE[name]
 
     report = await run_in(tmp_path / "run", config)

@@ -10,12 +10,12 @@ from conftest import Configs
 from engine.errors import ConfigError
 from engine.items import Batch
 from engine.prompts.templates import PromptTemplate
-from engine.runs.inputs import Inputs
+from engine.runs.modes import GenerateMode
 
 
 def test_a_prompt_holds_all_that_was_declared(configs: Configs) -> None:
     constraints = ["Be exact.", {"length": {"max": 30}}, {"label_ratio": {"x": 1, "y": 2}}]
-    inputs = Inputs.load(configs.load("http://h", dataset={"constraints": constraints}))
+    inputs = GenerateMode().load(configs.load("http://h", dataset={"constraints": constraints}))
     prompt = inputs.prompts.render(Batch(4, 3, 99, 0.7, (0, 5), (("x", 1), ("y", 2))))
     assert prompt.key == "4/items"
     assert (prompt.purpose, prompt.seed, prompt.temperature) == ("items", 99, 0.7)
@@ -37,7 +37,7 @@ def test_a_prompt_holds_all_that_was_declared(configs: Configs) -> None:
 
 def test_what_stands_in_a_row_is_never_template_text(configs: Configs) -> None:
     configs.base.write_text('{"question": "{{ 7 * 7 }} {% raise %} What?", "answer": "1"}\n')
-    inputs = Inputs.load(configs.load("http://h", generate={"few_shot": 1}))
+    inputs = GenerateMode().load(configs.load("http://h", generate={"few_shot": 1}))
     assert "{{ 7 * 7 }} {% raise %} What?" in inputs.prompts.render(Batch(0, 1, 0, 1.0, (0,))).user
 
 
@@ -46,7 +46,7 @@ def test_a_template_of_ones_own(configs: Configs, tmp_path: Path) -> None:
         "{% block system %}S{% endblock %}{% block user %}{{ size }} of {{ description }}{% endblock %}"
     )
     (tmp_path / "own.j2").write_text(template)
-    inputs = Inputs.load(configs.load("http://h", generate={"template": "own.j2"}))
+    inputs = GenerateMode().load(configs.load("http://h", generate={"template": "own.j2"}))
     prompt = inputs.prompts.render(Batch(0, 2, 0, 1.0))
     assert (prompt.system, prompt.user) == ("S", "2 of Sums of small numbers. The label is the final answer.")
 
@@ -64,7 +64,7 @@ def test_a_wrong_template_is_told_before_the_run(
 ) -> None:
     (tmp_path / "own.j2").write_text(template)
     with pytest.raises(ConfigError, match=said):
-        Inputs.load(configs.load("http://h", generate={"template": "own.j2"}))
+        GenerateMode().load(configs.load("http://h", generate={"template": "own.j2"}))
 
 
 def test_a_missing_template(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from engine.llm.prices import FREE, price_of
 from engine.runs.endpoints import opened_backends
 from engine.runs.estimate import prompts
 from engine.runs.inputs import Inputs
+from engine.runs.modes import GenerateMode
 
 MOST = 256
 """How far a sweep goes where no concurrency is set."""
@@ -29,7 +30,7 @@ async def benched(
     tell: Callable[[str], None],
 ) -> tuple[Bench, list[Level], str]:
     """(the sweep, its levels, the endpoint's name). Raises ConfigError, FatalError."""
-    inputs = Inputs.load(config)
+    inputs = GenerateMode().load(config)
     if endpoint >= len(config.endpoints):
         raise ConfigError(f"--endpoint {endpoint}: the config has {len(config.endpoints)}, counted from 0")
     limits = config.limits

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +12,18 @@ import typer
 from engine.cli.commands import bench, evaluate, export, review
 from engine.cli.commands import data as datasets
 from engine.cli.commands import report as pages
-from engine.cli.common import EXITS, FATAL, WRONG, mistakes, overrides, report_of, show, tell
+from engine.cli.common import (
+    FATAL,
+    WRONG,
+    finish,
+    in_loop_tuned,
+    mistakes,
+    mode_of,
+    overrides,
+    report_of,
+    show,
+    tell,
+)
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
@@ -61,12 +72,13 @@ def run(
 ) -> None:
     """Start a run, or continue it: the same line again is the resume."""
     from engine.config import RunConfig
+    from engine.runs.api import arun
 
     with mistakes():
         folder = out or Path("runs") / config.stem
         loaded = RunConfig.load(config, overrides(set_, target, budget))
         _tell_translation(loaded, config)
-        _finish(_go(loaded, folder), folder)
+        finish(in_loop_tuned(lambda: arun(loaded, folder, show=sys.stderr)), folder)
 
 
 @app.command()
@@ -99,12 +111,13 @@ def convert(
 def resume(run_dir: RunDir, target: Target = None, budget: Cap = None, set_: Sets = None) -> None:
     """Continue a run from its folder alone."""
     from engine.config import RunConfig
+    from engine.runs.api import resumed
     from engine.store.folder import RunFolder
 
     with mistakes():
         folder = RunFolder.existing(run_dir)
         loaded = RunConfig.load(folder.config, overrides(set_, target, budget))
-        _finish(_go(loaded, run_dir, folder.mode()), run_dir)
+        finish(in_loop_tuned(lambda: resumed(loaded, run_dir, show=sys.stderr)), run_dir)
 
 
 @app.command()
@@ -119,7 +132,9 @@ def audit(
     set_: Sets = None,
 ) -> None:
     """Run the configured validators over an existing dataset: which rows hold, which were corrected, which not."""
-    _over(data, config, out or Path("runs") / f"{config.stem}-audit", budget, set_, "audit")
+    from engine.runs.api import audit
+
+    _over_rows(audit, data, config, out or Path("runs") / f"{config.stem}-audit", budget, set_)
 
 
 @app.command()
@@ -131,7 +146,9 @@ def enhance(
     set_: Sets = None,
 ) -> None:
     """Make the items of an existing dataset harder where their answer survives it; the others stay as they are."""
-    _over(data, config, out, budget, set_, "enhance")
+    from engine.runs.api import enhance
+
+    _over_rows(enhance, data, config, out, budget, set_)
 
 
 @app.command()
@@ -148,10 +165,10 @@ def plan(
     from engine.cli.tables import plan_table
     from engine.config import RunConfig
     from engine.runs.estimate import estimates, prompts
-    from engine.runs.inputs import Inputs
+    from engine.runs.modes import GenerateMode
 
     with mistakes():
-        inputs = Inputs.load(RunConfig.load(config, overrides(set_, target, budget)))
+        inputs = GenerateMode().load(RunConfig.load(config, overrides(set_, target, budget)))
         _say_bad_rows(inputs.dataset.complaint())
         show(plan_table(estimates(inputs), inputs.config.limits.budget_usd))
         for prompt in islice(prompts(inputs), show_prompts):
@@ -191,7 +208,7 @@ def status(
 
             typer.echo(orjson.dumps({**report.data, "running": running}, option=orjson.OPT_INDENT_2).decode())
         else:
-            show(status_table(report, running))
+            show(status_table(report, running, mode_of(report).completed))
 
 
 app.command()(pages.report)
@@ -255,7 +272,7 @@ def doctor() -> None:
 @app.command()
 def version() -> None:
     """The version of this engine."""
-    from engine import __version__
+    from engine._version import __version__
 
     typer.echo(__version__)
 
@@ -263,8 +280,13 @@ def version() -> None:
 # --- shared by the commands above -------------------------------------------------------------------
 
 
-def _over(
-    data: str, config: Path, folder: Path, budget: float | None, sets: list[str] | None, mode: str
+def _over_rows(
+    work: Callable[..., Coroutine[Any, Any, Report]],
+    data: str,
+    config: Path,
+    folder: Path,
+    budget: float | None,
+    sets: list[str] | None,
 ) -> None:
     """A run over the rows of an existing dataset."""
     from engine.config import RunConfig
@@ -273,24 +295,8 @@ def _over(
     with mistakes():
         source = spooled(sys.stdin.buffer, folder) if data == "-" else Path(data).absolute()
         source = source / "accepted.jsonl" if source.is_dir() else source
-        given = {"dataset.path": str(source), "generate.target": 1, "generate.few_shot": 0}
-        loaded = RunConfig.load(config, {**overrides(sets, None, budget), **given})
-        _finish(_go(loaded, folder, mode), folder)
-
-
-def _go(config: RunConfig, folder: Path, mode: str = "run") -> Report:
-    from engine.runs.api import MODES, in_loop
-
-    _tune_interpreter()
-    return in_loop(lambda: MODES[mode](config, folder, show=sys.stderr))
-
-
-def _tune_interpreter() -> None:
-    """Settings of the whole process, so the command's to make and not the library's."""
-    import gc
-
-    gc.freeze()  # what is loaded by now stays, and need not be walked again
-    gc.set_threshold(100_000, 50, 100)  # items make no cycles: collecting seldom saves a sixth of the CPU
+        loaded = RunConfig.load(config, {**overrides(sets, None, budget), "dataset.path": str(source)})
+        finish(in_loop_tuned(lambda: work(loaded, folder, show=sys.stderr)), folder)
 
 
 def _tell_translation(config: RunConfig, path: Path) -> None:
@@ -306,18 +312,6 @@ def _yaml(settings: dict[str, Any]) -> str:
     import yaml
 
     return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100)
-
-
-def _finish(report: Report, folder: Path) -> None:
-    from engine.report.tables import outcome_lines
-
-    if report.data["mode"] in ("evaluate", "judge"):
-        evaluate.tell_results(report, folder)
-        raise typer.Exit(EXITS[report.outcome])
-    with contextlib.suppress(OSError):  # nobody reads it: the run has ended as it has ended all the same
-        for line in outcome_lines(report, folder):
-            typer.echo(line)
-    raise typer.Exit(EXITS[report.outcome])
 
 
 def _say(finding: Any) -> None:

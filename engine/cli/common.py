@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
     from engine.report.summary import Report
+    from engine.runs.modes import Mode
     from engine.store.folder import RunFolder
 
 EXITS = {"target": 0, "budget": 3, "fatal": 4, "attempts": 5, "interrupted": 130}
+T = TypeVar("T")
 WRONG = 2
 FATAL = 4
 
@@ -86,7 +88,7 @@ def report_of(run_dir: Path) -> tuple[Report, bool]:
     with contextlib.closing(connect(folder.database)) as connection:
         limits = config.limits
         report = summarize(
-            connection, target=config.generate.target, cap_usd=limits.budget_usd, running=running
+            connection, target=config.generate.target or 0, cap_usd=limits.budget_usd, running=running
         )
     return report, running
 
@@ -94,12 +96,62 @@ def report_of(run_dir: Path) -> tuple[Report, bool]:
 def existing_of_items(run_dir: Path) -> RunFolder:
     """The folder of a run whose items are a dataset. Raises ConfigError for one whose items are answers."""
     from engine.errors import ConfigError
+    from engine.runs.modes import MODES
     from engine.store.folder import RunFolder
 
     folder = RunFolder.existing(run_dir)
-    if folder.mode() in ("evaluate", "judge"):
+    if MODES[folder.mode()].answers:
         raise ConfigError(f"{run_dir}: is the folder of an evaluation; its results are in {folder.results}")
     return folder
+
+
+def mode_of(report: Report) -> Mode:
+    """What kind of run a report is of."""
+    from engine.runs.modes import MODES
+
+    return MODES[report.data["mode"]]
+
+
+def in_loop_tuned(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run to the end, with settings of the whole process that are the command's to make and not the library's."""
+    import gc
+
+    from engine.runs.api import in_loop
+
+    gc.freeze()  # what is loaded by now stays, and need not be walked again
+    gc.set_threshold(100_000, 50, 100)  # items make no cycles: collecting seldom saves a sixth of the CPU
+    return in_loop(work)
+
+
+def finish(report: Report, folder: Path) -> None:
+    """Say how a run ended, and exit by it."""
+    mode = mode_of(report)
+    with contextlib.suppress(OSError):  # nobody reads it: the run has ended as it has ended all the same
+        if mode.answers:
+            _say_results(report, folder, mode)
+        else:
+            from engine.report.tables import outcome_lines
+
+            for line in outcome_lines(report, folder, mode.completed):
+                typer.echo(line)
+    raise typer.Exit(EXITS[report.outcome])
+
+
+def _say_results(report: Report, folder: Path, mode: Mode) -> None:
+    """How an evaluation ended, and what it has found so far."""
+    import orjson
+
+    from engine.evaluation.tables import listings
+    from engine.report.tables import evaluation_lines, listed
+    from engine.store.folder import RunFolder
+
+    there = RunFolder(folder)
+    found = orjson.loads(there.results.read_bytes()) if there.results.exists() else None
+    for listing in listings(found) if found is not None else ():
+        show(listed(listing))
+        typer.echo()
+    for line in evaluation_lines(report, folder, found, mode.completed, mode.unscored):
+        typer.echo(line)
 
 
 @contextlib.contextmanager

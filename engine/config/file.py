@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from engine.config.authors import Translation, is_theirs, translated
 from engine.config.markers import Keys
 from engine.config.paths import rooted
+from engine.config.place import Place
 from engine.config.secrets import VARIABLE, is_secret
 from engine.errors import ConfigError
 
@@ -36,6 +37,7 @@ class Read(Generic[M]):
     settings: M
     references: dict[str, str]
     """Which texts came from the environment: text -> `${NAME}`."""
+    place: Place
     translation: Translation | None = None
     """Where the file was of another form: its settings in ours, before they were filled in."""
 
@@ -74,13 +76,11 @@ def parse(
     if translation is not None:
         raw = rooted(model, translation.settings, folder)
         name, lines = f"{name} (translated)", {}
-    if "evaluate" in raw and "generate" not in raw:
-        raw["generate"] = {"target": 1, "few_shot": 0}  # an evaluation generates nothing
     for dotted, value in overrides.items():
         _put(raw, dotted, value)
-    reader = _Reader(model, _Place(name, lines), lenient)
+    reader = _Reader(model, Place(name, lines), lenient)
     filled = rooted(model, reader.filled(raw, ()), folder)
-    return Read(_validated(model, filled, reader.place), reader.references, translation)
+    return Read(_validated(model, filled, reader.place), reader.references, reader.place, translation)
 
 
 def scalar(text: str) -> Any:
@@ -93,20 +93,6 @@ def scalar(text: str) -> Any:
 
 
 # --- reading ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Place:
-    name: str
-    lines: Mapping[Keys, int]
-
-    def of(self, keys: Keys) -> str:
-        """'config.yaml line 7: limits.budget' for the nearest place that the file holds."""
-        dotted = ".".join(str(key) for key in keys)
-        for end in range(len(keys), 0, -1):
-            if keys[:end] in self.lines:
-                return f"{self.name} line {self.lines[keys[:end]]}: {dotted}"
-        return f"{self.name}: {dotted}" if dotted else self.name
 
 
 def _lines(node: yaml.Node | None, name: str, keys: Keys = ()) -> Iterator[tuple[Keys, int]]:
@@ -158,7 +144,7 @@ def _index(where: list[Any], key: str, dotted: str) -> int:
 class _Reader:
     """Replaces every ${VARIABLE} from the environment. Mutable state: `references`."""
 
-    def __init__(self, model: type[BaseModel], place: _Place, lenient: bool) -> None:
+    def __init__(self, model: type[BaseModel], place: Place, lenient: bool) -> None:
         self._model = model
         self.place = place
         self.references: dict[str, str] = {}
@@ -205,7 +191,7 @@ class _Reader:
 # --- mistakes --------------------------------------------------------------------------------------
 
 
-def _validated(model: type[M], filled: dict[str, Any], place: _Place) -> M:
+def _validated(model: type[M], filled: dict[str, Any], place: Place) -> M:
     try:
         return model.model_validate_json(orjson.dumps(filled, default=str), strict=True)
     except ValidationError as error:
@@ -219,7 +205,7 @@ _FORMS = ("float", "int", "tuple[float, float]", "one endpoint", "several endpoi
 """How pydantic names the forms that a value may have; no keys of ours."""
 
 
-def _sentence(model: type[BaseModel], mistake: dict[str, Any], place: _Place) -> str:
+def _sentence(model: type[BaseModel], mistake: dict[str, Any], place: Place) -> str:
     keys = tuple(key for key in mistake["loc"] if key not in _FORMS)
     where = place.of(keys)
     if mistake["type"] == "extra_forbidden":

@@ -36,8 +36,8 @@ def _as_learn(value: Any) -> Any:
 class GenerateConfig(Section):
     """How new items are asked for."""
 
-    target: Annotated[int, Operational()] = Field(ge=1, le=1_000_000_000)
-    """Accepted items wanted."""
+    target: Annotated[int | None, Operational()] = Field(default=None, ge=1, le=1_000_000_000)
+    """Accepted items wanted. To be given where items are generated."""
     batch_size: int = Field(default=5, ge=1, le=1000)
     """Items asked for in one call."""
     few_shot: int = Field(default=5, ge=0, le=1000)

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag, fi
 
 from engine.config.authors import Translation
 from engine.config.dataset import DatasetConfig
-from engine.config.diversity import EmbeddingConfig, GroupCheckConfig, as_groupcheck
+from engine.config.diversity import EmbeddingConfig, EmbeddingEndpoint, GroupCheckConfig, as_groupcheck
 from engine.config.evaluate import EvaluateConfig
 from engine.config.file import read
 from engine.config.generate import GenerateConfig
@@ -27,10 +27,12 @@ from engine.config.model import (
 )
 from engine.config.observe import ObserveConfig
 from engine.config.parts import PriceConfig, Section
+from engine.config.place import Place
 from engine.config.secrets import without_secrets
 from engine.constraints import LabelIn, LabelRatio
+from engine.errors import ConfigError
 
-UNTOLD_CONCURRENCY = 64
+ASSUMED_CONCURRENCY = 64
 """What plans and estimates go by where no concurrency is set."""
 MOST_IN_FLIGHT = 512
 """How far the search for the right concurrency goes where none is set."""
@@ -128,7 +130,7 @@ class RunConfig(Section):
     """One run, whole. `RunConfig.load(path)` reads a config file."""
 
     dataset: DatasetConfig
-    generate: GenerateConfig
+    generate: GenerateConfig = GenerateConfig()
     model: Annotated[_One | _Several, Discriminator(kind_of)]
     """One endpoint, or a list of them."""
     limits: Annotated[LimitsConfig, Operational()] = LimitsConfig()
@@ -159,8 +161,6 @@ class RunConfig(Section):
     def _possible(self) -> Self:
         if not self.endpoints:
             raise ValueError("model: the list names no endpoint")
-        if self.dataset.path is None:
-            self._without_base()
         if any(endpoint.purposes for endpoint in self.endpoints[1:]):
             raise ValueError("model: purposes stand with the first of several endpoints")
         if self.dataset.constraints and self.dataset.fields.label is None:
@@ -184,19 +184,6 @@ class RunConfig(Section):
             raise ValueError("validators names one of them twice")
         return self
 
-    def _without_base(self) -> None:
-        """Raises ValueError where something needs a base dataset."""
-        generate = self.generate
-        if any(generate.few_shot_of(way) > 0 for way in generate.ways.values()):
-            raise ValueError(
-                "generate.few_shot is above 0 and there is no dataset.path to take examples from"
-            )
-        for name, attribute in generate.attributes.items():
-            if attribute.field is not None or attribute.extract is not None:
-                raise ValueError(
-                    f"generate.attributes.{name} comes from the base dataset; there is no dataset.path"
-                )
-
     @property
     def endpoints(self) -> tuple[ModelConfig, ...]:
         """Those that answer whatever is not another model's purpose."""
@@ -207,34 +194,35 @@ class RunConfig(Section):
         """The first endpoint."""
         return self.endpoints[0]
 
-    def models(self) -> dict[str, ModelConfig]:
-        """The models that answer single purposes in place of the main ones; in an evaluation, those that are tested."""
+    def purpose_models(self) -> dict[str, ModelConfig]:
+        """The models that answer single purposes in place of the main ones."""
         main = self.main
         found = {purpose: main.for_purpose(purpose) for purpose in main.purposes}
-        if self._evaluating:
-            found |= {f"answer@{model.called}": model for model in self.evaluate.models}
-        endpoint = self.embedding.endpoint
-        if endpoint is not None:
-            price = endpoint.price
-            address = endpoint.base_url or main.base_url
-            keyless = KEYLESS if elsewhere(address, main.base_url) else {}
-            found["embedding"] = main.model_copy(
-                update={
-                    **keyless,
-                    "name": endpoint.name,
-                    "base_url": address,
-                    "api_key": endpoint.api_key or (None if keyless else main.api_key),
-                    "price": price and PriceConfig(input=price.input, output=0, per_call=price.per_call),
-                    "purposes": {},
-                    "api": "azure" if main.api == "azure" else "openai",
-                    "limits": EndpointLimits(),
-                    "extra_body": {} if endpoint.dimensions is None else {"dimensions": endpoint.dimensions},
-                }
-            )
+        if self.embedding.endpoint is not None:
+            found["embedding"] = self._embedding_model(self.embedding.endpoint)
         return found
 
+    def _embedding_model(self, endpoint: EmbeddingEndpoint) -> ModelConfig:
+        """Address and key are the main model's where the config names none."""
+        main, price = self.main, endpoint.price
+        address = endpoint.base_url or main.base_url
+        keyless = KEYLESS if elsewhere(address, main.base_url) else {}
+        return main.model_copy(
+            update={
+                **keyless,
+                "name": endpoint.name,
+                "base_url": address,
+                "api_key": endpoint.api_key or (None if keyless else main.api_key),
+                "price": price and PriceConfig(input=price.input, output=0, per_call=price.per_call),
+                "purposes": {},
+                "api": "azure" if main.api == "azure" else "openai",
+                "limits": EndpointLimits(),
+                "extra_body": {} if endpoint.dimensions is None else {"dimensions": endpoint.dimensions},
+            }
+        )
+
     _translation: Translation | None = PrivateAttr(default=None)
-    _evaluating: bool = PrivateAttr(default=False)
+    _place: Place = PrivateAttr(default=Place("the config"))
     _references: dict[str, str] = PrivateAttr(default_factory=dict)
     """Texts that came from the environment, and the `${NAME}` that stood there."""
 
@@ -249,23 +237,18 @@ class RunConfig(Section):
         found = read(cls, Path(path), overrides or {}, lenient=lenient)
         config = found.settings
         config._references, config._translation = found.references, found.translation
+        config._place = found.place
         return config
+
+    def wrong(self, key: str, said: str) -> ConfigError:
+        """For a mistake that only the use of the config shows: the key, its place in the file, and what is wrong."""
+        return ConfigError(f"{self._place.of(tuple(key.split('.')))}: {said}")
 
     def changed(self, **sections: Any) -> RunConfig:
         """The same run with other sections."""
         copy = self.model_copy(update=sections)
-        copy._references = self._references
+        copy._references, copy._place = self._references, self._place
         return copy
-
-    def evaluating(self) -> RunConfig:
-        """The same, for a run that tests models."""
-        copy = self.model_copy()
-        copy._evaluating = True
-        return copy
-
-    @property
-    def evaluates(self) -> bool:
-        return self._evaluating
 
     @property
     def tested(self) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ class Evaluated:
 _Chunk = tuple[Evaluated, list[Numbered], str]
 
 
-class Rows:
+class EvaluatedRows:
     """Batch after batch in one order, so that a resumed evaluation goes on where it stood.
 
     Mutable state: the rows of batches between the source and the stage.

@@ -70,7 +70,9 @@ def _making(data: Mapping[str, Any], config: RunConfig) -> Iterator[tuple[str, s
     cost = data["cost"]
     yield (
         "models",
-        ", ".join(dict.fromkeys([str(data["model"]), *(model.name for model in config.models().values())])),
+        ", ".join(
+            dict.fromkeys([str(data["model"]), *(model.name for model in config.purpose_models().values())])
+        ),
     )
     yield "base dataset", _base(data, config)
     yield "items", f"{data['items']['accepted']:,} accepted of {data['items']['generated']:,} generated"

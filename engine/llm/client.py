@@ -134,6 +134,7 @@ class Client:
         policy: RetryPolicy | None = None,
         *,
         hedge: Hedge | None = None,
+        counts: CallCounts | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         self._journal = journal
@@ -147,7 +148,7 @@ class Client:
         self._schema: tuple[Mapping[str, Any], int] = ({}, 2)
         self._authorized = 0
         self._authorizing = asyncio.Lock()
-        self.counts = CallCounts()
+        self.counts = counts if counts is not None else CallCounts()
         self.watch: Watch | None = None
         """Hears of each call that is over; None where nobody asks."""
         halt.on_set(limiter.close)

@@ -17,7 +17,7 @@ _SHARES = (0.5, 0.95, 0.99)
 
 
 @dataclass(frozen=True)
-class Reading:
+class Figures:
     """What a run shows, at one moment."""
 
     accepted: int
@@ -32,17 +32,17 @@ class Reading:
     queues: dict[str, int]
 
 
-Look = Callable[[], Reading]
+ReadFigures = Callable[[], Figures]
 
 
 @asynccontextmanager
-async def metrics_server(port: int, look: Look) -> AsyncIterator[int]:
+async def metrics_server(port: int, read: ReadFigures) -> AsyncIterator[int]:
     """Serves on loopback while the block lasts; the port. Raises ConfigError where it is taken."""
     from aiohttp import web
     from prometheus_client import CollectorRegistry, generate_latest
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Run(look))
+    registry.register(_Run(read))
 
     async def metrics(request: web.Request) -> web.Response:
         return web.Response(
@@ -70,13 +70,13 @@ Samples = Mapping[Any, float]
 class _Run:
     """A prometheus_client Collector: nothing is counted twice, the run's own counts are read."""
 
-    def __init__(self, look: Look) -> None:
-        self._look = look
+    def __init__(self, read: ReadFigures) -> None:
+        self._read = read
 
     def collect(self) -> Iterator[Any]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        seen = self._look()
+        seen = self._read()
         for name, said, labels, samples in (*_counters(seen), *_seconds(seen)):
             yield _family(CounterMetricFamily, name, said, labels, samples)
         for name, said, labels, samples in (*_gauges(seen), *_quantiles(seen)):
@@ -87,7 +87,7 @@ Described = tuple[str, str, tuple[str, ...], Samples]
 _OUTCOMES = ("completed", "replayed", "retried", "rate_limited", "failed", "hedged")
 
 
-def _counters(seen: Reading) -> Iterator[Described]:
+def _counters(seen: Figures) -> Iterator[Described]:
     counts = seen.counts
     states = {"accepted": seen.accepted, "rejected": seen.rejected, "surplus": seen.surplus}
     outcomes = {outcome: getattr(counts, outcome) for outcome in _OUTCOMES}
@@ -99,7 +99,7 @@ def _counters(seen: Reading) -> Iterator[Described]:
     yield "datagen_tokens", "Tokens of this start", ("kind",), _by_one(tokens)
 
 
-def _gauges(seen: Reading) -> Iterator[Described]:
+def _gauges(seen: Figures) -> Iterator[Described]:
     limits = {endpoint.name: endpoint.concurrency.limit for endpoint in seen.endpoints}
     yield "datagen_target_items", "Accepted items wanted", (), {(): seen.target}
     if seen.cap_usd is not None:
@@ -110,7 +110,7 @@ def _gauges(seen: Reading) -> Iterator[Described]:
     yield "datagen_concurrency", "Calls that may be in flight", ("endpoint",), _by_one(limits)
 
 
-def _seconds(seen: Reading) -> Iterator[Described]:
+def _seconds(seen: Figures) -> Iterator[Described]:
     labels = ("endpoint", "purpose")
     known = [(endpoint, *pair) for endpoint in seen.endpoints for pair in endpoint.latencies.items()]
     counts = {(endpoint.name, purpose): float(found.count) for endpoint, purpose, found in known}
@@ -119,7 +119,7 @@ def _seconds(seen: Reading) -> Iterator[Described]:
     yield "datagen_answered_calls_seconds", "How long these took, in all", labels, sums
 
 
-def _quantiles(seen: Reading) -> Iterator[Described]:
+def _quantiles(seen: Figures) -> Iterator[Described]:
     samples = {
         (endpoint.name, purpose, str(share)): found.quantile(share)
         for endpoint in seen.endpoints

@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.config.observe import ObserveConfig
 from engine.llm.client import CallEnded, Watch
-from engine.observe.prometheus import Look, metrics_server
+from engine.observe.prometheus import ReadFigures, metrics_server
 
 Hear = Callable[[str, Mapping[str, Any]], None]
 
@@ -26,7 +26,7 @@ class Watchers:
 
 
 @asynccontextmanager
-async def observed(config: ObserveConfig, path: Path, look: Look) -> AsyncIterator[Watchers]:
+async def observed(config: ObserveConfig, path: Path, read: ReadFigures) -> AsyncIterator[Watchers]:
     """Open while the block lasts. `path` is the log file's. Raises ConfigError."""
     async with contextlib.AsyncExitStack() as stack:
         event, port = None, None
@@ -46,7 +46,7 @@ async def observed(config: ObserveConfig, path: Path, look: Look) -> AsyncIterat
             stack.callback(traces.close)
             calls.append(traces.call)
         if config.prometheus_port is not None:
-            port = await stack.enter_async_context(metrics_server(config.prometheus_port, look))
+            port = await stack.enter_async_context(metrics_server(config.prometheus_port, read))
         yield Watchers(event, _all(calls), port)
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from engine.config import GenerateConfig
+from engine.config import GenerateConfig, RunConfig
 from engine.config.diversity import AttributeConfig, StrategyConfig
 from engine.dataset.base import BaseDataset
 from engine.dataset.forms import Example, plain
-from engine.errors import ConfigError
 from engine.planning.attributes import MOST, Attribute, conditional, counted
 from engine.planning.few_shot import Farthest, Randomly, Selector, balanced, clustered
 
@@ -27,38 +26,51 @@ def selects_by_vectors(generate: GenerateConfig) -> bool:
     )
 
 
-def check_guidance(generate: GenerateConfig, dataset: BaseDataset) -> None:
+def check_without_base(config: RunConfig) -> None:
+    """Raises ConfigError where something needs a base dataset and there is none."""
+    generate = config.generate
+    if config.dataset.path is not None:
+        return
+    if any(generate.few_shot_of(way) > 0 for way in generate.ways.values()):
+        raise config.wrong(
+            "generate.few_shot", "is above 0, and there is no dataset.path to take examples from"
+        )
+    for name, attribute in generate.attributes.items():
+        if attribute.field is not None or attribute.extract is not None:
+            raise config.wrong(
+                f"generate.attributes.{name}", "comes from the base dataset; there is no dataset.path"
+            )
+
+
+def check_guidance(config: RunConfig, dataset: BaseDataset) -> None:
     """Raises ConfigError where the base dataset lacks what selection or attributes ask for."""
-    there = len(dataset.examples)
+    generate, there = config.generate, len(dataset.examples)
     for name, way in generate.ways.items():
         if (few := generate.few_shot_of(way)) > there:
-            place = (
-                f"generate.strategies.{name}.few_shot" if way.few_shot is not None else "generate.few_shot"
-            )
-            raise ConfigError(f"{place}: {few} examples asked for, the dataset has {there}")
+            own = way.few_shot is not None
+            key = f"generate.strategies.{name}.few_shot" if own else "generate.few_shot"
+            raise config.wrong(key, f"{few} examples asked for, the dataset has {there}")
         if generate.selection_of(way) == "balanced":
-            _check_field(dataset, generate.balance, "generate.balance")
+            _check_field(config, dataset, generate.balance, "generate.balance")
     independent = sum(attribute.of is None for attribute in generate.attributes.values())
     if independent > MOST:
-        raise ConfigError(
-            f"generate.attributes: {independent} of them depend on no other; at most {MOST} may"
+        raise config.wrong(
+            "generate.attributes", f"{independent} of them depend on no other; at most {MOST} may"
         )
     for name, attribute in generate.attributes.items():
         if attribute.field is not None:
-            _check_field(dataset, attribute.field, f"generate.attributes.{name}.field")
+            _check_field(config, dataset, attribute.field, f"generate.attributes.{name}.field")
 
 
-def _check_field(dataset: BaseDataset, field: str, place: str) -> None:
+def _check_field(config: RunConfig, dataset: BaseDataset, field: str, key: str) -> None:
     if any(value_of(example, field) is not None for example in dataset.examples):
         return
-    known = (
-        ["label", *dataset.fields.config.extras]
-        if dataset.fields.config.label
-        else [*dataset.fields.config.extras]
-    )
-    raise ConfigError(
-        f"{place}: no row has a value of {field!r}; known here: {', '.join(known) or 'no field'} "
-        "(a field of the dataset is known once dataset.fields.extras lists it)"
+    fields = dataset.fields.config
+    known = [*(["label"] if fields.label else []), *fields.extras]
+    raise config.wrong(
+        key,
+        f"no row has a value of {field!r}; known here: {', '.join(known) or 'no field'} "
+        "(a field of the dataset is known once dataset.fields.extras lists it)",
     )
 
 

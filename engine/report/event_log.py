@@ -1,4 +1,4 @@
-"""What happened in a run besides its items: limits found, pauses, outages, endpoints taken out; told in words."""
+"""The events of a start besides its items: limits found, pauses, outages, endpoints taken out; in words."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from engine.report.formatting import duration
 
 MOST = 200
-"""Different happenings that are kept for one start; a night has a dozen."""
+"""Different events that are kept for one start; a night has a dozen."""
 _OUT = ("down", "slow")
 
 
 @dataclass
-class Happening:
-    """Of one kind, at one endpoint; what happens again is counted. Mutable."""
+class Event:
+    """Of one kind, at one endpoint; repetitions are counted. Mutable."""
 
     kind: str
     endpoint: str
@@ -53,16 +53,16 @@ class Happening:
 Listener = Callable[[str, Mapping[str, Any]], None]
 
 
-class Chronicle:
-    """Mutable state: the happenings of this start; who listens."""
+class EventLog:
+    """Mutable state: the events of this start; who listens."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._found: dict[tuple[str, str], Happening] = {}
+        self._events: dict[tuple[str, str], Event] = {}
         self._out: dict[str, float] = {}
         self.listeners: list[Listener] = []
 
-    def tell(self, endpoint: str, kind: str, sentence: str) -> None:
+    def record(self, endpoint: str, kind: str, sentence: str) -> None:
         """Something a user should hear of."""
         now = self._clock()
         for listener in self.listeners:
@@ -72,16 +72,16 @@ class Chronicle:
             return
         if kind in _OUT:
             self._out.setdefault(endpoint, now)
-        known = self._found.get((kind, endpoint))
+        known = self._events.get((kind, endpoint))
         if known is not None:
             known.times, known.last, known.said = known.times + 1, now, sentence
-        elif len(self._found) < MOST:
-            self._found[kind, endpoint] = Happening(kind, endpoint, now, now, sentence)
+        elif len(self._events) < MOST:
+            self._events[kind, endpoint] = Event(kind, endpoint, now, now, sentence)
 
     def _back(self, endpoint: str, now: float) -> None:
         gone = now - self._out.pop(endpoint, now)
         for kind in _OUT:
-            if (found := self._found.get((kind, endpoint))) is not None and gone:
+            if (found := self._events.get((kind, endpoint))) is not None and gone:
                 found.seconds, found.last = found.seconds + max(0.0, gone), now
                 return
 
@@ -89,7 +89,7 @@ class Chronicle:
         """In the order in which they began. Who is out is so until now."""
         now = self._clock()
         found = []
-        for (kind, endpoint), each in sorted(self._found.items(), key=lambda pair: pair[1].first):
+        for (kind, endpoint), each in sorted(self._events.items(), key=lambda pair: pair[1].first):
             if kind in _OUT and (since := self._out.get(endpoint)) is not None:
                 each = replace(each, seconds=each.seconds + max(0.0, now - since), still=True)
             found.append(each.to_json())

@@ -41,7 +41,7 @@ class Snapshot:
     note: str = ""
 
 
-Look = Callable[[], Snapshot]
+Snapshots = Callable[[], Snapshot]
 
 
 def plain_line(snapshot: Snapshot) -> str:
@@ -57,9 +57,9 @@ def plain_line(snapshot: Snapshot) -> str:
 
 
 @asynccontextmanager
-async def display(look: Look, stream: TextIO = sys.stderr) -> AsyncIterator[None]:
+async def display(snapshots: Snapshots, stream: TextIO = sys.stderr) -> AsyncIterator[None]:
     """Show snapshots until the block ends."""
-    shown = _live(look, stream) if stream.isatty() else _plain(look, stream)
+    shown = _live(snapshots, stream) if stream.isatty() else _plain(snapshots, stream)
     task = asyncio.create_task(shown, name="display")
     try:
         yield
@@ -68,21 +68,21 @@ async def display(look: Look, stream: TextIO = sys.stderr) -> AsyncIterator[None
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _plain(look: Look, stream: TextIO) -> None:
+async def _plain(snapshots: Snapshots, stream: TextIO) -> None:
     while True:
         await asyncio.sleep(PLAIN_EVERY_S)
-        print(plain_line(look()), file=stream, flush=True)
+        print(plain_line(snapshots()), file=stream, flush=True)
 
 
-async def _live(look: Look, stream: TextIO) -> None:
+async def _live(snapshots: Snapshots, stream: TextIO) -> None:
     from rich.console import Console
     from rich.live import Live
 
     console = Console(file=stream)
-    with Live(panel(look()), console=console, auto_refresh=False, transient=True) as live:
+    with Live(panel(snapshots()), console=console, auto_refresh=False, transient=True) as live:
         while True:
             await asyncio.sleep(LIVE_EVERY_S)
-            live.update(panel(look()), refresh=True)
+            live.update(panel(snapshots()), refresh=True)
 
 
 def panel(snapshot: Snapshot) -> RenderableType:
@@ -131,8 +131,8 @@ class Speed:
         self._seconds = seconds
         self._marks: list[tuple[float, float]] = [(time.monotonic(), first)]
 
-    def of(self, value: float) -> float:
-        """Units per second."""
+    def per_second(self, value: float) -> float:
+        """Units per second, now that `value` is reached."""
         now = time.monotonic()
         self._marks = [mark for mark in self._marks if mark[0] > now - self._seconds] + [(now, value)]
         began, first = self._marks[0]

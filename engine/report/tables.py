@@ -42,13 +42,6 @@ SAID = {
     "interrupted": "Interrupted",
     "running": "Running",
 }
-EVERY_ROW = {
-    "audit": "Every row is checked.",
-    "enhance": "Every row that can be read is harder, or as it was.",
-    "evaluate": "Every question is asked.",
-    "judge": "Every answer is scored.",
-}
-"""Of runs over an existing dataset, where they reach its end."""
 NEXT = {
     "budget": "Raise it and continue: datagen resume {folder} --budget USD",
     "fatal": "Mend it and continue: datagen resume {folder}",
@@ -57,16 +50,16 @@ NEXT = {
 }
 
 
-def outcome_lines(report: Report, folder: Path) -> Iterator[str]:
-    """How a run ended, what it cost, where everything is."""
+def outcome_lines(report: Report, folder: Path, completed: str = "") -> Iterator[str]:
+    """How a run ended, what it cost, where everything is. `completed` is said of one over rows at their end."""
     data = report.data
     items, cost, calls, seconds = data["items"], data["cost"], data["calls"], data["time"]["wall_s"]
     message = (
         f": {data['message']}" if data["message"] and report.outcome not in ("target", "interrupted") else ""
     )
     failed = f" and {calls['failed']:,} failed" if calls["failed"] else ""
-    done = EVERY_ROW.get(data["mode"]) if report.outcome == "target" else None
-    yield done or f"{_said(report)}{message}."
+    done = completed if report.outcome == "target" else ""
+    yield done or f"{_said(report, completed)}{message}."
     yield (
         f"{items['accepted']:,} of {items['target']:,} items accepted, {items['rejected']:,} rejected, "
         f"{items['surplus']:,} surplus; {calls['completed']:,} calls{failed}, {duration(seconds)}."
@@ -104,14 +97,16 @@ def outcome_lines(report: Report, folder: Path) -> Iterator[str]:
         yield NEXT[report.outcome].format(folder=folder)
 
 
-def evaluation_lines(report: Report, folder: Path, results: Mapping[str, Any] | None) -> Iterator[str]:
-    """How an evaluation ended, what it cost, what is left to do."""
+def evaluation_lines(
+    report: Report, folder: Path, results: Mapping[str, Any] | None, completed: str, unscored: str
+) -> Iterator[str]:
+    """How an evaluation ended, what it cost, what is left to do. `unscored` is said of answers without a score."""
     data = report.data
     items, calls, cost = data["items"], data["calls"], data["cost"]
     message = (
         f": {data['message']}" if data["message"] and report.outcome not in ("target", "interrupted") else ""
     )
-    done = EVERY_ROW[data["mode"]] if report.outcome == "target" else f"{_said(report)}{message}."
+    done = completed if report.outcome == "target" else f"{_said(report, completed)}{message}."
     found = results["results"] if results is not None else []
     without = sum(each["unanswered"] for each in found)
     yield f"{done} {items['accepted']:,} answers, {without:,} questions without one; {calls['completed']:,} calls."
@@ -129,15 +124,13 @@ def evaluation_lines(report: Report, folder: Path, results: Mapping[str, Any] | 
     pending = sum(each["pending"] for each in found)
     if report.outcome in NEXT:
         yield NEXT[report.outcome].format(folder=folder)
-    elif pending and data["mode"] == "judge":
-        yield f"On {pending:,} answers the judge gave no word that can be read. Ask once more: datagen judge {folder}"
     elif pending:
-        yield f"{pending:,} answers no rule can score. Have them judged: datagen judge {folder}"
+        yield unscored.format(pending=pending, folder=folder)
 
 
-def _said(report: Report) -> str:
+def _said(report: Report, completed: str) -> str:
     items = report.data["items"]
-    if report.outcome == "target" and report.data["mode"] == "run" and items["accepted"] < items["target"]:
+    if report.outcome == "target" and not completed and items["accepted"] < items["target"]:
         return "A review has left fewer items than the target; a resume makes up for them"
     return "Stopped early" if report.data["stopped_early"] else SAID[report.outcome]
 
@@ -161,13 +154,13 @@ def _counts(found: dict[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in sorted(found.items(), key=lambda pair: -pair[1]))
 
 
-def status_table(report: Report, running: bool) -> Table:
-    """Where a run stands."""
+def status_table(report: Report, running: bool, completed: str = "") -> Table:
+    """Where a run stands; `completed` as for `outcome_lines`."""
     data: Any = report.data
     items, calls, cost = data["items"], data["calls"], data["cost"]
     table = text_table("", "", heading=False)
     killed = report.outcome == "running" and not running
-    state = "Stopped without a word, as by a kill; resume it" if killed else _said(report)
+    state = "Stopped without a word, as by a kill; resume it" if killed else _said(report, completed)
     table.add_row("state", SAID["running"] if running else state)
     table.add_row("items", f"{items['accepted']:,} of {items['target']:,} accepted, {items['rejected']:,} rejected, "
                   f"{items['surplus']:,} surplus")  # fmt: skip

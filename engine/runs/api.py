@@ -1,10 +1,10 @@
-"""The composition root: a config in, opened resources around a pipeline, a report out."""
+"""Runs for programs: a config in, a report out."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -13,9 +13,9 @@ import orjson
 
 from engine.config import RunConfig
 from engine.config.evaluate import EvaluatedData
-from engine.runs.inputs import Inputs, Mode
 from engine.report.summary import Report
-from engine.runs.session import RunStart
+from engine.runs.modes import MODES, AuditMode, EnhanceMode, EvaluateMode, GenerateMode, JudgeMode, Mode
+from engine.runs.session import opened
 from engine.store.folder import RunFolder
 from engine.store.reading import connect, read_starts
 
@@ -42,7 +42,7 @@ def in_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 async def arun(config: RunConfig, folder: Path | str, *, show: TextIO | None = None) -> Report:
     """`run` for a program that has an event loop already. `show` is where progress goes, if anywhere."""
-    return await _in_folder(lambda: Inputs.load(config), folder, show)
+    return await started(GenerateMode(), config, folder, show)
 
 
 async def audit(config: RunConfig, folder: Path | str, *, show: TextIO | None = None) -> Report:
@@ -51,7 +51,7 @@ async def audit(config: RunConfig, folder: Path | str, *, show: TextIO | None = 
     What passes is in accepted.jsonl, row by row as it stands in the dataset, or as a validator corrected it.
     Raises as `run` does.
     """
-    return await _in_folder(lambda: Inputs.of_existing(config), folder, show)
+    return await started(AuditMode(), config, folder, show)
 
 
 async def enhance(config: RunConfig, folder: Path | str, *, show: TextIO | None = None) -> Report:
@@ -60,7 +60,7 @@ async def enhance(config: RunConfig, folder: Path | str, *, show: TextIO | None 
     accepted.jsonl has every row: the harder item where its answer has survived, else the row as it was.
     Raises as `run` does.
     """
-    return await _in_folder(lambda: Inputs.of_existing(config, "enhance"), folder, show)
+    return await started(EnhanceMode(), config, folder, show)
 
 
 async def evaluate(
@@ -77,9 +77,9 @@ async def evaluate(
     results are in results.json. A folder whose answers have been judged goes on being judged. Raises as `run` does.
     """
     config = with_datasets(config, data, against)
-    existing = RunFolder(Path(folder))
-    mode: Mode = "judge" if existing.database.is_file() and existing.mode() == "judge" else "evaluate"
-    return await _in_folder(lambda: Inputs.of_evaluation(config, mode), folder, show)
+    there = RunFolder(Path(folder))
+    judged = there.database.is_file() and there.mode() == JudgeMode.name
+    return await started(JudgeMode() if judged else EvaluateMode(), config, folder, show)
 
 
 async def judge(config: RunConfig, folder: Path | str, *, show: TextIO | None = None) -> Report:
@@ -88,12 +88,27 @@ async def judge(config: RunConfig, folder: Path | str, *, show: TextIO | None = 
     Where all is judged already, and some of it could not be read, the judge is asked about that once more.
     """
     again = _left_open(RunFolder(Path(folder)))
-    return await _in_folder(lambda: Inputs.of_evaluation(config, "judge", again=again), folder, show)
+    return await started(JudgeMode(again=again), config, folder, show)
+
+
+async def resumed(config: RunConfig, folder: Path | str, *, show: TextIO | None = None) -> Report:
+    """Continue whatever kind of run the folder holds. Raises as `run` does."""
+    return await started(MODES[RunFolder.existing(Path(folder)).mode()], config, folder, show)
+
+
+async def started(mode: Mode, config: RunConfig, folder: Path | str, show: TextIO | None) -> Report:
+    """One start of a run of that mode, in its folder, to the end."""
+    inputs = mode.load(config)
+    there = RunFolder(Path(folder))
+    there.refuse_foreign(inputs.config.dataset.path)
+    with there.locked():
+        async with opened(mode, inputs, there, show=show) as session:
+            return await session.run()
 
 
 def _left_open(folder: RunFolder) -> bool:
     """Whether a judgement has come to its end and answers are still without a word on them."""
-    if not folder.database.is_file() or folder.mode() != "judge" or not folder.results.exists():
+    if not folder.database.is_file() or folder.mode() != JudgeMode.name or not folder.results.exists():
         return False
     with contextlib.closing(connect(folder.database)) as connection:
         ended = read_starts(connection)[-1].outcome == "target"
@@ -101,47 +116,22 @@ def _left_open(folder: RunFolder) -> bool:
     return ended and any(result["pending"] for result in found["results"])
 
 
-async def judging(config: RunConfig, folder: Path | str, *, show: TextIO | None = None) -> Report:
-    """A judgement that was begun, to its end."""
-    return await _in_folder(lambda: Inputs.of_evaluation(config, "judge"), folder, show)
-
-
 def with_datasets(config: RunConfig, data: Sequence[Path], against: Path | None) -> RunConfig:
     """The config with further datasets to evaluate on, each called by its file's or folder's name."""
     spec = config.evaluate
-    found = {each.name: each.path for each in spec.datasets}
+    paths = {each.name: each.path for each in spec.datasets}
 
-    def called(path: Path) -> str:
+    def name_of(path: Path) -> str:
         path = path.absolute()
-        known = next((name for name, there in found.items() if there == path), None)
+        known = next((name for name, there in paths.items() if there == path), None)
         stem = path.name if path.is_dir() else path.stem
-        name = known or next(
-            name for name in chain([stem], map(f"{stem}-{{}}".format, count(2))) if name not in found
-        )
-        found[name] = path
+        numbered = chain([stem], map(f"{stem}-{{}}".format, count(2)))
+        name = known or next(name for name in numbered if name not in paths)
+        paths[name] = path
         return name
 
     for path in data:
-        called(path)
-    original = called(against) if against is not None else spec.against
-    datasets = tuple(EvaluatedData(name=name, path=path) for name, path in found.items())
+        name_of(path)
+    original = name_of(against) if against is not None else spec.against
+    datasets = tuple(EvaluatedData(name=name, path=path) for name, path in paths.items())
     return config.changed(evaluate=spec.model_copy(update={"datasets": datasets, "against": original}))
-
-
-async def _in_folder(load: Callable[[], Inputs], folder: Path | str, show: TextIO | None) -> Report:
-    inputs = load()
-    config = inputs.config
-    runs = RunFolder(Path(folder))
-    runs.refuse_foreign(config.dataset.path)
-    with runs.locked():
-        return await RunStart(inputs, runs).go(show)
-
-
-MODES: Mapping[str, Callable[..., Coroutine[Any, Any, Report]]] = {
-    "run": arun,
-    "audit": audit,
-    "enhance": enhance,
-    "evaluate": evaluate,
-    "judge": judging,
-}
-"""What goes on in a run's folder, by the mode on record there."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from engine.config import ModelConfig, RunConfig
+from engine.config.evaluate import EvaluatedModel
 from engine.llm.backends.anthropic import AnthropicMessages
 from engine.llm.backends.openai_compatible import OpenAICompatible
 from engine.llm.concurrency import FIRST, Concurrency
@@ -50,8 +51,10 @@ class Backends:
 
 
 @asynccontextmanager
-async def opened_backends(config: RunConfig) -> AsyncIterator[Backends]:
-    """Open while the block lasts; simulated endpoints are started, and stopped at the end.
+async def opened_backends(
+    config: RunConfig, tested: Sequence[EvaluatedModel] = ()
+) -> AsyncIterator[Backends]:
+    """Open while the block lasts; simulated endpoints are started, and stopped at the end. `tested` models answer.
 
     Raises ConfigError, or EndpointError where a simulated one does not start.
     """
@@ -63,19 +66,19 @@ async def opened_backends(config: RunConfig) -> AsyncIterator[Backends]:
             base_url = await stack.enter_async_context(simulated_endpoint(model.simulator))
             return model.model_copy(update={"base_url": base_url, "api_key": model.simulator.api_key})
 
-        models = [await addressed(model) for model in config.endpoints]
-        tested = [await addressed(model) for model in config.evaluate.models] if config.evaluates else []
-
         def opened(model: ModelConfig, purpose: str = "") -> Opened:
             concurrency = model.limits.concurrency or config.limits.most_in_flight
             backend = backend_for(model, purpose)(model, concurrency=concurrency)
             stack.push_async_callback(backend.close)
             return Opened(backend, model)
 
-        evaluate = config.evaluate.model_copy(update={"models": tuple(tested)})
-        several = config.changed(model=tuple(models), evaluate=evaluate)
-        others = {purpose: opened(model, purpose) for purpose, model in several.models().items()}
-        yield Backends([opened(model) for model in models], others)
+        models = [await addressed(model) for model in config.endpoints]
+        others = config.changed(model=tuple(models)).purpose_models()
+        others |= {f"answer@{model.called}": await addressed(model) for model in tested}
+        yield Backends(
+            [opened(model) for model in models],
+            {purpose: opened(model, purpose) for purpose, model in others.items()},
+        )
 
 
 def backend_for(model: ModelConfig, purpose: str) -> Open:

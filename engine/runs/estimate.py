@@ -10,13 +10,13 @@ from itertools import count, islice
 
 import orjson
 
-from engine.config.run import UNTOLD_CONCURRENCY
-from engine.planning.guidance import attributes_of, selectors_of
-from engine.runs.inputs import Inputs
+from engine.config.run import ASSUMED_CONCURRENCY
 from engine.items import Prompt, usd
 from engine.planning.attributes import Cells
-from engine.planning.strategies import Mix
+from engine.planning.guidance import attributes_of, selectors_of
 from engine.planning.plan import Planner, interleaved, shares
+from engine.planning.strategies import Mix
+from engine.runs.inputs import Inputs
 from engine.stages.schedule import EARLY, next_time
 
 CHARACTERS_PER_TOKEN = 4.0
@@ -58,8 +58,8 @@ def prompts(inputs: Inputs) -> Iterator[Prompt]:
         for number in count():
             yield inputs.prompts.render(planner.batch(number, choice=mix.choose(number)))
     else:
-        asks = interleaved(shares(config.generate.target, ratio.weights))
-        for number in range(math.ceil(config.generate.target / config.generate.batch_size)):
+        asks = interleaved(shares(inputs.target, ratio.weights))
+        for number in range(math.ceil(inputs.target / config.generate.batch_size)):
             asked = list(islice(asks, config.generate.batch_size))
             labels = tuple((label, asked.count(label)) for label in ratio.weights if label in asked)
             yield inputs.prompts.render(planner.batch(number, labels, mix.choose(number)))
@@ -87,10 +87,10 @@ def _completion_tokens(inputs: Inputs) -> float:
 
 def _estimate(inputs: Inputs, acceptance: float, prompt_tokens: float, completion_tokens: float) -> Estimate:
     config, limits = inputs.config, inputs.config.limits
-    calls = math.ceil(config.generate.target / config.generate.batch_size / acceptance)
+    calls = math.ceil(inputs.target / config.generate.batch_size / acceptance)
     prompt, completion = round(calls * prompt_tokens), round(calls * completion_tokens)
     latency = SECONDS_TO_FIRST_TOKEN + completion_tokens / TOKENS_PER_SECOND
-    seconds = [calls * latency / (limits.concurrency or UNTOLD_CONCURRENCY), latency]
+    seconds = [calls * latency / (limits.concurrency or ASSUMED_CONCURRENCY), latency]
     if limits.requests_per_minute is not None:
         seconds.append(calls / limits.requests_per_minute * 60)
     if limits.tokens_per_minute is not None:

@@ -1,26 +1,25 @@
-"""What a start leaves behind: its measures and map in the journal, then items, report, results and page as files."""
+"""The end of a start: measures and map into the journal; items, report, results and page as files."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from engine.errors import StoreError
-from engine.evaluation.results import results_of, write_csv
-from engine.runs.inputs import Inputs
-from engine.runs.page import write_page
+from engine.protocols import Notify
 from engine.report.diversity import Examined
 from engine.report.mapping import Map
 from engine.report.profile import profile_of
 from engine.report.summary import Report, summarize
-from engine.store.folder import RunFolder, write_items
+from engine.runs.inputs import Inputs
+from engine.runs.modes import Mode
+from engine.runs.page import write_page
 from engine.store.files import replacing
+from engine.store.folder import RunFolder, write_items
 from engine.store.journal import Journal
 from engine.store.reading import connect
 
@@ -29,17 +28,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Closing:
-    """Of one start of a run."""
+class Finish:
+    """The end of one start."""
 
+    mode: Mode
     inputs: Inputs
     folder: RunFolder
-    tell: Callable[[str], None] = lambda _: None
+    notify: Notify = lambda _: None
 
     async def measure(self, journal: Journal, base_vectors: Vectors | None) -> None:
         """How diverse the result is, where the run took care of that; its map; the base laid beside it."""
         inputs, config = self.inputs, self.inputs.config
-        if inputs.evaluates:
+        if self.mode.answers:
             return
         examples = inputs.dataset.examples
         if examples and journal.fact("base_profile") is None:
@@ -57,7 +57,7 @@ class Closing:
         except StoreError:
             raise
         except Exception as error:  # figures about the items, never a reason to lose them
-            self.tell(f"The result could not be measured ({type(error).__name__}: {error})")
+            self.notify(f"The result could not be measured ({type(error).__name__}: {error})")
             return
         await journal.remember("measures", measures)
         if found is not None:
@@ -68,8 +68,7 @@ class Closing:
         write_items(self.folder)
         with contextlib.closing(connect(self.folder.database)) as connection:
             report = self._report(connection)
-            if self.inputs.evaluates:
-                self._write_evaluation(connection)
+            self.mode.write(connection, self.inputs, self.folder)
         with replacing(self.folder.report) as file:
             file.write(report.to_json() + "\n")
         if self.inputs.config.observe.page:
@@ -83,23 +82,15 @@ class Closing:
         return Report({**report.data, "outcome": "fatal", "message": str(reason)})
 
     def _report(self, connection: sqlite3.Connection) -> Report:
-        config = self.inputs.config
-        return summarize(connection, target=config.generate.target, cap_usd=config.limits.budget_usd)
-
-    def _write_evaluation(self, connection: sqlite3.Connection) -> None:
-        config, names = self.inputs.config, [each.name for each in self.inputs.evaluated]
-        found = results_of(connection, names, config.tested, config.evaluate.against)
-        with replacing(self.folder.results) as file:
-            file.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
-        with replacing(self.folder.results_csv) as file:
-            write_csv(found, file)
+        cap = self.inputs.config.limits.budget_usd
+        return summarize(connection, target=self.inputs.target, cap_usd=cap)
 
     def _write_page(self, report: Report) -> None:
         """The page is for looking: whatever is wrong with it, the run has ended as it has ended."""
         try:
-            write_page(self.folder, self.inputs.config, report)
+            write_page(self.folder, self.inputs.config, report, self.mode)
         except Exception as error:
             said = f"{type(error).__name__}: {error}"
-            self.tell(
+            self.notify(
                 f"report.html could not be written ({said}); datagen report {self.folder.path} tries again"
             )

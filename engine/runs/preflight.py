@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.metadata as metadata
-import importlib.util
-import platform
-import sqlite3
-import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.config import RunConfig
-from engine.runs.endpoints import Opened, opened_backends
+from engine.dataset.base import BaseDataset
 from engine.errors import ConfigError, EngineError, TransientError
-from engine.runs.inputs import Inputs
-from engine.runs.plugins import VALIDATORS, described, load_validators, opened_validators, no_calls
 from engine.items import Completion, Prompt
-from engine.protocols import Backend, Embedder, Examined
+from engine.protocols import Backend, Embedder
+from engine.runs.endpoints import Opened, opened_backends
+from engine.runs.inputs import Inputs, loaded
+from engine.runs.modes import GenerateMode
+from engine.runs.plugins import described, load_validators, no_calls, opened_validators
 
 DISTRIBUTION = "datagen-engine"
 _SCHEMA = {
@@ -45,9 +42,8 @@ async def check(path: Path, overrides: dict[str, object]) -> AsyncIterator[Findi
     """Everything that `run` needs, tried. One tiny model call is made."""
     try:
         config = RunConfig.load(path, overrides)
-        config = config.evaluating() if config.evaluate.models else config
         yield Finding("config", True, f"{path} is valid")
-        inputs = Inputs.load(config)
+        inputs = _inputs(config)
     except ConfigError as error:
         yield Finding("config", False, str(error))
         return
@@ -57,8 +53,18 @@ async def check(path: Path, overrides: dict[str, object]) -> AsyncIterator[Findi
     if inputs.embedder is not None:
         yield await _embedder(inputs, inputs.embedder)
     yield _price(inputs)
-    async for finding in _endpoints(config):
+    async for finding in _endpoints(inputs):
         yield finding
+
+
+def _inputs(config: RunConfig) -> Inputs:
+    """What the config's run would load; of one that only tests models, the datasets may come with the command line.
+
+    Raises ConfigError.
+    """
+    if config.generate.target is None and "evaluate" in config.model_fields_set:
+        return loaded(config, BaseDataset.load(config.dataset), 1, tested=config.evaluate.models)
+    return replace(GenerateMode().load(config), tested=config.evaluate.models)
 
 
 async def _validators(inputs: Inputs) -> AsyncIterator[Finding]:
@@ -77,7 +83,11 @@ async def _validators(inputs: Inputs) -> AsyncIterator[Finding]:
 
 def _in_short(facts: Mapping[str, object]) -> str:
     """What a validator says of itself, in short."""
-    flat = ((key, value) for key, value in facts.items() if isinstance(value, str | int | float) and key != "caveat")
+    flat = (
+        (key, value)
+        for key, value in facts.items()
+        if isinstance(value, str | int | float) and key != "caveat"
+    )
     inner = facts.get("sandbox")
     level = [f"sandbox at the level {inner['level']!r}"] if isinstance(inner, Mapping) else []
     return ", ".join([*level, *(f"{key} {value}" for key, value in flat)])
@@ -119,10 +129,11 @@ def _price(inputs: Inputs) -> Finding:
     return Finding("price", True, f"${tier.input / 1e6:g} in, ${tier.output / 1e6:g} out, per million tokens")
 
 
-async def _endpoints(config: RunConfig) -> AsyncIterator[Finding]:
+async def _endpoints(inputs: Inputs) -> AsyncIterator[Finding]:
     """One tiny call to each."""
+    config = inputs.config
     try:
-        async with opened_backends(config) as backends:
+        async with opened_backends(config, inputs.tested) as backends:
             facts = config.seed, config.limits.attempt_timeout_s
             several = len(backends.main) > 1
             for place, opened in enumerate(backends.main):

@@ -1,33 +1,33 @@
-"""What a run makes ready before its first batch: vectors of the base dataset, attributes, the group check."""
+"""What a run makes ready before its first batch: vectors of the base dataset, group check, guidance."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import orjson
 
-from engine.config.run import UNTOLD_CONCURRENCY
+from engine.config.run import ASSUMED_CONCURRENCY
+from engine.dataset.forms import Example
 from engine.diversity.sameness import compared
 from engine.flow.halt import Halt
-from engine.planning.guidance import attributes_of, selectors_of, selects_by_vectors
-from engine.runs.inputs import Inputs
-from engine.runs.plugins import asker_of
 from engine.planning.attributes import Attribute, Cells
-from engine.planning.few_shot import Selector
-from engine.dataset.forms import Example
-from engine.protocols import Ask, Row
-from engine.planning.feedback import Adviser, Lessons
-from engine.planning.delayed import LABEL_GATE, BatchOutcome, Fate, batch_outcome
+from engine.planning.delayed import BatchOutcome, Fate, batch_outcome
 from engine.planning.extract import extracted
+from engine.planning.feedback import Adviser, Lessons
+from engine.planning.few_shot import Selector
+from engine.planning.guidance import attributes_of, selectors_of, selects_by_vectors
 from engine.planning.lessons import Drawing
 from engine.planning.strategies import Mix
+from engine.protocols import Ask, Notify, Row
+from engine.runs.inputs import Inputs
+from engine.runs.plugins import asker_of
 from engine.store.journal import Journal
 from engine.store.reading import (
     POSITIONS,
@@ -54,128 +54,154 @@ _PARTS = 8
 _MANY = 50_000
 """Accepted items from which reading them back is worth a word."""
 
-Tell = Callable[[str], None]
-"""Called with a sentence on what takes long."""
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Preparing:
+    """What things are made ready with."""
+
+    inputs: Inputs
+    ask: Ask
+    journal: Journal
+    halt: Halt
+    notify: Notify
+
+
+@dataclass(frozen=True)
+class Setup:
     """What the pipeline is made with."""
 
-    selectors: Mapping[str, Selector]
-    mix: Mix | None = None
-    adviser: Adviser | None = None
     base_vectors: Vectors | None = None
     """Of the base dataset's examples, where the run made them."""
     group: GroupCheck | None = None
     embedding: Embedding | None = None
-    about: Mapping[str, Any] | None = None
-    """What the report says of it."""
+    selectors: Mapping[str, Selector] = field(default_factory=dict)
+    """By strategy; of a run that generates, as what follows."""
+    mix: Mix | None = None
+    adviser: Adviser | None = None
+    attributes: Sequence[Attribute] = ()
+
+    def about(self) -> dict[str, Any]:
+        """What the report says of it."""
+        found: dict[str, Any] = {"attributes": [each.to_json() for each in self.attributes]}
+        if self.embedding is not None:
+            embedder = self.embedding.embedder
+            found["embedding"] = {"model": embedder.name, "version": embedder.version}
+        if self.group is not None:
+            duplicates = self.group.duplicates
+            found["groupcheck"] = {"same": duplicates.same, "threshold": duplicates.threshold}
+        return found
 
 
 @asynccontextmanager
-async def prepared(
-    inputs: Inputs, ask: Ask, journal: Journal, halt: Halt, tell: Tell
-) -> AsyncIterator[Prepared]:
-    """What takes long runs in a thread, and ends between two steps once the run is halted.
+async def prepared(preparing: Preparing) -> AsyncIterator[Setup]:
+    """Vectors and group check. What takes long runs in a thread, and ends between two steps once the run is halted.
 
-    Raises FatalError where there are no vectors to be had, StopRun where the run is halted here.
+    Raises FatalError where no vectors can be made, StopRun where the run is halted here.
     """
-    async with contextlib.AsyncExitStack() as stack:
-        embedding = await _opened(inputs, ask, journal, stack, tell)
-        vectors = await _base_vectors(inputs, embedding, halt, tell)
-        attributes = [] if inputs.existing else await _attributes(inputs, ask, journal)
-        config, dataset = inputs.config, inputs.dataset
+    async with _opened(preparing) as embedding:
+        vectors = await _base_vectors(preparing, embedding)
+        preparing.halt.check()
+        group = await _group(preparing, vectors)
+        preparing.halt.check()
+        yield Setup(vectors, group, embedding)
+
+
+@asynccontextmanager
+async def guided(preparing: Preparing) -> AsyncIterator[Setup]:
+    """`prepared`, and what batches are asked for with: examples, attributes, strategies, feedback."""
+    config, dataset = preparing.inputs.config, preparing.inputs.dataset
+    async with prepared(preparing) as setup:
+        attributes = await _attributes(preparing)
+        vectors = setup.base_vectors
         selectors = await asyncio.to_thread(selectors_of, config.generate, dataset, config.seed, vectors)
-        halt.check()
-        group = await _group(inputs, vectors, journal, halt, tell)
-        mix = None if inputs.existing else await _mix(inputs, attributes, journal)
-        adviser = None if inputs.existing else await _adviser(inputs, ask, journal)
-        halt.check()
-        about = {"attributes": [each.to_json() for each in attributes], **_about(group, embedding)}
-        yield Prepared(selectors, mix, adviser, vectors, group, embedding, about)
+        mix = await _mix(preparing, attributes)
+        adviser = await _adviser(preparing)
+        preparing.halt.check()
+        yield replace(setup, selectors=selectors, mix=mix, adviser=adviser, attributes=attributes)
 
 
-async def _reading(journal: Journal, work: Callable[[sqlite3.Connection], T]) -> T:
+async def _from_journal(journal: Journal, work: Callable[[sqlite3.Connection], T]) -> T:
     """What `work` makes of the journal, in a thread with a connection of its own."""
 
-    def reading() -> T:
+    def read() -> T:
         with contextlib.closing(connect(journal.path)) as connection:
             return work(connection)
 
-    return await asyncio.to_thread(reading)
+    return await asyncio.to_thread(read)
 
 
 # --- vectors ---------------------------------------------------------------------------------------
 
 
-async def _opened(
-    inputs: Inputs, ask: Ask, journal: Journal, stack: contextlib.AsyncExitStack, tell: Tell
-) -> Embedding | None:
-    embedder = inputs.embedder
+@asynccontextmanager
+async def _opened(preparing: Preparing) -> AsyncIterator[Embedding | None]:
+    """The embedder, open while the block lasts; None where the run needs no vectors."""
+    embedder, journal = preparing.inputs.embedder, preparing.journal
     if embedder is None:
-        return None
+        yield None
+        return
     from engine.diversity.embedding import Embedding, EndpointModel
     from engine.diversity.local_model import LocalModel
 
     if isinstance(embedder, EndpointModel):
-        embedder.asking(ask)
+        embedder.asking(preparing.ask)
     local = embedder if isinstance(embedder, LocalModel) else None
     if local is not None:
         # The first start measures which precision is the faster; all starts of a run then use the same.
         local.precision = journal.fact("precision") or local.precision
-        tell(f"Loading the embedding model {embedder.name}.")
-    if isinstance(embedder, AbstractAsyncContextManager):
-        await stack.enter_async_context(embedder)
-    if local is not None:
-        await journal.remember("precision", local.precision)
-    return Embedding(embedder, await _reading(journal, read_dimensions))
+        preparing.notify(f"Loading the embedding model {embedder.name}.")
+    async with contextlib.AsyncExitStack() as stack:
+        if isinstance(embedder, AbstractAsyncContextManager):
+            await stack.enter_async_context(embedder)
+        if local is not None:
+            await journal.remember("precision", local.precision)
+        yield Embedding(embedder, await _from_journal(journal, read_dimensions))
 
 
-async def _base_vectors(
-    inputs: Inputs, embedding: Embedding | None, halt: Halt, tell: Tell
-) -> Vectors | None:
+async def _base_vectors(preparing: Preparing, embedding: Embedding | None) -> Vectors | None:
     """Of the base dataset's examples, from the cache as far as it has them."""
-    config, examples = inputs.config, inputs.dataset.examples
+    config, examples = preparing.inputs.config, preparing.inputs.dataset.examples
     wanted = config.groupcheck is not None and config.groupcheck.against_base
     if embedding is None or not examples or not (wanted or selects_by_vectors(config.generate)):
         return None
     from engine.diversity.vector_cache import VectorCache
 
-    def told(done: int, whole: int) -> None:
-        halt.check()
+    def progress(done: int, whole: int) -> None:
+        preparing.halt.check()
         if whole > done:
-            tell(f"Embedding the base dataset, once: {done:,} of {whole:,} rows.")
+            preparing.notify(f"Embedding the base dataset, once: {done:,} of {whole:,} rows.")
 
     texts = [compared(example) for example in examples]
-    return await VectorCache(config.embedding.cache).vectors(texts, embedding, told)
+    return await VectorCache(config.embedding.cache).vectors(texts, embedding, progress)
 
 
 # --- guidance --------------------------------------------------------------------------------------
 
 
-async def _attributes(inputs: Inputs, ask: Ask, journal: Journal) -> list[Attribute]:
+async def _attributes(preparing: Preparing) -> list[Attribute]:
     """Found once; a resumed run reads them from its journal."""
-    generate = inputs.config.generate
+    inputs, journal, generate = preparing.inputs, preparing.journal, preparing.inputs.config.generate
     if not generate.attributes:
         return []
     if (held := journal.fact("attributes")) is not None:
         return [Attribute.from_json(each) for each in held]
-    found = attributes_of(generate, inputs.dataset, await extracted(inputs.config, inputs.dataset, asker_of(inputs.config, ask, "attributes")))
-    await journal.remember("attributes", [each.to_json() for each in found])
-    return found
+    asker = asker_of(inputs.config, preparing.ask, "attributes")
+    keywords = await extracted(inputs.config, inputs.dataset, asker)
+    attributes = attributes_of(generate, inputs.dataset, keywords)
+    await journal.remember("attributes", [each.to_json() for each in attributes])
+    return attributes
 
 
-async def _mix(inputs: Inputs, attributes: list[Attribute], journal: Journal) -> Mix | None:
+async def _mix(preparing: Preparing, attributes: Sequence[Attribute]) -> Mix | None:
     """None where every batch is asked for alike."""
-    config, prices = inputs.config, inputs.prices
+    inputs, journal, config = preparing.inputs, preparing.journal, preparing.inputs.config
     retry = config.groupcheck is not None and config.groupcheck.on_duplicate == "retry"
     learns = retry or config.generate.strategy == "adaptive"
     cells = Cells(attributes, config.seed) if attributes else None
-    priced = prices is not None and prices.of("items").worst(1000, 1000) > 0
-    lag = await _lag(config.limits.concurrency or UNTOLD_CONCURRENCY, journal) if learns else None
-    mix = Mix(config.generate, config.seed, cells, lag, retry=retry, priced=priced)
+    lag = await _lag(config.limits.concurrency or ASSUMED_CONCURRENCY, journal) if learns else None
+    mix = Mix(config.generate, config.seed, cells, lag, retry=retry, priced=_costs_something(inputs))
     if mix.trivial:
         return None
     committed = journal.committed
@@ -183,42 +209,45 @@ async def _mix(inputs: Inputs, attributes: list[Attribute], journal: Journal) ->
     def restored(connection: sqlite3.Connection) -> None:
         plans = read_plans(connection)
         chosen = {batch: plan for batch, plan in plans.items() if "strategy" in plan}
-        outcomes = _outcomes(inputs, connection, plans) if learns else []
-        partial = next((each for each in outcomes if each.batch == committed), None)
-        mix.restore(chosen.items(), [each for each in outcomes if each.batch < committed], partial)
+        earlier = Earlier.of(_outcomes(inputs, connection, plans) if learns else [], committed)
+        mix.restore(chosen.items(), earlier.whole, earlier.partial)
         mix.skip(committed)
 
-    await _reading(journal, restored)
+    await _from_journal(journal, restored)
     return mix
 
 
-async def _adviser(inputs: Inputs, ask: Ask, journal: Journal) -> Adviser | None:
+async def _adviser(preparing: Preparing) -> Adviser | None:
     """None where there is nothing to advise of. Lessons of earlier starts come out of the journal."""
-    config, prices = inputs.config, inputs.prices
-    generate, spec = config.generate, config.generate.learn_from_mistakes
-    notes = await _reading(journal, read_notes) if generate.feedback == "human" else []
-    plans = await _reading(journal, read_plans)
-    if (
-        not notes
-        and spec is None
-        and not any(plan.get("notes") or plan.get("lesson") for plan in plans.values())
-    ):
+    inputs, journal, generate = preparing.inputs, preparing.journal, preparing.inputs.config.generate
+    notes = await _from_journal(journal, read_notes) if generate.feedback == "human" else []
+    plans = await _from_journal(journal, read_plans)
+    lessons = await _lessons(preparing)
+    advised_before = any(plan.get("notes") or plan.get("lesson") for plan in plans.values())
+    if not notes and lessons is None and not advised_before:
         return None
-    lessons = None
-    if spec is not None:
-        priced = prices is not None and prices.of("items").worst(1000, 1000) > 0
-        lag = await _lag_of_lessons(inputs, journal)
-        lessons = Lessons(spec, lag, Drawing(config, asker_of(config, ask, "lessons", priority=-1)), priced=priced)
-    adviser = Adviser(notes, generate.most_notes, lessons)
-    committed = journal.committed
-    outcomes = (
-        await _reading(journal, lambda connection: _outcomes(inputs, connection, plans)) if lessons else []
-    )
-    partial = next((each for each in outcomes if each.batch == committed), None)
-    await adviser.restore(
-        plans.items(), [each for each in outcomes if each.batch < committed], committed, partial
-    )
+    adviser, committed = Adviser(notes, generate.most_notes, lessons), journal.committed
+    outcomes: Sequence[BatchOutcome] = ()
+    if lessons is not None:
+        outcomes = await _from_journal(journal, lambda connection: _outcomes(inputs, connection, plans))
+    earlier = Earlier.of(outcomes, committed)
+    await adviser.restore(plans.items(), earlier.whole, committed, earlier.partial)
     return adviser
+
+
+async def _lessons(preparing: Preparing) -> Lessons | None:
+    inputs, config = preparing.inputs, preparing.inputs.config
+    spec = config.generate.learn_from_mistakes
+    if spec is None:
+        return None
+    lag = await _lag_of_lessons(inputs, preparing.journal)
+    drawing = Drawing(config, asker_of(config, preparing.ask, "lessons", priority=-1))
+    return Lessons(spec, lag, drawing, priced=_costs_something(inputs))
+
+
+def _costs_something(inputs: Inputs) -> bool:
+    """Whether calls for items have a price above nothing."""
+    return inputs.prices is not None and inputs.prices.of("items").worst(1000, 1000) > 0
 
 
 async def _lag_of_lessons(inputs: Inputs, journal: Journal) -> int:
@@ -226,8 +255,8 @@ async def _lag_of_lessons(inputs: Inputs, journal: Journal) -> int:
     held = journal.fact("lessons_lag")
     if held is None:
         generate, limits = inputs.config.generate, inputs.config.limits
-        batches = generate.target // generate.batch_size
-        most = LAG * (limits.concurrency or UNTOLD_CONCURRENCY)
+        batches = inputs.target // generate.batch_size
+        most = LAG * (limits.concurrency or ASSUMED_CONCURRENCY)
         held = max(_LEAST_LAG, min(most, batches // _PARTS))
         await journal.remember("lessons_lag", held)
     return int(held)
@@ -240,6 +269,19 @@ async def _lag(concurrency: int, journal: Journal) -> int:
         held = max(_LEAST_LAG, LAG * concurrency)
         await journal.remember("lag", held)
     return int(held)
+
+
+class Earlier(NamedTuple):
+    """Outcomes of earlier starts: of whole batches, and of the one that was decided in part."""
+
+    whole: Sequence[BatchOutcome]
+    partial: BatchOutcome | None
+
+    @classmethod
+    def of(cls, outcomes: Sequence[BatchOutcome], committed: int) -> Earlier:
+        """`committed`: every batch below it is decided whole."""
+        partial = next((each for each in outcomes if each.batch == committed), None)
+        return cls([each for each in outcomes if each.batch < committed], partial)
 
 
 def _outcomes(
@@ -269,10 +311,8 @@ def _fate(row: FateRow, remembered: Callable[[Row], Example]) -> Fate:
 # --- the group check -------------------------------------------------------------------------------
 
 
-async def _group(
-    inputs: Inputs, vectors: Vectors | None, journal: Journal, halt: Halt, tell: Tell
-) -> GroupCheck | None:
-    spec = inputs.config.groupcheck
+async def _group(preparing: Preparing, vectors: Vectors | None) -> GroupCheck | None:
+    inputs, journal, spec = preparing.inputs, preparing.journal, preparing.inputs.config.groupcheck
     if spec is None:
         return None
     from engine.diversity.duplicates import Duplicates
@@ -280,23 +320,12 @@ async def _group(
 
     group = GroupCheck(Duplicates(inputs.same, spec.threshold, spec.index), inputs.dataset)
     if (accepted := journal.tallies().accepted) > _MANY:
-        tell(f"Reading {accepted:,} accepted items back into the group check.")
+        preparing.notify(f"Reading {accepted:,} accepted items back into the group check.")
 
     def filled(connection: sqlite3.Connection) -> None:
         if spec.against_base:
             group.remember_base(vectors if group.duplicates.needs_vectors else None)
-        group.remember_accepted(read_accepted(connection), halt.check)
+        group.remember_accepted(read_accepted(connection), preparing.halt.check)
 
-    await _reading(journal, filled)
+    await _from_journal(journal, filled)
     return group
-
-
-def _about(group: GroupCheck | None, embedding: Embedding | None) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if embedding is not None:
-        embedder = embedding.embedder
-        found["embedding"] = {"model": embedder.name, "version": embedder.version}
-    if group is not None:
-        duplicates = group.duplicates
-        found["groupcheck"] = {"same": duplicates.same, "threshold": duplicates.threshold}
-    return found

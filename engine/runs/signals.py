@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 def ending_signals() -> list[signal.Signals]:
@@ -18,8 +20,8 @@ def ending_signals() -> list[signal.Signals]:
     return found
 
 
-async def interruptible(work: Coroutine[Any, Any, None], first: Callable[[], None]) -> None:
-    """Do the work. The first signal calls `first`, the second one cancels the work, and this returns.
+async def interruptible(work: Coroutine[Any, Any, T], first: Callable[[], None]) -> T | None:
+    """What the work returns. The first signal calls `first`, the second one cancels the work, and this returns None.
 
     Raises what the work raises, and CancelledError where it is the caller who is cancelled.
     """
@@ -40,13 +42,14 @@ async def interruptible(work: Coroutine[Any, Any, None], first: Callable[[], Non
         for number in signals:
             loop.add_signal_handler(number, interrupt)
     try:
-        await task
+        return await task
     except asyncio.CancelledError:
         this = asyncio.current_task()
         if interrupts < 2 or (this is not None and this.cancelling()):
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             raise
+        return None
     finally:
         with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
             for number in signals:

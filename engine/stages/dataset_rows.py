@@ -19,7 +19,7 @@ SIZE = 16
 """Rows of one batch."""
 
 
-class Existing:
+class DatasetRows:
     """Source and first stage of an audit. Reads the file once, from the first row whose fate is open.
 
     Mutable state: the rows of batches between the source and the stage.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +46,22 @@ def _answers_with(model: Mapping[str, Any]) -> str:
     return ", ".join(f"{key.removeprefix('model.')} {value}" for key, value in sorted(kept.items()) if value)
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any], changed: Mapping[str, Any]) -> list[str]:
-    """The keys that differ, each with both values. `changed` are the settings that are not at their default.
+def differences(
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    changed: Mapping[str, Any],
+    unread: Sequence[str] = (),
+) -> list[str]:
+    """The keys that differ, each with both values. `changed` are the settings that are not at their default, `unread`
+    sections that make no difference.
 
     A key that the run was started without, by an engine that did not know it, is the same at its default.
     """
     set_now = {key for key, _ in _flat({**changed, "model": _models(changed.get("model"))}, ())}
     named = []
     for key in sorted(before.keys() | now.keys()):
+        if key.partition(".")[0] in unread:
+            continue
         known = key in before or key in set_now or key not in now
         if known and before.get(key) != now.get(key):
             content = _by_content(key) or key.startswith("evaluate.datasets.")

@@ -223,7 +223,7 @@ class Journal:
         """Set a fact, on disk when this returns."""
         await self._writer.write([_fact(name, value)])
 
-    async def note(self, counts: Mapping[str, Any], outcome: str | None = None) -> None:
+    async def record_counts(self, counts: Mapping[str, Any], outcome: str | None = None) -> None:
         """This start's own counts so far; with an outcome, its end."""
         ended = time.time() if outcome is not None else None
         sql = "UPDATE starts SET counts = ?2, outcome = ?3, ended = ?4 WHERE start = ?1"

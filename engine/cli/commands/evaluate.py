@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from engine.cli.common import EXITS, mistakes, overrides, report_of, show
+from engine.cli.common import finish, in_loop_tuned, mistakes, overrides, report_of
 
 if TYPE_CHECKING:
-    from engine.report.summary import Report
+    from engine.runs.modes import Mode
 
 Cap = Annotated[float | None, typer.Option("--budget", help="Ceiling in US dollars (limits.budget_usd).")]
 Sets = Annotated[
@@ -49,10 +48,10 @@ def evaluate(
         if config.suffix.lower() not in (".yaml", ".yml"):
             raise ConfigError(f"{config}: the last argument must be the settings, a YAML file")
         datasets = [spooled(sys.stdin.buffer, out) if str(path) == "-" else path for path in datasets]
-        given = {**overrides(set_, None, budget), "generate.few_shot": 0, "generate.target": 1}
-        loaded = with_datasets(RunConfig.load(config, given), datasets, against)
+        loaded = RunConfig.load(config, overrides(set_, None, budget))
+        loaded = with_datasets(loaded, datasets, against)
         begin = judge if judged else evaluate
-        _finish(lambda: begin(loaded, out, show=sys.stderr), out)
+        finish(in_loop_tuned(lambda: begin(loaded, out, show=sys.stderr)), out)
 
 
 def judge(
@@ -64,52 +63,29 @@ def judge(
     from engine.config import RunConfig
     from engine.errors import ConfigError
     from engine.runs.api import judge
+    from engine.runs.modes import MODES
     from engine.store.folder import RunFolder
 
     with mistakes():
         there = RunFolder.existing(folder)
-        if there.mode() not in ("evaluate", "judge"):
+        mode = MODES[there.mode()]
+        if not mode.answers:
             raise ConfigError(
-                f"{folder}: is not the folder of an evaluation, but of a run (mode {there.mode()})"
+                f"{folder}: is not the folder of an evaluation, but of a run (mode {mode.name})"
             )
-        _check_finished(folder, there.mode())
+        _check_finished(folder, mode)
         loaded = RunConfig.load(there.config, overrides(set_, None, budget))
-        _finish(lambda: judge(loaded, folder, show=sys.stderr), folder)
+        finish(in_loop_tuned(lambda: judge(loaded, folder, show=sys.stderr)), folder)
 
 
-def _check_finished(folder: Path, mode: str) -> None:
+def _check_finished(folder: Path, mode: Mode) -> None:
     """A judge is asked about answers; raises ConfigError where questions are still to be asked."""
     from engine.errors import ConfigError
 
     items = report_of(folder)[0].data["items"]
     asked = items["accepted"] + items["rejected"]
-    if mode == "evaluate" and asked < items["target"]:
+    if mode.name == "evaluate" and asked < items["target"]:
         raise ConfigError(
             f"{folder}: is not finished: {asked:,} of {items['target']:,} questions are asked; "
             f"go on first: datagen resume {folder}"
         )
-
-
-def _finish(work: Callable[[], Coroutine[Any, Any, Report]], folder: Path) -> None:
-    from engine.runs.api import in_loop
-
-    report = in_loop(work)
-    tell_results(report, folder)
-    raise typer.Exit(EXITS[report.outcome])
-
-
-def tell_results(report: Report, folder: Path) -> None:
-    """How an evaluation ended, and what it has found so far."""
-    import orjson
-
-    from engine.evaluation.tables import listings
-    from engine.report.tables import evaluation_lines, listed
-    from engine.store.folder import RunFolder
-
-    there = RunFolder(folder)
-    found = orjson.loads(there.results.read_bytes()) if there.results.exists() else None
-    for listing in listings(found) if found is not None else ():
-        show(listed(listing))
-        typer.echo()
-    for line in evaluation_lines(report, folder, found):
-        typer.echo(line)

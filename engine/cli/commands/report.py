@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from engine.cli.common import existing_of_items, mistakes, report_of, tell
+from engine.cli.common import existing_of_items, mistakes, mode_of, report_of, tell
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
@@ -33,7 +33,8 @@ def report(
         config = RunConfig.load(folder.config, lenient=True)
         if vectors:
             _map(folder, config)
-        write_page(folder, config, report_of(run_dir)[0])
+        report = report_of(run_dir)[0]
+        write_page(folder, config, report, mode_of(report))
         tell(f"Written to {folder.page}")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from engine.cli.common import existing_of_items, mistakes, report_of
+from engine.cli.common import existing_of_items, mistakes, mode_of, report_of
 from engine.escaping import printable
 
 _KEYS = "[a]ccept, [r]eject, [n]ote, [s]kip, [q]uit"
@@ -58,7 +58,7 @@ def _close(run_dir: Path, counts: dict[str, int], there: int, config: Any) -> No
     typer.echo(f"Reviewed so far: {done}. {report.accepted:,} items are accepted.")
     missing = report.data["items"]["target"] - report.accepted
     noted = any(counts.get(name) for name in ("note", "reject"))
-    if report.data["mode"] == "run" and noted and (config.generate.feedback == "none" or missing > 0):
+    if mode_of(report).generates and noted and (config.generate.feedback == "none" or missing > 0):
         human = " --set generate.feedback=human" if config.generate.feedback == "none" else ""
         typer.echo(f"To go on, guided by the notes: datagen resume {run_dir}{human}")
 

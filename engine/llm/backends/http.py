@@ -12,7 +12,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from engine import __version__
+from engine._version import __version__
 from engine.errors import (
     AuthError,
     BadRequest,

@@ -66,6 +66,8 @@ class Gathered:
     sections: Sequence[Described] = ()
     results: Mapping[str, Any] | None = None
     """Of an evaluation."""
+    completed: str = ""
+    """What is said where a run over rows has reached their end."""
 
 
 def gather(
@@ -74,6 +76,7 @@ def gather(
     fields: Fields,
     config: str,
     results: Mapping[str, Any] | None,
+    completed: str,
 ) -> Gathered:
     return Gathered(
         report,
@@ -87,6 +90,7 @@ def gather(
         rejected(connection, fields),
         read_sections(connection),
         results,
+        completed,
     )
 
 

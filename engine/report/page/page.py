@@ -17,7 +17,7 @@ from engine.protocols import Compliance, Tally
 from engine.report.formatting import duration
 from engine.report.page.figures import figures
 from engine.report.page.gathered import Gathered
-from engine.report.tables import EVERY_ROW, SAID, Listing
+from engine.report.tables import SAID, Listing
 
 _FILES = "engine.report.page"
 
@@ -38,7 +38,7 @@ def page(found: Gathered, title: str, description: str, results: Sequence[Listin
             title=title,
             description=description,
             report=report,
-            outcome=_outcome(report),
+            outcome=_outcome(report, found.completed),
             tiles=list(_tiles(report, found.results)),
             figures=drawn,
             tables=list(_tables(found)),
@@ -120,12 +120,11 @@ def _html_table(table: Listing) -> Markup:
 # --- the top ---------------------------------------------------------------------------------------
 
 
-def _outcome(report: Mapping[str, Any]) -> str:
-    done = EVERY_ROW.get(report["mode"]) if report["outcome"] == "target" else None
+def _outcome(report: Mapping[str, Any], completed: str) -> str:
     said = "Stopped early" if report["stopped_early"] else SAID[report["outcome"]]
     message = report["message"]
     told = f": {message}" if message and report["outcome"] not in ("target", "interrupted") else ""
-    return done or f"{said}{told}."
+    return completed if completed and report["outcome"] == "target" else f"{said}{told}."
 
 
 def _tiles(report: Mapping[str, Any], results: Mapping[str, Any] | None) -> Iterator[tuple[str, str, str]]:

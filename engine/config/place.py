@@ -1,0 +1,24 @@
+"""Where a key stands in the config file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from engine.config.markers import Keys
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a config stands, for messages about it: the file, and the line of each key."""
+
+    name: str
+    lines: Mapping[Keys, int] = field(default_factory=dict)
+
+    def of(self, keys: Keys) -> str:
+        """'config.yaml line 7: limits.budget' for the nearest place that the file holds."""
+        dotted = ".".join(str(key) for key in keys)
+        for end in range(len(keys), 0, -1):
+            if keys[:end] in self.lines:
+                return f"{self.name} line {self.lines[keys[:end]]}: {dotted}"
+        return f"{self.name}: {dotted}" if dotted else self.name

@@ -1,0 +1,120 @@
+"""Where a start stands: read for the display, for metrics, and for the lines over time that the journal keeps."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+
+from engine.errors import StoreError
+from engine.flow.halt import Halt
+from engine.flow.pipeline import Pipeline
+from engine.items import usd
+from engine.llm.budget import Budget
+from engine.llm.client import CallCounts
+from engine.llm.limiter import Limiter
+from engine.llm.pacing import Clock
+from engine.observe.prometheus import Figures
+from engine.report.live import Snapshot, Speed
+from engine.stages.progress import Progress
+from engine.store.journal import Journal
+
+FIRST_SAMPLE_S = 0.25
+"""So that a short run has something to show, too."""
+SAMPLE_EVERY_S = 2.0
+"""How often this start's own counts are journaled."""
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """All that tells where a start stands."""
+
+    progress: Progress
+    budget: Budget
+    counts: CallCounts
+    limiter: Limiter
+    pipeline: Pipeline
+    halt: Halt
+    cap_usd: float | None
+
+    def figures(self) -> Figures:
+        """For metrics."""
+        progress = self.progress
+        queues = {name: found.queued for name, found in self.pipeline.statistics().items()}
+        return Figures(
+            progress.accepted, progress.rejected, progress.surplus, progress.target, usd(self.budget.spent),
+            self.cap_usd, self.counts, self.limiter.statistics(), self.limiter.endpoints, queues,
+        )  # fmt: skip
+
+    def snapshots(self) -> Callable[[], Snapshot]:
+        """For the display: each call gives the present state, with speeds since the calls before."""
+        calls, items = Speed(), Speed(self.progress.accepted)
+
+        def snapshot() -> Snapshot:
+            progress, counts = self.progress, self.counts
+            pace = items.per_second(progress.accepted)
+            rejected_by: Counter[str] = Counter()
+            for (by, _), count in progress.rejected_by.items():
+                rejected_by[by] += count
+            channels = self.pipeline.statistics().items()
+            return Snapshot(
+                target=progress.target,
+                accepted=progress.accepted,
+                rejected=progress.rejected,
+                surplus=progress.surplus,
+                spent_usd=usd(self.budget.spent),
+                cap_usd=self.cap_usd,
+                calls=counts.completed,
+                calls_per_s=calls.per_second(counts.completed),
+                in_flight=self.limiter.statistics().in_flight,
+                retried=counts.retried,
+                rate_limited=counts.rate_limited,
+                eta_s=(progress.target - progress.accepted) / pace if pace > 0 else None,
+                queues={name: (channel.queued, channel.capacity) for name, channel in channels},
+                rejected_by=rejected_by,
+                note="" if self.halt.reason is None else f"ending: {self.halt.reason}",
+            )
+
+        return snapshot
+
+
+@asynccontextmanager
+async def sampled(
+    instruments: Instruments,
+    journal: Journal,
+    clock: Clock,
+    record_counts: Callable[[], Awaitable[None]],
+) -> AsyncIterator[None]:
+    """While the block lasts, the journal gets a sample now and then, and this start's counts; one more at its end."""
+    began = clock()
+
+    def sample() -> None:
+        progress, at = instruments.progress, round(clock() - began, 2)
+        in_flight = instruments.limiter.statistics().in_flight
+        calls, spent = instruments.counts.completed, instruments.budget.spent
+        with contextlib.suppress(StoreError):  # the pipeline meets the same failure, and ends the run
+            journal.sample((at, progress.accepted, progress.rejected, calls, spent, in_flight))
+
+    async def sampling() -> None:
+        before, pause = asdict(instruments.counts), FIRST_SAMPLE_S
+        sample()
+        while True:
+            await asyncio.sleep(pause)
+            pause = min(SAMPLE_EVERY_S, 1.2 * pause)
+            if (counts := asdict(instruments.counts)) == before:
+                continue  # nothing has happened: the disk may sleep
+            before = counts
+            sample()
+            with contextlib.suppress(StoreError):  # as above
+                await record_counts()
+
+    task = asyncio.create_task(sampling(), name="samples")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        sample()

@@ -1,0 +1,19 @@
+"""What a run can be: one file for each mode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from engine.runs.modes.audit import AuditMode
+from engine.runs.modes.enhance import EnhanceMode
+from engine.runs.modes.evaluate import EvaluateMode
+from engine.runs.modes.generate import GenerateMode
+from engine.runs.modes.judge import JudgeMode
+from engine.runs.modes.mode import Mode
+
+MODES: Mapping[str, Mode] = {
+    mode.name: mode for mode in (GenerateMode(), AuditMode(), EnhanceMode(), EvaluateMode(), JudgeMode())
+}
+"""By the name on record in a run's journal."""
+
+__all__ = ["MODES", "AuditMode", "EnhanceMode", "EvaluateMode", "GenerateMode", "JudgeMode", "Mode"]

@@ -1,0 +1,49 @@
+"""`datagen audit`: the rows of a dataset that is there, past the validators and the group check."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from engine.config import RunConfig
+from engine.dataset.base import BaseDataset
+from engine.dataset.rows import read_rows
+from engine.flow.pipeline import Pipeline
+from engine.flow.stage import Stage
+from engine.items import Batch
+from engine.runs.inputs import Inputs, loaded
+from engine.runs.modes.mode import Mode
+from engine.runs.pipeline import Parts, commit, embedding, refining, window
+from engine.stages.dataset_rows import DatasetRows
+
+
+class AuditMode(Mode):
+    """Which rows hold, which are corrected, which do not."""
+
+    name = family = "audit"
+    completed = "Every row is checked."
+    unread = ("generate",)
+
+    def load(self, config: RunConfig) -> Inputs:
+        dataset = rows_of(config, self.name)
+        return loaded(config, dataset, dataset.rows)
+
+    def pipeline(self, parts: Parts) -> Pipeline:
+        batches, read = dataset_rows(parts)
+        stages = [read, *refining(parts), *embedding(parts)]
+        return Pipeline.of(batches, stages, commit(parts).run, parts.halt)
+
+
+def rows_of(config: RunConfig, mode: str) -> BaseDataset:
+    """The dataset that is worked on. Raises ConfigError."""
+    if config.dataset.path is None:
+        raise config.wrong("dataset.path", f"is missing; it is the dataset to {mode}")
+    return BaseDataset.streamed(config.dataset)
+
+
+def dataset_rows(parts: Parts) -> tuple[AsyncIterator[Batch], Stage]:
+    """Batches of rows that are there already, and the stage that makes items of them."""
+    spec = parts.inputs.config.dataset
+    assert spec.path is not None
+    rows = read_rows(spec.path, spec.format, spec.max_row_bytes)
+    read = DatasetRows(rows, parts.inputs.dataset.fields, parts.progress, parts.halt, window(parts))
+    return read.batches(), Stage("read", read, 1)

@@ -1,0 +1,40 @@
+"""`datagen enhance`: the rows of a dataset made harder, where their answer survives it."""
+
+from __future__ import annotations
+
+from engine.config import RunConfig
+from engine.config.run import ValidatorConfig
+from engine.flow.pipeline import Pipeline
+from engine.runs.inputs import Inputs, loaded
+from engine.runs.modes.audit import dataset_rows, rows_of
+from engine.runs.modes.mode import Mode
+from engine.runs.pipeline import Parts, commit, refining
+
+DIFFICULTY = "difficulty"
+"""The validator that does it."""
+
+
+class EnhanceMode(Mode):
+    """Every row that can be read comes out: harder, or as it was."""
+
+    name = family = "enhance"
+    completed = "Every row that can be read is harder, or as it was."
+    unread = ("generate",)
+
+    def load(self, config: RunConfig) -> Inputs:
+        dataset = rows_of(config, self.name)
+        return loaded(_difficulty_last(config), dataset, dataset.rows)
+
+    def pipeline(self, parts: Parts) -> Pipeline:
+        batches, read = dataset_rows(parts)
+        # The other validators check what the last one makes, and leave the rows themselves alone.
+        stages = [read, *refining(parts)[-1:]]
+        return Pipeline.of(batches, stages, commit(parts).run, parts.halt)
+
+
+def _difficulty_last(config: RunConfig) -> RunConfig:
+    """With the difficulty validator behind all others, whether the config names it or not; and rows stay rows."""
+    others = [spec for spec in config.validators if spec.name != DIFFICULTY]
+    named = [spec for spec in config.validators if spec.name == DIFFICULTY]
+    last = named[0] if named else ValidatorConfig(name=DIFFICULTY)
+    return config.changed(validators=(*others, last), groupcheck=None)

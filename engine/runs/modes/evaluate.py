@@ -1,0 +1,113 @@
+"""`datagen evaluate`: the rows of datasets put to models, the answers scored by rule."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import orjson
+
+from engine.config import GenerateConfig, RunConfig
+from engine.config.evaluate import EvaluatedData
+from engine.dataset.base import BaseDataset
+from engine.evaluation.answering import ANSWER, Answering, Confirming
+from engine.evaluation.results import results_of, write_csv
+from engine.evaluation.rows import Evaluated, EvaluatedRows
+from engine.flow.pipeline import Pipeline
+from engine.flow.stage import Stage
+from engine.protocols import Validator
+from engine.runs.inputs import Inputs, loaded
+from engine.runs.modes.mode import Mode
+from engine.runs.pipeline import Parts, asker, commit, window
+from engine.runs.plugins import confirming
+from engine.stages.refine import Refine
+from engine.store.files import replacing
+from engine.store.folder import RunFolder
+
+
+class EvaluateMode(Mode):
+    """Its items are answers: one for each row and model."""
+
+    name = family = "evaluate"
+    answers = True
+    completed = "Every question is asked."
+    unread = ("generate",)
+    unscored = "{pending:,} answers no rule can score. Have them judged: datagen judge {folder}"
+
+    def load(self, config: RunConfig) -> Inputs:
+        spec = config.evaluate
+        if not spec.datasets:
+            raise config.wrong("evaluate.datasets", "names no dataset; give one on the command line, or here")
+        if config.dataset.fields.label is None:
+            raise config.wrong("dataset.fields.label", "is missing; without labels no answer can be scored")
+        evaluated = tuple(_evaluated(config, each) for each in spec.datasets)
+        _check_breakdown(config, evaluated)
+        total = sum(each.base.rows for each in evaluated) * len(config.tested)
+        config = config.changed(generate=GenerateConfig(few_shot=0), groupcheck=None)
+        first = evaluated[0].base
+        return loaded(config, first, max(total, 1), evaluated=evaluated, tested=spec.models)
+
+    def pipeline(self, parts: Parts) -> Pipeline:
+        """Rows put to models; their labels confirmed by the validators that can."""
+        config, models = parts.inputs.config, parts.inputs.config.tested
+        rows = EvaluatedRows(parts.inputs.evaluated, models, parts.progress, parts.halt, window(parts))
+        workers = config.limits.most_in_flight
+        refining = [
+            Stage(step.name, Refine(step, parts.halt, lambda _: None, meter=parts.meter), workers)
+            for step in self.steps(parts)
+        ]
+        return Pipeline.of(rows.batches(), [Stage("read", rows, 1), *refining], commit(parts).run, parts.halt)
+
+    def steps(self, parts: Parts) -> list[Validator]:
+        """What each answer goes through, in order."""
+        config, names = parts.inputs.config, confirming(parts.validators)
+        confirm = [each for each in parts.validators if getattr(each, "confirms", False)]
+        answer = Answering(asker(parts, ANSWER), config, names)
+        return [*(Confirming(each, config.tested[0], names) for each in confirm), answer]
+
+    def identity(self, inputs: Inputs) -> dict[str, Any]:
+        contents = {f"evaluate.datasets.{each.name}": each.base.sha256 for each in inputs.evaluated}
+        return {**contents, **super().identity(inputs)}
+
+    def kept(self, inputs: Inputs, folder: RunFolder) -> RunConfig:
+        """With copies of the datasets, so that the run can go on whatever becomes of them."""
+        kept = []
+        for number, each in enumerate(inputs.evaluated, 1):
+            assert each.spec.path is not None
+            name = f"{number}-{re.sub(r'[^A-Za-z0-9._-]', '_', each.name)}{each.spec.path.suffix}"
+            kept.append(EvaluatedData(name=each.name, path=folder.keep(each.spec.path, name).resolve()))
+        evaluate = inputs.config.evaluate.model_copy(update={"datasets": tuple(kept)})
+        return inputs.config.changed(evaluate=evaluate)
+
+    def write(self, connection: sqlite3.Connection, inputs: Inputs, folder: RunFolder) -> None:
+        """results.json and results.csv."""
+        found = self.results(connection, inputs.config)
+        with replacing(folder.results) as file:
+            file.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
+        with replacing(folder.results_csv) as file:
+            write_csv(found, file)
+
+    def results(self, connection: sqlite3.Connection, config: RunConfig) -> Mapping[str, Any]:
+        names = [each.name for each in config.evaluate.datasets]
+        return results_of(connection, names, config.tested, config.evaluate.against)
+
+
+def _evaluated(config: RunConfig, data: EvaluatedData) -> Evaluated:
+    """A file, or what a run accepted. Raises ConfigError."""
+    path = data.path / "accepted.jsonl" if data.path.is_dir() else data.path
+    spec = config.dataset.model_copy(update={"path": path, "format": None})
+    return Evaluated(data.name, spec, BaseDataset.streamed(spec))
+
+
+def _check_breakdown(config: RunConfig, evaluated: Sequence[Evaluated]) -> None:
+    """Raises ConfigError for a field that no dataset has."""
+    rows = [row for each in evaluated for _, row in islice(each.rows(), 200) if isinstance(row, dict)]
+    there = dict.fromkeys(name for row in rows for name in row if name != "_meta")
+    for name in config.evaluate.by:
+        if name not in there:
+            raise config.wrong(
+                "evaluate.by", f"no row has a field {name!r}; the fields are {', '.join(there)}"
+            )

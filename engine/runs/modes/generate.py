@@ -1,0 +1,95 @@
+"""`datagen run`: new items, asked of a model until enough are accepted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+
+from engine.config import RunConfig
+from engine.dataset.base import BaseDataset
+from engine.flow.pipeline import Pipeline
+from engine.flow.stage import Stage
+from engine.items import Batch
+from engine.planning.guidance import check_guidance, check_without_base, selectors_of, selects_by_vectors
+from engine.planning.plan import Planner
+from engine.planning.strategies import Choice
+from engine.runs.inputs import Inputs, check_affordable, loaded
+from engine.runs.modes.mode import Mode
+from engine.runs.pipeline import Parts, commit, embedding, refining, window
+from engine.runs.setup import Preparing, Setup, guided
+from engine.stages.early_stopping import EarlyStopping
+from engine.stages.generate import Generate
+from engine.stages.schedule import Schedule
+from engine.stages.source import LabelRounds, Source
+
+
+class GenerateMode(Mode):
+    """The main job."""
+
+    name = family = "run"
+    generates = True
+
+    def load(self, config: RunConfig) -> Inputs:
+        target = config.generate.target
+        if target is None:
+            raise config.wrong("generate.target", "is missing: how many accepted items are wanted")
+        check_without_base(config)
+        dataset = BaseDataset.load(config.dataset)
+        check_guidance(config, dataset)
+        inputs = loaded(config, dataset, target, vectors=selects_by_vectors(config.generate))
+        check_affordable(config, inputs.prices, inputs.prompts.render(_sample(config, dataset)))
+        return inputs
+
+    def prepared(self, preparing: Preparing) -> AbstractAsyncContextManager[Setup]:
+        return guided(preparing)
+
+    def pipeline(self, parts: Parts) -> Pipeline:
+        config, setup = parts.inputs.config, parts.setup
+        limits, ratio = config.limits, config.dataset.ratio
+        make = Generate(parts.ask, parts.inputs.prompts, parts.inputs.dataset.fields)
+        # A few more workers than calls in flight: while one waits for the disk, another has its place.
+        stages = [
+            Stage("generate", make, limits.most_in_flight * 5 // 4 + 1),
+            *refining(parts),
+            *embedding(parts),
+        ]
+        sink = commit(
+            parts,
+            weights=ratio.weights if ratio is not None else None,
+            observers=[each.observe for each in (setup.mix, setup.adviser) if each is not None],
+            early_stopping=EarlyStopping(limits.least_acceptance, limits.acceptance_window),
+        )
+        return Pipeline.of(_source(parts), stages, sink.run, parts.halt)
+
+
+def _source(parts: Parts) -> AsyncIterator[Batch]:
+    config, progress, setup = parts.inputs.config, parts.progress, parts.setup
+    size, ratio = config.generate.batch_size, config.dataset.ratio
+    rounds = LabelRounds(ratio.weights, size, progress, parts.journal) if ratio is not None else None
+    finish_by = config.limits.finish_by
+    source = Source(
+        Planner(config.generate, config.seed, setup.selectors),
+        progress,
+        parts.halt,
+        asked=rounds.asked if rounds is not None else progress.committed * size,
+        most_items=round(config.limits.attempts * parts.inputs.target),
+        window=window(parts),
+        rounds=rounds,
+        mix=setup.mix,
+        adviser=setup.adviser,
+        keep=parts.journal.keep_plan,
+        schedule=Schedule(finish_by, size) if finish_by is not None else None,
+    )
+    return source.batches()
+
+
+def _sample(config: RunConfig, dataset: BaseDataset) -> Batch:
+    """A batch with all that a template may speak of."""
+    ratio, spec = config.dataset.ratio, config.generate
+    labels = tuple((label, 1) for label in ratio.weights) if ratio is not None else ()
+    selectors = selectors_of(spec, dataset, config.seed, None)
+    choice = Choice(next(iter(spec.ways)), tuple((name, "a value") for name in spec.attributes))
+    batch = Planner(spec, config.seed, selectors).batch(0, labels, choice)
+    batch = replace(batch, notes=("a note",), lessons=("a lesson",))
+    return replace(batch, unlike=("a text",)) if config.groupcheck is not None else batch
