@@ -90,3 +90,39 @@ def test_public_names() -> None:
 
     assert engine.run is engine.runs.api.run
     assert {"RunConfig", "run", "arun", "Report"} <= set(engine.__all__)
+
+
+def _self_attributes(node: ast.AST) -> set[str]:
+    """Attributes of `self` that are set somewhere in it."""
+    return {
+        inner.attr
+        for inner in ast.walk(node)
+        if isinstance(inner, ast.Attribute)
+        and isinstance(inner.ctx, ast.Store)
+        and isinstance(inner.value, ast.Name)
+        and inner.value.id == "self"
+    }
+
+
+def created_late(tree: ast.AST) -> list[str]:
+    """Attributes that some method other than __init__ creates, so that an object is not whole before it is called."""
+    late = []
+    for cls in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
+        methods = [node for node in cls.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        names = (node.target for node in cls.body if isinstance(node, ast.AnnAssign))
+        known = {target.id for target in names if isinstance(target, ast.Name)}
+        for method in methods:
+            known |= _self_attributes(method) if method.name in ("__init__", "__post_init__") else set()
+        for method in methods:
+            late += [f"{cls.name}.{method.name}: {name}" for name in sorted(_self_attributes(method) - known)]
+    return late
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_object_is_half_built(path: Path) -> None:
+    assert created_late(ast.parse(path.read_text())) == []
+
+
+def test_a_half_built_object_is_seen() -> None:
+    code = "class A:\n def __init__(self):\n  self.a = 1\n async def go(self):\n  self.a, self.b = 2, 3\n"
+    assert created_late(ast.parse(code)) == ["A.go: b"]

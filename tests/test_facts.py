@@ -367,7 +367,7 @@ async def test_a_wiki_that_goes_silent_ends_the_run_rather_than_reject(
         async def silent(*_: Any) -> Any:
             raise Unanswered("TimeoutError: ")
 
-        monkeypatch.setattr(retriever._api, "ask", silent)
+        monkeypatch.setattr(retriever._wiki.api, "ask", silent)
         with pytest.raises(RetrieverUnavailable, match="does not answer"):
             await retriever.retrieve([("Oxygen", "x"), ("US", "x")], 1)
 

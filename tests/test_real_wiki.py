@@ -86,7 +86,7 @@ async def test_evidence_from_a_real_wiki_holds_the_answer(api_url: str) -> None:
             for passages, question in zip(found, questions, strict=True)
         ]
         assert sum(held) >= 0.92 * len(held)
-        assert wiki._api.requests <= 4
+        assert wiki._wiki.api.requests <= 4
         passage = found[0][0]
         assert passage.revid
         assert passage.url.startswith("http")
@@ -99,7 +99,7 @@ async def test_names_of_every_kind(api_url: str, tmp_path: Path) -> None:
         async with opened(api_url, tmp_path / "wiki.db", search=False) as wiki:
             found = await wiki.retrieve([(name, "what is it") for name in names], 1)
             assert [passages[0].title if passages else None for passages in found] == expected
-            assert wiki._api.requests == requests
+            assert wiki._wiki.api.requests == requests
     async with opened(api_url) as wiki:
         [[passage]] = await wiki.retrieve([("word nine letters spelling", "which word")], 1)
         assert passage.title == "Größe"
@@ -110,7 +110,7 @@ async def test_few_requests_for_many_names(api_url: str) -> None:
         names = [f"Thing {n % 300}" for n in range(3_000)]
         found = await wiki.retrieve([(name, "at which place") for name in names], 1)
         assert [passages[0].title for passages in found] == names
-        assert wiki._api.requests <= 300 / 15
+        assert wiki._wiki.api.requests <= 300 / 15
 
 
 async def test_what_the_wiki_refuses_is_known(api_url: str) -> None:
@@ -157,4 +157,4 @@ async def test_a_real_wiki_on_a_bad_day(api_url: str) -> None:
         found = await wiki.retrieve([(name, "at which place") for name in names], 1)
         assert [passages[0].title for passages in found] == names
         assert faults == []
-        assert wiki._api.requests <= 3 + 5 + 2
+        assert wiki._wiki.api.requests <= 3 + 5 + 2

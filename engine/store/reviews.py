@@ -7,6 +7,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from engine.store.reading import REVIEW
 from engine.store.writer import translated
 
 ACCEPT, REJECT, NOTE = "accept", "reject", "note"
-Decision = Literal["accept", "reject", "note"]
+ReviewDecision = Literal["accept", "reject", "note"]
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS reviews (review INTEGER PRIMARY KEY, item INTEGER NOT NULL,"
     " decision TEXT NOT NULL, note TEXT NOT NULL, text TEXT NOT NULL, at REAL NOT NULL)"
@@ -35,22 +36,25 @@ class Reviewed:
     meta: dict[str, Any]
 
 
-class Reviews:
-    """One person at a time, in a folder that is locked. A context manager; each decision is on disk when it returns."""
-
-    def __init__(self, database: Path) -> None:
-        self._database = database
-
-    def __enter__(self) -> Reviews:
-        """Raises StoreError."""
-        with translated(self._database):
-            self._connection = sqlite3.connect(self._database, isolation_level=None)
-            self._connection.execute(_TABLE)
-        return self
-
-    def __exit__(self, *failure: object) -> None:
+@contextmanager
+def opened_reviews(database: Path) -> Iterator[Reviews]:
+    """Open while the block lasts; each decision is on disk when it returns. Raises StoreError."""
+    with translated(database):
+        connection = sqlite3.connect(database, isolation_level=None)
+        connection.execute(_TABLE)
+    try:
+        yield Reviews(database, connection)
+    finally:
         with contextlib.suppress(sqlite3.Error):
-            self._connection.close()
+            connection.close()
+
+
+class Reviews:
+    """What people say, one person at a time, in a folder that is locked."""
+
+    def __init__(self, database: Path, connection: sqlite3.Connection) -> None:
+        self._database = database
+        self._connection = connection
 
     def open_items(self, seed: int) -> list[int]:
         """Accepted items that have no review, in an order drawn by `seed`: any few of them stand for all."""
@@ -71,7 +75,7 @@ class Reviews:
                 ).fetchone()
             yield Reviewed(item, orjson.loads(record), orjson.loads(meta))
 
-    def decide(self, reviewed: Reviewed, decision: Decision, note: str, text: str) -> None:
+    def decide(self, reviewed: Reviewed, decision: ReviewDecision, note: str, text: str) -> None:
         """Keep what was said; an item that is turned away is rejected by `review`, in the same transaction."""
         values = (reviewed.item, decision, " ".join(note.split()), text[:_TEXT], time.time())
         with translated(self._database):

@@ -8,6 +8,7 @@ import sqlite3
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -62,6 +63,14 @@ class MediaWikiOptions(BaseModel):
     licence: str = "CC BY-SA 4.0"
 
 
+@dataclass(frozen=True)
+class _Connected:
+    """What a source holds while it is open."""
+
+    api: WikiApi
+    cache: PageCache
+
+
 class MediaWiki:
     """name -> memory -> a request under way -> disk -> the next batch.
 
@@ -81,19 +90,27 @@ class MediaWiki:
         self._waiting: asyncio.Queue[str] = asyncio.Queue()
         self._paragraphs = Paragraphs()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="evidence")
+        self._connected: _Connected | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self.counts: Counter[str] = Counter()
+
+    @property
+    def _wiki(self) -> _Connected:
+        assert self._connected is not None, "the source is not open"
+        return self._connected
 
     async def __aenter__(self) -> Self:
         """Raises RetrieverUnavailable where the cache cannot be opened."""
         o = self._options
         path = o.cache or default_path(o.api_url)
         try:
-            self._cache = PageCache(path, o.fresh_days * _DAY_S, o.negative_days * _DAY_S)
+            cache = PageCache(path, o.fresh_days * _DAY_S, o.negative_days * _DAY_S)
         except (sqlite3.Error, OSError) as error:
             raise RetrieverUnavailable(f"the cache {path} cannot be opened: {error}") from None
-        self._api = WikiApi(
+        api = WikiApi(
             o.api_url, o.contact or "", at_once=o.at_once, per_second=o.per_second, timeout_s=o.timeout_s
         )
+        self._connected = _Connected(api, cache)
         self._tasks = [asyncio.create_task(self._dispatch(), name="wiki") for _ in range(o.at_once)]
         return self
 
@@ -103,9 +120,9 @@ class MediaWiki:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for future in self._asked.values():
             future.cancel()
-        await self._api.close()
+        await self._wiki.api.close()
         self._thread.shutdown()
-        self._cache.close()
+        self._wiki.cache.close()
         self._paragraphs.close()
 
     def describe(self) -> dict[str, Any]:
@@ -159,7 +176,7 @@ class MediaWiki:
         except Unanswered as error:
             raise RetrieverUnavailable(f"{self._options.api_url} does not answer: {error}") from None
         except Refused as error:
-            if self._api.answered == 0:
+            if self._wiki.api.answered == 0:
                 raise RetrieverUnavailable(f"{self._options.api_url} answers nothing: {error}") from None
             self.counts["refused"] += 1
             return None
@@ -183,7 +200,7 @@ class MediaWiki:
         try:
             offline = self._options.offline
             known: dict[str, Page | None] = await self._in_thread(
-                lambda: self._cache.find(names, however_old=offline)
+                lambda: self._wiki.cache.find(names, however_old=offline)
             )
             self.counts["disk"] += len(known)
             missing = [name for name in names if name not in known]
@@ -203,7 +220,7 @@ class MediaWiki:
         try:
             found = await self._queried(names)
         except (Refused, TooMuch) as error:
-            if len(names) == 1 or (isinstance(error, Refused) and self._api.answered == 0):
+            if len(names) == 1 or (isinstance(error, Refused) and self._wiki.api.answered == 0):
                 for name in names:
                     self._fail(name, error)
                 return
@@ -211,14 +228,14 @@ class MediaWiki:
             await self._fetch(names[:middle])
             await self._fetch(names[middle:])
             return
-        await self._in_thread(self._cache.keep, found)
+        await self._in_thread(self._wiki.cache.keep, found)
         for name, page in found.items():
             self._settle(name, page)
 
     async def _queried(self, names: Sequence[str]) -> dict[str, Page | None]:
         gathered, further = Gathered(), dict[str, str]()
         while True:
-            follow = gathered.take(await self._api.ask({**query(names), **further}))
+            follow = gathered.take(await self._wiki.api.ask({**query(names), **further}))
             if follow is None:
                 break
             further = follow
@@ -251,7 +268,7 @@ class MediaWiki:
         if not self._options.search or self._options.offline or not words:
             return []
         try:
-            reply = await self._api.ask(search_query(words, 3))
+            reply = await self._wiki.api.ask(search_query(words, 3))
         except (Refused, TooMuch):
             return []
         except Unanswered as error:

@@ -42,6 +42,7 @@ class Zim:
         if not options.path.is_file():
             raise ValueError(f"source.path: {options.path} does not exist")
         self._options = options
+        self._archive: Any = None
         self._paragraphs = Paragraphs()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="evidence")
 
@@ -50,7 +51,7 @@ class Zim:
         from libzim.reader import Archive
 
         try:
-            self._archive: Any = Archive(self._options.path)
+            self._archive = Archive(self._options.path)
         except RuntimeError as error:
             raise RetrieverUnavailable(f"{self._options.path}: cannot be read: {error}") from None
         return self

@@ -25,12 +25,12 @@ def review(
     from engine.dataset.fields import Fields
     from engine.dataset.forms import LabelStyle
     from engine.store.folder import write_items
-    from engine.store.reviews import Reviews
+    from engine.store.reviews import opened_reviews
 
     with mistakes():
         folder = existing_of_items(run_dir)
         config = RunConfig.load(folder.config, lenient=True)
-        with folder.locked(), Reviews(folder.database) as reviews:
+        with folder.locked(), opened_reviews(folder.database) as reviews:
             fields = Fields(config.dataset.fields, LabelStyle(**folder.fact("style")))
             there = reviews.open_items(seed)
             try:
