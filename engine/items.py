@@ -96,6 +96,9 @@ class RateLimits:
     tokens: float | None = None
 
 
+NO_LIMITS = RateLimits()
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """`size` items to ask for in one call. A pure function of the run's seed, its number and its round."""

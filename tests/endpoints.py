@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from typing import Any
 
-from engine.items import Completion, Prompt, Usage
+from engine.items import Completion, Prompt, RateLimits, Usage
 from engine.llm.concurrency import Concurrency
-from engine.llm.endpoint import Endpoint
+from engine.llm.endpoint import Endpoint, EndpointSpec
 from engine.llm.limiter import Limiter
 from engine.llm.pacing import Clock
-from engine.llm.prices import FREE, Price
 
 GOOD = Completion("{}", "m", "stop", Usage(100, 50, 40))
 
@@ -46,22 +46,22 @@ def endpoint(
     backend: Any = None,
     concurrency: int = 4,
     *,
-    price: Price = FREE.main,
     first: int | None = None,
     clock: Clock = time.monotonic,
-    tell: Callable[[str, str, str], None] = lambda *_: None,
-    **options: Any,
+    record: Callable[[str, str, str], None] = lambda *_: None,
+    **spec: Any,
 ) -> Endpoint:
+    """Not started: a scripted one by default. `spec` are fields of EndpointSpec."""
     return Endpoint(
         backend or Script(),
         Concurrency(concurrency, first=first),
-        price=price,
+        EndpointSpec(**spec),
         clock=clock,
-        tell=tell,
-        **options,
+        chance=random.Random(5),
+        record=record,
     )
 
 
 def limiter(concurrency: int, requests: float | None = None, tokens: float | None = None) -> Limiter:
     """One endpoint behind the run's own limits."""
-    return Limiter([endpoint(concurrency=concurrency)], concurrency, requests, tokens)
+    return Limiter([endpoint(concurrency=concurrency)], concurrency, RateLimits(requests, tokens))

@@ -16,6 +16,7 @@ from conftest import Configs, Start, lines, run_in
 from engine.errors import ConfigError
 from engine.planning.attributes import Attribute, Cells, counted
 from engine.planning.extract import keywords_in
+from engine.runs.modes import GenerateMode
 
 GOLDEN = (1 + math.sqrt(5)) / 2
 SUBJECT = Attribute("subject", {"": {"algebra": 3.0, "geometry": 1.0}})
@@ -205,13 +206,11 @@ async def test_wrong_settings(attributes: Any, said: str, tmp_path: Path, config
     assert said in str(told.value)
 
 
-async def test_without_a_base_dataset_nothing_can_be_extracted(tmp_path: Path, configs: Configs) -> None:
-    settings = configs.settings("http://127.0.0.1:9/v1")
-    settings["dataset"].pop("path")
-    settings["generate"] |= {"few_shot": 0, "attributes": {"theme": {"extract": 5}}}
-    path = tmp_path / "c.yaml"
-    path.write_bytes(orjson.dumps(settings))
-    from engine.config import RunConfig
-
-    with pytest.raises(ConfigError, match=r"generate\.attributes\.theme comes from the base dataset"):
-        RunConfig.load(path)
+def test_without_a_base_dataset_nothing_can_be_extracted(configs: Configs) -> None:
+    config = configs.load(
+        "http://127.0.0.1:9/v1",
+        dataset={"path": None},
+        generate={"few_shot": 0, "attributes": {"theme": {"extract": 5}}},
+    )
+    with pytest.raises(ConfigError, match=r"generate\.attributes\.theme: comes from the base dataset"):
+        GenerateMode().load(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from conftest import Configs, Start, datagen, finished
 from engine.errors import StoreError
-from engine.llm.machine_wide import MachineWide, runtime_folder
+from engine.llm.machine_wide import STALE_S, MachineWide, runtime_folder
 from engine.llm.pacing import PERIOD
 from test_limits import Clock, windows_hold
 
@@ -131,6 +132,64 @@ def test_a_folder_that_others_can_write_is_refused(tmp_path: Path, monkeypatch: 
     (tmp_path / "datagen").chmod(0o777)
     with pytest.raises(StoreError, match="remove it"):
         runtime_folder()
+
+
+_HOLDER = """
+import os, signal, sys, time
+from pathlib import Path
+from engine.llm.machine_wide import MachineWide
+rate = MachineWide(Path(sys.argv[1])).rate("e", "requests", 600)
+rate.take()
+with rate._locked() as at:
+    print("held", flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+tries = 0
+while rate.take() is None and tries < 100:
+    tries += 1
+    time.sleep(max(0.01, rate.wait()))
+print(tries < 100 and not rate._file.replaced(), flush=True)
+"""
+
+
+async def test_a_stopped_process_that_has_the_lock_holds_up_nobody(tmp_path: Path) -> None:
+    """The loop turns all the while; after a second the others go on, and so does the stopped one once it can."""
+    holder = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _HOLDER, str(tmp_path), stdout=asyncio.subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    assert await holder.stdout.readline() == b"held\n"
+    loop, longest, sent = asyncio.get_running_loop(), 0.0, 0
+    one, other = (MachineWide(tmp_path).rate("e", "requests", 600) for _ in range(2))
+    end = loop.time() + STALE_S + 3
+    while loop.time() < end and sent < 10:
+        began = loop.time()
+        rate = one if sent % 2 else other
+        wait = rate.wait()
+        if wait == 0 and rate.take() is not None:
+            sent += 1
+        longest = max(longest, loop.time() - began)
+        await asyncio.sleep(wait)
+    assert sent == 10
+    assert longest < 0.5
+    holder.send_signal(signal.SIGCONT)
+    assert b"True" in await holder.stdout.read()
+    await holder.wait()
+    one.close()
+    other.close()
+
+
+def test_a_correction_waits_for_the_lock(tmp_path: Path) -> None:
+    clock = Clock()
+    one, other = (MachineWide(tmp_path, clock).rate("e", "tokens", 1000) for _ in range(2))
+    entry = one.take(1000)
+    assert entry is not None
+    with other._locked():
+        one.give_back(entry, 1000, 100)
+        assert one.take(1) is None
+    assert one.wait(900) <= 1e-6 + one.wait(0)
+    assert one._corrections == []
+    one.close()
+    other.close()
 
 
 async def test_two_runs_share_one_limit(

@@ -75,7 +75,7 @@ class Night:
     ) -> None:
         self.loop = loop
         self.journal, self.halt = Memory(), Halt()
-        self.limiter = Limiter(endpoints, 1000, patience=3600, clock=loop.time)
+        self.limiter = Limiter(endpoints, 1000, clock=loop.time)
         self.client = Client(
             self.journal,
             self.limiter,
@@ -115,7 +115,9 @@ def test_an_endpoint_down_for_twenty_minutes_costs_a_pause(failure: Exception) -
         said: list[tuple[str, str]] = []
         provider = Provider(loop)
         provider.fault = lambda: failure if 60 < loop.time() < 1260 else None
-        one = endpoint(provider, 50, clock=loop.time, tell=lambda _, kind, words: said.append((kind, words)))
+        one = endpoint(
+            provider, 50, clock=loop.time, record=lambda _, kind, words: said.append((kind, words))
+        )
         found = await Night(loop, one).calls(6000)
         assert good(found) == 6000
         down = [at for at in provider.asked if 70 < at < 1260]
@@ -314,7 +316,9 @@ def test_work_goes_on_elsewhere() -> None:
         second.fault = lambda: Disconnected("reset") if 60 < loop.time() < 3660 else None
         said: list[str] = []
         made = [
-            endpoint(each, 10, clock=loop.time, tell=lambda _, kind, words: said.append(kind), weight=weight)
+            endpoint(
+                each, 10, clock=loop.time, record=lambda _, kind, words: said.append(kind), weight=weight
+            )
             for each, weight in ((first, 1), (second, 1), (third, 2))
         ]
         found = await Night(loop, *made).calls(6000)
@@ -414,7 +418,7 @@ def test_a_token_limit_that_counts_max_tokens_is_understood() -> None:
             return None
 
         provider.fault = fault
-        the_night = Night(loop, endpoint(provider, 20, clock=loop.time, tokens_per_minute=60_000))
+        the_night = Night(loop, endpoint(provider, 20, clock=loop.time, limits=RateLimits(tokens=60_000)))
         found = await the_night.calls(600)
         assert good(found) == 600
         assert the_night.client.counts.rate_limited < 120
@@ -449,7 +453,7 @@ def test_a_paused_purpose_holds_up_nobody_else() -> None:
         limiter = Limiter(
             [endpoint(main, 10, clock=loop.time)],
             50,
-            60,
+            RateLimits(60),
             others={"review": [endpoint(reviewer, 10, clock=loop.time)]},
             clock=loop.time,
         )
@@ -526,7 +530,7 @@ def test_fields_that_are_refused_take_no_endpoint_out() -> None:
         provider = Provider(loop)
         refusals = iter([Renegotiated("400: response_format")] * 60)
         provider.fault = lambda: next(refusals, None)
-        one = endpoint(provider, 20, clock=loop.time, tell=lambda _, kind, words: said.append(kind))
+        one = endpoint(provider, 20, clock=loop.time, record=lambda _, kind, words: said.append(kind))
         found = await Night(loop, one).calls(100, workers=20)
         assert good(found) == 100
         assert said == []
@@ -541,7 +545,7 @@ def test_the_only_one_left_is_not_called_slow() -> None:
         quick.fault = lambda: AuthError("401") if loop.time() > 30 else None
         said: list[str] = []
         made = [
-            endpoint(each, 10, clock=loop.time, tell=lambda _, kind, words: said.append(kind))
+            endpoint(each, 10, clock=loop.time, record=lambda _, kind, words: said.append(kind))
             for each in (quick, slow)
         ]
         found = await Night(loop, *made).calls(900)

@@ -19,7 +19,9 @@ class Breaker:
     Mutable state: failures in a row, since when it is open, until when it rests, whether a try is under way.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, chance: random.Random | None = None) -> None:
+        """`chance` is for the jitter of rests."""
+        self._chance = chance or random.Random()
         self.opened: float | None = None
         """When it was taken out; None while it is asked."""
         self.trying = False
@@ -71,7 +73,7 @@ class Breaker:
 
     def _again(self, now: float) -> None:
         self.trying = False
-        self._until = now + self._rest * random.uniform(0.75, 1.25)
+        self._until = now + self._rest * self._chance.uniform(0.75, 1.25)
         self._rest = min(2 * self._rest, LONGEST_REST_S)
 
     def __repr__(self) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from engine.errors import BudgetExhausted
 from engine.items import usd
-from engine.llm.wait_queue import Line
+from engine.llm.wait_queue import WaitQueue
 
 
 class BudgetStatistics(NamedTuple):
@@ -47,7 +47,7 @@ class Budget:
         self._before = spent
         self.reserved = 0
         self._outstanding = 0
-        self._line: Line[Reservation] = Line()
+        self._line: WaitQueue[Reservation] = WaitQueue()
 
     @property
     def exposed(self) -> int:

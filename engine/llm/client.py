@@ -73,8 +73,18 @@ class CallEnded(NamedTuple):
 Watch = Callable[[CallEnded], None]
 
 
+class _Answer(NamedTuple):
+    """What one attempt brought, and where."""
+
+    completion: Completion
+    endpoint: Endpoint
+
+
 class _Call:
-    """What a call's attempts have in common; a Standing. Mutable: attempts, where the last went, what failed."""
+    """One call through all its attempts; a Standing. Only these change it, one after the other.
+
+    Mutable: how many there were, where the last one went, what failed.
+    """
 
     __slots__ = ("_answered", "_failed", "_now", "_own", "attempts", "began", "endpoint", "prompt")
 
@@ -88,13 +98,24 @@ class _Call:
         self._own = 0.0
         self._answered = 0
 
+    def sent(self, endpoint: Endpoint) -> None:
+        """An attempt begins."""
+        self.attempts += 1
+        self.endpoint = endpoint
+
     def failed(self, sent: float, now: float) -> None:
-        """An attempt has failed."""
+        """The attempt has failed."""
         self._now = now
         self._own += now - sent
         if self._failed is None:
             self._failed = now
             self._answered = self.endpoint.answered if self.endpoint is not None else 0
+
+    def beside(self) -> _Call:
+        """A second attempt of the same call, made beside the last: what becomes of it changes nothing here."""
+        other = _Call(self.prompt, self.began)
+        other.attempts = self.attempts
+        return other
 
     def own(self) -> float:
         """Seconds that failed attempts took."""
@@ -195,7 +216,7 @@ class Client:
     async def _again(self, call: _Call, first: TransientError) -> Completion:
         """All attempts after the first, which cost nothing extra: retry machinery is for those who need it."""
         failed: list[TransientError] = [first]
-        retrying = self._policy.retrying(call, self._rest, self._note)
+        retrying = self._policy.retrying(call, self._rest, self._count_retry)
         try:
             async for attempt in retrying:
                 with attempt:
@@ -206,7 +227,7 @@ class Client:
             raise RetriesExhausted(f"{last} (after {call.attempts} attempts)") from last
         raise AssertionError("tenacity returned without an outcome")
 
-    def _note(self, state: RetryCallState) -> None:
+    def _count_retry(self, state: RetryCallState) -> None:
         assert state.outcome is not None
         self.counts.retried += not spared(state.outcome.exception())
 
@@ -221,7 +242,7 @@ class Client:
         except TimeoutError:
             return
 
-    def _refused(self, error: PermanentError, endpoint: Endpoint, purpose: str) -> None:
+    def _refused(self, error: PermanentError, endpoint: Endpoint, route: str) -> None:
         """An endpoint that has never answered and refuses one request after another is out, not the calls."""
         if not isinstance(error, BadRequest) or endpoint.answered:
             return
@@ -229,11 +250,11 @@ class Client:
         if endpoint.refusals >= REFUSALS:
             reason = EndpointError(f"{endpoint.name} refuses every request: {error}")
             endpoint.retire(reason)
-            self._elsewhere(reason, endpoint, purpose)
+            self._elsewhere(reason, endpoint, route)
 
-    def _elsewhere(self, reason: AuthError | EndpointError, endpoint: Endpoint, purpose: str) -> NoReturn:
+    def _elsewhere(self, reason: AuthError | EndpointError, endpoint: Endpoint, route: str) -> NoReturn:
         """Raises Rerouted where another endpoint could answer, else the reason."""
-        if self._limiter.others_than(endpoint, purpose):
+        if self._limiter.others_than(endpoint, route):
             raise Rerouted(str(reason)) from reason
         raise reason
 
@@ -242,21 +263,20 @@ class Client:
     async def _attempt(self, call: _Call) -> Completion:
         """Raises TransientError where another attempt may help, at another endpoint where there is one."""
         lease, reservation = await self._admitted(call)
-        if self._hedge is None:
-            return await self._sent(call, lease, reservation)
-        endpoint = lease.endpoint
-        patience = self._hedge.patience(
-            endpoint, call.prompt.route, self.counts.completed, self.counts.hedged
+        patience = None
+        if self._hedge is not None:
+            counts, route = self.counts, call.prompt.route
+            patience = self._hedge.patience(lease.endpoint, route, counts.completed, counts.hedged)
+        if self._hedge is None or patience is None:
+            return (await self._sent(call, lease, reservation)).completion
+        slow = lease.endpoint
+        answer = await self._hedge.first_of(
+            self._sent(call, lease, reservation), lambda: self._second(call.beside(), slow), patience
         )
-        if patience is None:
-            return await self._sent(call, lease, reservation)
+        call.endpoint = answer.endpoint
+        return answer.completion
 
-        async def second() -> Completion | None:
-            return await self._second(call, endpoint)
-
-        return await self._hedge.first_of(self._sent(call, lease, reservation), second, patience)
-
-    async def _second(self, call: _Call, slow: Endpoint) -> Completion | None:
+    async def _second(self, call: _Call, slow: Endpoint) -> _Answer | None:
         """The same question once more, where place and money are free at once; None where they are not."""
         prompt = call.prompt
         if self._halt.reason is not None:
@@ -273,11 +293,11 @@ class Client:
         self.counts.hedged += 1
         return await self._sent(call, lease, reservation)
 
-    async def _sent(self, call: _Call, lease: Lease, reservation: Reservation) -> Completion:
+    async def _sent(self, call: _Call, lease: Lease, reservation: Reservation) -> _Answer:
         """The request itself; place and money are settled whatever comes of it."""
-        call.attempts += 1
-        call.endpoint = endpoint = lease.endpoint
-        prompt, cost = call.prompt, 0
+        endpoint, prompt, cost = lease.endpoint, call.prompt, 0
+        call.sent(endpoint)
+        attempts = call.attempts
         try:
             reply = await self._answer(endpoint, prompt)
             usage = self._counted(prompt, endpoint, reply.usage, reply.text)
@@ -285,7 +305,8 @@ class Client:
             now = self._clock()
             lease.succeeded(prompt.route, usage.prompt_tokens + usage.completion_tokens, now)
             seconds = round(now - call.began, 4)
-            return Completion(reply.text, reply.model, reply.finish_reason, usage, call.attempts, seconds)
+            found = Completion(reply.text, reply.model, reply.finish_reason, usage, attempts, seconds)
+            return _Answer(found, endpoint)
         except Renegotiated as error:
             self._count_failure(error, 0)
             lease.refused(0)
@@ -388,7 +409,7 @@ class Client:
 
     def _whole(self, prompt: Prompt) -> int:
         """Tokens to take for it: as estimated, or with all of `max_tokens` where an endpoint counts so."""
-        if self._limiter.holds_longest:
+        if self._limiter.charges_max_tokens_upfront:
             return self._tokens.prompt(prompt) + prompt.max_tokens
         return self._tokens.whole(prompt)
 

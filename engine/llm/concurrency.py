@@ -31,11 +31,11 @@ class Concurrency:
         self._decreased = -math.inf
         self._gradient = Gradient()
 
-    def answered(self, purpose: str, seconds: float, in_flight: int, sent: float, now: float) -> None:
+    def answered(self, route: str, seconds: float, in_flight: int, sent: float, now: float) -> None:
         """A call that was sent with `in_flight` under way, itself included, was answered."""
         if sent <= self._decreased:
             return
-        if self.ceiling > 1 and self._gradient.add(purpose, seconds, in_flight) and self._judge(now):
+        if self.ceiling > 1 and self._gradient.add(route, seconds, in_flight) and self._judge(now):
             return
         if self.limit < self.ceiling and in_flight >= 0.8 * self.limit:
             grown = 1.0 if self._doubling else max(1.0, self.ceiling / STEPS) / self.limit

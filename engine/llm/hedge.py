@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.errors import TransientError
-from engine.items import Completion
 from engine.llm.endpoint import KNOWN, Endpoint
+
+T = TypeVar("T")
 
 
 class Hedge:
@@ -19,42 +20,39 @@ class Hedge:
         self._after = after
         self._most = most
 
-    def patience(self, endpoint: Endpoint, purpose: str, calls: int, hedged: int) -> float | None:
+    def patience(self, endpoint: Endpoint, route: str, calls: int, hedged: int) -> float | None:
         """Seconds after which a second attempt is worth making; None where there is to be none."""
-        latencies = endpoint.latencies.get(purpose)
+        latencies = endpoint.latencies.get(route)
         if latencies is None or latencies.count < KNOWN or hedged > self._most * calls:
             return None
         return latencies.quantile(self._after)
 
     async def first_of(
-        self,
-        first: Coroutine[Any, Any, Completion],
-        second: Callable[[], Awaitable[Completion | None]],
-        patience: float,
-    ) -> Completion:
+        self, first: Coroutine[Any, Any, T], second: Callable[[], Awaitable[T | None]], patience: float
+    ) -> T:
         """The first answer; the other attempt is given up, and counted as paid. Raises what `first` raises."""
-        tasks: set[asyncio.Task[Completion | None]] = {asyncio.create_task(first, name="attempt")}
+        tasks: set[asyncio.Task[T | None]] = {asyncio.create_task(first, name="attempt")}
         [attempt] = tasks
         try:
             done, _ = await asyncio.wait(tasks, timeout=patience)
             if not done:
-                tasks.add(asyncio.create_task(_told(second), name="hedge"))
+                tasks.add(asyncio.create_task(_or_none(second), name="hedge"))
             pending = set(tasks)
             while pending:
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
-                    if task.exception() is None and (found := task.result()) is not None:
-                        return found
-            found = await attempt  # raises: neither brought an answer
-            assert found is not None
-            return found
+                    if task.exception() is None and (answer := task.result()) is not None:
+                        return answer
+            answer = await attempt  # raises: neither brought an answer
+            assert answer is not None
+            return answer
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _told(second: Callable[[], Awaitable[Completion | None]]) -> Completion | None:
+async def _or_none(second: Callable[[], Awaitable[T | None]]) -> T | None:
     """A second attempt that fails is none: the first still stands."""
     try:
         return await second()

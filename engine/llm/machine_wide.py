@@ -17,6 +17,10 @@ from engine.llm.pacing import CATCH_UP_S, PERIOD, Clock
 #  what left in the tenth of a second n of the machine's monotonic clock, so a minute is 600 slots and the one that
 #  has begun; `newest` is the last that was written, `held` the sum. All runs read and write it under an advisory
 #  lock; nobody owns it, so nothing is lost with a run that is killed.
+#
+#  Nobody waits for the lock: it is held for microseconds, and the event loop of a run has other things to do. A process
+#  that is stopped while it holds it would keep it, so after STALE_S another puts a copy of the file in its place, and
+#  all go over to that; the stopped one too, once it goes on.
 
 _SLOT_S = 0.1
 _SLOTS = round(PERIOD / _SLOT_S) + 1
@@ -25,6 +29,10 @@ _SIZE = (_RING + _SLOTS) * 8
 _MAGIC = 20260.2
 _BUSY_S = 0.002
 """To wait where another run holds the lock, which it does for some microseconds."""
+STALE_S = 1.0
+"""A lock that is held for so long is that of a process that is stopped."""
+_CHECK_S = 0.5
+"""How often it is looked whether the file is still the one that all use."""
 
 
 def runtime_folder() -> Path:
@@ -61,13 +69,135 @@ class SharedPace:
     """A Rate: the log of the last minute and the even spread of `Pace`, kept where other runs see them.
 
     Each run keeps to the limit that it was told, counting what all of them sent. A limit below one a minute is
-    one a minute here. Mutable state: the file.
+    one a minute here. Mutable state: the file; corrections that wait for the lock; since when it is held by another.
     """
 
     def __init__(self, path: Path, per_minute: float, clock: Clock = time.monotonic) -> None:
+        """Raises StoreError."""
+        self._path = path
         self._limit = max(1, int(per_minute))
         self._rate = self._limit / PERIOD
         self._clock = clock
+        self._file = _Mapped(path)
+        self._corrections: list[tuple[int, int]] = []
+        self._busy_since: float | None = None
+        self._checked = time.monotonic()
+
+    def wait(self, amount: int = 1) -> float:
+        """Seconds until so much may go; 0 for now."""
+        with self._locked() as at:
+            return self._wait(at, min(amount, self._limit)) if at is not None else _BUSY_S
+
+    def take(self, amount: int = 1) -> int | None:
+        """The slot; None where another run was quicker, or has the lock."""
+        amount = min(amount, self._limit)
+        with self._locked() as at:
+            if at is None or self._wait(at, amount) > 0:
+                return None
+            now = self._clock()
+            slot = self._forget(at, now)
+            at[_EARNED] = max(at[_EARNED], now) + amount / self._rate
+            at[_RING + slot % _SLOTS] += amount
+            at[_HELD] += amount
+            return slot
+
+    def give_back(self, entry: int, taken: int, used: int) -> None:
+        """Correct what `take(taken)` entered to what was really used: now, or with the next use of the lock."""
+        self._corrections.append((entry, min(taken, self._limit) - used))
+        with self._locked():
+            pass
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _wait(self, at: memoryview[float], amount: int) -> float:
+        now = self._clock()
+        slot = self._forget(at, now)
+        until = 0.0
+        if (excess := at[_HELD] + amount - self._limit) > 1e-9:
+            for past in range(slot - _SLOTS + 1, slot + 1):
+                excess -= at[_RING + past % _SLOTS]
+                until = (past + _SLOTS) * _SLOT_S
+                if excess <= 1e-9:
+                    break
+        return max(at[_EARNED] - CATCH_UP_S - now, until - now, 0.0)
+
+    def _correct(self, at: memoryview[float]) -> None:
+        for entry, difference in self._corrections:
+            if self._forget(at, self._clock()) - entry < _SLOTS:
+                at[_RING + entry % _SLOTS] -= difference
+                at[_HELD] -= difference
+            at[_EARNED] -= difference / self._rate
+        self._corrections.clear()
+
+    # --- the file ---
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[memoryview[float] | None]:
+        """The file's doubles while the lock is ours; None where another has it."""
+        now = time.monotonic()
+        if now - self._checked > _CHECK_S:
+            self._checked = now
+            self._follow()
+        if not self._file.lock():
+            self._busy(now)
+            yield None
+            return
+        try:
+            self._busy_since = None
+            if self._corrections:
+                self._correct(self._file.at)
+            yield self._file.at
+        finally:
+            self._file.unlock()
+
+    def _busy(self, now: float) -> None:
+        if self._busy_since is None:
+            self._busy_since = now
+        elif now - self._busy_since > STALE_S:
+            self._busy_since = None
+            self._take_over()
+
+    def _follow(self) -> None:
+        """Go over to the file that others have put in place of ours, if they have."""
+        if self._file.replaced():
+            self._file.close()
+            self._file = _Mapped(self._path)
+
+    def _take_over(self) -> None:
+        """Put a copy of the file in its place: whoever holds the lock on the old one is stopped. Raises StoreError."""
+        if self._file.replaced():
+            self._follow()
+            return
+        own = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        copy = _Mapped(own)
+        copy.fill(self._file)
+        self._file.close()
+        self._file = copy
+        own.replace(self._path)
+
+    def _forget(self, at: memoryview[float], now: float) -> int:
+        """The slot of now; those of more than a minute ago are emptied."""
+        slot = int(now / _SLOT_S)
+        newest = int(at[_NEWEST])
+        old = at[_MAGIC_AT] != _MAGIC or newest > slot
+        if old or slot - newest >= _SLOTS:  # new, of before the machine was started anew, or long ago
+            earned = 0.0 if old else at[_EARNED]
+            self._file.clear()
+            at[_MAGIC_AT], at[_EARNED], at[_NEWEST] = _MAGIC, earned, slot
+            return slot
+        for gone in range(newest + 1, slot + 1):
+            at[_HELD] -= at[_RING + gone % _SLOTS]
+            at[_RING + gone % _SLOTS] = 0.0
+        at[_NEWEST] = slot
+        return slot
+
+
+class _Mapped:
+    """The file, open and in memory, with its lock."""
+
+    def __init__(self, path: Path) -> None:
+        """Made where there is none. Raises StoreError."""
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
         try:
             self._file = os.open(path, flags, 0o600)
@@ -76,81 +206,42 @@ class SharedPace:
             self._map = mmap.mmap(self._file, _SIZE)
         except OSError as error:
             raise StoreError(f"{path}: cannot be shared: {error.strerror or error}") from error
-        self._at = memoryview(self._map).cast("d")
+        self._path = path
+        self.at = memoryview(self._map).cast("d")
 
-    def wait(self, amount: int = 1) -> float:
-        """Seconds until so much may go; 0 for now."""
-        with self._locked() as free:
-            return self._wait(min(amount, self._limit)) if free else _BUSY_S
-
-    def take(self, amount: int = 1) -> int | None:
-        """The slot; None where another run was quicker. Waits for the lock, which is held for microseconds."""
-        amount = min(amount, self._limit)
-        with self._locked(wait=True):
-            if self._wait(amount) > 0:
-                return None
-            now = self._clock()
-            slot = self._forget(now)
-            self._at[_EARNED] = max(self._at[_EARNED], now) + amount / self._rate
-            self._at[_RING + slot % _SLOTS] += amount
-            self._at[_HELD] += amount
-        return slot
-
-    def give_back(self, entry: int, taken: int, used: int) -> None:
-        """Correct what `take(taken)` entered to what was really used."""
-        difference = min(taken, self._limit) - used
-        with self._locked(wait=True):
-            if self._forget(self._clock()) - entry < _SLOTS:
-                self._at[_RING + entry % _SLOTS] -= difference
-                self._at[_HELD] -= difference
-            self._at[_EARNED] -= difference / self._rate
-
-    def close(self) -> None:
-        self._at.release()
-        self._map.close()
-        os.close(self._file)
-
-    def _wait(self, amount: int) -> float:
-        now = self._clock()
-        slot = self._forget(now)
-        until = 0.0
-        if (excess := self._at[_HELD] + amount - self._limit) > 1e-9:
-            for past in range(slot - _SLOTS + 1, slot + 1):
-                excess -= self._at[_RING + past % _SLOTS]
-                until = (past + _SLOTS) * _SLOT_S
-                if excess <= 1e-9:
-                    break
-        return max(self._at[_EARNED] - CATCH_UP_S - now, until - now, 0.0)
-
-    # --- the file; only under the lock ---
-
-    @contextlib.contextmanager
-    def _locked(self, *, wait: bool = False) -> Iterator[bool]:
-        """True while the lock is ours; without `wait`, False where another has it."""
+    def lock(self) -> bool:
+        """False where another has it."""
         import fcntl  # the other systems have no such lock, and need no such file
 
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+            return False
+        return True
 
-    def _forget(self, now: float) -> int:
-        """The slot of now; those of more than a minute ago are emptied."""
-        at, slot = self._at, int(now / _SLOT_S)
-        newest = int(at[_NEWEST])
-        old = at[_MAGIC_AT] != _MAGIC or newest > slot
-        if old or slot - newest >= _SLOTS:  # new, of before the machine was started anew, or long ago
-            earned = 0.0 if old else at[_EARNED]
-            self._map[:] = bytes(_SIZE)
-            at[_MAGIC_AT], at[_EARNED], at[_NEWEST] = _MAGIC, earned, slot
-            return slot
-        for gone in range(newest + 1, slot + 1):
-            at[_HELD] -= at[_RING + gone % _SLOTS]
-            at[_RING + gone % _SLOTS] = 0.0
-        at[_NEWEST] = slot
-        return slot
+    def unlock(self) -> None:
+        import fcntl
+
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def replaced(self) -> bool:
+        """Whether another file stands in this one's place; not where there is none at all."""
+        try:
+            there = self._path.stat()
+        except OSError:
+            return False
+        here = os.fstat(self._file)
+        return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
+
+    def fill(self, other: _Mapped) -> None:
+        """With what another file holds; its sum is made anew, since its owner may have been stopped half-way."""
+        self._map[:] = other._map[:]
+        self.at[_HELD] = sum(self.at[_RING:])
+
+    def clear(self) -> None:
+        self._map[:] = bytes(_SIZE)
+
+    def close(self) -> None:
+        self.at.release()
+        self._map.close()
+        os.close(self._file)

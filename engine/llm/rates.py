@@ -1,14 +1,16 @@
-"""What one call takes of a rate of requests and a rate of tokens: both, or nothing."""
+"""How fast an endpoint may be asked: its requests and tokens a minute, as told and as it announces itself."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from engine.protocols import Rate
+from engine.items import RateLimits
+from engine.protocols import Coordinator, Rate
 
 
 class Taken(NamedTuple):
-    """What was taken, and from which rates: these may be others by the time that it is given back."""
+    """What a call took, and from which rates: these may be others by the time that it is given back."""
 
     requests: Rate | None = None
     request: Any = None
@@ -27,16 +29,73 @@ class Taken(NamedTuple):
 NOTHING = Taken()
 
 
-def take_both(requests: Rate | None, tokens: Rate | None, amount: int) -> Taken | None:
-    """None where either has no room any more; both have been seen to have it."""
-    if requests is None and tokens is None:
-        return NOTHING
-    request = requests.take(1) if requests is not None else None
-    if requests is not None and request is None:
-        return None
-    token = tokens.take(amount) if tokens is not None else None
-    if tokens is not None and token is None:
-        if requests is not None:
-            requests.give_back(request, 1, 0)
-        return None
-    return Taken(requests, request, tokens, token, amount)
+class Rates:
+    """A rate of requests and a rate of tokens, either of which may be absent.
+
+    Mutable state: the limits in force, what was announced last, whether `max_tokens` counts upfront.
+    """
+
+    def __init__(self, coordinator: Coordinator, key: str, limits: RateLimits) -> None:
+        """`key` names their owner to the coordinator; `limits` are those that the user told."""
+        self._coordinator = coordinator
+        self._key = key
+        self._limits = limits
+        self._requests = self._rate("requests", limits.requests)
+        self._tokens = self._rate("tokens", limits.tokens)
+        self.announced: RateLimits | None = None
+        self.charges_max_tokens_upfront = False
+        """It takes a call's `max_tokens` for used as soon as the call comes; so must we."""
+
+    @property
+    def limits_tokens(self) -> bool:
+        return self._tokens is not None
+
+    def wait(self, tokens: int) -> float:
+        """Seconds until a call of so many tokens may go; 0 for now."""
+        wait = self._requests.wait() if self._requests is not None else 0.0
+        return wait if self._tokens is None else max(wait, self._tokens.wait(tokens))
+
+    def take(self, tokens: int) -> Taken | None:
+        """Both, or nothing: None where another process has taken the last of a shared rate since `wait`."""
+        if self._requests is None and self._tokens is None:
+            return NOTHING
+        request = self._requests.take(1) if self._requests is not None else None
+        if self._requests is not None and request is None:
+            return None
+        token = self._tokens.take(tokens) if self._tokens is not None else None
+        if self._tokens is not None and token is None:
+            if self._requests is not None:
+                self._requests.give_back(request, 1, 0)
+            return None
+        return Taken(self._requests, request, self._tokens, token, tokens)
+
+    def ended(self, taken: Taken, used: int | None) -> None:
+        """A call has used so many tokens; None keeps what was taken for it."""
+        if used is not None and not (self.charges_max_tokens_upfront and used):
+            taken.give_back(1, used)
+
+    def heed(self, announced: RateLimits | None) -> Iterator[tuple[str, float]]:
+        """Keep to what the endpoint announces where that is less than the limits so far: (kind, limit) of these."""
+        self.announced = announced
+        if announced is None:
+            return
+        if _less(announced.requests, self._limits.requests):
+            self._requests = self._rate("requests", announced.requests)
+            yield "requests", announced.requests or 0.0
+        if _less(announced.tokens, self._limits.tokens):
+            self._tokens = self._rate("tokens", announced.tokens)
+            yield "tokens", announced.tokens or 0.0
+        self._limits = RateLimits(
+            _least(self._limits.requests, announced.requests), _least(self._limits.tokens, announced.tokens)
+        )
+
+    def _rate(self, kind: str, per_minute: float | None) -> Rate | None:
+        return None if per_minute is None else self._coordinator.rate(self._key, kind, per_minute)
+
+
+def _less(said: float | None, known: float | None) -> bool:
+    return said is not None and (known is None or said < known)
+
+
+def _least(known: float | None, said: float | None) -> float | None:
+    return said if known is None else known if said is None else min(known, said)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
-from tenacity.wait import wait_random_exponential
+from tenacity.wait import wait_exponential
 
 from engine.errors import RateLimited, Renegotiated, Rerouted, TransientError, Unavailable
 
@@ -69,6 +69,8 @@ class RetryPolicy:
     """The most that one attempt may take."""
     outage_s: float = 3600.0
     """How long an endpoint may be out."""
+    chance: random.Random = field(default_factory=random.Random, compare=False, repr=False)
+    """For jitter; its own, so that nothing else in the process makes calls come back together."""
 
     def retrying(
         self,
@@ -98,11 +100,10 @@ class RetryPolicy:
             return 0.0  # who is asked to wait is the endpoint's line
         asked = getattr(error, "retry_after", None)
         if asked is not None:
-            return min(float(asked), self.seconds) + random.uniform(
-                0, 0.1 * min(float(asked), self.seconds) + 0.05
-            )
-        backoff = wait_random_exponential(multiplier=self.first_wait, max=self.longest_wait)
-        return float(backoff(state))
+            least = min(float(asked), self.seconds)
+            return least + self.chance.uniform(0, 0.1 * least + 0.05)
+        backoff = wait_exponential(multiplier=self.first_wait, max=self.longest_wait)
+        return self.chance.uniform(0, float(backoff(state)))
 
 
 class _Failures:

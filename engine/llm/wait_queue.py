@@ -22,11 +22,11 @@ class Waiter(NamedTuple, Generic[T]):
     """Where it would rather not go."""
 
 
-class Line(Generic[T]):
+class WaitQueue(Generic[T]):
     """Mutable state: the heap of waiters. Those whose caller was cancelled are dropped when they surface."""
 
     def __init__(self, arrivals: Iterator[int] | None = None) -> None:
-        """`arrivals` numbers those who come; several lines may share it."""
+        """`arrivals` numbers those who come; several queues may share it."""
         self._heap: list[Waiter[T]] = []
         self._arrivals = arrivals if arrivals is not None else count()
 

@@ -14,11 +14,12 @@ from typing import TypeVar
 
 from engine.config import ModelConfig, RunConfig
 from engine.config.evaluate import EvaluatedModel
+from engine.items import NO_LIMITS, RateLimits
 from engine.llm.backends.anthropic import AnthropicMessages
 from engine.llm.backends.openai_compatible import OpenAICompatible
 from engine.llm.concurrency import FIRST, Concurrency
 from engine.llm.coordination import InProcess
-from engine.llm.endpoint import Endpoint, Tell
+from engine.llm.endpoint import Endpoint, EndpointSpec, RecordEvent
 from engine.llm.limiter import Limiter
 from engine.llm.machine_wide import MachineWide
 from engine.llm.pacing import Clock
@@ -91,9 +92,12 @@ def backend_for(model: ModelConfig, purpose: str) -> Open:
 
 
 def limiter_of(
-    config: RunConfig, backends: Backends, tell: Tell = lambda *_: None, clock: Clock = time.monotonic
+    config: RunConfig,
+    backends: Backends,
+    record: RecordEvent = lambda *_: None,
+    clock: Clock = time.monotonic,
 ) -> Limiter:
-    """All endpoints behind one limiter, as the config says. `tell` hears of pauses, outages and limits."""
+    """All endpoints behind one limiter, as the config says. `record` is called on pauses, outages and limits."""
     limits = config.limits
     coordinator: Coordinator = MachineWide(clock=clock) if limits.share == "machine" else InProcess(clock)
     alone = len(backends.main) == 1 and not backends.others
@@ -107,30 +111,27 @@ def limiter_of(
         # The run's rates are the endpoint's where it is the only one: then other runs can share them.
         requests = own.requests_per_minute or (limits.requests_per_minute if alone else None)
         tokens = own.tokens_per_minute or (limits.tokens_per_minute if alone else None)
-        return Endpoint(
-            opened.backend,
-            _concurrency(own.concurrency or limits.concurrency, limits.most_in_flight),
-            price=price_of(opened.model) or FREE.main,
-            requests_per_minute=requests,
-            tokens_per_minute=tokens,
+        spec = EndpointSpec(
             name=opened.backend.name if number == 1 else f"{opened.backend.name} ({number})",
+            price=price_of(opened.model) or FREE.main,
             weight=opened.model.weight,
             key=_digest(opened.model),
-            coordinator=coordinator,
-            clock=clock,
-            tell=tell,
+            limits=RateLimits(requests, tokens),
+            patience=limits.outage_s,
+            first_patience=limits.first_answer_s,
+        )
+        concurrency = _concurrency(own.concurrency or limits.concurrency, limits.most_in_flight)
+        return Endpoint(
+            opened.backend, concurrency, spec, coordinator=coordinator, clock=clock, record=record
         )
 
     return Limiter(
         [endpoint(opened) for opened in backends.main],
         limits.most_in_flight,
-        None if alone else limits.requests_per_minute,
-        None if alone else limits.tokens_per_minute,
+        NO_LIMITS if alone else RateLimits(limits.requests_per_minute, limits.tokens_per_minute),
         others={purpose: [endpoint(opened)] for purpose, opened in backends.others.items()},
-        patience=limits.outage_s,
         coordinator=coordinator,
         key=_digest(*(opened.model for opened in backends.main)),
-        first_patience=limits.first_answer_s,
         clock=clock,
     )
 
