@@ -93,17 +93,17 @@ def stream(base: Any) -> Any:
 
 
 def check_and_add(memory: Duplicates, offered: Any, size: int) -> float:
-    """Items per second through look, decide, take."""
+    """Items per second through compare, decide, add."""
     items = [Texts(n) for n in range(len(offered))]
     began = time.perf_counter()
     for start in range(0, len(offered), size):
         batch = items[start : start + size]
-        look = memory.look(batch, offered[start : start + size])
+        comparison = memory.compare(batch, offered[start : start + size])
         refs = list(range(start, start + len(batch)))
         for place in range(len(batch)):
-            if look.nearest(place, refs) is None:
-                look.take(place)
-        memory.take(look, refs)
+            if comparison.nearest(place, refs) is None:
+                comparison.accept(place)
+        memory.add_accepted(comparison, refs)
     return len(offered) / (time.perf_counter() - began)
 
 

@@ -59,14 +59,14 @@ def accepted(
     while start < len(items):
         size = sizes[turn % len(sizes)]
         batch = items[start : start + size]
-        look = memory.look(batch, vectors[start : start + size])
+        comparison = memory.compare(batch, vectors[start : start + size])
         refs = list(range(start, start + len(batch)))
         for place in range(len(batch)):
-            match = look.same_text(place, refs) or look.nearest(place, refs)
+            match = comparison.same_text(place, refs) or comparison.nearest(place, refs)
             told[start + place] = match
             if match is None:
-                look.take(place)
-        memory.take(look, refs)
+                comparison.accept(place)
+        memory.add_accepted(comparison, refs)
         start, turn = start + size, turn + 1
     return told
 
@@ -147,9 +147,9 @@ def test_the_approximate_index_finds_nearly_all(monkeypatch: pytest.MonkeyPatch)
     memory = Duplicates("meaning", 0.95, "ivf")
     memory.add([(place, Thing(f"{place}")) for place in range(4000)], vectors[:4000])
     assert memory.policy() == "ivf"
-    look = memory.look([Thing(f"new {n}") for n in range(2000)], vectors[4000:])
+    comparison = memory.compare([Thing(f"new {n}") for n in range(2000)], vectors[4000:])
     exact = (vectors[4000:] @ vectors[:4000].T).max(axis=1) >= 0.95
-    assert sum(place in look.outside for place in np.flatnonzero(exact)) >= 0.98 * exact.sum()
+    assert sum(place in comparison.outside for place in np.flatnonzero(exact)) >= 0.98 * exact.sum()
 
 
 def test_the_approximate_index_grows() -> None:
@@ -181,18 +181,18 @@ def test_the_same_text_goes_whatever_its_vector(batch: int) -> None:
 def test_by_text_alone_no_vector_is_needed() -> None:
     memory = Duplicates("text")
     assert not memory.needs_vectors
-    look = memory.look([Thing("a"), Thing("A!"), Thing("b")], None)
-    assert look.same_text(0, [5, 6, 7]) is None
-    look.take(0)
-    assert look.same_text(1, [5, 6, 7]) == Match(5, 1.0, by_text=True)
-    assert look.same_text(2, [5, 6, 7]) is None
+    comparison = memory.compare([Thing("a"), Thing("A!"), Thing("b")], None)
+    assert comparison.same_text(0, [5, 6, 7]) is None
+    comparison.accept(0)
+    assert comparison.same_text(1, [5, 6, 7]) == Match(5, 1.0, by_text=True)
+    assert comparison.same_text(2, [5, 6, 7]) is None
 
 
 def test_a_row_without_a_vector_counts_by_its_text() -> None:
     memory = Duplicates("meaning", 0.9)
     memory.add([(1, Thing("known"))], np.full((1, 4), np.nan, np.float32))
     assert memory.same_text(Thing("Known.")) is not None
-    assert memory.look([Thing("x")], unit(np.eye(1, 4))).nearest(0, [2]) is None
+    assert memory.compare([Thing("x")], unit(np.eye(1, 4))).nearest(0, [2]) is None
 
 
 def test_items_of_many_keys_and_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +218,7 @@ def test_lists_are_learned_at_the_same_vectors_however_many_come_at_once(
         for start in range(0, 2500, size):
             stop = min(start + size, 2500)
             memory.add([(n, items[n]) for n in range(start, stop)], vectors[start:stop])
-        told.append(memory.look(items[2500:], vectors[2500:]).outside)
+        told.append(memory.compare(items[2500:], vectors[2500:]).outside)
     assert told[0] == told[1] == told[2]
 
 

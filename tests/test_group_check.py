@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,17 @@ import pytest
 
 import hashing_embedder
 from conftest import Configs, Start, contents, datagen, finished, lines, run_in, when_served
-from engine.config import RunConfig
+from engine.config import FieldsConfig, RunConfig
+from engine.conformance import item
+from engine.dataset.base import BaseDataset
+from engine.dataset.fields import Fields
+from engine.diversity.duplicates import Duplicates
 from engine.diversity.embedding import restored
 from engine.diversity.index import similarity
 from engine.errors import ConfigError
+from engine.items import Item
 from engine.simulator.content import word_problems
+from engine.stages.groupcheck import GroupCheck
 from test_laws import FAULTS, check_conservation
 
 ENDPOINT = {"endpoint": {"name": "hashed", "price": {"input": 0.02}}}
@@ -523,3 +530,42 @@ async def test_another_model_is_another_run(tmp_path: Path, endpoint: Start, con
     )
     with pytest.raises(ConfigError, match=r"embedding\.model"):
         await run_in(tmp_path / "run", other)
+
+
+def new_item(number: int) -> Item:
+    vector = np.eye(1, 64, number, dtype=np.float32)[0]
+    return item(f"text {number}", position=number).evolve(vector=vector)
+
+
+async def test_texts_are_known_while_vectors_are_searched_by_one_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The stage before the commit asks for texts on the event loop; the commit's searches run in a thread."""
+    memory = Duplicates("meaning", 0.99)
+    group = GroupCheck(memory, BaseDataset(Fields(FieldsConfig())))
+    first = await group.compare([new_item(0)])
+    first.accept(new_item(0))
+    await group.remember(first)
+
+    entered, gate, threads = 0, threading.Event(), set()
+    compare = memory.compare
+
+    def held(*arguments: Any) -> Any:
+        nonlocal entered
+        entered += 1
+        threads.add(threading.get_ident())
+        gate.wait(10)
+        return compare(*arguments)
+
+    monkeypatch.setattr(memory, "compare", held)
+    searches = [asyncio.create_task(group.compare([new_item(number)])) for number in range(1, 4)]
+    while not entered:
+        await asyncio.sleep(0)
+    for _ in range(200):
+        await asyncio.sleep(0)
+    assert entered == 1
+    assert group.same_text(new_item(0)) is not None  # not held up, and no thread writes what it reads
+    gate.set()
+    await asyncio.gather(*searches)
+    assert entered == 3
+    assert threading.get_ident() not in threads

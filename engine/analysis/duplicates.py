@@ -95,14 +95,14 @@ def _checked(data: Data, vectors: Vectors | None, memory: Duplicates) -> Iterato
     for start in range(0, len(data.examples), _AT_ONCE):
         examples = data.examples[start : start + _AT_ONCE]
         refs = [example.number for example in examples]
-        look = memory.look(examples, None if vectors is None else vectors[start : start + _AT_ONCE])
+        comparison = memory.compare(examples, None if vectors is None else vectors[start : start + _AT_ONCE])
         for place, number in enumerate(refs):
-            match = look.same_text(place, refs) or look.nearest(place, refs)
+            match = comparison.same_text(place, refs) or comparison.nearest(place, refs)
             if match is None:
-                look.take(place)
+                comparison.accept(place)
             else:
                 yield number, match
-        memory.take(look, refs)
+        memory.add_accepted(comparison, refs)
 
 
 def write_kept(source: Path, found: NearDuplicates, out: Path) -> int:

@@ -104,10 +104,12 @@ def _alarms(same: str, examples: Sequence[Example], vectors: Vectors, drawn: Seq
         return [0.0] * len(THRESHOLDS)
     memory = Duplicates(same, THRESHOLDS[0])
     memory.add(((row, examples[row]) for row in others), vectors[others])
-    look = memory.look([examples[row] for row in drawn], vectors[list(drawn)])
+    comparison = memory.compare([examples[row] for row in drawn], vectors[list(drawn)])
     refs = list(drawn)
     near = [
-        match.similarity if (match := look.nearest(place, refs)) and not look.same_text(place, refs) else -1.0
+        match.similarity
+        if (match := comparison.nearest(place, refs)) and not comparison.same_text(place, refs)
+        else -1.0
         for place in range(len(drawn))
     ]
     return [sum(value >= threshold for value in near) / len(drawn) for threshold in THRESHOLDS]

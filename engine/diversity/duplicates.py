@@ -1,8 +1,8 @@
 """The memory of a group check: what has been accepted, and whether a new item says the same.
 
-A micro-batch is decided exactly as if its items came one at a time: `look` finds each one's neighbours among
-what was accepted before and among the batch itself; then, in order, `Look.nearest` counts only those of the
-batch that were taken. An item that is turned away blocks nothing.
+A micro-batch is decided exactly as if its items came one at a time: `compare` finds each one's neighbours among
+what was accepted before and among the batch itself; then, in order, `Comparison.nearest` counts only those of the
+batch that were accepted. An item that is turned away blocks nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from engine.diversity.index import Exact, Growing, Index, Ivf, similarity
-from engine.diversity.sameness import KEYS, THRESHOLDS, Content, Key, text_key
+from engine.diversity.sameness import KEYS, THRESHOLDS, Comparable, Key, text_key
 
 if TYPE_CHECKING:
     from engine.protocols import Vectors
@@ -109,14 +109,17 @@ class _Many:
 
 
 class Duplicates:
-    """Mutable state: texts and vectors of everything accepted. One owner, one call at a time."""
+    """Mutable state: texts and vectors of everything accepted.
+
+    Texts may be asked for while another thread compares, or adds, vectors; these one call at a time.
+    """
 
     def __init__(self, same: str, threshold: float | None = None, policy: str = "auto") -> None:
         """`same` is a kind of sameness (sameness.KEYS), `policy` one of auto, exact, ivf."""
         self.same = same
         self.threshold = THRESHOLDS[same] if threshold is None else threshold
         self._policy = policy
-        self._key: Callable[[Content], Key] = KEYS[same]
+        self._key: Callable[[Comparable], Key] = KEYS[same]
         self._texts: dict[Key, Ref] = {}
         self._few: _Few | None = None
         self._many: dict[Key, _Many] = {}
@@ -128,50 +131,59 @@ class Duplicates:
     def __len__(self) -> int:
         return len(self._texts)
 
-    def same_text(self, item: Content) -> Match | None:
+    def same_text(self, item: Comparable) -> Match | None:
         """The accepted item with the same text; see sameness.text_key."""
         ref = self._texts.get(text_key(item))
         return None if ref is None else Match(ref, 1.0, by_text=True)
 
-    def add(self, items: Iterable[tuple[Ref, Content]], vectors: Vectors | None = None) -> None:
+    def add(self, items: Iterable[tuple[Ref, Comparable]], vectors: Vectors | None = None) -> None:
         """Accepted items, unchecked; shape [items, dimensions]. Those without a vector count by their text."""
+        there = list(items)
+        self.add_texts(there)
+        if vectors is not None:
+            self.add_vectors(there, vectors)
+
+    def add_texts(self, items: Iterable[tuple[Ref, Comparable]]) -> None:
+        for ref, item in items:
+            self._texts.setdefault(text_key(item), ref)
+
+    def add_vectors(self, items: Sequence[tuple[Ref, Comparable]], vectors: Vectors) -> None:
+        """Takes processor time. Rows that are not finite are left out."""
         refs: dict[Key, list[Ref]] = {}
         rows: dict[Key, list[int]] = {}
         for place, (ref, item) in enumerate(items):
-            self._texts.setdefault(text_key(item), ref)
-            if vectors is not None and np.isfinite(vectors[place, 0]):
+            if np.isfinite(vectors[place, 0]):
                 key = self._key(item)
                 refs.setdefault(key, []).append(ref)
                 rows.setdefault(key, []).append(place)
-        if vectors is not None:
-            for key, places in rows.items():
-                self._extend(key, refs[key], vectors[places])
+        for key, places in rows.items():
+            self._extend(key, refs[key], vectors[places])
 
-    def look(self, items: Sequence[Content], vectors: Vectors | None) -> Look:
+    def compare(self, items: Sequence[Comparable], vectors: Vectors | None) -> Comparison:
         """What each of these is near to; shape [items, dimensions]. Takes processor time, changes nothing."""
         texts = [text_key(item) for item in items]
         if vectors is None or not self.needs_vectors:
-            return Look(self, items, texts, None)
+            return Comparison(self, items, texts, None)
         groups: dict[Key, list[int]] = {}
         for place, item in enumerate(items):
             groups.setdefault(self._key(item), []).append(place)
-        look = Look(self, items, texts, vectors)
+        comparison = Comparison(self, items, texts, vectors)
         for key, places in groups.items():
-            self._look(look, key, places)
-        return look
+            self._compare(comparison, key, places)
+        return comparison
 
-    def _look(self, look: Look, key: Key, places: Sequence[int]) -> None:
-        assert look.vectors is not None
-        queries = look.vectors[places]
+    def _compare(self, comparison: Comparison, key: Key, places: Sequence[int]) -> None:
+        assert comparison.vectors is not None
+        queries = comparison.vectors[places]
         for place, match in zip(places, self._nearest(key, queries), strict=True):
             if match is not None:
-                look.outside[place] = match
+                comparison.outside[place] = match
         if len(places) > 1:
             later, earlier = np.nonzero(np.tril(queries @ queries.T >= self.threshold - 1e-4, -1))
             exact = similarity(queries[later], queries[earlier])
             near = exact >= self.threshold
             for one, other, value in zip(later[near], earlier[near], exact[near].tolist(), strict=True):
-                look.inside.setdefault(places[one], []).append((places[other], value))
+                comparison.inside.setdefault(places[one], []).append((places[other], value))
 
     def _nearest(self, key: Key, queries: Vectors) -> list[Match | None]:
         if (many := self._many.get(key)) is not None:
@@ -180,11 +192,9 @@ class Duplicates:
             return self._few.nearest(key, queries, self.threshold)
         return [None] * len(queries)
 
-    def take(self, look: Look, refs: Sequence[Ref]) -> None:
-        """Remember what was taken of a look; `refs` name its items."""
-        places = look.taken
-        chosen = [(refs[place], look.items[place]) for place in places]
-        self.add(chosen, look.vectors[places] if look.vectors is not None and places else None)
+    def add_accepted(self, comparison: Comparison, refs: Sequence[Ref]) -> None:
+        """What was accepted of a comparison; `refs` name its items."""
+        self.add(comparison.chosen(refs), comparison.chosen_vectors())
 
     def _extend(self, key: Key, refs: Sequence[Ref], vectors: Vectors) -> None:
         if (many := self._many.get(key)) is not None:
@@ -206,19 +216,20 @@ class Duplicates:
 
 
 @dataclass
-class Look:
-    """What a micro-batch's items are near to. Mutable: `taken`, and the texts of what was taken."""
+class Comparison:
+    """What a micro-batch's items are near to. Mutable: what was accepted of it, in order, and the texts of that."""
 
     duplicates: Duplicates
-    items: Sequence[Content]
+    items: Sequence[Comparable]
     texts: Sequence[Key]
     vectors: Vectors | None
     outside: dict[int, Match] = field(default_factory=dict)
     """By place in the batch: the nearest of what was accepted before it."""
     inside: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
     """By place: earlier places of the batch that are near enough, and how near."""
-    taken: list[int] = field(default_factory=list)
-    _taken: set[int] = field(default_factory=set)
+    accepted: list[int] = field(default_factory=list)
+    """Places, in order."""
+    _accepted: set[int] = field(default_factory=set)
     _texts: dict[Key, int] = field(default_factory=dict)
 
     def same_text(self, place: int, refs: Sequence[Ref]) -> Match | None:
@@ -232,12 +243,20 @@ class Look:
         """The accepted item, of before or of this batch, that this one is nearest to, if any is near enough."""
         best = self.outside.get(place)
         for earlier, near in self.inside.get(place, ()):
-            if earlier in self._taken and (best is None or near > best.similarity):
+            if earlier in self._accepted and (best is None or near > best.similarity):
                 best = Match(refs[earlier], near)
         return best
 
-    def take(self, place: int) -> None:
-        """The item is accepted: later ones of the batch are compared with it too."""
-        self.taken.append(place)
-        self._taken.add(place)
+    def accept(self, place: int) -> None:
+        """Later ones of the batch are compared with this item too."""
+        self.accepted.append(place)
+        self._accepted.add(place)
         self._texts.setdefault(self.texts[place], place)
+
+    def chosen(self, refs: Sequence[Ref]) -> list[tuple[Ref, Comparable]]:
+        """What was accepted; `refs` name all items of the batch."""
+        return [(refs[place], self.items[place]) for place in self.accepted]
+
+    def chosen_vectors(self) -> Vectors | None:
+        """Of what was accepted, in the same order."""
+        return self.vectors[self.accepted] if self.vectors is not None and self.accepted else None

@@ -17,7 +17,7 @@ Key = bytes
 """Items of different keys are never the same, whatever their similarity."""
 
 
-class Content(Protocol):
+class Comparable(Protocol):
     """An item, or an example of the base dataset."""
 
     @property
@@ -28,12 +28,12 @@ class Content(Protocol):
     def choices(self) -> tuple[str, ...]: ...
 
 
-def compared(item: Content) -> str:
+def compared(item: Comparable) -> str:
     """The text whose vector is compared: with the choices, which often carry the question."""
     return "\n".join((item.text, *item.choices))
 
 
-def text_key(item: Content) -> Key:
+def text_key(item: Comparable) -> Key:
     """Equal for texts that differ in case, spacing and marks that carry no meaning alone.
 
     What carries meaning stays: letters with their vowel signs, numbers with their points, every symbol
@@ -56,19 +56,19 @@ _MEANINGFUL = regex.compile(
 #  meaning+answer    the right answer is the same
 
 
-def _meaning(item: Content) -> Key:
+def _meaning(item: Comparable) -> Key:
     return b""
 
 
-def _with_numbers(item: Content) -> Key:
+def _with_numbers(item: Comparable) -> Key:
     return _digest(sorted(numbers_in(compared(item))))
 
 
-def _with_answer(item: Content) -> Key:
+def _with_answer(item: Comparable) -> Key:
     return _digest([answer_of(item)])
 
 
-KEYS: Mapping[str, Callable[[Content], Key]] = {
+KEYS: Mapping[str, Callable[[Comparable], Key]] = {
     "text": text_key,
     "meaning": _meaning,
     "meaning+numbers": _with_numbers,
@@ -84,7 +84,7 @@ THRESHOLDS: Mapping[str, float] = {
 """Cosine similarities of all-MiniLM-L6-v2; benchmarks/sameness.py prints what each lets through and catches."""
 
 
-def answer_of(item: Content) -> str:
+def answer_of(item: Comparable) -> str:
     """The right answer in a common spelling: for multiple choice the choice's text, not its letter."""
     label = item.label or ""
     place = ord(label) - ord("A") if len(label) == 1 else -1
@@ -92,7 +92,7 @@ def answer_of(item: Content) -> str:
     return plain_number(" ".join(chosen.casefold().split()))
 
 
-def suited(examples: Iterable[Content]) -> str:
+def suited(examples: Iterable[Comparable]) -> str:
     """The kind of sameness for a dataset, by what most of its items are.
 
     meaning+answer where they have choices: questions of one form are near one another, whatever they ask.

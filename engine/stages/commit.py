@@ -20,7 +20,7 @@ from engine.store.journal import ItemRow, Journal, storable, storable_values
 from engine.store.reading import POSITIONS
 
 if TYPE_CHECKING:
-    from engine.stages.groupcheck import GroupCheck, GroupLook
+    from engine.stages.groupcheck import GroupCheck, GroupComparison
 
 _TOGETHER = 256
 """Items of one micro-batch: more are searched for faster together, but hold up those that follow."""
@@ -93,12 +93,12 @@ class Commit:
     async def _decide_ready(self) -> None:
         """The fates of all batches whose turn has come, a micro-batch of them at a time."""
         while not self._progress.reached and (batches := list(self._ready())):
-            look = None
+            group = None
             if self._group is not None:
-                look = await self._group.look([item for items in batches for item in self._open(items)])
-            self._write([row for items in batches for row in self._rows(items, look)])
-            if self._group is not None and look is not None:
-                await self._group.remember(look)
+                group = await self._group.compare([item for items in batches for item in self._open(items)])
+            self._write([row for items in batches for row in self._rows(items, group)])
+            if self._group is not None and group is not None:
+                await self._group.remember(group)
 
     def _ready(self) -> Iterator[Sequence[Item]]:
         """Complete batches from the next one on, each in order."""
@@ -113,14 +113,14 @@ class Commit:
         decided = self._decided if items[0].batch.number == self._progress.committed else {}
         return [item for item in items if not item.settled and item.position not in decided]
 
-    def _rows(self, items: Sequence[Item], look: GroupLook | None) -> Iterator[ItemRow]:
+    def _rows(self, items: Sequence[Item], group: GroupComparison | None) -> Iterator[ItemRow]:
         """The fates of one batch's items; none once the target is reached."""
         progress, batch = self._progress, items[0].batch
         if progress.reached:
             return
         del self._waiting[batch.number]
         progress.outstanding -= batch.size
-        fates = [self._decide(item, look) for item in items if item.position not in self._decided]
+        fates = [self._decide(item, group) for item in items if item.position not in self._decided]
         for fate in fates:
             yield self._row(fate)
         self._decided = {}
@@ -151,11 +151,11 @@ class Commit:
                 yield self._row(self._surplus(item))
         self._waiting.clear()
 
-    def _decide(self, item: Item, look: GroupLook | None) -> tuple[Item, str]:
+    def _decide(self, item: Item, group: GroupComparison | None) -> tuple[Item, str]:
         progress = self._progress
         if progress.reached:
             return self._surplus(item)
-        item = self._through_gates(item, look)
+        item = self._through_gates(item, group)
         if (rejection := item.rejection) is not None:
             progress.rejected += 1
             progress.turned_away += rejection.by == LABEL_GATE
@@ -169,19 +169,19 @@ class Commit:
             progress.labels[item.label or ""] += 1
         return item, "accepted"
 
-    def _through_gates(self, item: Item, look: GroupLook | None) -> Item:
+    def _through_gates(self, item: Item, group: GroupComparison | None) -> Item:
         """The label's share, and the group check: what depends on the items accepted before this one."""
         if item.settled:
             return item
-        if look is not None and (verdict := look.same_text(item)) is not None:
+        if group is not None and (verdict := group.same_text(item)) is not None:
             return item.judged(verdict)
         if self._room is not None:
             item = self._through_label_gate(item, self._room)
-        if item.settled or look is None:
+        if item.settled or group is None:
             return item
-        if (verdict := look.nearest(item)) is not None:
+        if (verdict := group.nearest(item)) is not None:
             return item.judged(verdict)
-        look.accept(item)
+        group.accept(item)
         return item
 
     def _weigh(self, fate: ItemFate) -> None:

@@ -11,7 +11,7 @@ import orjson
 
 from engine.dataset.base import BaseDataset
 from engine.diversity import GROUP_CHECK
-from engine.diversity.duplicates import Duplicates, Look, Match
+from engine.diversity.duplicates import Comparison, Duplicates, Match
 from engine.diversity.embedding import restored
 from engine.items import Item, Verdict
 from engine.store.reading import POSITIONS
@@ -31,12 +31,14 @@ def ref_of(item: Item) -> int:
 class GroupCheck:
     """Decides in the order of the plan; searches in a thread, so that the event loop goes on.
 
-    Mutable state: the memory of what was accepted. One caller at a time.
+    Mutable state: the memory of what was accepted. Texts are asked for and added on the event loop alone, so that the
+    stage before may ask too; vectors are searched and added in a thread, one call at a time.
     """
 
     def __init__(self, duplicates: Duplicates, dataset: BaseDataset) -> None:
         self.duplicates = duplicates
         self._dataset = dataset
+        self._vectors_in_use = asyncio.Lock()
 
     # --- what is there already ---
 
@@ -76,17 +78,22 @@ class GroupCheck:
         match = self.duplicates.same_text(item)
         return None if match is None else self._verdict(match)
 
-    async def look(self, items: Sequence[Item]) -> GroupLook:
+    async def compare(self, items: Sequence[Item]) -> GroupComparison:
         """A micro-batch, in the order of the plan."""
         if not items:
-            return GroupLook(self, items, self.duplicates.look((), None))
+            return GroupComparison(self, items, self.duplicates.compare((), None))
         vectors = _stacked(items) if self.duplicates.needs_vectors else None
-        return GroupLook(self, items, await asyncio.to_thread(self.duplicates.look, items, vectors))
+        async with self._vectors_in_use:
+            comparison = await asyncio.to_thread(self.duplicates.compare, items, vectors)
+        return GroupComparison(self, items, comparison)
 
-    async def remember(self, look: GroupLook) -> None:
-        """What was accepted of a look."""
-        if look.look.taken:
-            await asyncio.to_thread(self.duplicates.take, look.look, look.refs)
+    async def remember(self, group: GroupComparison) -> None:
+        """What was accepted of a comparison."""
+        chosen = group.comparison.chosen(group.refs)
+        self.duplicates.add_texts(chosen)
+        if (vectors := group.comparison.chosen_vectors()) is not None:
+            async with self._vectors_in_use:
+                await asyncio.to_thread(self.duplicates.add_vectors, chosen, vectors)
 
     def _verdict(self, match: Match) -> Verdict:
         place: dict[str, Any]
@@ -104,25 +111,25 @@ class GroupCheck:
         return Verdict.rejected(GROUP_CHECK, NEAR, said, {**place, "similarity": near})
 
 
-class GroupLook:
+class GroupComparison:
     """What a micro-batch's items are near to; asked item by item, in order."""
 
-    def __init__(self, group: GroupCheck, items: Sequence[Item], look: Look) -> None:
+    def __init__(self, group: GroupCheck, items: Sequence[Item], comparison: Comparison) -> None:
         self._group = group
-        self.look = look
+        self.comparison = comparison
         self.refs = [ref_of(item) for item in items]
         self._places = {ref: place for place, ref in enumerate(self.refs)}
 
     def same_text(self, item: Item) -> Verdict | None:
-        match = self.look.same_text(self._places[ref_of(item)], self.refs)
+        match = self.comparison.same_text(self._places[ref_of(item)], self.refs)
         return None if match is None else self._group._verdict(match)
 
     def nearest(self, item: Item) -> Verdict | None:
-        match = self.look.nearest(self._places[ref_of(item)], self.refs)
+        match = self.comparison.nearest(self._places[ref_of(item)], self.refs)
         return None if match is None else self._group._verdict(match)
 
     def accept(self, item: Item) -> None:
-        self.look.take(self._places[ref_of(item)])
+        self.comparison.accept(self._places[ref_of(item)])
 
 
 def _stacked(items: Sequence[Item]) -> Vectors:
