@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from engine.config import ChoicesField, FieldsConfig, LabelField
+from engine.config.paths import user_cache
 from engine.constraints import Constraint
 from engine.dataset.fields import Fields
 from engine.errors import Unparseable
@@ -64,6 +65,7 @@ def tools_for(
         fields.revised,
         object_in,
         lambda name: Asker(ask, name, 0, priority=-1),
+        user_cache(),
     )
 
 

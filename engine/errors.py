@@ -182,7 +182,7 @@ class Defect(FatalError):
     """Something that cannot happen has happened; what was done before is kept."""
 
     @classmethod
-    def of(cls, error: BaseException) -> Defect:
+    def caused_by(cls, error: BaseException) -> Defect:
         """The first cause in a group, with its place: what is needed to mend it."""
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]

@@ -15,8 +15,20 @@ PICO = 10**12
 """Money is counted in whole picodollars, so that sums are exact and a cap is a cap."""
 
 
+POSITIONS = 1 << 16
+"""Items of one batch, at most."""
 SETUP_BATCH = 1 << 40
 """Stands for the batch of calls that are made before the first one, or for no batch in particular."""
+
+
+def item_number(batch: int, position: int) -> int:
+    """An item's number within its run: its row in the journal. Numbers are in the order of the plan."""
+    return batch * POSITIONS + position
+
+
+def item_id(number: int) -> str:
+    """The id that people see of the item with that number."""
+    return f"{number // POSITIONS}-{number % POSITIONS}"
 
 
 def usd(picodollars: int) -> float:
@@ -179,11 +191,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One candidate. `of` is the number of items of its batch, so that a batch's end needs no marker."""
+    """One candidate. `batch_total` is how many items its batch has, so that the end of a batch needs no marker."""
 
     batch: Batch
     position: int
-    of: int
+    batch_total: int
     text: str = ""
     label: str | None = None
     choices: tuple[str, ...] = ()
@@ -197,6 +209,11 @@ class Item:
     revisions: int = 0
     vector: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
     """Of what a group check compares; see engine.diversity.sameness."""
+
+    @property
+    def number(self) -> int:
+        """See `item_number`."""
+        return item_number(self.batch.number, self.position)
 
     @property
     def id(self) -> str:
@@ -223,7 +240,7 @@ class Item:
                 verdict.item,
                 batch=self.batch,
                 position=self.position,
-                of=self.of,
+                batch_total=self.batch_total,
                 origin=self.origin,
                 model=self.model,
                 usage=self.usage + verdict.usage,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
@@ -255,6 +256,8 @@ class Tools:
     """The JSON object in a model's reply, however it is wrapped; None where there is none."""
     asker: Callable[[str], Asker]
     """The way to ask for the validator of that name."""
+    cache: Path
+    """The user's folder for what can be fetched or made again; it need not exist yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,17 +272,6 @@ class Passage:
     licence: str = ""
     source: str = ""
     """The kind of source: mediawiki, local, zim."""
-
-
-class Retriever(Protocol):
-    """A source of evidence. An asynchronous context manager, open while it is asked."""
-
-    async def retrieve(self, wanted: Sequence[tuple[str, str]], k: int) -> list[list[Passage]]:
-        """For each (entity, claim), the `k` paragraphs of the entity's article that bear most on the claim.
-
-        Best first; an empty list where nothing is known of the entity. Raises RetrieverUnavailable.
-        """
-        ...
 
 
 class Embedder(Protocol):

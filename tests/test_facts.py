@@ -422,10 +422,10 @@ def test_wikitext_as_text() -> None:
     assert text.replace("\n", " ").split() == "Life Ada wrote programs .".replace(" .", ".").split()
     assert page_of({"title": "X", "missing": True}) is None
     gathered = Gathered()
-    assert gathered.take(
+    assert gathered.add(
         {"query": {"pages": [{"title": "A", "revisions": []}]}, "continue": {"rvcontinue": 3}}
     )
-    assert gathered.take({"query": {"pages": [{"title": "A", "revisions": [{"revid": 1}]}]}}) is None
+    assert gathered.add({"query": {"pages": [{"title": "A", "revisions": [{"revid": 1}]}]}}) is None
     assert (gathered.page("A") or {})["revisions"] == [{"revid": 1}]
 
 

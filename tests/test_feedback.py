@@ -60,7 +60,7 @@ async def test_lessons_that_do_not_pay_are_dropped(with_: int, without: int, off
         accepted = with_ if lesson else without
         lessons.delayed.add(outcome(number, accepted, 5 - accepted))
     assert lessons.off is off
-    assert (lessons.to_json()["dropped_at_batch"] is None) is not off
+    assert (lessons.as_dict()["dropped_at_batch"] is None) is not off
     assert await lessons.lesson(400) in ((0,) if off else (0, len(lessons.drawn)))
     if not off:
         assert shares[False] == pytest.approx(100, abs=10)
@@ -76,7 +76,7 @@ async def test_a_resumed_run_is_advised_alike(accepted: list[int], cut: int) -> 
         told.append(await whole.advice(number))
         whole.observe(outcomes[number])
     again = Adviser(("a", "b"), 5, learning())
-    made = [(number, advice.to_json()) for number, advice in enumerate(told[: cut + 1])]
+    made = [(number, advice.as_dict()) for number, advice in enumerate(told[: cut + 1])]
     await again.restore(made, outcomes[:cut], cut)
     for number in range(cut, len(outcomes)):
         advice = await again.advice(number)

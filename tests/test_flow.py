@@ -86,7 +86,7 @@ async def through(stages: list[Stage], count: int, halt: Halt | None = None) -> 
     async def sink(inbox: Channel[int]) -> None:
         found.extend([value async for value in inbox])
 
-    await Pipeline.of(numbers(count), stages, sink, halt or Halt()).run()
+    await Pipeline.joined(numbers(count), stages, sink, halt or Halt()).run()
     return found
 
 

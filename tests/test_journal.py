@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from engine.errors import BadRequest, ConfigError, DiskFull, StoreError
-from engine.items import Completion, Prompt, Usage
+from engine.items import POSITIONS, Completion, Prompt, Usage
 from engine.store.files import replacing
 from engine.store.folder import RunFolder
 from engine.store.identity import differences, identity
 from engine.store.journal import ItemRow, Journal
-from engine.store.reading import POSITIONS, connect, read_items, read_lines
+from engine.store.reading import connect, read_items, read_lines
 
 DONE = Completion("text \ud800", "m", "stop", Usage(1, 2, 0, 3, True), 2, 0.5)
 

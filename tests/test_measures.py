@@ -144,7 +144,7 @@ def test_sizes_that_differ_are_compared_at_equal_size() -> None:
     texts = [f"{words[n]} {words[n * 7 % 400]} {words[n * 3 % 400]} {n % 13}" for n in range(400)]
     rows = unit(6, 400)
     large = Measured(texts, rows)
-    small = large.of(random.Random(1).sample(range(400), 50))
+    small = large.subset(random.Random(1).sample(range(400), 50))
     found = at_equal_size({"small": small, "large": large}, seed=3)
     assert found["items"] == 50
     assert found["small"]["vendi"]["deviation"] == 0

@@ -111,7 +111,7 @@ def test_a_restart_chooses_alike() -> None:
     for stopped in (1, 40, 97):
         resumed = Mix(generate, 4, cells, 16, retry=True)
         journaled = [
-            (number, orjson.loads(orjson.dumps(made[number].to_json()))) for number in range(stopped + 10)
+            (number, orjson.loads(orjson.dumps(made[number].as_dict()))) for number in range(stopped + 10)
         ]
         resumed.restore(journaled, outcomes[:stopped])
         resumed.skip(stopped)
@@ -171,7 +171,7 @@ def test_a_duplicate_is_replaced_by_the_strategy_that_made_it() -> None:
 
 def test_a_choice_survives_as_json() -> None:
     choice = Choice("a", (("k", "v"),), 3, ("text",), {"a": 1.5})
-    assert Choice.from_json(orjson.loads(orjson.dumps(choice.to_json()))) == choice
+    assert Choice.from_dict(orjson.loads(orjson.dumps(choice.as_dict()))) == choice
 
 
 # --- in a run --------------------------------------------------------------------------------------

@@ -131,7 +131,7 @@ def test_what_happens_again_is_counted_and_outages_are_timed() -> None:
         log.record("a", "back", "a answers again")
         now += 600
     log.record("b", "limits", "b announces 500 requests per minute; kept")
-    down, limits = log.to_json()
+    down, limits = log.as_list()
     assert (down["times"], down["seconds"]) == (3, 180)
     assert "3 min 00 s in all" in down["words"]
     assert "3 times" in down["words"]
@@ -144,7 +144,7 @@ def test_who_is_still_out_has_been_so_until_now() -> None:
     log = EventLog(lambda: now)
     log.record("a", "down", "a is taken out")
     now += 120
-    [down] = log.to_json()
+    [down] = log.as_list()
     assert down["seconds"] == 120
     assert "2 min 00 s in all and not back yet" in down["words"]
 

@@ -23,7 +23,7 @@ from conftest import CLEAN, Configs, Start, datagen, finished, lines, run_in
 from engine.config import RunConfig
 from engine.report.mapping import Some, finite, mapped
 from engine.report.page.figures import flow_figure
-from engine.report.page.gathered import Step
+from engine.report.page.gathered import FlowStep
 from engine.runs.api import evaluate
 from engine.simulator.content import word_problems
 from engine.simulator.embeddings import embedding
@@ -111,7 +111,7 @@ async def test_the_page_is_whole_and_alone(configs: Configs, endpoint: Start) ->
 
 
 def test_the_flow_adds_up() -> None:
-    steps = [Step("code", 60, 20, 20), Step("groupcheck", 70, 0, 10)]
+    steps = [FlowStep("code", 60, 20, 20), FlowStep("groupcheck", 70, 0, 10)]
     figure = flow_figure(steps, {"accepted": 70, "rejected": 30, "surplus": 5})
     assert figure is not None
     [trace] = figure["data"]

@@ -81,7 +81,7 @@ def test_every_item_asked_for_has_a_fate(size: int, reply: str, fates: list[str]
     usage = Usage(90, 30, 0, 1000)
     items = read_items(batch, Completion(reply, "m", "stop", usage), FIELDS)
     assert [item.rejection.reason if item.rejection else "ok" for item in items] == fates
-    assert {item.of for item in items} == {len(fates)}
+    assert {item.batch_total for item in items} == {len(fates)}
     assert [item.position for item in items] == list(range(len(fates)))
     assert sum(item.usage.cost for item in items) <= usage.cost
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,6 @@ from engine.planning.guidance import value_of
 if TYPE_CHECKING:
     from engine.protocols import Vectors
 
-Tell = Callable[[str], None]
 _TEXTS = (
     "text",
     "question",

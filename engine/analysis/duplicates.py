@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from engine.analysis.datasets import Data, FieldNames, Tell
+from engine.analysis.datasets import Data, FieldNames
 from engine.analysis.vectors import Vectoriser
 from engine.config.diversity import EmbeddingConfig
 from engine.dataset.rows import read_rows
 from engine.diversity.calibration import Confusion, calibrated
 from engine.diversity.duplicates import Duplicates, Match
 from engine.diversity.sameness import suited
+from engine.protocols import Notify
 from engine.store.files import replacing
 
 if TYPE_CHECKING:
@@ -26,11 +27,11 @@ _AT_ONCE = 512
 
 
 async def calibrate(
-    path: Path, names: FieldNames, embedding: EmbeddingConfig, seed: int, tell: Tell
+    path: Path, names: FieldNames, embedding: EmbeddingConfig, seed: int, notify: Notify
 ) -> list[Confusion]:
     """Raises ConfigError."""
     data = Data.read(path, names)
-    async with Vectoriser(embedding, tell) as vectoriser:
+    async with Vectoriser(embedding, notify) as vectoriser:
         return await calibrated(
             data.examples, await vectoriser.vectors(data), vectoriser.embedding.all, seed=seed
         )
@@ -48,7 +49,7 @@ class NearDuplicates:
     matches: dict[int, Match]
     """By row number; `ref` is an earlier row's number, or minus that of a row of the base dataset."""
 
-    def to_json(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         duplicates = {
             str(row): {"of": match.ref, "similarity": round(min(match.similarity, 1.0), 4)}
             for row, match in self.matches.items()
@@ -70,7 +71,7 @@ async def near_duplicates(
     same: str,
     threshold: float | None,
     embedding: EmbeddingConfig,
-    tell: Tell,
+    notify: Notify,
 ) -> NearDuplicates:
     """The first of several rows that say the same stays, as in a run. Raises ConfigError."""
     data = Data.read(path, names)
@@ -83,7 +84,7 @@ async def near_duplicates(
         return NearDuplicates(
             kind, memory.threshold, len(data.examples), data.bad, dict(_checked(data, None, memory))
         )
-    async with Vectoriser(embedding, tell) as vectoriser:
+    async with Vectoriser(embedding, notify) as vectoriser:
         if base is not None:
             vectors = await vectoriser.vectors(base)
             memory.add(((-example.number, example) for example in base.examples), vectors)

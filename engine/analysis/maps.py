@@ -10,30 +10,30 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from engine.analysis.datasets import Data, Tell
+from engine.analysis.datasets import Data
 from engine.analysis.vectors import Vectoriser
 from engine.config import RunConfig
 from engine.dataset.base import BaseDataset
-from engine.dataset.fields import Fields
-from engine.dataset.forms import Example, LabelStyle
+from engine.dataset.forms import Example
 from engine.diversity.sameness import compared
+from engine.protocols import Notify
 from engine.report.mapping import MOST_ITEMS, MOST_ORIGINALS, Some, finite
 from engine.report.mapping import mapped as drawn
 from engine.store.folder import RunFolder
 from engine.store.journal import Journal
-from engine.store.reading import connect, read_accepted, read_fact
+from engine.store.reading import connect, read_accepted, read_form
 
 if TYPE_CHECKING:
     pass
 
 
-async def mapped(folder: RunFolder, config: RunConfig, tell: Tell) -> bool:
+async def mapped(folder: RunFolder, config: RunConfig, notify: Notify) -> bool:
     """Draw the run's map by its local embedding model, and keep it; False where there are too few items.
 
     Raises ConfigError, StoreError.
     """
     with contextlib.closing(connect(folder.database)) as connection:
-        fields = Fields(config.dataset.fields, LabelStyle(**read_fact(connection, "style")))
+        fields = read_form(connection, config.dataset.fields)
         rows = [(item, record) for item, record, _ in islice(read_accepted(connection), MOST_ITEMS)]
     items = [replace(fields.remembered(orjson.loads(record)), number=item) for item, record in rows]
     base = (
@@ -41,7 +41,7 @@ async def mapped(folder: RunFolder, config: RunConfig, tell: Tell) -> bool:
     )
     if len(items) + len(base) < 3 or not items:
         return False
-    async with Vectoriser(config.embedding, tell) as vectoriser:
+    async with Vectoriser(config.embedding, notify) as vectoriser:
         some = [await _some(vectoriser, folder.path, examples) for examples in (items, base)]
     found = drawn(*some)
     if found is None:

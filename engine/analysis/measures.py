@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.analysis.datasets import Data, FieldNames, Tell
+from engine.analysis.datasets import Data, FieldNames
 from engine.analysis.vectors import Vectoriser
 from engine.config.diversity import EmbeddingConfig
 from engine.diversity.measures.dataset import Measured, at_equal_size, measures
+from engine.protocols import Notify
 
 if TYPE_CHECKING:
     pass
@@ -38,7 +39,7 @@ async def load(
     against: Path | None,
     names: FieldNames,
     embedding: EmbeddingConfig | None,
-    tell: Tell,
+    notify: Notify,
 ) -> Loaded:
     """Without `embedding`, datasets have no vectors. Raises ConfigError."""
     read = {str(path): Data.read(path, names) for path in dict.fromkeys(paths)}
@@ -46,6 +47,6 @@ async def load(
     if embedding is None:
         measured = {name: data.measured(None) for name, data in read.items()}
         return Loaded(measured, base.measured(None) if base is not None else None)
-    async with Vectoriser(embedding, tell) as vectoriser:
+    async with Vectoriser(embedding, notify) as vectoriser:
         datasets = {name: data.measured(await vectoriser.vectors(data)) for name, data in read.items()}
         return Loaded(datasets, base.measured(await vectoriser.vectors(base)) if base is not None else None)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING
 
-from engine.analysis.datasets import Data, Tell
+from engine.analysis.datasets import Data
 from engine.config.diversity import EmbeddingConfig
 from engine.diversity.embedding import Embedding, embedder_of
 from engine.diversity.sameness import compared
 from engine.diversity.vector_cache import VectorCache
 from engine.errors import ConfigError, EmbedderUnavailable
+from engine.protocols import Notify
 
 if TYPE_CHECKING:
     from engine.protocols import Vectors
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 class Vectoriser:
     """An open embedder with the user's cache. Raises ConfigError where there is no model to be had."""
 
-    def __init__(self, config: EmbeddingConfig, tell: Tell) -> None:
+    def __init__(self, config: EmbeddingConfig, notify: Notify) -> None:
         if config.endpoint is not None:
             raise ConfigError("embedding.endpoint: this command spends nothing; give a local model (--model)")
         try:
@@ -27,7 +28,7 @@ class Vectoriser:
         except EmbedderUnavailable as error:
             raise ConfigError(str(error)) from None
         self._cache = VectorCache(config.cache)
-        self._tell = tell
+        self._notify = notify
         self._stack = AsyncExitStack()
         self.embedding = Embedding(self._embedder)
 
@@ -42,7 +43,7 @@ class Vectoriser:
     async def vectors(self, data: Data) -> Vectors:
         def told(done: int, whole: int) -> None:
             if whole > done:
-                self._tell(f"{data.path}: {done:,} of {whole:,} rows embedded.")
+                self._notify(f"{data.path}: {done:,} of {whole:,} rows embedded.")
 
         return await self._cache.vectors(
             [compared(example) for example in data.examples], self.embedding, told

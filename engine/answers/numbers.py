@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from engine.answers.number_words import WORDS
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -24,14 +26,6 @@ _MOST_EXPONENT = 400
 
 # --- words -----------------------------------------------------------------------------------------
 
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
-    " seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-_WORDS = {word: value for value, word in enumerate(_ONES)} | {
-    word: 10 * value for value, word in enumerate(_TENS, 2)
-}
 _SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _GROUPS = {"dozen": 12, "dozens": 12, "score": 20, "gross": 144}
 _PARTS = {
@@ -294,8 +288,8 @@ def _whole(words: list[str]) -> int | None:
     for place, word in enumerate(words):
         if word in ("a", "an") and place == 0 and len(words) > 1:
             current = 1
-        elif word in _WORDS:
-            current += _WORDS[word]
+        elif word in WORDS:
+            current += WORDS[word]
         elif word in _GROUPS:
             current = max(1, current) * _GROUPS[word]
         elif word == "hundred":

@@ -54,7 +54,7 @@ def summary(bench: Bench, levels: Sequence[Level], model: str) -> dict[str, Any]
             None if limits is None else {"requests": limits.requests, "tokens": limits.tokens}
         ),
         "ended": bench.ended,
-        "levels": [level.to_json() for level in levels],
+        "levels": [level.as_dict() for level in levels],
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from engine.bench.sweep import Bench, Level, Sweep
 from engine.config import RunConfig
@@ -10,6 +10,7 @@ from engine.errors import ConfigError
 from engine.items import PICO, Prompt
 from engine.llm.budget import Budget
 from engine.llm.prices import FREE, price_of
+from engine.protocols import Notify
 from engine.runs.endpoints import opened_backends
 from engine.runs.estimate import prompts
 from engine.runs.inputs import Inputs
@@ -27,7 +28,7 @@ async def benched(
     *,
     stream: bool,
     endpoint: int,
-    tell: Callable[[str], None],
+    notify: Notify,
 ) -> tuple[Bench, list[Level], str]:
     """(the sweep, its levels, the endpoint's name). Raises ConfigError, FatalError."""
     inputs = GenerateMode().load(config)
@@ -46,7 +47,7 @@ async def benched(
         found = []
         async for level in bench.levels():
             found.append(level)
-            tell(f"{level.concurrency:,} at once: {level.calls_per_s:.2f} calls/s, {level.seconds:.1f} s")
+            notify(f"{level.concurrency:,} at once: {level.calls_per_s:.2f} calls/s, {level.seconds:.1f} s")
     return bench, found, opened.backend.name
 
 

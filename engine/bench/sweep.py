@@ -83,7 +83,7 @@ class Level:
         """The share of calls that were refused for their rate."""
         return self.errors.get(RateLimited.reason, 0) / self.calls if self.calls else 0.0
 
-    def to_json(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         return {
             "concurrency": self.concurrency,
             "calls": self.calls,

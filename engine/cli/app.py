@@ -178,7 +178,7 @@ def plan(
 @app.command()
 def check(config: Config, set_: Sets = None) -> None:
     """Try everything a run needs: config, dataset, endpoint (one tiny call). Each is ok, or says what to do."""
-    from engine.runs.api import in_loop
+    from engine.flow.loop import in_loop
     from engine.runs.preflight import Finding, check
 
     async def all_findings() -> list[Finding]:
@@ -238,7 +238,7 @@ def simulate(
 
     from engine.config.simulator import SimulatorConfig
     from engine.errors import ConfigError
-    from engine.runs.api import in_loop
+    from engine.flow.loop import in_loop
     from engine.simulator.serving import serve
 
     if knobs:

@@ -116,7 +116,7 @@ def in_loop_tuned(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run to the end, with settings of the whole process that are the command's to make and not the library's."""
     import gc
 
-    from engine.runs.api import in_loop
+    from engine.flow.loop import in_loop
 
     gc.freeze()  # what is loaded by now stays, and need not be walked again
     gc.set_threshold(100_000, 50, 100)  # items make no cycles: collecting seldom saves a sixth of the CPU

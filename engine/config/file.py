@@ -152,7 +152,7 @@ class _Reader:
 
     def filled(self, value: Any, keys: Keys) -> Any:
         if len(keys) > _DEEPEST:
-            raise ConfigError(f"{self.place.of(keys[:3])}: is nested too deep")
+            raise ConfigError(f"{self.place.describe(keys[:3])}: is nested too deep")
         if isinstance(value, dict):
             return {
                 self._key(key, keys): self.filled(inner, (*keys, str(key))) for key, inner in value.items()
@@ -160,7 +160,7 @@ class _Reader:
         if isinstance(value, list):
             return [self.filled(inner, (*keys, index)) for index, inner in enumerate(value)]
         if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"{self.place.of(keys)}: must be a finite number (got {value})")
+            raise ConfigError(f"{self.place.describe(keys)}: must be a finite number (got {value})")
         if isinstance(value, str) and VARIABLE.search(value):
             return self._substituted(value, keys)
         return value
@@ -168,7 +168,7 @@ class _Reader:
     def _key(self, key: Any, keys: Keys) -> str:
         if isinstance(key, bool) or key is None:
             spelled = {True: "yes, on or true", False: "no, off or false", None: "null or ~"}[key]
-            raise ConfigError(f"{self.place.of(keys)}: a key is {spelled} to YAML; put it in quotes")
+            raise ConfigError(f"{self.place.describe(keys)}: a key is {spelled} to YAML; put it in quotes")
         return str(key)
 
     def _substituted(self, text: str, keys: Keys) -> Any:
@@ -177,7 +177,9 @@ class _Reader:
             if found is None and self._lenient:
                 return match[0]
             if found is None:
-                raise ConfigError(f"{self.place.of(keys)}: the environment variable {match[1]} is not set")
+                raise ConfigError(
+                    f"{self.place.describe(keys)}: the environment variable {match[1]} is not set"
+                )
             return found
 
         filled = VARIABLE.sub(fill, text)
@@ -207,7 +209,7 @@ _FORMS = ("float", "int", "tuple[float, float]", "one endpoint", "several endpoi
 
 def _sentence(model: type[BaseModel], mistake: dict[str, Any], place: Place) -> str:
     keys = tuple(key for key in mistake["loc"] if key not in _FORMS)
-    where = place.of(keys)
+    where = place.describe(keys)
     if mistake["type"] == "extra_forbidden":
         allowed = _allowed(model, keys[:-1])
         close = difflib.get_close_matches(str(keys[-1]), allowed, 1)

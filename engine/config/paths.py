@@ -1,7 +1,8 @@
-"""Relative paths in a config, taken from the folder of its file."""
+"""Paths of a config: relative ones are taken from the folder of its file; the folder for caches."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from engine.config.markers import ANY, PathFrom, Pattern, places
+
+
+def user_cache() -> Path:
+    """The user's cache folder, by the XDG rules; it need not exist yet."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "datagen"
+
 
 Change = Callable[[Any], Any]
 

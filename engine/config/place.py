@@ -15,7 +15,7 @@ class Place:
     name: str
     lines: Mapping[Keys, int] = field(default_factory=dict)
 
-    def of(self, keys: Keys) -> str:
+    def describe(self, keys: Keys) -> str:
         """'config.yaml line 7: limits.budget' for the nearest place that the file holds."""
         dotted = ".".join(str(key) for key in keys)
         for end in range(len(keys), 0, -1):

@@ -242,7 +242,7 @@ class RunConfig(Section):
 
     def wrong(self, key: str, said: str) -> ConfigError:
         """For a mistake that only the use of the config shows: the key, its place in the file, and what is wrong."""
-        return ConfigError(f"{self._place.of(tuple(key.split('.')))}: {said}")
+        return ConfigError(f"{self._place.describe(tuple(key.split('.')))}: {said}")
 
     def changed(self, **sections: Any) -> RunConfig:
         """The same run with other sections."""

@@ -50,7 +50,7 @@ class BaseDataset:
             dataset._take(number, row, seen)
         dataset._judge(config)
         dataset.rows = len(dataset.examples)
-        dataset.fields = replace(fields, shape=Shape.of(dataset.examples))
+        dataset.fields = replace(fields, shape=Shape.from_examples(dataset.examples))
         return dataset
 
     @classmethod
@@ -131,7 +131,7 @@ def _style(config: DatasetConfig) -> LabelStyle:
                 samples.append(Fields(config.fields).sample(row))
             except FieldProblem:
                 continue  # counted when the rows are read for good
-    return LabelStyle.of(config.fields, samples)
+    return LabelStyle.from_samples(config.fields, samples)
 
 
 def _samples(config: DatasetConfig, fields: Fields) -> Iterator[Example]:

@@ -62,7 +62,7 @@ class Fields:
         return match[1].strip()
 
     def sample(self, row: Row) -> tuple[Any, tuple[str, ...]]:
-        """A raw label with its choices, for LabelStyle.of. Raises FieldProblem."""
+        """A raw label with its choices, for LabelStyle.from_samples. Raises FieldProblem."""
         return self.raw_label(row), self._choices(row)
 
     def _label(self, raw: Any, choices: tuple[str, ...]) -> str | None:

@@ -49,7 +49,7 @@ class LabelStyle:
     type: Literal["string", "integer", "number", "boolean"] = "string"
 
     @classmethod
-    def of(cls, config: FieldsConfig, samples: Sequence[tuple[Any, tuple[str, ...]]]) -> LabelStyle:
+    def from_samples(cls, config: FieldsConfig, samples: Sequence[tuple[Any, tuple[str, ...]]]) -> LabelStyle:
         """From raw labels and their choices. What fits most of them; a bad row is not to spoil the others."""
         values = [value for value, _ in samples]
         if config.label is None:
@@ -108,7 +108,7 @@ class Shape:
     """The JSON type of each extra that is always of one type."""
 
     @classmethod
-    def of(cls, examples: Sequence[Example]) -> Shape:
+    def from_examples(cls, examples: Sequence[Example]) -> Shape:
         counts = {len(example.choices) for example in examples}
         types: dict[str, set[str]] = {}
         for example in examples:

@@ -45,7 +45,7 @@ class Confusion:
         good = [place for place in fit if caught[place] >= CAUGHT]
         return THRESHOLDS[good[-1] if good else fit[0] if fit else -1]
 
-    def to_json(self) -> dict[str, object]:
+    def as_dict(self) -> dict[str, object]:
         rows = {name: list(shares) for name, shares in self.rows.items()}
         return {"same": self.same, "thresholds": list(THRESHOLDS), "flagged": rows, "proposed": self.proposed}
 

@@ -80,6 +80,15 @@ class EndpointModel:
             return joined([await self.embed(texts[:middle]), await self.embed(texts[middle:])])
 
 
+def stacked(vectors: Sequence[Vectors | None]) -> Vectors | None:
+    """Shape [texts, dimensions], with a row of NaN for a text without a vector; None where no text has one."""
+    width = next((len(vector) for vector in vectors if vector is not None), None)
+    if width is None:
+        return None
+    nothing = np.full(width, np.nan, np.float32)
+    return np.stack([nothing if vector is None else vector for vector in vectors])
+
+
 def joined(parts: Sequence[Vectors]) -> Vectors:
     """Rows without a vector are as wide as the others."""
     width = max(part.shape[1] for part in parts)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from engine.protocols import Vectors
 
-Rows = npt.NDArray[np.int64]
+RowNumbers = npt.NDArray[np.int64]
 
 FRONT = 95
 """Coordinates that the bound looks at; with the length of the others, a round number for matrix products."""
@@ -38,12 +38,12 @@ _SLACK = 1e-4
 class Nearest(NamedTuple):
     """For each query the row of its nearest neighbour, -1 where none is near enough, and their similarity."""
 
-    rows: Rows
+    rows: RowNumbers
     similarities: Vectors
 
 
 class Index(Protocol):
-    """Rows are counted from 0 in the order in which they were added."""
+    """RowNumbers are counted from 0 in the order in which they were added."""
 
     def add(self, vectors: Vectors) -> None: ...
 
@@ -65,7 +65,7 @@ def similarity(left: Vectors, right: Vectors) -> Vectors:
 
 
 class Growing:
-    """Rows of an array that grows by half when it is full. Mutable state: the array, and how much is used."""
+    """RowNumbers of an array that grows by half when it is full. Mutable state: the array, and how much is used."""
 
     def __init__(self, width: int, dtype: npt.DTypeLike) -> None:
         self._rows = np.empty((0, width), dtype)
@@ -140,7 +140,7 @@ class Exact:
                 self._compare(queries, hopeful[which], rows + start, best)
         return best
 
-    def _compare(self, queries: Vectors, which: Rows, rows: Rows, best: Nearest) -> None:
+    def _compare(self, queries: Vectors, which: RowNumbers, rows: RowNumbers, best: Nearest) -> None:
         """Candidates in full; what is better than the best so far takes its place."""
         for start in range(0, len(which), _PAIRS):
             query, row = which[start : start + _PAIRS], rows[start : start + _PAIRS]

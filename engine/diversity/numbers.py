@@ -8,16 +8,9 @@ from decimal import Decimal
 
 import regex
 
-_UNITS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-    " eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-_WORDS: Mapping[str, int] = {
-    **{word: value for value, word in enumerate(_UNITS)},
-    **{word: 10 * value for value, word in enumerate(_TENS, 2)},
-    "dozen": 12,
-}
+from engine.answers.number_words import TENS, WORDS
+
+_WORDS: Mapping[str, int] = {**WORDS, "dozen": 12}
 _SCALES: Mapping[str, int] = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
 _TOKEN = regex.compile(
     r"(?:(?<![\w.,)])[-\u2212])?\$?(?:\d{1,3}(?:,\d{2,3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|(?<![\w.])\.\d+)"
@@ -99,7 +92,7 @@ def _continues(words: Sequence[str], word: str, *, linked: str) -> bool:
         return False
     if words[-1] in _SCALES:
         return True
-    return words[-1] in _TENS and 0 < _WORDS[word] < 10 and linked != "and"
+    return words[-1] in TENS and 0 < _WORDS[word] < 10 and linked != "and"
 
 
 def _value(words: Sequence[str]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.config.paths import user_cache
 from engine.diversity.embedding import KEPT_AS, Embedding, joined
 from engine.errors import EmbedderUnavailable
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SHARD = 512
 """Texts of one file: what a kill in mid-embedding can cost, and a grown dataset's first rows are still there."""
 
-Tell = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 """Called with (texts done, texts in all)."""
 
 
@@ -29,9 +29,11 @@ class VectorCache:
     """A folder of vectors, one file for each SHARD texts, named by model and content. May be deleted at any time."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = (folder or default_folder()) / "vectors"
+        self._folder = (folder or user_cache()) / "vectors"
 
-    async def vectors(self, texts: Sequence[str], embedding: Embedding, tell: Tell | None = None) -> Vectors:
+    async def vectors(
+        self, texts: Sequence[str], embedding: Embedding, tell: OnProgress | None = None
+    ) -> Vectors:
         """Shape [texts, dimensions]; rows of NaN for texts that have no vector.
 
         Raises as Embedding.all does, what `tell` raises (it is called between two files), and
@@ -79,12 +81,6 @@ async def embedded(texts: Sequence[str], embedding: Embedding) -> Vectors:
     vectors = np.empty_like(found)
     vectors[order] = found
     return vectors
-
-
-def default_folder() -> Path:
-    """The user's cache folder, by the XDG rules."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "datagen"
 
 
 def _read(place: Path, rows: int) -> Vectors | None:

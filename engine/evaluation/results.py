@@ -30,7 +30,7 @@ class Count:
         self.scored += 1
         self.right += right
 
-    def to_json(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         low, high = wilson(self.right, self.scored)
         return {
             "n": self.scored,
@@ -68,7 +68,7 @@ class Tested:
                 found.setdefault(name, {}).setdefault(value, Count()).add(right)
         return {
             name: {
-                value: count.to_json()
+                value: count.as_dict()
                 for value, count in sorted(values.items(), key=_largest_first)[:_GROUPS]
             }
             for name, values in found.items()
@@ -132,14 +132,14 @@ def _shown(one: Tested, solvable: Mapping[int, bool]) -> dict[str, Any]:
     return {
         "dataset": one.dataset,
         "model": one.model,
-        **one.count().to_json(),
+        **one.count().as_dict(),
         "unanswered": one.unanswered,
         "pending": one.pending,
         "cost_usd": round(one.cost_usd, 12),
         "solvability": {
             "checked": len(solvable),
             "confirmed": sum(solvable.values()),
-            "on_confirmed": one.count(solvable).to_json() if solvable else None,
+            "on_confirmed": one.count(solvable).as_dict() if solvable else None,
         },
         "by": one.broken_down(),
     }

@@ -1,4 +1,4 @@
-"""Rows as a file: JSON, JSON lines, CSV, Parquet; whole or not at all."""
+"""RowSource as a file: JSON, JSON lines, CSV, Parquet; whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from engine.errors import ConfigError
 from engine.protocols import Row
 from engine.store.files import replacing
 
-Rows = Callable[[], Iterable[Row]]
+RowSource = Callable[[], Iterable[Row]]
 """Gives the rows anew at each call: some formats need to see them twice."""
 
 
@@ -42,7 +42,7 @@ def check_place(path: Path) -> None:
         raise ConfigError(f"-o {path}: there is no folder {path.parent}")
 
 
-def write_jsonl(rows: Rows, path: Path) -> int:
+def write_jsonl(rows: RowSource, path: Path) -> int:
     count = 0
     with _output(path) as file:
         for count, row in enumerate(rows(), 1):  # noqa: B007 - the last count is the result
@@ -50,7 +50,7 @@ def write_jsonl(rows: Rows, path: Path) -> int:
     return count
 
 
-def write_json(rows: Rows, path: Path) -> int:
+def write_json(rows: RowSource, path: Path) -> int:
     count = 0
     with _output(path) as file:
         file.write("[")
@@ -60,7 +60,7 @@ def write_json(rows: Rows, path: Path) -> int:
     return count
 
 
-def write_csv(rows: Rows, path: Path) -> int:
+def write_csv(rows: RowSource, path: Path) -> int:
     """Lists and objects stand as JSON in their cell."""
     columns = list(dict.fromkeys(chain.from_iterable(rows())))
     count = 0
@@ -76,7 +76,7 @@ def _cell(value: Any) -> Any:
     return orjson.dumps(value, default=str).decode() if isinstance(value, dict | list) else value
 
 
-def write_parquet(rows: Rows, path: Path, like: Rows | None = None) -> int:
+def write_parquet(rows: RowSource, path: Path, like: RowSource | None = None) -> int:
     """A column of mixed types is written as text. The columns and their types are those of `like`, if given.
 
     Raises ConfigError.

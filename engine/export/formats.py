@@ -9,12 +9,12 @@ from pathlib import Path
 from engine.dataset.fields import Fields
 from engine.dataset.forms import LETTERS, Example, FieldProblem
 from engine.errors import ConfigError
-from engine.export.files import Rows, write_csv, write_json, write_jsonl, write_parquet
+from engine.export.files import RowSource, write_csv, write_json, write_jsonl, write_parquet
 from engine.export.hugging_face import write_folder
 from engine.export.llama_factory import entries, register
 from engine.protocols import Row
 
-Splits = Mapping[str, Rows]
+Splits = Mapping[str, RowSource]
 """The rows of each part by its name (`train`, `test`); of a dataset in one piece, under ''."""
 Shape = Callable[[Row, Fields, str], Row]
 
@@ -23,7 +23,7 @@ Shape = Callable[[Row, Fields, str], Row]
 class Form:
     """How a row is shaped, and how rows become a file."""
 
-    write: Callable[[Rows, Path], int]
+    write: Callable[[RowSource, Path], int]
     shape: Shape | None = None
     formatting: str = ""
     """What LLaMA-Factory calls it, where it reads it."""
@@ -69,7 +69,7 @@ def parts(splits: Collection[str], form: str, path: Path) -> dict[str, Path]:
     return {name: path.with_name(f"{path.stem}-{name}{path.suffix}") for name in splits}
 
 
-def _plain(rows: Rows, meta: bool) -> Rows:
+def _plain(rows: RowSource, meta: bool) -> RowSource:
     def wanted() -> Iterator[Row]:
         for row in rows():
             yield row if meta else {name: value for name, value in row.items() if name != "_meta"}
@@ -77,7 +77,7 @@ def _plain(rows: Rows, meta: bool) -> Rows:
     return wanted
 
 
-def _shaped(shape: Shape | None, rows: Rows, fields: Fields, description: str) -> Rows:
+def _shaped(shape: Shape | None, rows: RowSource, fields: Fields, description: str) -> RowSource:
     def wanted() -> Iterator[Row]:
         for row in rows():
             yield row if shape is None else _with_meta(shape(row, fields, description), row)

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 from engine.errors import ConfigError
-from engine.export.files import Rows, write_parquet
+from engine.export.files import RowSource, write_parquet
 from engine.protocols import Row
 from engine.store.files import replacing
 
@@ -16,7 +16,7 @@ MARK = "- datagen"
 _FILES = "*-00000-of-00001.parquet"
 
 
-def write_folder(splits: Mapping[str, Rows], path: Path, card: str) -> int:
+def write_folder(splits: Mapping[str, RowSource], path: Path, card: str) -> int:
     """`data/SPLIT-00000-of-00001.parquet` for each split, all with the same columns, and README.md; how many rows.
 
     Only a folder that is empty, or holds an earlier export, is written to; files of splits that are no more go last.

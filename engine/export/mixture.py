@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,19 +16,18 @@ import orjson
 from engine.config import RunConfig
 from engine.dataset.base import BaseDataset
 from engine.dataset.fields import Fields
-from engine.dataset.forms import Example, LabelStyle
+from engine.dataset.forms import Example
 from engine.diversity.sameness import compared
 from engine.errors import ConfigError
 from engine.export.formats import Splits
-from engine.protocols import Row
+from engine.protocols import Notify, Row
 from engine.store.folder import RunFolder
-from engine.store.reading import connect, read_accepted, read_fact, read_items, read_tallies
+from engine.store.reading import connect, read_accepted, read_form, read_items, read_tallies
 
 if TYPE_CHECKING:
     from engine.protocols import Vectors
 
 APART = ("auto", "vectors", "words")
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,8 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """Rows by part, how many in each, and how many are originals."""
+class Mixture:
+    """RowSource by part, how many in each, and how many are originals."""
 
     splits: Splits
     counts: dict[str, int]
@@ -65,14 +64,14 @@ class Prepared:
 
 
 @contextmanager
-def prepared(folder: RunFolder, config: RunConfig, wanted: Wanted, tell: Tell) -> Iterator[Prepared]:
+def mixture_of(folder: RunFolder, config: RunConfig, wanted: Wanted, notify: Notify) -> Iterator[Mixture]:
     """While the block lasts, every reading of the rows gives the same, also of a run that goes on meanwhile.
 
     Raises ConfigError where there are no such originals, or no vectors to tell near-duplicates by.
     """
     with contextlib.closing(connect(folder.database)) as connection:
         connection.execute("BEGIN")  # one transaction: what is committed from now on is not seen
-        fields = Fields(config.dataset.fields, LabelStyle(**read_fact(connection, "style")))
+        fields = read_form(connection, config.dataset.fields)
         accepted = read_tallies(connection).accepted
         there = BaseDataset.load(config.dataset).examples if wanted.originals else []
         chosen = _chosen(there, accepted, wanted)
@@ -80,8 +79,8 @@ def prepared(folder: RunFolder, config: RunConfig, wanted: Wanted, tell: Tell) -
         held: set[int] = set()
         if wanted.test:
             texts, kept = _accepted(connection, fields)
-            vectors = _vectors(config, kept, there, chosen, wanted, tell)
-            held = _held_out([*texts, *map(compared, originals)], vectors, wanted, tell)
+            vectors = _vectors(config, kept, there, chosen, wanted, notify)
+            held = _held_out([*texts, *map(compared, originals)], vectors, wanted, notify)
 
         def rows(of: bool | None) -> Iterator[Row]:
             """Those held out, the others, or all."""
@@ -98,7 +97,7 @@ def prepared(folder: RunFolder, config: RunConfig, wanted: Wanted, tell: Tell) -
             counts = {"train": whole - len(held), "test": len(held)}
         else:
             splits, counts = {"": lambda: rows(None)}, {"": whole}
-        yield Prepared(splits, counts, len(originals), fields)
+        yield Mixture(splits, counts, len(originals), fields)
 
 
 def _chosen(there: Sequence[Example], accepted: int, wanted: Wanted) -> list[int]:
@@ -117,7 +116,7 @@ def _chosen(there: Sequence[Example], accepted: int, wanted: Wanted) -> list[int
     return sorted(random.Random(f"{wanted.seed}/originals").sample(range(len(there)), count))
 
 
-def _held_out(texts: Sequence[str], vectors: Vectors | None, wanted: Wanted, tell: Tell) -> set[int]:
+def _held_out(texts: Sequence[str], vectors: Vectors | None, wanted: Wanted, notify: Notify) -> set[int]:
     """Places of the rows that are kept apart from the others."""
     from engine.diversity.split import Groups, held_out, join_by_vectors, join_by_words
 
@@ -133,7 +132,7 @@ def _held_out(texts: Sequence[str], vectors: Vectors | None, wanted: Wanted, tel
         else "by runs of 13 words"
     )
     largest = max(map(len, members), default=0)
-    tell(
+    notify(
         f"{len(held):,} of {len(texts):,} rows are held out ({len(held) / max(1, len(texts)):.1%}); near-duplicates "
         f"told {by} stay on one side: {len(members):,} groups, the largest of {largest:,}."
     )
@@ -164,7 +163,7 @@ def _vectors(
     there: Sequence[Example],
     chosen: Sequence[int],
     wanted: Wanted,
-    tell: Tell,
+    notify: Notify,
 ) -> Vectors | None:
     """Of the accepted items and the chosen originals; rows of NaN for those without. None where words are to do."""
     if wanted.apart == "words" or not any(vector is not None for vector in kept):
@@ -175,25 +174,23 @@ def _vectors(
         return None
     import numpy as np
 
-    from engine.diversity.embedding import restored
+    from engine.diversity.embedding import restored, stacked
 
-    found = [None if vector is None else restored(vector) for vector in kept]
-    width = next(len(vector) for vector in found if vector is not None)
-    nothing = np.full(width, np.nan, np.float32)
-    items = np.stack([nothing if vector is None else vector for vector in found])
+    items = stacked([None if vector is None else restored(vector) for vector in kept])
+    assert items is not None
     if not chosen:
         return items
     if config.embedding.endpoint is not None:
-        tell("Originals are told by their words alone: their vectors would have to be paid for.")
-        return np.concatenate([items, np.tile(nothing, (len(chosen), 1))])
-    return np.concatenate([items, asyncio.run(_of_base(config, there, tell))[list(chosen)]])
+        notify("Originals are told by their words alone: their vectors would have to be paid for.")
+        return np.concatenate([items, np.full((len(chosen), items.shape[1]), np.nan, np.float32)])
+    return np.concatenate([items, asyncio.run(_of_base(config, there, notify))[list(chosen)]])
 
 
-async def _of_base(config: RunConfig, there: Sequence[Example], tell: Tell) -> Vectors:
+async def _of_base(config: RunConfig, there: Sequence[Example], notify: Notify) -> Vectors:
     """By the run's own model; from the cache where the run has compared its items with the base."""
     from engine.analysis.datasets import Data
     from engine.analysis.vectors import Vectoriser
 
     assert config.dataset.path is not None
-    async with Vectoriser(config.embedding, tell) as vectoriser:
+    async with Vectoriser(config.embedding, notify) as vectoriser:
         return await vectoriser.vectors(Data(config.dataset.path, list(there), {}))

@@ -26,7 +26,7 @@ class Pipeline:
     channels: tuple[Channel[Any], ...]
 
     @classmethod
-    def of(cls, source: AsyncIterator[Any], stages: Sequence[Stage], sink: Sink, halt: Halt) -> Pipeline:
+    def joined(cls, source: AsyncIterator[Any], stages: Sequence[Stage], sink: Sink, halt: Halt) -> Pipeline:
         inboxes = [Channel[Any](stage.name, capacity=max(1, min(stage.workers, 256))) for stage in stages]
         return cls(source, stages, sink, halt, (*inboxes, Channel[Any]("commit", capacity=256)))
 

@@ -63,8 +63,8 @@ class Prices:
     main: Price
     others: Mapping[str, Price] = field(default_factory=dict)
 
-    def of(self, purpose: str) -> Price:
-        return self.others.get(purpose, self.main)
+    def for_route(self, route: str) -> Price:
+        return self.others.get(route, self.main)
 
 
 FREE = Prices(Price((Tier(-1, 0, 0, 0),)))

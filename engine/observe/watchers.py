@@ -13,14 +13,14 @@ from engine.config.observe import ObserveConfig
 from engine.llm.client import CallEnded, Watch
 from engine.observe.prometheus import ReadFigures, metrics_server
 
-Hear = Callable[[str, Mapping[str, Any]], None]
+OnEvent = Callable[[str, Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True)
 class Watchers:
     """None where nobody wants to hear of it."""
 
-    event: Hear | None
+    event: OnEvent | None
     call: Watch | None
     port: int | None
 

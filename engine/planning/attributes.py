@@ -35,21 +35,21 @@ class Attribute:
     name: str
     values: Mapping[str, Mapping[str, float]]
     """By the other attribute's value; under '' where there is none."""
-    of: str | None = None
+    parent: str | None = None
 
     def given(self, parent: str) -> Mapping[str, float]:
         """The values for a value of the other attribute; none where it has none there."""
-        return self.values.get(parent if self.of is not None else "", {})
+        return self.values.get(parent if self.parent is not None else "", {})
 
-    def to_json(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         return {
             "name": self.name,
-            "of": self.of,
+            "of": self.parent,
             "values": {key: dict(inner) for key, inner in self.values.items()},
         }
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Attribute:
+    def from_dict(cls, found: Mapping[str, Any]) -> Attribute:
         return cls(found["name"], found["values"], found["of"])
 
 
@@ -89,7 +89,7 @@ class Cells:
         }
         chosen: dict[str, str] = {}
         for attribute in self._attributes:
-            parent = chosen.get(attribute.of, "") if attribute.of is not None else ""
+            parent = chosen.get(attribute.parent, "") if attribute.parent is not None else ""
             if (ends := self._ends.get((attribute.name, parent))) is not None:
                 root = self._family[attribute.name]
                 chosen[attribute.name], left[root] = _part(ends, left[root])
@@ -100,7 +100,7 @@ def families(attributes: Sequence[Attribute]) -> dict[str, str]:
     """For each attribute the one at the root of those it depends on; itself where it depends on none."""
     found: dict[str, str] = {}
     for attribute in attributes:
-        found[attribute.name] = found.get(attribute.of or "", attribute.name)
+        found[attribute.name] = found.get(attribute.parent or "", attribute.name)
     return found
 
 

@@ -33,12 +33,12 @@ class Advice:
     """How many of the people's notes were known."""
     lesson: int | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         found: dict[str, Any] = {"notes": self.notes} if self.notes else {}
         return found if self.lesson is None else {**found, "lesson": self.lesson}
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Advice:
+    def from_dict(cls, found: Mapping[str, Any]) -> Advice:
         return cls(found.get("notes", 0), found.get("lesson"))
 
 
@@ -77,7 +77,7 @@ class Lessons:
         self._look = FIRST_LOOK
         self._dropped_at: int | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """For the report: the lessons in force, how many were drawn, whether and where they were dropped."""
         return {
             "drawn": len(self.drawn),
@@ -144,7 +144,7 @@ class Adviser:
         committed: int, partial: BatchOutcome | None = None,
     ) -> None:  # fmt: skip
         """What earlier starts advised, and what became of it. Their lessons are drawn again, from the journal."""
-        self._made = {number: Advice.from_json(found) for number, found in made}
+        self._made = {number: Advice.from_dict(found) for number, found in made}
         if self.lessons is None:
             return
         self.lessons.delayed.restore(outcomes, partial)

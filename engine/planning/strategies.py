@@ -40,7 +40,7 @@ class Choice:
     rates: Mapping[str, float] = field(default_factory=dict)
     """What an adaptive choice was made by: drawn accepted items per dollar, by strategy."""
 
-    def to_json(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         found: dict[str, Any] = {"strategy": self.strategy}
         if self.attributes:
             found |= {"attributes": dict(self.attributes), "cell": self.cell}
@@ -51,7 +51,7 @@ class Choice:
         return found
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Choice:
+    def from_dict(cls, found: Mapping[str, Any]) -> Choice:
         return cls(
             found["strategy"],
             tuple(found.get("attributes", {}).items()),
@@ -102,7 +102,7 @@ class Mix:
     ) -> None:
         """The choices and outcomes of earlier starts, each in order; `partial` is a batch that was decided in part."""
         for number, found in made:
-            self._made[number] = Choice.from_json(found)
+            self._made[number] = Choice.from_dict(found)
         self.delayed.restore(outcomes, partial)
 
     def observe(self, outcome: BatchOutcome) -> None:

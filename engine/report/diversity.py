@@ -13,9 +13,8 @@ import orjson
 
 from engine.dataset.fields import Fields
 from engine.dataset.forms import Example, FieldProblem
-from engine.items import usd
+from engine.items import POSITIONS, usd
 from engine.report.mapping import Map, accepted_with_vectors, mapped, originals_of
-from engine.store.reading import POSITIONS
 
 if TYPE_CHECKING:
     from engine.diversity.measures.dataset import Measured
@@ -103,7 +102,7 @@ def lessons(connection: sqlite3.Connection) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Examined:
+class RunMeasures:
     """A run's accepted items, to be measured and mapped beside its base dataset."""
 
     fields: Fields
@@ -164,9 +163,7 @@ def _sample(connection: sqlite3.Connection, seed: int) -> list[int]:
 
 
 def _data(connection: sqlite3.Connection, numbers: list[int], read: ReadRow) -> Measured:
-    import numpy as np
-
-    from engine.diversity.embedding import restored
+    from engine.diversity.embedding import restored, stacked
     from engine.diversity.measures.dataset import Measured
     from engine.diversity.sameness import compared
 
@@ -188,11 +185,6 @@ def _data(connection: sqlite3.Connection, numbers: list[int], read: ReadRow) -> 
         labels.append(example.label or "")
         attributes.append(orjson.loads(meta or "{}"))
         vectors.append(None if vector is None else restored(vector))
-    width = next((len(vector) for vector in vectors if vector is not None), None)
-    stacked = None
-    if width is not None:
-        nothing = np.full(width, np.nan, np.float32)
-        stacked = np.stack([nothing if vector is None else vector for vector in vectors])
     names = sorted({name for each in attributes for name in each})
     by_name = {name: [each.get(name, "") for each in attributes] for name in names}
-    return Measured(texts, stacked, labels if any(labels) else (), by_name)
+    return Measured(texts, stacked(vectors), labels if any(labels) else (), by_name)

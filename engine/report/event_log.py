@@ -30,7 +30,7 @@ class Event:
     still: bool = False
     """It is out as this is told."""
 
-    def to_json(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         return {
             "kind": self.kind,
             "endpoint": self.endpoint,
@@ -85,14 +85,14 @@ class EventLog:
                 found.seconds, found.last = found.seconds + max(0.0, gone), now
                 return
 
-    def to_json(self) -> list[dict[str, Any]]:
+    def as_list(self) -> list[dict[str, Any]]:
         """In the order in which they began. Who is out is so until now."""
         now = self._clock()
         found = []
         for (kind, endpoint), each in sorted(self._events.items(), key=lambda pair: pair[1].first):
             if kind in _OUT and (since := self._out.get(endpoint)) is not None:
                 each = replace(each, seconds=each.seconds + max(0.0, now - since), still=True)
-            found.append(each.to_json())
+            found.append(each.as_dict())
         return found
 
 

@@ -54,12 +54,8 @@ def outcome_lines(report: Report, folder: Path, completed: str = "") -> Iterator
     """How a run ended, what it cost, where everything is. `completed` is said of one over rows at their end."""
     data = report.data
     items, cost, calls, seconds = data["items"], data["cost"], data["calls"], data["time"]["wall_s"]
-    message = (
-        f": {data['message']}" if data["message"] and report.outcome not in ("target", "interrupted") else ""
-    )
     failed = f" and {calls['failed']:,} failed" if calls["failed"] else ""
-    done = completed if report.outcome == "target" else ""
-    yield done or f"{_said(report, completed)}{message}."
+    yield ending(data, completed)
     yield (
         f"{items['accepted']:,} of {items['target']:,} items accepted, {items['rejected']:,} rejected, "
         f"{items['surplus']:,} surplus; {calls['completed']:,} calls{failed}, {duration(seconds)}."
@@ -103,10 +99,7 @@ def evaluation_lines(
     """How an evaluation ended, what it cost, what is left to do. `unscored` is said of answers without a score."""
     data = report.data
     items, calls, cost = data["items"], data["calls"], data["cost"]
-    message = (
-        f": {data['message']}" if data["message"] and report.outcome not in ("target", "interrupted") else ""
-    )
-    done = completed if report.outcome == "target" else f"{_said(report, completed)}{message}."
+    done = ending(data, completed)
     found = results["results"] if results is not None else []
     without = sum(each["unanswered"] for each in found)
     yield f"{done} {items['accepted']:,} answers, {without:,} questions without one; {calls['completed']:,} calls."
@@ -128,11 +121,20 @@ def evaluation_lines(
         yield unscored.format(pending=pending, folder=folder)
 
 
-def _said(report: Report, completed: str) -> str:
-    items = report.data["items"]
-    if report.outcome == "target" and not completed and items["accepted"] < items["target"]:
-        return "A review has left fewer items than the target; a resume makes up for them"
-    return "Stopped early" if report.data["stopped_early"] else SAID[report.outcome]
+def ending(data: Mapping[str, Any], completed: str, *, reason: bool = True) -> str:
+    """How a run ended, as a sentence; of one over rows that reached their end, what `completed` says."""
+    outcome, items = data["outcome"], data["items"]
+    if outcome == "target" and completed:
+        return completed
+    said = "Stopped early" if data["stopped_early"] else SAID[outcome]
+    if outcome == "target" and items["accepted"] < items["target"]:
+        said = "A review has left fewer items than the target; a resume makes up for them"
+    why = (
+        f": {data['message']}"
+        if reason and data["message"] and outcome not in ("target", "interrupted")
+        else ""
+    )
+    return f"{said}{why}."
 
 
 def _events(events: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -160,7 +162,11 @@ def status_table(report: Report, running: bool, completed: str = "") -> Table:
     items, calls, cost = data["items"], data["calls"], data["cost"]
     table = text_table("", "", heading=False)
     killed = report.outcome == "running" and not running
-    state = "Stopped without a word, as by a kill; resume it" if killed else _said(report, completed)
+    state = (
+        "Stopped without a word, as by a kill; resume it"
+        if killed
+        else ending(data, completed, reason=False).rstrip(".")
+    )
     table.add_row("state", SAID["running"] if running else state)
     table.add_row("items", f"{items['accepted']:,} of {items['target']:,} accepted, {items['rejected']:,} rejected, "
                   f"{items['surplus']:,} surplus")  # fmt: skip

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import TextIO
 
 import orjson
 
 from engine.config import RunConfig
 from engine.config.evaluate import EvaluatedData
+from engine.flow.loop import in_loop
 from engine.report.summary import Report
 from engine.runs.modes import MODES, AuditMode, EnhanceMode, EvaluateMode, GenerateMode, JudgeMode, Mode
 from engine.runs.session import opened
 from engine.store.folder import RunFolder
 from engine.store.reading import connect, read_starts
-
-T = TypeVar("T")
 
 
 def run(config: RunConfig, folder: Path | str) -> Report:
@@ -28,16 +26,6 @@ def run(config: RunConfig, folder: Path | str) -> Report:
     Raises ConfigError where nothing can be begun. Every other end is the report's `outcome`.
     """
     return in_loop(lambda: arun(config, folder))
-
-
-def in_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run to the end on uvloop, or on asyncio's own loop where uvloop is not installed."""
-    try:
-        from uvloop import new_event_loop
-    except ImportError:
-        new_event_loop = None  # type: ignore[assignment]
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(work())
 
 
 async def arun(config: RunConfig, folder: Path | str, *, show: TextIO | None = None) -> Report:

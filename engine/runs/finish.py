@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import StoreError
 from engine.protocols import Notify
-from engine.report.diversity import Examined
+from engine.report.diversity import RunMeasures
 from engine.report.mapping import Map
 from engine.report.profile import profile_of
 from engine.report.summary import Report, summarize
@@ -46,7 +46,7 @@ class Finish:
             await journal.remember("base_profile", profile_of(examples))
         if config.groupcheck is None and not config.generate.attributes:
             return
-        look = Examined(inputs.dataset.fields, examples, base_vectors, config.seed)
+        look = RunMeasures(inputs.dataset.fields, examples, base_vectors, config.seed)
 
         def work() -> tuple[Mapping[str, Any] | None, Map | None]:
             with contextlib.closing(connect(self.folder.database)) as connection:

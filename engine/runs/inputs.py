@@ -100,7 +100,7 @@ def check_affordable(config: RunConfig, prices: Prices | None, prompt: Prompt) -
         )
     if prices is None or limits.budget_usd is None:
         return
-    worst = usd(prices.of(prompt.route).worst(prompt_bound(prompt, 0), prompt.max_tokens))
+    worst = usd(prices.for_route(prompt.route).worst(prompt_bound(prompt, 0), prompt.max_tokens))
     if worst > limits.budget_usd:
         raise config.wrong(
             "limits.budget_usd",

@@ -6,8 +6,6 @@ import contextlib
 import sqlite3
 
 from engine.config import RunConfig
-from engine.dataset.fields import Fields
-from engine.dataset.forms import LabelStyle
 from engine.evaluation.tables import listings
 from engine.report.page.gathered import gather
 from engine.report.page.page import page
@@ -15,7 +13,7 @@ from engine.report.summary import Report
 from engine.runs.modes import Mode
 from engine.store.files import replacing
 from engine.store.folder import RunFolder
-from engine.store.reading import connect, read_fact
+from engine.store.reading import connect, read_form
 
 
 def write_page(folder: RunFolder, config: RunConfig, report: Report, mode: Mode) -> None:
@@ -35,7 +33,7 @@ def page_of(
     connection: sqlite3.Connection,
 ) -> list[bytes]:
     """The page, in pieces."""
-    fields = Fields(config.dataset.fields, LabelStyle(**read_fact(connection, "style")))
+    fields = read_form(connection, config.dataset.fields)
     results = mode.results(connection, config)
     settings = folder.config.read_text("utf-8") if folder.config.exists() else ""
     found = gather(connection, report, fields, settings, results, mode.completed)

@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from engine.config import RunConfig
+from engine.config.paths import user_cache
 from engine.dataset.fields import Fields
 from engine.errors import ConfigError, Defect, EngineError
 from engine.prompts.ask import Asker
@@ -55,6 +56,7 @@ def tools_of(config: RunConfig, ask: Ask, fields: Fields, *, priority: int) -> T
         revised=fields.revised,
         read=object_in,
         asker=lambda name: asker_of(config, ask, name, priority=priority),
+        cache=user_cache(),
     )
 
 

@@ -230,7 +230,7 @@ class Session:
         except (ConfigError, FatalError, StopRun):
             raise
         except Exception as error:  # not foreseen: what was done is kept and told, as after any fatal error
-            self._halt.set(Defect.of(error))
+            self._halt.set(Defect.caused_by(error))
             return None
 
     async def _keep_lessons(self, setup: Setup) -> None:
@@ -238,7 +238,7 @@ class Session:
         lessons = setup.adviser.lessons if setup.adviser is not None else None
         if lessons is not None and lessons.drawn:
             with contextlib.suppress(StoreError):  # the run ends by the same failure
-                await self.journal.remember("lessons", lessons.to_json())
+                await self.journal.remember("lessons", lessons.as_dict())
 
     def _notify(self, sentence: str) -> None:
         if self._show is not None:
@@ -263,7 +263,7 @@ class Session:
         """This start's own counts so far, on disk; with an outcome, its end. Raises StoreError."""
         counts = {
             **asdict(self._counts),
-            "events": self._events.to_json(),
+            "events": self._events.as_list(),
             "accepted": self._progress.accepted - self._accepted_before,
             "wall_s": self._clock() - self._began,
             "message": str(self._halt.reason or ""),

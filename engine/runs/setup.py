@@ -17,6 +17,7 @@ from engine.config.run import ASSUMED_CONCURRENCY
 from engine.dataset.forms import Example
 from engine.diversity.sameness import compared
 from engine.flow.halt import Halt
+from engine.items import POSITIONS
 from engine.planning.attributes import Attribute, Cells
 from engine.planning.delayed import BatchOutcome, Fate, batch_outcome
 from engine.planning.extract import extracted
@@ -30,7 +31,6 @@ from engine.runs.inputs import Inputs
 from engine.runs.plugins import asker_of
 from engine.store.journal import Journal
 from engine.store.reading import (
-    POSITIONS,
     REVIEW,
     FateRow,
     connect,
@@ -84,7 +84,7 @@ class Setup:
 
     def about(self) -> dict[str, Any]:
         """What the report says of it."""
-        found: dict[str, Any] = {"attributes": [each.to_json() for each in self.attributes]}
+        found: dict[str, Any] = {"attributes": [each.as_dict() for each in self.attributes]}
         if self.embedding is not None:
             embedder = self.embedding.embedder
             found["embedding"] = {"model": embedder.name, "version": embedder.version}
@@ -186,11 +186,11 @@ async def _attributes(preparing: Preparing) -> list[Attribute]:
     if not generate.attributes:
         return []
     if (held := journal.fact("attributes")) is not None:
-        return [Attribute.from_json(each) for each in held]
+        return [Attribute.from_dict(each) for each in held]
     asker = asker_of(inputs.config, preparing.ask, "attributes")
     keywords = await extracted(inputs.config, inputs.dataset, asker)
     attributes = attributes_of(generate, inputs.dataset, keywords)
-    await journal.remember("attributes", [each.to_json() for each in attributes])
+    await journal.remember("attributes", [each.as_dict() for each in attributes])
     return attributes
 
 
@@ -209,7 +209,7 @@ async def _mix(preparing: Preparing, attributes: Sequence[Attribute]) -> Mix | N
     def restored(connection: sqlite3.Connection) -> None:
         plans = read_plans(connection)
         chosen = {batch: plan for batch, plan in plans.items() if "strategy" in plan}
-        earlier = Earlier.of(_outcomes(inputs, connection, plans) if learns else [], committed)
+        earlier = Earlier.split(_outcomes(inputs, connection, plans) if learns else [], committed)
         mix.restore(chosen.items(), earlier.whole, earlier.partial)
         mix.skip(committed)
 
@@ -230,7 +230,7 @@ async def _adviser(preparing: Preparing) -> Adviser | None:
     outcomes: Sequence[BatchOutcome] = ()
     if lessons is not None:
         outcomes = await _from_journal(journal, lambda connection: _outcomes(inputs, connection, plans))
-    earlier = Earlier.of(outcomes, committed)
+    earlier = Earlier.split(outcomes, committed)
     await adviser.restore(plans.items(), earlier.whole, committed, earlier.partial)
     return adviser
 
@@ -247,7 +247,7 @@ async def _lessons(preparing: Preparing) -> Lessons | None:
 
 def _costs_something(inputs: Inputs) -> bool:
     """Whether calls for items have a price above nothing."""
-    return inputs.prices is not None and inputs.prices.of("items").worst(1000, 1000) > 0
+    return inputs.prices is not None and inputs.prices.for_route("items").worst(1000, 1000) > 0
 
 
 async def _lag_of_lessons(inputs: Inputs, journal: Journal) -> int:
@@ -278,7 +278,7 @@ class Earlier(NamedTuple):
     partial: BatchOutcome | None
 
     @classmethod
-    def of(cls, outcomes: Sequence[BatchOutcome], committed: int) -> Earlier:
+    def split(cls, outcomes: Sequence[BatchOutcome], committed: int) -> Earlier:
         """`committed`: every batch below it is decided whole."""
         partial = next((each for each in outcomes if each.batch == committed), None)
         return cls([each for each in outcomes if each.batch < committed], partial)

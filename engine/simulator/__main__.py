@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
 from engine.config.simulator import SimulatorConfig
+from engine.flow.loop import in_loop
 from engine.simulator.serving import serve
 
 
 def main() -> None:
     knobs = SimulatorConfig.model_validate_json(sys.argv[1])
-    try:
-        from uvloop import new_event_loop
-    except ImportError:
-        new_event_loop = None  # type: ignore[assignment]
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(serve(knobs, 0, lambda url: print(url, flush=True), with_parent=True))
+    in_loop(lambda: serve(knobs, 0, lambda url: print(url, flush=True), with_parent=True))
 
 
 if __name__ == "__main__":

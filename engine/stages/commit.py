@@ -17,7 +17,6 @@ from engine.planning.plan import shares
 from engine.stages.early_stopping import ACCEPTED, EarlyStopping, ItemFate
 from engine.stages.progress import Progress
 from engine.store.journal import ItemRow, Journal, storable, storable_values
-from engine.store.reading import POSITIONS
 
 if TYPE_CHECKING:
     from engine.stages.groupcheck import GroupCheck, GroupComparison
@@ -142,7 +141,7 @@ class Commit:
 
     def _complete(self, number: int) -> list[Item] | None:
         items = self._waiting.get(number)
-        return items if items is not None and len(items) == items[0].of else None
+        return items if items is not None and len(items) == items[0].batch_total else None
 
     def _left_over(self) -> Iterator[ItemRow]:
         """Items that were paid for and are not needed."""
@@ -208,8 +207,9 @@ class Commit:
         by, reason = (rejection.by, storable(rejection.reason)) if rejection is not None else (None, None)
         record = self._dataset.fields.rewritten(item)
         label = storable(item.label) if self._room is not None and item.label is not None else None
-        number = item.batch.number * POSITIONS + item.position
-        return ItemRow(number, state, label, by, reason, _json(record), _json(self._meta(item, by, reason)))
+        return ItemRow(
+            item.number, state, label, by, reason, _json(record), _json(self._meta(item, by, reason))
+        )
 
     def _meta(self, item: Item, by: str | None, reason: str | None) -> dict[str, Any]:
         examples = self._dataset.examples

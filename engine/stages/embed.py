@@ -10,7 +10,7 @@ from engine.diversity.sameness import compared
 from engine.errors import PermanentError, TargetReached
 from engine.flow.halt import Halt
 from engine.items import Item, Verdict
-from engine.stages.groupcheck import GroupCheck, ref_of
+from engine.stages.groupcheck import GroupCheck
 from engine.store.journal import Journal
 
 NAME = "embedding"
@@ -42,9 +42,9 @@ class Embed:
     async def _with_vector(self, item: Item, embedding: Embedding) -> Item:
         text = compared(item)
         digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).digest()
-        held = self._journal.vector(ref_of(item), digest)
+        held = self._journal.vector(item.number, digest)
         if held is not None:
             return item.evolve(vector=restored(held))
         vector = await embedding.one(text)
-        self._journal.keep_vectors([(ref_of(item), digest, kept(vector))])
+        self._journal.keep_vectors([(item.number, digest, kept(vector))])
         return item.evolve(vector=vector)

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from engine.dataset.fields import Fields
 from engine.dataset.forms import FieldProblem
 from engine.errors import PermanentError, Unparseable
-from engine.items import Batch, Completion, Item, Usage, Verdict
+from engine.items import POSITIONS, Batch, Completion, Item, Usage, Verdict
 from engine.prompts.render import ItemPrompts
 from engine.prompts.replies import items_in
 from engine.protocols import Ask
-from engine.store.reading import POSITIONS
 
 NAME = "generate"
 """Stands as `rejected_by` for items that could not be had."""

@@ -12,20 +12,14 @@ import orjson
 from engine.dataset.base import BaseDataset
 from engine.diversity import GROUP_CHECK
 from engine.diversity.duplicates import Comparison, Duplicates, Match
-from engine.diversity.embedding import restored
-from engine.items import Item, Verdict
-from engine.store.reading import POSITIONS
+from engine.diversity.embedding import restored, stacked
+from engine.items import Item, Verdict, item_id
 
 if TYPE_CHECKING:
     from engine.protocols import Vectors
 
 SAME_TEXT, NEAR = "same_text", "near_duplicate"
 _RESTORED_AT_ONCE = 4096
-
-
-def ref_of(item: Item) -> int:
-    """An item's row number in the journal; rows of the base dataset count downwards from -1."""
-    return item.batch.number * POSITIONS + item.position
 
 
 class GroupCheck:
@@ -63,13 +57,8 @@ class GroupCheck:
     def _remember(self, rows: Sequence[tuple[int, str, bytes | None]]) -> None:
         remembered = self._dataset.fields.remembered
         items = [(number, remembered(orjson.loads(record))) for number, record, _ in rows]
-        found = [restored(vector) if vector is not None else None for _, _, vector in rows]
-        width = next((len(vector) for vector in found if vector is not None), None)
-        vectors = None
-        if width is not None:
-            nothing = np.full(width, np.nan, np.float32)
-            vectors = np.stack([nothing if vector is None else vector for vector in found])
-        self.duplicates.add(items, vectors)
+        vectors = [restored(vector) if vector is not None else None for _, _, vector in rows]
+        self.duplicates.add(items, stacked(vectors))
 
     # --- deciding ---
 
@@ -100,7 +89,7 @@ class GroupCheck:
         if match.ref < 0:
             place, where = {"base_row": -match.ref}, f"row {-match.ref} of the base dataset"
         else:
-            name = f"{match.ref // POSITIONS}-{match.ref % POSITIONS}"
+            name = item_id(match.ref)
             place, where = {"item": name}, f"item {name}"
         if match.by_text:
             return Verdict.rejected(
@@ -117,19 +106,19 @@ class GroupComparison:
     def __init__(self, group: GroupCheck, items: Sequence[Item], comparison: Comparison) -> None:
         self._group = group
         self.comparison = comparison
-        self.refs = [ref_of(item) for item in items]
+        self.refs = [item.number for item in items]
         self._places = {ref: place for place, ref in enumerate(self.refs)}
 
     def same_text(self, item: Item) -> Verdict | None:
-        match = self.comparison.same_text(self._places[ref_of(item)], self.refs)
+        match = self.comparison.same_text(self._places[item.number], self.refs)
         return None if match is None else self._group._verdict(match)
 
     def nearest(self, item: Item) -> Verdict | None:
-        match = self.comparison.nearest(self._places[ref_of(item)], self.refs)
+        match = self.comparison.nearest(self._places[item.number], self.refs)
         return None if match is None else self._group._verdict(match)
 
     def accept(self, item: Item) -> None:
-        self.comparison.accept(self._places[ref_of(item)])
+        self.comparison.accept(self._places[item.number])
 
 
 def _stacked(items: Sequence[Item]) -> Vectors:

@@ -149,11 +149,11 @@ class Source:
     async def _decided(self, number: int) -> tuple[Choice | None, _Texts]:
         """How the batch is asked for and what it is advised of; on record before it is asked for."""
         choice = self._mix.choose(number) if self._mix is not None else None
-        kept = choice.to_json() if choice is not None else {}
+        kept = choice.as_dict() if choice is not None else {}
         texts: _Texts = ((), ())
         if self._adviser is not None:
             advice = await self._adviser.advice(number)
-            kept, texts = {**kept, **advice.to_json()}, self._adviser.texts(advice)
+            kept, texts = {**kept, **advice.as_dict()}, self._adviser.texts(advice)
         if kept and self._keep is not None:
             self._keep(number, kept)
         return choice, texts

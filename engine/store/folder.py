@@ -11,9 +11,11 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from engine.config import FieldsConfig
+from engine.dataset.fields import Fields
 from engine.errors import ConfigError
 from engine.store.files import copied, replacing
-from engine.store.reading import connect, read_fact, read_lines
+from engine.store.reading import connect, read_fact, read_form, read_lines
 
 
 class RunFolder:
@@ -94,6 +96,11 @@ class RunFolder:
         """What the run's journal knows by this name. Raises StoreError."""
         with contextlib.closing(connect(self.database)) as connection:
             return read_fact(connection, name)
+
+    def form(self, config: FieldsConfig) -> Fields:
+        """How the run's items are written. Raises StoreError."""
+        with contextlib.closing(connect(self.database)) as connection:
+            return read_form(connection, config)
 
     def keep(self, source: Path, name: str) -> Path:
         """A copy of a file, made once, under `datasets`. Raises StoreError."""

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from engine.errors import PERMANENT_BY_REASON, PermanentError
-from engine.items import Completion, Prompt, Usage
+from engine.items import Completion, Prompt, Usage, item_number
 from engine.store.migrations import VERSION, migrate
-from engine.store.reading import POSITIONS, Tallies, connect, read_fact, read_spent, read_tallies
+from engine.store.reading import Tallies, connect, read_fact, read_spent, read_tallies
 from engine.store.writer import GroupWriter, Insert, Operation, Statement, translated
 
 _SCHEMA = """
@@ -213,7 +213,7 @@ class Journal:
         self._held = {
             key for (key,) in self._all("SELECT key FROM calls WHERE batch >= ?", (self.committed,))
         }
-        undecided = (self.committed * POSITIONS,)
+        undecided = (item_number(self.committed, 0),)
         self._with_vectors = {
             item for (item,) in self._all("SELECT item FROM vectors WHERE item >= ?", undecided)
         }
@@ -252,7 +252,7 @@ class Journal:
 
     def tallies(self) -> Tallies:
         """Of the items whose fate is decided; while fates are replaced, of those decided anew."""
-        return read_tallies(self._reader, self.committed * POSITIONS if self._replaces else None)
+        return read_tallies(self._reader, item_number(self.committed, 0) if self._replaces else None)
 
     def labels(self, state: str) -> dict[str, int]:
         """Items of one fate by label. For datasets with few labels."""
@@ -269,8 +269,8 @@ class Journal:
         """The fates on record of one batch's items, by position: those of a batch cut in half."""
         if self._replaces:
             return {}
-        low = batch * POSITIONS
-        rows = self._all("SELECT item, state FROM items WHERE item >= ? AND item < ?", (low, low + POSITIONS))
+        low, end = item_number(batch, 0), item_number(batch + 1, 0)
+        rows = self._all("SELECT item, state FROM items WHERE item >= ? AND item < ?", (low, end))
         return {item - low: state for item, state in rows if state != "surplus"}
 
     def _one(self, sql: str) -> Any:

@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from engine.config import FieldsConfig
+from engine.dataset.fields import Fields
+from engine.dataset.forms import LabelStyle
 from engine.store.migrations import readable
 from engine.store.writer import translated
-
-POSITIONS = 1 << 16
-"""Items of one batch, at most: an item's row number is batch * POSITIONS + position."""
-
 
 REVIEW = "review"
 """Stands as `rejected_by` for items that a person has turned away after the run had accepted them."""
@@ -53,6 +52,11 @@ def connect(path: Path) -> sqlite3.Connection:
 def read_fact(connection: sqlite3.Connection, name: str) -> Any:
     row = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
     return orjson.loads(row[0]) if row else None
+
+
+def read_form(connection: sqlite3.Connection, config: FieldsConfig) -> Fields:
+    """How the run's items are written: the config's fields, with the spelling of labels that the base dataset has."""
+    return Fields(config, LabelStyle(**read_fact(connection, "style")))
 
 
 def read_starts(connection: sqlite3.Connection) -> list[Start]:

@@ -16,7 +16,7 @@ from engine.items import Item, Verdict
 from engine.protocols import Reply, Tools
 from validators.code.levels import MISSING, Level
 from validators.code.policy import LABEL, Policy, PolicyName, Step
-from validators.code.sandbox import Outcome, Sandbox, SandboxOptions
+from validators.code.sandbox import ProgramResult, Sandbox, SandboxOptions
 from validators.options import parsed
 from validators.same_answer import Same
 from validators.tags import mark
@@ -145,7 +145,7 @@ class CodeCheck:
         case.runs[-1]["agrees"] = place == LABEL
         case.votes[place] += 1
 
-    async def _run_mended(self, case: _Case) -> Outcome | None:
+    async def _run_mended(self, case: _Case) -> ProgramResult | None:
         tag, outcome = f"{case.asked}", None
         failure: dict[str, str] = {"failed": "", "status": "", "error": ""}
         for attempt in range(1, 2 + self._options.fixes):
@@ -218,7 +218,7 @@ class CodeCheck:
         return Verdict.rejected(NAME, UNVERIFIED, said, record)
 
 
-def _run(tag: str, outcome: Outcome) -> dict[str, Any]:
+def _run(tag: str, outcome: ProgramResult) -> dict[str, Any]:
     """One program's outcome, as it stays on record."""
     shown: dict[str, Any] = {"call": f"program/{tag}", "status": outcome.status}
     if outcome.ok:
@@ -235,7 +235,7 @@ _MENDED = (
 """What the fingerprint of a call for a mended program is made of; a change of it would have these calls paid again."""
 
 
-def _failure(code: str, outcome: Outcome) -> dict[str, str]:
+def _failure(code: str, outcome: ProgramResult) -> dict[str, str]:
     """How a program failed, for the prompt that asks for a better one."""
     error = outcome.stderr.strip()[-_SHOWN_ERROR:] or "it printed nothing"
     if outcome.status in ("cpu", "timeout"):

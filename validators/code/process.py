@@ -22,7 +22,7 @@ START_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ProgramResult:
     """How a program ended: `ok error cpu timeout memory output blocked crash`, or `too_long` (never run)."""
 
     status: str
@@ -54,7 +54,7 @@ async def started(step: Awaitable[Any]) -> Any:
         raise SandboxUnavailable("the sandbox's process does not start, or ends at once") from None
 
 
-class Zygote(asyncio.SubprocessProtocol):
+class ZygoteProcess(asyncio.SubprocessProtocol):
     """One zygote's process, seen from outside. Mutable state: its transport, the programs in it."""
 
     _transport: asyncio.SubprocessTransport
@@ -66,13 +66,13 @@ class Zygote(asyncio.SubprocessProtocol):
         self._said = bytearray()
         self._first: asyncio.Future[bytes] = loop.create_future()
         self._gone: asyncio.Future[None] = loop.create_future()
-        self._waiting: dict[int, asyncio.Future[Outcome]] = {}
+        self._waiting: dict[int, asyncio.Future[ProgramResult]] = {}
         self._numbers = 0
         self.layers: dict[str, Any] = {}
         self.dead = False
 
     @classmethod
-    async def begun(cls, argv: Sequence[str]) -> Zygote:
+    async def begun(cls, argv: Sequence[str]) -> ZygoteProcess:
         """Raises SandboxUnavailable where it does not come up."""
         loop = asyncio.get_running_loop()
         try:
@@ -91,10 +91,10 @@ class Zygote(asyncio.SubprocessProtocol):
             raise SandboxUnavailable(f"{error}{f': {last[0]}' if last else ''}") from None
         return zygote
 
-    def ask(self, ask: wire.Ask) -> asyncio.Future[Outcome]:
+    def ask(self, ask: wire.Ask) -> asyncio.Future[ProgramResult]:
         """The future of a program's outcome; fails with Died where the zygote ends first."""
         self._numbers = (self._numbers + 1) & 0xFFFFFFFF
-        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[ProgramResult] = asyncio.get_running_loop().create_future()
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # may be nobody's by then
         self._waiting[self._numbers] = answer
         self._stdin.write(ask._replace(number=self._numbers).packed())
@@ -146,7 +146,7 @@ class Zygote(asyncio.SubprocessProtocol):
         answer = self._waiting.pop(told.number, None)
         if answer is not None and not answer.done():
             answer.set_result(
-                Outcome(
+                ProgramResult(
                     wire.STATUSES[told.status],
                     told.code,
                     told.cpu_s,

@@ -15,7 +15,7 @@ from typing import Any, Self
 from engine.errors import SandboxUnavailable
 from validators.code.jail import wire
 from validators.code.levels import BREACH, CANARIES, MISSING, WAYS_OUT, Level, level_of, tight_enough
-from validators.code.process import SLOTS, Died, Outcome, Zygote, command, started
+from validators.code.process import SLOTS, Died, ProgramResult, ZygoteProcess, command, started
 from validators.code.settings import SandboxOptions
 
 PRELOAD = (
@@ -79,11 +79,11 @@ class Sandbox:
     def layers(self) -> dict[str, Any]:
         return self._light.layers
 
-    async def run(self, source: str | bytes) -> Outcome:
-        """Raises SandboxUnavailable where the zygotes cannot be kept alive; a bad program is an Outcome."""
+    async def run(self, source: str | bytes) -> ProgramResult:
+        """Raises SandboxUnavailable where the zygotes cannot be kept alive; a bad program is an ProgramResult."""
         program = source.encode("utf-8", "replace") if isinstance(source, str) else source
         if len(program) > MOST_SOURCE:
-            return Outcome("too_long", stderr=f"the program is longer than {MOST_SOURCE} bytes")
+            return ProgramResult("too_long", stderr=f"the program is longer than {MOST_SOURCE} bytes")
         heavy = self._heavy is not None and self._imports_heavy.search(program) is not None
         pool = self._heavy if heavy and self._heavy is not None else self._light
         outcome = await pool.run(program)
@@ -126,7 +126,7 @@ class _Pool:
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
         self._count = owner.options.zygotes or len(cores)
         self._cores = cores
-        self._zygotes: list[Zygote | None] = [None] * self._count
+        self._zygotes: list[ZygoteProcess | None] = [None] * self._count
         self._mending = [asyncio.Lock() for _ in range(self._count)]
         self._free: asyncio.Queue[int] | None = None
         self.level: Level = "limits-only"
@@ -150,7 +150,7 @@ class _Pool:
         zygotes, self._zygotes = self._zygotes, [None] * self._count
         await asyncio.gather(*(zygote.close() for zygote in zygotes if zygote is not None))
 
-    async def run(self, program: bytes, patience: float = 1.0) -> Outcome:
+    async def run(self, program: bytes, patience: float = 1.0) -> ProgramResult:
         await self.start()
         assert self._free is not None
         for _ in range(TRIES):
@@ -167,7 +167,7 @@ class _Pool:
                 return await self._awaited(zygote, answer, patience)
             except Died:
                 continue  # a neighbour may have taken the zygote down
-        return Outcome(
+        return ProgramResult(
             "crash", stderr="the sandbox's own process ended each time while this program ran in it"
         )
 
@@ -175,7 +175,9 @@ class _Pool:
         assert self._free is not None
         self._free.put_nowait(index)
 
-    async def _awaited(self, zygote: Zygote, answer: asyncio.Future[Outcome], patience: float) -> Outcome:
+    async def _awaited(
+        self, zygote: ZygoteProcess, answer: asyncio.Future[ProgramResult], patience: float
+    ) -> ProgramResult:
         try:
             async with asyncio.timeout(self._options.wall_s * patience + HANG_S):
                 return await asyncio.shield(answer)
@@ -187,7 +189,7 @@ class _Pool:
         o = self._options
         return wire.Ask(0, o.cpu_s, o.wall_s * patience, o.memory_mb, o.output_bytes, program)
 
-    async def _alive(self, index: int) -> Zygote:
+    async def _alive(self, index: int) -> ZygoteProcess:
         """The zygote in this place; a new one where it has died. Raises SandboxUnavailable."""
         async with self._mending[index]:
             zygote = self._zygotes[index]
@@ -197,7 +199,7 @@ class _Pool:
                 zygote = self._zygotes[index] = await self._begun(index)
             return zygote
 
-    async def _begun(self, index: int) -> Zygote:
+    async def _begun(self, index: int) -> ZygoteProcess:
         core = self._cores[index % len(self._cores)] if self._options.backend == "native" else None
         given = {
             "preload": self._preload,
@@ -206,7 +208,7 @@ class _Pool:
             "seed": SEED,
             "core": core,
         }
-        zygote = await Zygote.begun(command(self._options, given))
+        zygote = await ZygoteProcess.begun(command(self._options, given))
         try:
             await self._proved(zygote)
         except BaseException:
@@ -214,7 +216,7 @@ class _Pool:
             raise
         return zygote
 
-    async def _proved(self, zygote: Zygote) -> None:
+    async def _proved(self, zygote: ZygoteProcess) -> None:
         """Raises SandboxUnavailable where the level is too low, or a canary gets through."""
         level, required = level_of(zygote.layers), self._options.require
         if not tight_enough(level, required):
@@ -226,7 +228,7 @@ class _Pool:
             await self._try_canaries(zygote, level)
         self.level, self.layers = level, zygote.layers
 
-    async def _try_canaries(self, zygote: Zygote, level: Level) -> None:
+    async def _try_canaries(self, zygote: ZygoteProcess, level: Level) -> None:
         for attempt, source in CANARIES.items():
             outcome = await started(zygote.ask(self._ask(source.encode(), 1.0)))
             if BREACH in outcome.stdout or outcome.status == "internal":
@@ -237,4 +239,4 @@ class _Pool:
                 )
 
 
-__all__ = ["Outcome", "Sandbox", "SandboxOptions"]
+__all__ = ["ProgramResult", "Sandbox", "SandboxOptions"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Iterable
@@ -20,10 +19,9 @@ class Page(NamedTuple):
     url: str
 
 
-def default_path(api_url: str) -> Path:
-    """In the user's cache folder (XDG), one file for each wiki."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "datagen" / f"wiki-{blake2b(api_url.encode(), digest_size=6).hexdigest()}.db"
+def default_path(folder: Path, api_url: str) -> Path:
+    """One file for each wiki."""
+    return folder / f"wiki-{blake2b(api_url.encode(), digest_size=6).hexdigest()}.db"
 
 
 class PageCache:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from string import ascii_uppercase
 from typing import Annotated, Any, Literal, Self
 
@@ -65,7 +66,7 @@ class FactCheck:
     def __init__(self, tools: Tools, **options: Any) -> None:
         """Raises ValueError for options that make no sense."""
         self._options = parsed(FactOptions, options, unnamed=("mediawiki", "local", "zim"))
-        self._source = _opened(self._options.source)
+        self._source = _source(self._options.source, tools.cache)
         self._tools = tools
         self._asker = asker = tools.asker(NAME)
         self._entities = asker.question("entities", template("entities"), Entities, max_tokens=256)
@@ -149,14 +150,14 @@ class FactCheck:
         )
 
 
-def _opened(source: MediaWikiOptions | LocalOptions | ZimOptions) -> MediaWiki | Local | Zim:
+def _source(options: MediaWikiOptions | LocalOptions | ZimOptions, cache: Path) -> MediaWiki | Local | Zim:
     """Raises ValueError where the source cannot be what the options say."""
-    match source:
+    match options:
         case LocalOptions():
-            return Local(source)
+            return Local(options)
         case ZimOptions():
-            return Zim(source)
-    return MediaWiki(source)
+            return Zim(options)
+    return MediaWiki(options, cache)
 
 
 def _answer(item: Item) -> str:

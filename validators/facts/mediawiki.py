@@ -77,14 +77,20 @@ class MediaWiki:
     Mutable state: pages in memory, names being asked for, names waiting for a request.
     """
 
-    def __init__(self, options: MediaWikiOptions) -> None:
-        """Raises ValueError without a contact."""
+    def __init__(self, options: MediaWikiOptions, folder: Path | None = None) -> None:
+        """`folder` is for the cache, where the options name none. Raises ValueError without either, or a contact."""
         if not options.offline and not _CONTACT.search(options.contact or ""):
             raise ValueError(
                 "source.contact: is missing; give your mail or web address, which the wiki's operators ask for "
                 "(or set source.offline)"
             )
+        cache = options.cache
+        if cache is None and folder is not None:
+            cache = default_path(folder, options.api_url)
+        if cache is None:
+            raise ValueError("source.cache: is missing; name a file for the pages")
         self._options = options
+        self._cache_path = cache
         self._pages: OrderedDict[str, Page | None] = OrderedDict()
         self._asked: dict[str, asyncio.Future[Page | None]] = {}
         self._waiting: asyncio.Queue[str] = asyncio.Queue()
@@ -102,7 +108,7 @@ class MediaWiki:
     async def __aenter__(self) -> Self:
         """Raises RetrieverUnavailable where the cache cannot be opened."""
         o = self._options
-        path = o.cache or default_path(o.api_url)
+        path = self._cache_path
         try:
             cache = PageCache(path, o.fresh_days * _DAY_S, o.negative_days * _DAY_S)
         except (sqlite3.Error, OSError) as error:
@@ -235,7 +241,7 @@ class MediaWiki:
     async def _queried(self, names: Sequence[str]) -> dict[str, Page | None]:
         gathered, further = Gathered(), dict[str, str]()
         while True:
-            follow = gathered.take(await self._wiki.api.ask({**query(names), **further}))
+            follow = gathered.add(await self._wiki.api.ask({**query(names), **further}))
             if follow is None:
                 break
             further = follow

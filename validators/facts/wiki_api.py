@@ -86,7 +86,7 @@ class Gathered:
         self._pages: dict[str, dict[str, Any]] = {}
         self._aliases: dict[str, str] = {}
 
-    def take(self, reply: Mapping[str, Any]) -> dict[str, str] | None:
+    def add(self, reply: Mapping[str, Any]) -> dict[str, str] | None:
         """One part; what to add to the request for the next part, or None at the end."""
         found = reply.get("query") or {}
         for kind in ("normalized", "converted", "redirects"):

@@ -38,7 +38,7 @@ def bench(
     from engine.bench.run import benched
     from engine.config import RunConfig
     from engine.errors import ConfigError
-    from engine.runs.api import in_loop
+    from engine.flow.loop import in_loop
 
     with mistakes():
         loaded = RunConfig.load(config, overrides(set_, None, budget))
@@ -49,7 +49,7 @@ def bench(
             prepare(out)
 
         async def work() -> tuple[Any, Any, str]:
-            return await benched(loaded, told, calls, seconds, stream=stream, endpoint=endpoint, tell=tell)
+            return await benched(loaded, told, calls, seconds, stream=stream, endpoint=endpoint, notify=tell)
 
         found, done, model = in_loop(work)
         result = summary(found, done, model)

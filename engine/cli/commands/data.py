@@ -50,7 +50,7 @@ def metrics(
     from engine.analysis.measures import load
     from engine.analysis.tables import metrics_tables
     from engine.config.diversity import EmbeddingConfig
-    from engine.runs.api import in_loop
+    from engine.flow.loop import in_loop
 
     with mistakes(), with_standard_input(data) as files:
         names = FieldNames(config, text, label)
@@ -100,7 +100,7 @@ def groupcheck(
     from engine.analysis.duplicates import near_duplicates, write_kept
     from engine.analysis.tables import calibration_tables, duplicates_lines
     from engine.config.diversity import EmbeddingConfig
-    from engine.runs.api import in_loop
+    from engine.flow.loop import in_loop
 
     with mistakes(), with_standard_input([data]) as [file]:
         _check_options(same, threshold)
@@ -109,12 +109,12 @@ def groupcheck(
         if calibrate:
             confusions = in_loop(lambda: calibrated(file, names, embedding, seed, tell))
             if json:
-                typer.echo(orjson.dumps([confusion.to_json() for confusion in confusions]).decode())
+                typer.echo(orjson.dumps([confusion.as_dict() for confusion in confusions]).decode())
             for table in calibration_tables(confusions) if not json else ():
                 show(table)
             return
         found = in_loop(lambda: near_duplicates(file, against, names, same, threshold, embedding, tell))
-        for line in [orjson.dumps(found.to_json()).decode()] if json else duplicates_lines(found):
+        for line in [orjson.dumps(found.as_dict()).decode()] if json else duplicates_lines(found):
             typer.echo(line)
         if out is not None:
             typer.echo(f"{write_kept(file, found, out):,} rows written to {out}", err=True)

@@ -50,7 +50,7 @@ def export(
     from engine.errors import ConfigError
     from engine.export.card import dataset_card
     from engine.export.formats import export, form_of, parts
-    from engine.export.mixture import Wanted, prepared
+    from engine.export.mixture import Wanted, mixture_of
 
     with mistakes():
         folder = existing_of_items(run_dir)
@@ -59,7 +59,7 @@ def export(
         wanted = Wanted(test, originals, apart, closeness, seed)
         places = parts(("train", "test") if test else ("",), format, out)
         _spare(places.values(), folder, config)
-        with prepared(folder, config, wanted, tell) as ready:
+        with mixture_of(folder, config, wanted, tell) as ready:
             if not sum(ready.counts.values()):
                 raise ConfigError(f"{run_dir}: holds no accepted item to export")
             card = ""

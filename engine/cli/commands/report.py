@@ -41,7 +41,7 @@ def report(
 def _map(folder: RunFolder, config: RunConfig) -> None:
     """By the run's local embedding model; kept in the journal. Raises ConfigError while the run is running."""
     from engine.analysis.maps import mapped
-    from engine.runs.api import in_loop
+    from engine.flow.loop import in_loop
 
     with folder.locked():
         if not in_loop(lambda: mapped(folder, config, tell)):

@@ -22,8 +22,6 @@ def review(
 ) -> None:
     """Look at accepted items one by one: accept, reject, or note. Notes can guide what is generated later."""
     from engine.config import RunConfig
-    from engine.dataset.fields import Fields
-    from engine.dataset.forms import LabelStyle
     from engine.store.folder import write_items
     from engine.store.reviews import opened_reviews
 
@@ -31,7 +29,7 @@ def review(
         folder = existing_of_items(run_dir)
         config = RunConfig.load(folder.config, lenient=True)
         with folder.locked(), opened_reviews(folder.database) as reviews:
-            fields = Fields(config.dataset.fields, LabelStyle(**folder.fact("style")))
+            fields = folder.form(config.dataset.fields)
             there = reviews.open_items(seed)
             try:
                 for count, reviewed in enumerate(reviews.read(there[:most]), 1):

@@ -56,7 +56,7 @@ class Measured:
     labels: Sequence[str] = ()
     attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
-    def of(self, rows: Sequence[int]) -> Measured:
+    def subset(self, rows: Sequence[int]) -> Measured:
         """Some of its items."""
         return Measured(
             [self.texts[row] for row in rows],
@@ -156,7 +156,7 @@ def at_equal_size(datasets: Mapping[str, Measured], seed: int = 0, draws: int = 
         chance = random.Random(f"{seed}/{name}")
         whole = len(data.texts) == size
         drawn = [
-            _numbers(data if whole else data.of(chance.sample(range(len(data.texts)), size)))
+            _numbers(data if whole else data.subset(chance.sample(range(len(data.texts)), size)))
             for _ in range(1 if whole else draws)
         ]
         found[name] = {

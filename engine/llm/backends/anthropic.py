@@ -16,8 +16,8 @@ from engine.errors import (
     Renegotiated,
     Unparseable,
 )
-from engine.items import Completion, Prompt, RateLimits, Usage
-from engine.llm.backends.connection import connected
+from engine.items import Completion, Prompt, Usage
+from engine.llm.backends.connection import HttpBackend
 from engine.llm.backends.openai_compatible import charged, token_count
 
 FINISH = {"max_tokens": "length", "model_context_window_exceeded": "length", "refusal": "content_filter"}
@@ -25,25 +25,23 @@ FINISH = {"max_tokens": "length", "model_context_window_exceeded": "length", "re
 _HOTTEST = 1.0
 
 
-class AnthropicMessages:
+class AnthropicMessages(HttpBackend):
     """A Backend. `complete` is one HTTP request.
 
     Mutable state: whether the tool and the temperature are left out, since the endpoint refused them.
     """
 
     def __init__(self, model: ModelConfig, *, concurrency: int) -> None:
-        self.name = f"{model.name} at {model.base_url}"
-        self._model = model
+        super().__init__(model, "v1/messages", concurrency=concurrency)
         self._tool = model.response_format in ("auto", "json_schema")
         self._tool_fixed = model.response_format != "auto"
         self._temperature = True
-        self._http = connected(model, "v1/messages", concurrency=concurrency)
 
     async def complete(self, prompt: Prompt) -> Completion:
         """Raises TransientError or FatalError, by status and body."""
         settings = self._settings
         try:
-            return completion_of(await self._http.post(self._body(prompt)), self._model.name)
+            return completion_of(await self._http.post(orjson.dumps(self._fields(prompt))), self._model.name)
         except BadRequest as refusal:
             if settings != self._settings or self._adapt(str(refusal).lower()):
                 raise Renegotiated(str(refusal)) from None
@@ -55,18 +53,8 @@ class AnthropicMessages:
         body = orjson.dumps({**self._fields(prompt), "stream": True})
         async with contextlib.aclosing(self._http.stream(body)) as events:
             async for event in events:
-                whole.take(event)
+                whole.add(event)
         return completion_of(whole.body(), self._model.name)
-
-    @property
-    def announced(self) -> RateLimits | None:
-        return self._http.announced
-
-    async def close(self) -> None:
-        await self._http.close()
-
-    def _body(self, prompt: Prompt) -> bytes:
-        return orjson.dumps(self._fields(prompt))
 
     def _fields(self, prompt: Prompt) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -108,7 +96,7 @@ class StreamedMessage:
         self._parts: list[str] = []
         self._tool = False
 
-    def take(self, event: bytes) -> None:
+    def add(self, event: bytes) -> None:
         """Raises MalformedReply."""
         try:
             told = orjson.loads(event)

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from engine.config import ModelConfig
 from engine.errors import AuthError, ConfigError
+from engine.items import RateLimits
 from engine.llm.backends.http import HttpEndpoint
 
 AZURE_VERSION = "2024-10-21"
@@ -46,6 +47,24 @@ def _secrets(model: ModelConfig) -> dict[str, str]:
         name = {"azure": "api-key", "anthropic": "x-api-key"}.get(model.api, "Authorization")
         found[name] = f"Bearer {model.api_key}" if name == "Authorization" else model.api_key
     return found
+
+
+class HttpBackend:
+    """What the backends over HTTP have in common: one address, its announced limits, its end."""
+
+    def __init__(self, model: ModelConfig, path: str, *, concurrency: int) -> None:
+        """`path` as for `connected`. Raises ConfigError."""
+        self.name = f"{model.name} at {model.base_url}"
+        self._model = model
+        self._http = connected(model, path, concurrency=concurrency)
+
+    @property
+    def announced(self) -> RateLimits | None:
+        """The limits that the endpoint announced last: the same object until they change."""
+        return self._http.announced
+
+    async def close(self) -> None:
+        await self._http.close()
 
 
 class EntraToken:

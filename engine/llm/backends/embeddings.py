@@ -12,8 +12,8 @@ import orjson
 
 from engine.config import ModelConfig
 from engine.errors import MalformedReply
-from engine.items import Completion, Prompt, RateLimits, Usage
-from engine.llm.backends.connection import connected
+from engine.items import Completion, Prompt, Usage
+from engine.llm.backends.connection import HttpBackend
 from engine.llm.backends.openai_compatible import usage_of
 from engine.llm.vectors import encoded
 
@@ -25,16 +25,14 @@ _SMALL = 100_000
 """Bytes of a reply that is read at once, in less than a millisecond."""
 
 
-class EmbeddingsEndpoint:
+class EmbeddingsEndpoint(HttpBackend):
     """A Backend for prompts whose `user` is a JSON array of texts; the completion's text holds their vectors.
 
     Asks for base64, a third of the size of decimals; takes either, since some servers know no other than these.
     """
 
     def __init__(self, model: ModelConfig, *, concurrency: int) -> None:
-        self.name = f"{model.name} at {model.base_url}"
-        self._model = model
-        self._http = connected(model, "embeddings", concurrency=concurrency)
+        super().__init__(model, "embeddings", concurrency=concurrency)
 
     async def complete(self, prompt: Prompt) -> Completion:
         """Raises TransientError, PermanentError or FatalError, by status and body."""
@@ -59,13 +57,6 @@ class EmbeddingsEndpoint:
             raise MalformedReply("the body holds no vector for each text") from None
         model = str(reply.get("model") or self._model.name)
         return Completion(encoded(vectors), model, "stop", _usage(reply.get("usage")))
-
-    @property
-    def announced(self) -> RateLimits | None:
-        return self._http.announced
-
-    async def close(self) -> None:
-        await self._http.close()
 
 
 def _vectors(data: Sequence[Any], count: int) -> Vectors:

@@ -90,7 +90,7 @@ class HttpEndpoint:
                 body = await _read(response)
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
             raise self._translated(error) from None
-        self._look(response)
+        self._read_headers(response)
         if response.status != 200:
             raise self._failure(response, body)
         return body
@@ -101,7 +101,7 @@ class HttpEndpoint:
             async with self._session.post(
                 self._url, data=data, headers=await self._fresh(), allow_redirects=False
             ) as response:
-                self._look(response)
+                self._read_headers(response)
                 if response.status != 200:
                     raise self._failure(response, await _read(response))
                 async for line in response.content:
@@ -127,7 +127,7 @@ class HttpEndpoint:
             return Disconnected(f"cannot connect: {shown(error) or 'no answer'}")
         return Disconnected(f"connection lost: {type(error).__name__}", paid=True)
 
-    def _look(self, response: aiohttp.ClientResponse) -> None:
+    def _read_headers(self, response: aiohttp.ClientResponse) -> None:
         """Note the limits that the headers tell, now and then and when they are broken."""
         now = time.monotonic()
         if now - self._looked < _LOOK_S and response.status != 429:

@@ -17,28 +17,26 @@ from engine.errors import (
     Renegotiated,
     Unparseable,
 )
-from engine.items import Completion, Prompt, RateLimits, Usage
-from engine.llm.backends.connection import connected
+from engine.items import Completion, Prompt, Usage
+from engine.llm.backends.connection import HttpBackend
 from engine.llm.backends.dialect import Dialect
 from engine.llm.backends.http import shown
 
 _MOST_TOKENS = 100_000_000
 
 
-class OpenAICompatible:
+class OpenAICompatible(HttpBackend):
     """A Backend. `complete` is one HTTP request."""
 
     def __init__(self, model: ModelConfig, *, concurrency: int) -> None:
-        self.name = f"{model.name} at {model.base_url}"
-        self._model = model
+        super().__init__(model, "chat/completions", concurrency=concurrency)
         self.dialect = Dialect(model)
-        self._http = connected(model, "chat/completions", concurrency=concurrency)
 
     async def complete(self, prompt: Prompt) -> Completion:
         """Raises TransientError, PermanentError or FatalError, by status and body."""
         version = self.dialect.version
         try:
-            return _completion(await self._http.post(self._body(prompt)), self._model.name)
+            return _completion(await self._http.post(orjson.dumps(self._fields(prompt))), self._model.name)
         except BadRequest as refusal:
             if self.dialect.adapt(refusal, version):
                 raise Renegotiated(str(refusal)) from None
@@ -54,22 +52,12 @@ class OpenAICompatible:
                 async for event in events:
                     if event == b"[DONE]":
                         break
-                    whole.take(event)
+                    whole.add(event)
         except BadRequest as refusal:
             if self.dialect.adapt(refusal, version):
                 raise Renegotiated(str(refusal)) from None
             raise
         return _completion(whole.body(), self._model.name)
-
-    @property
-    def announced(self) -> RateLimits | None:
-        return self._http.announced
-
-    async def close(self) -> None:
-        await self._http.close()
-
-    def _body(self, prompt: Prompt) -> bytes:
-        return orjson.dumps(self._fields(prompt))
 
     def _fields(self, prompt: Prompt) -> dict[str, Any]:
         return {
@@ -92,7 +80,7 @@ class StreamedAnswer:
         self._reply: dict[str, Any] = {"model": None, "usage": None}
         self._finish: str | None = None
 
-    def take(self, event: bytes) -> None:
+    def add(self, event: bytes) -> None:
         """Raises MalformedReply."""
         try:
             chunk = orjson.loads(event)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.report.page.gathered import Gathered, Series, Step
+from engine.report.page.gathered import FlowStep, Gathered, Series
 
 Figure = dict[str, Any]
 ACCEPTED, REVISED, REJECTED, ORIGINAL, SURPLUS = "#3a8fd6", "#c98a1b", "#c9484f", "#8d95a0", "#9b8bb4"
@@ -29,7 +29,7 @@ def figures(found: Gathered) -> dict[str, Figure]:
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
-def flow_figure(steps: list[Step], items: Mapping[str, Any]) -> Figure | None:
+def flow_figure(steps: list[FlowStep], items: Mapping[str, Any]) -> Figure | None:
     """A Sankey diagram: generated, past each step, to accepted; what left on the way, and where."""
     whole = items["accepted"] + items["rejected"] + items["surplus"]
     if not whole:

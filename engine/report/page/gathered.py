@@ -26,7 +26,7 @@ _SAMPLES = 600
 
 
 @dataclass(frozen=True)
-class Step:
+class FlowStep:
     """One place where items are decided, in the order in which they come by: what it let through."""
 
     name: str
@@ -55,7 +55,7 @@ class Gathered:
 
     report: Report
     config: str
-    flow: list[Step]
+    flow: list[FlowStep]
     series: Series
     accepted: Mapping[str, Any]
     original: Mapping[str, Any] | None
@@ -97,7 +97,7 @@ def gather(
 # --- the flow --------------------------------------------------------------------------------------
 
 
-def flow(connection: sqlite3.Connection, report: Report) -> list[Step]:
+def flow(connection: sqlite3.Connection, report: Report) -> list[FlowStep]:
     """Item by item: each is counted where it was rejected, and as revised by who changed it on its way."""
     by = {str(name): int(count) for name, count in report.data["items"]["rejected_by"].items()}
     validators = list(report.data["validators"])
@@ -115,7 +115,7 @@ def flow(connection: sqlite3.Connection, report: Report) -> list[Step]:
         went_on = sum(count for end, count in changed.get(name, {}).items() if end not in before)
         revised = min(went_on, left - out)
         left -= out
-        steps.append(Step(name, left - revised, revised, out))
+        steps.append(FlowStep(name, left - revised, revised, out))
     return steps
 
 

@@ -17,7 +17,7 @@ from engine.protocols import Compliance, Tally
 from engine.report.formatting import duration
 from engine.report.page.figures import figures
 from engine.report.page.gathered import Gathered
-from engine.report.tables import SAID, Listing
+from engine.report.tables import Listing, ending
 
 _FILES = "engine.report.page"
 
@@ -38,7 +38,7 @@ def page(found: Gathered, title: str, description: str, results: Sequence[Listin
             title=title,
             description=description,
             report=report,
-            outcome=_outcome(report, found.completed),
+            outcome=ending(report, found.completed),
             tiles=list(_tiles(report, found.results)),
             figures=drawn,
             tables=list(_tables(found)),
@@ -118,13 +118,6 @@ def _html_table(table: Listing) -> Markup:
 
 
 # --- the top ---------------------------------------------------------------------------------------
-
-
-def _outcome(report: Mapping[str, Any], completed: str) -> str:
-    said = "Stopped early" if report["stopped_early"] else SAID[report["outcome"]]
-    message = report["message"]
-    told = f": {message}" if message and report["outcome"] not in ("target", "interrupted") else ""
-    return completed if completed and report["outcome"] == "target" else f"{said}{told}."
 
 
 def _tiles(report: Mapping[str, Any], results: Mapping[str, Any] | None) -> Iterator[tuple[str, str, str]]:

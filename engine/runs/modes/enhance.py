@@ -29,7 +29,7 @@ class EnhanceMode(Mode):
         batches, read = dataset_rows(parts)
         # The other validators check what the last one makes, and leave the rows themselves alone.
         stages = [read, *refining(parts)[-1:]]
-        return Pipeline.of(batches, stages, commit(parts).run, parts.halt)
+        return Pipeline.joined(batches, stages, commit(parts).run, parts.halt)
 
 
 def _difficulty_last(config: RunConfig) -> RunConfig:

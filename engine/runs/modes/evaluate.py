@@ -59,7 +59,9 @@ class EvaluateMode(Mode):
             Stage(step.name, Refine(step, parts.halt, lambda _: None, meter=parts.meter), workers)
             for step in self.steps(parts)
         ]
-        return Pipeline.of(rows.batches(), [Stage("read", rows, 1), *refining], commit(parts).run, parts.halt)
+        return Pipeline.joined(
+            rows.batches(), [Stage("read", rows, 1), *refining], commit(parts).run, parts.halt
+        )
 
     def steps(self, parts: Parts) -> list[Validator]:
         """What each answer goes through, in order."""

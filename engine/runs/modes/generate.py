@@ -60,7 +60,7 @@ class GenerateMode(Mode):
             observers=[each.observe for each in (setup.mix, setup.adviser) if each is not None],
             early_stopping=EarlyStopping(limits.least_acceptance, limits.acceptance_window),
         )
-        return Pipeline.of(_source(parts), stages, sink.run, parts.halt)
+        return Pipeline.joined(_source(parts), stages, sink.run, parts.halt)
 
 
 def _source(parts: Parts) -> AsyncIterator[Batch]:
