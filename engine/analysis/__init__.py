@@ -1,1 +1,1 @@
-"""Datasets examined without a run: measures, near-duplicates, thresholds, maps."""
+"""Examines datasets without a run: measures, near-duplicates, thresholds, maps."""

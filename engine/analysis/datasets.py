@@ -1,4 +1,4 @@
-"""A dataset in memory, read without a run: from a file with named fields, or from what a run accepted."""
+"""Reads a dataset into memory without a run: from a file with named fields, or a run's accepted items."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ _TEXTS = (
     "content",
     "Question",
 )
-"""Fields taken for the text where none is named."""
+"""Field names that are tried as the text where the user names none."""
 _LABELS = ("label", "answer", "output", "response", "target")
 
 
 @dataclass(frozen=True)
 class FieldNames:
-    """How datasets are to be read: a run's config, or the names of their fields."""
+    """How to read datasets: a run's config, or the names of their fields."""
 
     config: Path | None = None
     text: str | None = None
     label: str | None = None
 
     def fields(self, path: Path) -> FieldsConfig:
-        """Raises ConfigError where the file does not tell which field is the text."""
+        """Raises ConfigError where the text field is neither named nor recognised."""
         if self.config is not None:
             return RunConfig.load(self.config, lenient=True).dataset.fields
         first = next((row for _, row in read_rows(path) if isinstance(row, dict)), {})
@@ -65,16 +65,16 @@ class FieldNames:
 
 @dataclass(frozen=True)
 class Data:
-    """One dataset in memory, and how many of its rows could not be read."""
+    """One dataset in memory, and the rows that could not be read."""
 
     path: Path
     examples: list[Example]
     bad: dict[int, str]
-    """Rows that could not be read, by number, and why."""
+    """By row number: why the row could not be read."""
 
     @classmethod
     def read(cls, path: Path, names: FieldNames) -> Data:
-        """Raises ConfigError where there is no usable row. A run's folder stands for what it accepted."""
+        """Raises ConfigError where there is no usable row. For a run's folder, reads its accepted items."""
         if path.is_dir():
             own = path / "config.yaml"
             names = replace(names, config=own) if names == FieldNames() and own.exists() else names

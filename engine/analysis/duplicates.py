@@ -1,4 +1,4 @@
-"""Near-duplicates of a file, and the threshold that suits it."""
+"""Finds the near-duplicates in a file, and a threshold that suits it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from engine.protocols import Vectors
 
 _AT_ONCE = 512
-"""Rows that are compared together."""
+"""Rows that are compared in one step."""
 
 
 async def calibrate(
@@ -39,15 +39,15 @@ async def calibrate(
 
 @dataclass(frozen=True)
 class NearDuplicates:
-    """What a group check finds in a file: rows that say the same as an earlier one, or as one of the base."""
+    """What a group check finds in a file: rows that say the same as an earlier row or a base row."""
 
     same: str
     threshold: float
     rows: int
     unreadable: dict[int, str]
-    """Rows that are no items, and why."""
+    """By row number: why the row is not a valid item."""
     matches: dict[int, Match]
-    """By row number; `ref` is an earlier row's number, or minus that of a row of the base dataset."""
+    """By row number; `ref` is an earlier row's number, or the negated number of a base dataset row."""
 
     def as_dict(self) -> dict[str, Any]:
         duplicates = {
@@ -73,7 +73,7 @@ async def near_duplicates(
     embedding: EmbeddingConfig,
     notify: Notify,
 ) -> NearDuplicates:
-    """The first of several rows that say the same stays, as in a run. Raises ConfigError."""
+    """Among rows that say the same, the first is kept, as in a run. Raises ConfigError."""
     data = Data.read(path, names)
     base = Data.read(against, names) if against is not None else None
     kind = suited(data.examples) if same == "auto" else same
@@ -107,7 +107,7 @@ def _checked(data: Data, vectors: Vectors | None, memory: Duplicates) -> Iterato
 
 
 def write_kept(source: Path, found: NearDuplicates, out: Path) -> int:
-    """The file's other items, as they are, as JSON lines; how many. Raises StoreError."""
+    """Writes the file's other items unchanged as JSON lines; returns their number. Raises StoreError."""
     count = 0
     with replacing(out) as file:
         for number, row in read_rows(source):

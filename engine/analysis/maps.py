@@ -1,4 +1,4 @@
-"""A map for a run that made no vectors."""
+"""Draws the map of a run that made no vectors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 async def mapped(folder: RunFolder, config: RunConfig, notify: Notify) -> bool:
-    """Draw the run's map by its local embedding model, and keep it; False where there are too few items.
+    """Draw the run's map with its local embedding model and store it; False where there are too few items.
 
     Raises ConfigError, StoreError.
     """

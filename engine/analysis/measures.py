@@ -1,4 +1,4 @@
-"""Measures of datasets, side by side."""
+"""Measures several datasets side by side."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Loaded:
     base: Measured | None
 
     def measured(self, seed: int) -> dict[str, Any]:
-        """Measures of each dataset by its path; with several of different sizes, at equal size too."""
+        """Measures of each dataset by its path; if their sizes differ, also at equal size."""
         found: dict[str, Any] = {
             "datasets": {name: measures(data, self.base, seed) for name, data in self.datasets.items()}
         }

@@ -1,4 +1,4 @@
-"""What the command prints about datasets: measures, thresholds, duplicates."""
+"""Builds the tables and lines that the commands print about datasets: measures, thresholds, duplicates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def metrics_tables(found: Any) -> Iterator[Table]:
-    """Measures as rows, datasets as columns; what was sampled says so."""
+    """Measures as rows, datasets as columns; sampled measures are marked."""
     datasets = found["datasets"]
     table = text_table("measure", *datasets)
     flat = {name: dict(_flat(measured)) for name, measured in datasets.items()}
@@ -46,7 +46,7 @@ def _with_deviation(found: Any) -> str:
 
 
 def calibration_tables(confusions: Sequence[Confusion]) -> Iterator[Table]:
-    """Thresholds as columns; the share of each kind of row that is taken for the same."""
+    """Thresholds as columns; the share of each kind of row that is flagged as the same."""
     from engine.diversity.calibration import CAUGHT, FALSE_ALARMS, THRESHOLDS
 
     for confusion in confusions:
@@ -54,14 +54,14 @@ def calibration_tables(confusions: Sequence[Confusion]) -> Iterator[Table]:
         for name, shares in confusion.rows.items():
             table.add_row(name, *(f"{share:.3f}" for share in shares))
         table.caption = (
-            f"Proposed: threshold {confusion.proposed:g}. Of those that take at most {FALSE_ALARMS:.0%} of the rows "
-            f"for another one, the highest that catches {CAUGHT:.0%} of the reworded ones, or else the lowest."
+            f"Proposed: threshold {confusion.proposed:g}. Among those that flag at most {FALSE_ALARMS:.0%} "
+            f"of different rows: the highest that catches {CAUGHT:.0%} of reworded rows, or else the lowest."
         )
         yield table
 
 
 def duplicates_lines(found: NearDuplicates, shown: int = 20) -> Iterator[str]:
-    """Which rows say the same as which, and how many."""
+    """Lists the rows that say the same as another, and counts them."""
     for row, match in list(found.matches.items())[:shown]:
         other = f"row {-match.ref} of the base dataset" if match.ref < 0 else f"row {match.ref}"
         how = "has the text" if match.by_text else f"says the same (similarity {match.similarity:.3f})"

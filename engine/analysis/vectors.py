@@ -1,4 +1,4 @@
-"""Vectors of a dataset by a local model, with the user's cache."""
+"""Embeds a dataset with a local model and the user's cache."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Vectoriser:
-    """An open embedder with the user's cache. Raises ConfigError where there is no model to be had."""
+    """An open embedder with the user's cache. Raises ConfigError where no model is available."""
 
     def __init__(self, config: EmbeddingConfig, notify: Notify) -> None:
         if config.endpoint is not None:

@@ -1,1 +1,1 @@
-"""The base dataset: rows as people have them, read into examples, and items written back the same way."""
+"""The base dataset: reads rows in the users' own format into examples, and writes items in that format."""

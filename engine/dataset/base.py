@@ -1,4 +1,4 @@
-"""The base dataset, loaded whole: its examples, its bad rows, its fingerprint."""
+"""Loads the base dataset: its examples, its bad rows, its fingerprint."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from engine.errors import ConfigError
 from engine.protocols import Row
 
 _STYLE_SAMPLES = 2_000
-"""Rows looked at to learn how the dataset spells its labels."""
+"""Rows read to learn how the dataset spells its labels."""
 _KEPT_BAD_ROWS = 100
-"""Bad rows remembered one by one; beyond that they are only counted."""
+"""Bad rows that are kept; further ones are only counted."""
 
 
 @dataclass
 class BaseDataset:
-    """What generation starts from."""
+    """The dataset that generation starts from."""
 
     fields: Fields
     examples: list[Example] = field(default_factory=list)
@@ -34,13 +34,13 @@ class BaseDataset:
     sha256: str = ""
     unit: str = "line"
     rows: int = 0
-    """Usable rows; of a streamed dataset, all of them."""
+    """The number of usable rows; for a streamed dataset, of all rows."""
     samples: list[Example] = field(default_factory=list)
-    """Of a streamed dataset: the usable ones among its first rows."""
+    """For a streamed dataset: the usable examples among its first rows."""
 
     @classmethod
     def load(cls, config: DatasetConfig) -> BaseDataset:
-        """Raises ConfigError where the file is no dataset, holds no usable row, or bad rows are refused."""
+        """Raises ConfigError where the file is not a dataset, has no usable row, or bad rows are refused."""
         if config.path is None:
             return cls(Fields(config.fields))
         fields = Fields(config.fields, _style(config))
@@ -55,7 +55,7 @@ class BaseDataset:
 
     @classmethod
     def streamed(cls, config: DatasetConfig) -> BaseDataset:
-        """For reading row by row: how it spells its labels and its fingerprint, no examples. Raises ConfigError."""
+        """For reading row by row: the label style and fingerprint, without examples. Raises ConfigError."""
         assert config.path is not None
         fields = Fields(config.fields, _style(config))
         if all(isinstance(row, BadRow) for _, row in islice(_rows(config), _STYLE_SAMPLES)):
@@ -96,7 +96,7 @@ class BaseDataset:
             raise ConfigError(f"{config.path}: no usable row; {self.complaint() or 'the file is empty'}")
 
     def complaint(self, shown: int = 3) -> str:
-        """'12 bad rows: line 4: …; line 9: …; and 10 more', or nothing."""
+        """'12 bad rows: line 4: …; line 9: …; and 10 more', or '' without bad rows."""
         total = self.bad_counts.total()
         if not total:
             return ""
@@ -106,7 +106,7 @@ class BaseDataset:
 
 
 def every_example(config: DatasetConfig) -> Iterator[Example | BadRow]:
-    """Row by row, those with the text of an earlier one too. Raises ConfigError for a file that is no dataset."""
+    """Row by row, including repeats of an earlier text. Raises ConfigError if the file is not a dataset."""
     fields = Fields(config.fields, _style(config))
     for number, row in _rows(config):
         if isinstance(row, BadRow):
@@ -130,7 +130,7 @@ def _style(config: DatasetConfig) -> LabelStyle:
             try:
                 samples.append(Fields(config.fields).sample(row))
             except FieldProblem:
-                continue  # counted when the rows are read for good
+                continue  # counted when the rows are loaded
     return LabelStyle.from_samples(config.fields, samples)
 
 

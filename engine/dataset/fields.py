@@ -1,4 +1,4 @@
-"""The mapping between a dataset's own fields and the text, label, choices and extras of an item."""
+"""Maps a dataset's own fields to the text, label, choices and extras of an item, and back."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from engine.protocols import Row
 
 @dataclass(frozen=True)
 class Fields:
-    """Reads rows and replies into examples and items; writes items in the dataset's own shape."""
+    """Reads rows and replies into examples and items; writes items in the dataset's own format."""
 
     config: FieldsConfig
     style: LabelStyle = field(default_factory=LabelStyle)
@@ -116,7 +116,7 @@ class Fields:
     # --- from and to the wire ---
 
     def wire(self, example: Example | Item) -> dict[str, Any]:
-        """An example or an item as a model is shown it."""
+        """An example or an item as a model sees it."""
         shown: dict[str, Any] = {"text": example.text}
         if example.choices:
             shown["choices"] = list(example.choices)
@@ -145,7 +145,7 @@ class Fields:
         }
 
     def content(self, reply: Mapping[str, Any], before: Item | None = None) -> Content:
-        """What a model sent as one item; for one `before`, what it did not have may be missing still.
+        """A model's reply read as one item. For a revision of `before`, extras that it lacked may be missing.
 
         Raises FieldProblem.
         """
@@ -180,7 +180,7 @@ class Fields:
         if wanted == "string" and isinstance(value, int | float):
             value = plain(value)
         if wanted is not None and not isinstance(value, JSON_TYPES[wanted]):
-            raise FieldProblem("wrong_type", f"the field {name!r} is no {wanted}")
+            raise FieldProblem("wrong_type", f"the field {name!r} is not of type {wanted}")
         return value
 
     def _reply_label(self, value: Any, choices: tuple[str, ...]) -> str | None:
@@ -196,19 +196,19 @@ class Fields:
             return LETTERS[choices.index(plain(value))]
         if (index := index_of(value, len(choices))) is not None:
             return LETTERS[index]
-        raise FieldProblem("bad_label", f"the label {value!r} is none of the {len(choices)} choices")
+        raise FieldProblem("bad_label", f"the label {value!r} is not one of the {len(choices)} choices")
 
     def _readable(self, label: str) -> str:
-        """A label that, once written, the dataset's own pattern reads again."""
+        """The label, checked: the dataset's own pattern must read it back once it is written."""
         spec = self.config.label
         if spec is not None and spec.pattern is not None:
             match = re.search(spec.pattern, spec.write.replace("{label}", label))
             if match is None or (match[1] or "").strip() != label:
-                raise FieldProblem("bad_label", f"the label {label!r} is none that {spec.pattern!r} reads")
+                raise FieldProblem("bad_label", f"the label {label!r} cannot be read by {spec.pattern!r}")
         return label
 
     def remembered(self, row: Row) -> Example:
-        """An accepted item as it stands in the journal; what cannot be read of it is left out."""
+        """An accepted item from its record in the journal; if the record cannot be read, only its text."""
         try:
             return self.read(0, row)
         except FieldProblem:
@@ -217,7 +217,7 @@ class Fields:
     # --- to the dataset ---
 
     def rewritten(self, item: Item) -> Row:
-        """The item in the dataset's own fields; of an existing row, only what has changed is written anew."""
+        """The item in the dataset's own fields; in an existing row, only changed fields are replaced."""
         origin = {name: value for name, value in item.origin.items() if name != "_meta"}
         if not origin or not item.text:
             return self.write(item) if item.text else origin
@@ -227,7 +227,7 @@ class Fields:
         return {**origin, **{name: value for name, value in now.items() if value != before.get(name)}}
 
     def write(self, item: Example | Item) -> Row:
-        """The item in the base dataset's own fields, spelled as that dataset spells them."""
+        """The item in the base dataset's own fields and spelling."""
         row: Row = {self.config.text: item.text}
         if (spec := self.config.choices) is not None:
             if spec.columns:
@@ -244,7 +244,7 @@ class Fields:
         return row
 
     def revised(self, item: Item, reply: Mapping[str, Any]) -> Item:
-        """The item with what a model sent for it; fields that were not sent stay. Raises Unparseable."""
+        """The item with the fields that a model sent; other fields stay unchanged. Raises Unparseable."""
         kept = self.wire(item)
         sent = {name: value for name, value in reply.items() if name in kept and value is not None}
         try:
@@ -253,7 +253,7 @@ class Fields:
             raise Unparseable(f"the revised item: {problem}") from None
 
     def verify(self, item: Item) -> None:
-        """Raises FieldProblem, KeyError or TypeError for an item that the dataset has no form for."""
+        """Raises FieldProblem, KeyError or TypeError for an item that the dataset cannot represent."""
         _text({"text": item.text}, "text")
         row = self.write(item)
         _check_writable(row)
@@ -274,7 +274,7 @@ class Fields:
 
 
 def _typed(label: str, type: str) -> Any:
-    """The label as the JSON type of the base dataset, or as text where it has no such value."""
+    """The label converted to the base dataset's JSON type, or as text where it cannot be converted."""
     try:
         match type:
             case "integer":
@@ -289,7 +289,7 @@ def _typed(label: str, type: str) -> Any:
 
 
 def _check_writable(reply: Mapping[str, Any]) -> None:
-    """Nothing nested too deep, no half characters, no numbers out of range: what goes in must come out."""
+    """Raises FieldProblem if JSON cannot hold it: nested too deep, lone surrogates, numbers out of range."""
     try:
         orjson.dumps(reply)
     except TypeError as error:

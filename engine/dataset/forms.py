@@ -1,4 +1,4 @@
-"""What rows of a dataset are: examples, how their labels are spelled, what all of them have in common."""
+"""Describes the rows of a dataset: examples, the spelling of their labels, what all rows have in common."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Example:
 
 
 class Content(NamedTuple):
-    """An item's own fields, in the order in which Item takes them."""
+    """An item's own fields, in the order of Item's parameters."""
 
     text: str
     label: str | None
@@ -50,7 +50,7 @@ class LabelStyle:
 
     @classmethod
     def from_samples(cls, config: FieldsConfig, samples: Sequence[tuple[Any, tuple[str, ...]]]) -> LabelStyle:
-        """From raw labels and their choices. What fits most of them; a bad row is not to spoil the others."""
+        """The style that fits most raw labels and their choices: a bad row must not affect the others."""
         values = [value for value, _ in samples]
         if config.label is None:
             return cls()
@@ -103,9 +103,9 @@ class Shape:
     """What all rows have in common, so that new items have it too."""
 
     choices: int | None = None
-    """How many choices, where always the same."""
+    """The number of choices, if it is always the same."""
     extras: Mapping[str, str] = field(default_factory=dict)
-    """The JSON type of each extra that is always of one type."""
+    """The JSON type of each extra that always has the same type."""
 
     @classmethod
     def from_examples(cls, examples: Sequence[Example]) -> Shape:

@@ -1,4 +1,4 @@
-"""Rows out of a .json, .jsonl, .csv or .parquet file, one at a time, with the bad ones named."""
+"""Reads rows from a .json, .jsonl, .csv or .parquet file one at a time, and reports the bad ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Numbered = tuple[int, Row | BadRow]
 
 
 def read_rows(path: Path, format: Format | None = None, max_row_bytes: int = 1_000_000) -> Iterator[Numbered]:
-    """Every row of the file, or the BadRow in its place. Raises ConfigError for a file that is no dataset."""
+    """Every row of the file, or a BadRow in its place. Raises ConfigError if the file is not a dataset."""
     format = format or format_of(path)
     if not path.is_file():
         raise ConfigError(f"{path}: no such file")
@@ -40,7 +40,7 @@ def read_rows(path: Path, format: Format | None = None, max_row_bytes: int = 1_0
 
 
 def format_of(path: Path) -> Format:
-    """The format that the file's ending names. Raises ConfigError."""
+    """The format that the file name's ending implies. Raises ConfigError."""
     ending = path.suffix.lower().lstrip(".")
     if ending not in _READERS:
         raise ConfigError(f"{path}: the ending tells no format; allowed: {', '.join(_READERS)}")
@@ -48,7 +48,7 @@ def format_of(path: Path) -> Format:
 
 
 def unit_of(path: Path, format: Format | None) -> str:
-    """What a row's number counts in this file."""
+    """The unit that row numbers count in this file."""
     return "line" if (format or format_of(path)) in ("jsonl", "csv") else "element"
 
 
@@ -95,7 +95,7 @@ def _json(path: Path, limit: int) -> Iterator[Numbered]:
 
 
 def _csv(path: Path, limit: int) -> Iterator[Numbered]:
-    csv.field_size_limit(2**31 - 1)  # a long cell is one bad row, not the end of the reading
+    csv.field_size_limit(2**31 - 1)  # a long cell must give one bad row, not end the reading
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.reader(file, strict=False)
         header = next(reader, None)

@@ -1,4 +1,4 @@
-"""Vectors of texts and what follows from them: near-duplicates, choice of examples, measures."""
+"""Vectors of texts and their uses: near-duplicates, choice of examples, measures."""
 
 GROUP_CHECK = "groupcheck"
-"""Stands as `rejected_by` for items that say the same as an accepted one."""
+"""The value of `rejected_by` for items that say the same as an accepted one."""

@@ -1,4 +1,4 @@
-"""What a threshold lets through and what it catches, on a dataset of one's own; and a threshold to start from."""
+"""Measures what each threshold lets through and catches on the user's own dataset, and proposes one."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 THRESHOLDS = (0.80, 0.85, 0.88, 0.90, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98)
 KINDS = ("meaning", "meaning+numbers", "meaning+answer")
 FALSE_ALARMS = 0.01
-"""Of different rows, the share that a proposed threshold may take for the same."""
+"""The share of different rows that a proposed threshold may flag as the same."""
 CAUGHT = 0.99
-"""Of reworded rows, the share that it should catch."""
+"""The share of reworded rows that a proposed threshold should catch."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Confusion:
 
     same: str
     rows: Mapping[str, Sequence[float]]
-    """By variant, and 'another row': rows of the dataset that are taken for another of its rows."""
+    """By variant, and under 'another row': dataset rows that are flagged as the same as a different row."""
 
     @property
     def proposed(self) -> float:
-        """Of thresholds with few false alarms the highest that catches nearly all reworded rows, or the lowest.
+        """The highest threshold with few false alarms that catches nearly all reworded rows.
 
-        The highest looked at where none has few.
+        If there is no such threshold: the lowest with few false alarms, or else the highest of all.
         """
         alarms, caught = self.rows["another row"], self.rows.get("reworded", [1.0] * len(THRESHOLDS))
         fit = [place for place, share in enumerate(alarms) if share <= FALSE_ALARMS]
@@ -58,7 +58,7 @@ async def calibrated(
     most: int = 500,
     seed: int = 0,
 ) -> list[Confusion]:
-    """One for each kind of sameness. `most` rows, by chance, are varied and compared with all others."""
+    """One result for each kind of sameness, from variants of up to `most` rows drawn at random."""
     chance = random.Random(seed)
     sound = [row for row in range(len(examples)) if np.isfinite(vectors[row, 0])]
     drawn = chance.sample(sound, min(most, len(sound)))
@@ -73,7 +73,7 @@ async def calibrated(
 
 
 def _variant(example: Example, name: str, text: str) -> Example:
-    """With other numbers the answer is another one too; which one, nobody has worked out."""
+    """The example with its new text; other numbers also change the answer, to an unknown value."""
     label = f"not {example.label}" if name == "other numbers" and example.label is not None else example.label
     return replace(example, text=text, label=label)
 
@@ -98,7 +98,7 @@ def _confusion(
 
 
 def _alarms(same: str, examples: Sequence[Example], vectors: Vectors, drawn: Sequence[int]) -> list[float]:
-    """The share of drawn rows with a near row of the same key, of another text, among those not drawn."""
+    """The share of drawn rows with a near row, of the same key but another text, among the undrawn rows."""
     others = sorted(set(range(len(examples))) - set(drawn))
     if not others:
         return [0.0] * len(THRESHOLDS)

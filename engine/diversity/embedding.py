@@ -1,4 +1,4 @@
-"""The configured Embedder, opened; and vectors made fit to be compared and kept."""
+"""Builds the configured Embedder and prepares its vectors for comparison and storage."""
 
 from __future__ import annotations
 
@@ -27,14 +27,16 @@ if TYPE_CHECKING:
 
 PURPOSE = "embedding"
 KEPT_AS = np.dtype("<f2")
-"""Vectors are rounded to this before anything is decided by them, so that a resumed run decides the same."""
+"""Vectors are rounded to this type before they are used in decisions, so a resumed run decides the same."""
 _PRIORITY = -100
-"""Of embedding calls: what is nearly done goes first."""
+"""The priority of embedding calls: items that are nearly done go first."""
 
 
 def embedder_of(config: EmbeddingConfig, base_url: str = "") -> Embedder:
-    """The configured one, not yet open; an endpoint's address where it names none. Raises ConfigError,
-    EmbedderUnavailable."""
+    """The configured Embedder, not yet open; `base_url` is for an endpoint that has none of its own.
+
+    Raises ConfigError, EmbedderUnavailable.
+    """
     if config.endpoint is not None:
         return EndpointModel(config.endpoint, config.endpoint.base_url or base_url)
     if config.function is not None:
@@ -60,18 +62,18 @@ class EndpointModel:
         return None
 
     def asking(self, ask: Ask) -> Self:
-        """The same, with a way to make calls."""
+        """This embedder, with a way to make calls."""
         self._ask = ask
         return self
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
-        """A call that is refused for good is made again in halves, so that one text costs one row."""
+        """A call that fails permanently is repeated in halves, so that a bad text costs only its own row."""
         assert self._ask is not None, "an endpoint's embedder needs a way to ask"
         try:
             return decoded((await self._ask(_prompt(texts))).text)
         except (
             RetriesExhausted
-        ) as error:  # no text is to blame: what waits for vectors waits for the next start
+        ) as error:  # no text is at fault: whatever needs vectors waits for the next start
             raise EmbedderUnavailable(f"embedding.endpoint: {error}") from error
         except PermanentError:
             if len(texts) == 1:
@@ -90,7 +92,7 @@ def stacked(vectors: Sequence[Vectors | None]) -> Vectors | None:
 
 
 def joined(parts: Sequence[Vectors]) -> Vectors:
-    """Rows without a vector are as wide as the others."""
+    """All parts as one array; rows without a vector are widened to match the others."""
     width = max(part.shape[1] for part in parts)
     return np.concatenate(
         [
@@ -101,7 +103,7 @@ def joined(parts: Sequence[Vectors]) -> Vectors:
 
 
 def _prompt(texts: Sequence[str]) -> Prompt:
-    """The texts as one call; the same texts are the same call."""
+    """The texts as one call; the same texts give the same call."""
     given = orjson.dumps([text.encode("utf-8", "replace").decode() for text in texts]).decode()
     key = hashlib.blake2b(given.encode(), digest_size=16).hexdigest()
     return Prompt(
@@ -120,7 +122,7 @@ def _prompt(texts: Sequence[str]) -> Prompt:
 
 
 class Function:
-    """A user's function as an Embedder; a plain one runs in a thread, one at a time."""
+    """A user's function as an Embedder; one that is not async runs in a thread, one call at a time."""
 
     at_once = 1
     inputs = 128
@@ -152,34 +154,34 @@ class Function:
                 found = await self._function(list(texts))
             else:
                 found = await asyncio.to_thread(self._function, list(texts))
-            with np.errstate(over="ignore"):  # what is too large is no number, and told as such
+            with np.errstate(over="ignore"):  # a value that is too large becomes infinite and is reported so
                 return np.asarray(found, np.float32)
-        except (Exception, SystemExit) as error:  # somebody else's code may fail in any way
+        except (Exception, SystemExit) as error:  # a user's code may fail in any way
             raise EmbedderUnavailable(
                 f"embedding.function: {self.name}: {type(error).__name__}: {error}"
             ) from error
 
 
 def _digest_of(module: ModuleType) -> str:
-    """Of the module's source, so that a function that was changed is another model."""
+    """A digest of the module's source, so that a changed function counts as another model."""
     source = Path(module.__file__ or "")
     return hashlib.sha256(source.read_bytes()).hexdigest()[:12] if source.is_file() else ""
 
 
 class Embedding:
-    """Texts to vectors for everybody in a run: calls shared, vectors checked and rounded.
+    """Turns texts into vectors for all parts of a run: shares calls, checks and rounds the vectors.
 
     Mutable state: the batcher, and the dimensions, once the first vector is seen.
     """
 
     def __init__(self, embedder: Embedder, dimensions: int | None = None) -> None:
-        """`dimensions` are those of vectors that the run holds already."""
+        """`dimensions` are those of the vectors that the run already has."""
         self.embedder = embedder
         self.dimensions = dimensions
         self._one: Batcher[str, Vectors] = Batcher(self._rows, embedder.inputs, embedder.at_once)
 
     async def one(self, text: str) -> Vectors:
-        """Shape [dimensions]. Raises Unembeddable for this text, EmbedderUnavailable for all."""
+        """Shape [dimensions]. Raises Unembeddable if this text has no vector, EmbedderUnavailable."""
         vector = await self._one(text)
         if not np.isfinite(vector).all():
             raise Unembeddable(f"{self.embedder.name} gives no vector for this text (zero, or not a number)")
@@ -189,7 +191,7 @@ class Embedding:
         return list(await self.all(texts))
 
     async def all(self, texts: Sequence[str]) -> Vectors:
-        """Shape [texts, dimensions], in unit length; a row of NaN where a text has no vector."""
+        """Unit vectors, shape [texts, dimensions]; a row of NaN where a text has no vector."""
         found = np.asarray(await self.embedder.embed(texts), np.float32)
         if found.ndim != 2 or len(found) != len(texts):
             raise EmbedderUnavailable(
@@ -200,7 +202,7 @@ class Embedding:
         return as_kept(found)
 
     def compare(self, dimensions: int) -> None:
-        """Raises EmbedderUnavailable where vectors of so many dimensions do not go with those before."""
+        """Raises EmbedderUnavailable where the dimensions differ from those of earlier vectors."""
         if self.dimensions is None:
             self.dimensions = dimensions
         if dimensions != self.dimensions:
@@ -211,7 +213,7 @@ class Embedding:
 
 
 def as_kept(vectors: Vectors) -> Vectors:
-    """In unit length and as they will be kept; NaN throughout where the length is zero or not finite."""
+    """Unit vectors, rounded as they are stored; rows of NaN where the length is zero or not finite."""
     with np.errstate(all="ignore"):
         unit = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
         unit[~np.isfinite(unit).all(axis=-1)] = np.nan

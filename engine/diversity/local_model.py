@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from engine.protocols import Vectors
 
 CHUNK = 32
-"""Texts of one pass. Sorted by length first: larger passes are slower, by their padding."""
+"""Texts in one pass, sorted by length first: larger passes are slower because of their padding."""
 GATHERED = 512
-"""Texts of one call to the thread, at most: the more are sorted together, the less padding. About a second."""
+"""The most texts in one call to the thread, about a second's work: sorting more together reduces padding."""
 _FASTER = 1.2
 """How much faster bfloat16 must be to be worth its rounding."""
 _PROBES = (
@@ -33,8 +33,8 @@ _PROBES = (
 class LocalModel:
     """An Embedder on this machine's processors.
 
-    A thread, not a process: the library lets the interpreter go while it computes, so the event loop waits a
-    few milliseconds at most; a process gains a fifth and can outlive its parent.
+    A thread, not a process: the library releases the interpreter lock while it computes, so the event loop
+    waits a few milliseconds at most; a process would be a fifth faster but can outlive its parent.
     Mutable state: the model, once loaded.
     """
 
@@ -91,7 +91,7 @@ class LocalModel:
         return whole > _FASTER * halved
 
     def _seconds(self) -> float:
-        """The quicker of two passes, after one to warm up."""
+        """The time of the faster of two passes, after a warm-up pass."""
         taken = []
         for _ in range(3):
             began = time.perf_counter()
@@ -123,7 +123,7 @@ def _loaded(folder: Path) -> SentenceTransformer:
     logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
     try:
         return SentenceTransformer(str(folder), local_files_only=True)
-    except Exception as error:  # whatever a folder holds that is no model
+    except Exception as error:  # a folder that is not a model can fail in any way
         raise EmbedderUnavailable(
             f"embedding.model: {folder} cannot be loaded: {type(error).__name__}: {error}"
         ) from error

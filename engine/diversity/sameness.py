@@ -1,4 +1,4 @@
-"""What two items must share to count as the same: the compared text, and a key that goes with it."""
+"""Defines when two items count as the same: the text that is compared, and a key that must be equal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import regex
 from engine.diversity.numbers import numbers_in, plain_number
 
 Key = bytes
-"""Items of different keys are never the same, whatever their similarity."""
+"""Items with different keys are never the same, however similar they are."""
 
 
 class Comparable(Protocol):
@@ -29,15 +29,15 @@ class Comparable(Protocol):
 
 
 def compared(item: Comparable) -> str:
-    """The text whose vector is compared: with the choices, which often carry the question."""
+    """The text that is embedded and compared; it includes the choices, which often contain the question."""
     return "\n".join((item.text, *item.choices))
 
 
 def text_key(item: Comparable) -> Key:
-    """Equal for texts that differ in case, spacing and marks that carry no meaning alone.
+    """Equal for texts that differ only in case, spacing and marks that carry no meaning.
 
-    What carries meaning stays: letters with their vowel signs, numbers with their points, every symbol
-    (+ < = $), # % & @ * / ( ), a minus before a number, a factorial's mark.
+    These carry meaning and are kept: letters with their vowel signs, numbers with their points, every symbol
+    (+ < = $), # % & @ * / ( ), a minus before a number, the ! of a factorial.
     """
     plain = unicodedata.normalize("NFKC", compared(item)).casefold()
     return _digest(_MEANINGFUL.findall(plain) or [plain])
@@ -50,10 +50,10 @@ _MEANINGFUL = regex.compile(
 
 # --- kinds of sameness -----------------------------------------------------------------------------
 
-#  same              two items are the same where their similarity reaches the threshold and
-#  meaning           nothing else is asked
-#  meaning+numbers   the same numbers occur, each as often
-#  meaning+answer    the right answer is the same
+#  same              two items are the same if their similarity reaches the threshold and
+#  meaning           (no other condition)
+#  meaning+numbers   both contain the same numbers, each equally often
+#  meaning+answer    both have the same right answer
 
 
 def _meaning(item: Comparable) -> Key:
@@ -81,11 +81,11 @@ THRESHOLDS: Mapping[str, float] = {
     "meaning+numbers": 0.85,
     "meaning+answer": 0.85,
 }
-"""Cosine similarities of all-MiniLM-L6-v2; benchmarks/sameness.py prints what each lets through and catches."""
+"""Cosines for all-MiniLM-L6-v2; benchmarks/sameness.py prints what each lets through and catches."""
 
 
 def answer_of(item: Comparable) -> str:
-    """The right answer in a common spelling: for multiple choice the choice's text, not its letter."""
+    """The right answer in a common spelling; for multiple choice, the choice's text instead of its letter."""
     label = item.label or ""
     place = ord(label) - ord("A") if len(label) == 1 else -1
     chosen = item.choices[place] if 0 <= place < len(item.choices) else label
@@ -93,10 +93,10 @@ def answer_of(item: Comparable) -> str:
 
 
 def suited(examples: Iterable[Comparable]) -> str:
-    """The kind of sameness for a dataset, by what most of its items are.
+    """The kind of sameness that suits most items of a dataset.
 
-    meaning+answer where they have choices: questions of one form are near one another, whatever they ask.
-    meaning+numbers where labels end in a number, as '18' and '#### 18' do. Otherwise meaning.
+    meaning+answer if they have choices: questions of one form have similar vectors, whatever they ask.
+    meaning+numbers if their labels end in a number, as '18' and '#### 18' do. Otherwise meaning.
     """
     kinds = Counter(
         "meaning+answer"

@@ -1,4 +1,4 @@
-"""A dataset in two parts, with no near-duplicates across the cut: groups of alike items stay together."""
+"""Splits a dataset in two with no near-duplicates across the parts: groups of similar items stay together."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from engine.protocols import Vectors
 
 CLOSE = 0.9
-"""The cosine from which on two items are not to stand on both sides, where nothing else is said."""
+"""The default cosine from which on two items must be in the same part."""
 _QUERIES = 512
 
 
 class Groups:
-    """Items joined to groups: a forest of disjoint sets (Tarjan, 1975). Mutable: each item's way to its root."""
+    """Items joined into groups: a disjoint-set forest (Tarjan, 1975). Mutable: each item's parent."""
 
     def __init__(self, count: int) -> None:
         self._parent = list(range(count))
@@ -34,7 +34,7 @@ class Groups:
         self._parent[self.root(one)] = self.root(other)
 
     def members(self) -> list[list[int]]:
-        """Each group's items, in the order of their first ones."""
+        """The items of each group; groups are ordered by their first item."""
         found: dict[int, list[int]] = {}
         for item in range(len(self._parent)):
             found.setdefault(self.root(item), []).append(item)
@@ -42,7 +42,7 @@ class Groups:
 
 
 def join_by_words(groups: Groups, texts: Iterable[str], n: int = N) -> None:
-    """Join what shares a run of `n` words, or the whole text where it is shorter."""
+    """Join items that share a run of `n` words, or the whole text if it is shorter."""
     first: dict[int, int] = {}
     for item, text in enumerate(texts):
         for run in runs(words_of(text), n):
@@ -50,7 +50,7 @@ def join_by_words(groups: Groups, texts: Iterable[str], n: int = N) -> None:
 
 
 def join_by_vectors(groups: Groups, vectors: Vectors, closeness: float = CLOSE) -> None:
-    """Join what is at least so close; shape [items, dimensions], rows that are not finite join nothing."""
+    """Join items whose cosine is at least `closeness`; shape [items, dimensions], NaN rows are skipped."""
     import faiss
 
     rows = np.flatnonzero(np.isfinite(vectors[:, 0]))
@@ -65,9 +65,9 @@ def join_by_vectors(groups: Groups, vectors: Vectors, closeness: float = CLOSE) 
 
 
 def held_out(groups: Sequence[Sequence[int]], share: float, seed: int) -> set[int]:
-    """The items to hold out: whole groups by chance, together as near to this share of all as they come.
+    """The items to hold out: whole groups drawn at random, up to this share of all items.
 
-    Never more than the share, but for rounding; groups too large for what is left stay on the other side.
+    Never more than the rounded share; a group too large for the remaining room stays in the other part.
     """
     wanted = round(share * sum(map(len, groups)))
     order = list(groups)

@@ -1,4 +1,4 @@
-"""Variants of a text whose likeness to it is known: reworded, with other names, with other numbers."""
+"""Makes variants of a text that differ from it in a known way: reworded, other names, other numbers."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ _NOT_NAMES = frozenset(
 
 
 def reworded(text: str, chance: random.Random) -> str:
-    """The same in other words, by a list of such; sentences before the last keep their order."""
+    """The text with words replaced from a list, and sometimes an opening sentence."""
     changed = _WORDS.sub(lambda match: _like(match[0], _OTHER_WORDS[match[0].casefold()]), text)
     opening = chance.choice(("", "", "Consider this. ", "Here is a question. "))
     return opening + changed
@@ -80,7 +80,7 @@ def _like(before: str, after: str) -> str:
 
 
 def renamed(text: str, chance: random.Random) -> str:
-    """Other names for the persons; every occurrence of a name gets the same one."""
+    """The text with other names for persons; every occurrence of a name gets the same replacement."""
     found = dict.fromkeys(re.findall(r"(?<![.!?]\s)(?<!^)\b[A-Z][a-z]{2,}\b", text))
     names = [name for name in found if name not in _NOT_NAMES]
     others = iter(chance.sample(_NAMES, min(len(names), len(_NAMES))))
@@ -89,7 +89,7 @@ def renamed(text: str, chance: random.Random) -> str:
 
 
 def renumbered(text: str, chance: random.Random) -> str:
-    """Other numbers of about the same size."""
+    """The text with other numbers of about the same size."""
 
     def other(match: re.Match[str]) -> str:
         value = int(match[0])

@@ -1,4 +1,4 @@
-"""Vectors of whole datasets, embedded once and kept by content in the user's cache folder."""
+"""Embeds whole datasets once and keeps their vectors by content in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from engine.protocols import Vectors
 
 SHARD = 512
-"""Texts of one file: what a kill in mid-embedding can cost, and a grown dataset's first rows are still there."""
+"""Texts in one file: an interruption loses at most this many, and a grown dataset reuses its first files."""
 
 OnProgress = Callable[[int, int], None]
 """Called with (texts done, texts in all)."""
 
 
 class VectorCache:
-    """A folder of vectors, one file for each SHARD texts, named by model and content. May be deleted at any time."""
+    """A folder of vectors, one file per SHARD texts, named by model and content; may be deleted anytime."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = (folder or user_cache()) / "vectors"
@@ -36,8 +36,8 @@ class VectorCache:
     ) -> Vectors:
         """Shape [texts, dimensions]; rows of NaN for texts that have no vector.
 
-        Raises as Embedding.all does, what `tell` raises (it is called between two files), and
-        EmbedderUnavailable where not one text has a vector.
+        Raises what Embedding.all raises, what `tell` raises (it is called after each embedded file), and
+        EmbedderUnavailable where no text has a vector.
         """
         parts: list[Vectors] = []
         for start in range(0, len(texts), SHARD):
@@ -48,7 +48,7 @@ class VectorCache:
                 embedding.compare(found.shape[1])
             else:
                 found = await embedded(shard, embedding)
-                if np.isfinite(found).all():  # what had no vector today may have one tomorrow
+                if np.isfinite(found).all():  # a text without a vector today may have one tomorrow
                     _write(place, found)
                 if tell is not None:
                     tell(start + len(shard), len(texts))
@@ -70,7 +70,7 @@ class VectorCache:
 
 
 async def embedded(texts: Sequence[str], embedding: Embedding) -> Vectors:
-    """All of them, in calls of the size that the embedder likes, sorted by length for less padding."""
+    """Vectors of all texts, in calls of the embedder's preferred size, sorted by length for less padding."""
     order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
     size = embedding.embedder.inputs
     parts = [
@@ -84,7 +84,7 @@ async def embedded(texts: Sequence[str], embedding: Embedding) -> Vectors:
 
 
 def _read(place: Path, rows: int) -> Vectors | None:
-    """None where there is no such file, or it is not whole."""
+    """None where the file is missing or incomplete."""
     try:
         found = np.load(place, allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -94,7 +94,7 @@ def _read(place: Path, rows: int) -> Vectors | None:
 
 
 def _write(place: Path, vectors: Vectors) -> None:
-    """A cache that cannot be written costs time, not the run."""
+    """Errors are ignored: a cache that cannot be written costs only time."""
     with contextlib.suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=place.parent, delete=False) as file:

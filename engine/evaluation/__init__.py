@@ -1,1 +1,1 @@
-"""Models put to the test: asked, scored, judged, compared."""
+"""Evaluates models: their answers are requested, scored, judged and compared."""

@@ -1,4 +1,4 @@
-"""Puts an item to a model, scores what it answers, and asks a judge where no rule can tell."""
+"""Asks a model an item's question, scores the answer, and asks a judge where no rule can decide."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from engine.protocols import Validator
 
 ANSWER, JUDGE = "answer", "judge"
 _SHOWN = 2_000
-"""Characters of an answer that stay on record; the journal has all of it."""
+"""Characters of an answer that its record holds; the journal's call has all of it."""
 _TRIES = 2
 
 
@@ -30,15 +30,15 @@ def _schema(**properties: str) -> Mapping[str, Any]:
 
 
 class Answering:
-    """What a model says to an item's question. PASS with the answer on record; REJECT where it gives none.
+    """A model's answer to an item's question. PASS with the answer on record; REJECT without an answer.
 
-    It is shown the text, the choices, and of the extra fields those that `evaluate.show` names.
+    The model is shown the text, the choices, and the extra fields that `evaluate.show` names.
     """
 
     name = ANSWER
 
     def __init__(self, asker: Asker, config: RunConfig, confirming: Collection[str]) -> None:
-        """`confirming` are names of validators whose verdict says whether a label is right."""
+        """`confirming` names the validators whose verdicts say whether a label is right."""
         self._asker = asker
         self._config = config
         self._routed = frozenset(model.called for model in config.evaluate.models)
@@ -55,7 +55,7 @@ class Answering:
         )
 
     async def validate(self, item: Item) -> Verdict:
-        """A call that fails for good is no answer. Raises FatalError or StopRun, as the call does."""
+        """A call that fails permanently counts as no answer. Raises FatalError or StopRun like the call."""
         record: dict[str, Any] = {
             "confirmed": confirmed(item, self._confirming),
             "groups": groups(item, self._config.evaluate.by),
@@ -80,9 +80,9 @@ class Answering:
         return Verdict.passed(ANSWER, record)
 
     async def _answered(self, item: Item) -> Answered[str]:
-        """What the model says; asked once more where its object cannot be read.
+        """The model's answer; asked once more if its JSON object cannot be read.
 
-        The object is this engine's wish: what a model knows is not to be judged by one broken brace.
+        The engine asks for the JSON: one broken brace must not count against what a model knows.
         """
         spec = self._config.evaluate
         shown: dict[str, Any] = {"text": item.text}
@@ -110,19 +110,19 @@ class Answering:
 
 
 def _answer(completion: Completion) -> str | None:
-    """'' for an answer that was cut short, which would be so again; None for one that cannot be read."""
+    """'' for an answer that was cut short, since a retry would be too; None for one that cannot be read."""
     whole = completion.finish_reason != "length"
     found = answer_in(completion.text, whole=whole)
     return found if found or not whole else None
 
 
 class Judging:
-    """Whether an answer that no rule could score means what the label says."""
+    """Judges whether an answer that no rule could score means the same as the label."""
 
     name = JUDGE
 
     def __init__(self, asker: Asker, rounds: int = 1) -> None:
-        """`rounds`: how often it was told to judge; what earlier rounds brought stands in the journal."""
+        """`rounds`: how often judging has been requested; the journal holds the results of earlier rounds."""
         self._asker = asker
         schema = _schema(final_answer="string", same="boolean")
         self._question = asker.own_question(
@@ -130,7 +130,7 @@ class Judging:
         )
 
     async def validate(self, item: Item) -> Verdict:
-        """PASS with the judgement on record; without one, where the call fails for good, it stays open."""
+        """PASS with the judgement on record, or without one if the call fails permanently."""
         answered = next(verdict.record for verdict in item.verdicts if verdict.by == ANSWER)
         if answered["correct"] is not None:
             return Verdict.passed(JUDGE)
@@ -149,26 +149,26 @@ class Judging:
         if answered.reply is None:
             raise Unparseable("the reply to 'judgement' does not say whether the answer is right")
         same, final = answered.reply
-        # Its own cost is the last attempt's: what earlier ones took stands in the item's usage.
+        # The record holds the last attempt's cost; the item's usage holds that of earlier attempts.
         last = Answered(answered.reply, answered.completion, answered.completion.usage)
         return {"correct": same, "final": final, **_cost(last)}
 
 
 def _judgement(completion: Completion) -> tuple[bool, str] | None:
-    """Whether the answer is right, and what the model takes it for."""
+    """Whether the answer is right, and the final answer that the judge read from it."""
     found = object_in(completion.text) or {}
     same = found.get("same")
     return (same, str(found.get("final_answer", ""))[:_SHOWN]) if isinstance(same, bool) else None
 
 
 class Confirming:
-    """Whether an item's label holds, by a validator that checks labels; it turns nothing away.
+    """Has a validator that checks labels confirm an item's label; it rejects nothing.
 
-    Asked once for each row, and only where the row does not carry the verdict of an earlier run.
+    It runs once for each row, and only where the row does not carry the verdict of an earlier run.
     """
 
     def __init__(self, validator: Validator, model: str, confirming: Collection[str]) -> None:
-        """It looks at the items of one model only, which stand for those of the others."""
+        """Checks only the items of `model`: all models have the same items."""
         self.name = validator.name
         self._validator = validator
         self._model = model

@@ -1,4 +1,4 @@
-"""What a row carries of the run that made it: whether its label was confirmed, what it is a case of."""
+"""What a row records about the run that made it: whether its label was confirmed, which groups it is in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNVERIFIABLE = "unverifiable"
 
 
 def open_question(reason: Any, record: Any) -> bool:
-    """Whether a validator that checks labels has found nothing to check this one by: neither right nor wrong."""
+    """Whether a validator that checks labels could not verify this one: it is neither right nor wrong."""
     return reason == UNVERIFIABLE or (isinstance(record, Mapping) and bool(record.get(UNVERIFIABLE)))
 
 
@@ -30,9 +30,9 @@ def _verdicts(meta: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def confirmed(item: Item, confirming: Collection[str]) -> bool | None:
-    """Whether a validator that checks labels, one of `confirming`, has found this one right; None where none looked.
+    """Whether a validator of `confirming` has found the label right; None where no validator has decided.
 
-    By this run's verdicts, else by those on the row's record. A label that a validator corrected is confirmed.
+    This run's verdicts count first, then those on the row's record. A corrected label is confirmed.
     """
     for verdict in reversed(item.verdicts):
         if verdict.by in confirming and "confirmed" in verdict.record:
@@ -49,11 +49,11 @@ def confirmed(item: Item, confirming: Collection[str]) -> bool | None:
         before = meta.get("before")
         if meta.get("revisions") or not isinstance(before, Mapping):
             return None
-        meta = before  # it left the row as it was: what was found earlier still holds
+        meta = before  # that run left the row unchanged: earlier verdicts still hold
 
 
 def groups(item: Item, by: Sequence[str]) -> dict[str, str]:
-    """What results are broken down by: named fields of the row, attributes asked for, difficulty."""
+    """The groups for breaking down results: named fields of the row, requested attributes, difficulty."""
     found = {}
     for name in by:
         value = item.origin.get(name)

@@ -1,4 +1,4 @@
-"""What an evaluation found, read from its journal: shares, intervals, differences, comparisons."""
+"""The results of an evaluation, read from its journal: shares, intervals, differences, comparisons."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from engine.evaluation.statistics import mcnemar, newcombe, wilson
 from engine.items import usd
 
 _GROUPS = 50
-"""Values of one field by which results are broken down, the most frequent ones."""
+"""Most values of one field by which results are broken down; the most frequent are kept."""
 
 
 @dataclass
 class Count:
-    """Answers counted. Mutable."""
+    """A count of scored and of right answers. Mutable."""
 
     scored: int = 0
     right: int = 0
@@ -47,14 +47,14 @@ class Tested:
     dataset: str
     model: str
     right: dict[int, bool] = field(default_factory=dict)
-    """By row number: of those that could be scored; one without an answer is wrong."""
+    """By row number, for scored answers; a question without an answer counts as wrong."""
     unanswered: int = 0
     pending: int = 0
     cost_usd: float = 0.0
     groups: dict[int, Mapping[str, str]] = field(default_factory=dict)
 
     def count(self, rows: Mapping[int, bool] | None = None) -> Count:
-        """Of all rows, or of those that are true in `rows`."""
+        """Counts all rows, or only those that are true in `rows`."""
         counted = Count()
         for row, right in self.right.items():
             if rows is None or rows.get(row):
@@ -82,7 +82,7 @@ def _largest_first(pair: tuple[str, Count]) -> tuple[int, str]:
 def results_of(
     connection: sqlite3.Connection, datasets: Sequence[str], models: Sequence[str], against: str | None
 ) -> dict[str, Any]:
-    """As in results.json. Accuracy is of all rows that were asked and scored; the unanswered are wrong."""
+    """The content of results.json. Accuracy covers all scored rows; unanswered rows count as wrong."""
     tested = {(dataset, model): Tested(dataset, model) for dataset in datasets for model in models}
     solvable: dict[str, dict[int, bool]] = {dataset: {} for dataset in datasets}
     unreadable = dict.fromkeys(datasets, 0)
@@ -118,7 +118,7 @@ def results_of(
 
 
 def _rows(connection: sqlite3.Connection) -> Iterator[tuple[str, int, str, Any, Any, float, str | None]]:
-    """(dataset, row, model, the answer's record, the judge's, dollars, rejected by) of each item."""
+    """(dataset, row, model, answer record, judge record, dollars, rejected by) of each item."""
     rows = connection.execute("SELECT meta, rejected_by FROM items WHERE state != 'surplus' ORDER BY item")
     for text, by in rows:
         meta = orjson.loads(text)
@@ -152,7 +152,7 @@ def _differences(
     models: Sequence[str],
     against: str | None,
 ) -> Iterator[dict[str, Any]]:
-    """Each other dataset less the original, by model; on the confirmed items alone, too, where these are known."""
+    """Each dataset's accuracy less the original's, by model; also on confirmed items only, if known."""
     for dataset in datasets if against is not None else ():
         if dataset == against:
             continue
@@ -180,7 +180,7 @@ def _difference(new: Count, old: Count) -> dict[str, Any]:
 def _comparisons(
     tested: Mapping[tuple[str, str], Tested], datasets: Sequence[str], models: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
-    """Every two models on the rows of a dataset that both have a score for."""
+    """Compares each pair of models on the rows of a dataset for which both have a score."""
     for dataset in datasets:
         for first, second in combinations(models, 2):
             one, other = tested[dataset, first].right, tested[dataset, second].right
@@ -203,7 +203,7 @@ _COLUMNS = (
 
 
 def write_csv(found: Mapping[str, Any], file: IO[str]) -> None:
-    """One line for each model and dataset, and one for each value that results are broken down by."""
+    """Writes a line for each model and dataset, and for each value by which results are broken down."""
     writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
     writer.writeheader()
     for result in found["results"]:

@@ -1,4 +1,4 @@
-"""The rows of several datasets, a batch of them for each model: source and first stage of an evaluation."""
+"""Source and first stage of an evaluation: batches of the rows of several datasets, each for every model."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _Chunk = tuple[Evaluated, list[Numbered], str]
 
 
 class EvaluatedRows:
-    """Batch after batch in one order, so that a resumed evaluation goes on where it stood.
+    """Yields batches in a fixed order, so that a resumed evaluation continues where it stopped.
 
     Mutable state: the rows of batches between the source and the stage.
     """

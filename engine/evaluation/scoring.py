@@ -1,4 +1,4 @@
-"""A model's answer against the label: right, wrong, or for a judge to say."""
+"""Compares a model's answer with the label: right, wrong, or left to a judge."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _GOES_ON = re.compile(
     r"|and\s+(?:a|an|one|two|three|\d)\b)",
     re.IGNORECASE,
 )
-"""What makes another number of the digits before it."""
+"""Text after digits that makes them part of a different number."""
 _DOUBT = re.compile(
     r"\b(?:not|no|nor|neither|none|never|cannot|unsure|unclear|unknown|wrong|incorrect|except|instead|rather)\b|n['\u2019]t\b",
     re.IGNORECASE,
 )
-"""Words after which what a sentence names need not be its answer."""
+"""Words that make it doubtful whether what a text names is its answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """`correct` is None where only a reader could tell; `by` names the rule."""
+    """`correct` is None where no rule can decide; `by` names the rule."""
 
     final: str
     correct: bool | None
@@ -41,10 +41,10 @@ class Score:
 
 
 def answer_in(reply: str, *, whole: bool = True) -> str:
-    """The answer as the model gave it: the field `answer` of its object, else all that it said; '' where there is none.
+    """The answer as the model gave it: the field `answer` of its object, else the reply; '' for no answer.
 
-    An object without that field, or one that breaks off, holds no answer, whatever numbers stand in it; nor does a text
-    that is not `whole`, since it was cut short before its end.
+    An object without that field, or one that breaks off, holds no answer, whatever numbers it contains. A
+    reply that is not `whole` has no answer either, since it was cut short.
     """
     found = object_in(reply) if "{" in reply else None
     if found is not None and "answer" in found:
@@ -54,9 +54,9 @@ def answer_in(reply: str, *, whole: bool = True) -> str:
 
 
 def scored(answer: str, label: str, choices: Sequence[str] = ()) -> Score:
-    """By rule where one decides. With choices, `label` is a letter.
+    """Scores the answer by a rule, if one decides. With choices, `label` is a letter.
 
-    Of a whole sentence, what it marks as its answer counts, then the only letter or number that it holds.
+    In a whole sentence, the part marked as the answer counts, then the only letter or number in it.
     """
     by = "letter" if choices else "number" if readings(label) else "text"
     for candidate in _candidates(answer, label, choices):
@@ -67,7 +67,7 @@ def scored(answer: str, label: str, choices: Sequence[str] = ()) -> Score:
 
 
 def _candidates(answer: str, label: str, choices: Sequence[str]) -> Iterator[str]:
-    """The answer as it stands; then what it marks as one; then, where it leaves no doubt, what alone it names."""
+    """The answer itself; then its part marked as the answer; then, without doubts, its only candidate."""
     yield answer
     marked = [next(group for group in match.groups() if group) for match in _MARKED.finditer(answer)]
     if marked and not _DOUBT.search(marked[-1]):

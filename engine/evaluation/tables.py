@@ -8,7 +8,7 @@ from typing import Any
 from engine.report.tables import Listing
 
 _VALUES = 12
-"""Of a breakdown, what is shown; results.json has more."""
+"""Most values of a breakdown that are shown; results.json has more."""
 
 
 def listings(found: Mapping[str, Any]) -> Iterator[Listing]:

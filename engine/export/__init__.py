@@ -1,1 +1,1 @@
-"""Accepted items handed on: formats, splits, the dataset card."""
+"""Exports accepted items: formats, splits, the dataset card."""

@@ -1,4 +1,4 @@
-"""The dataset card: what a dataset is, how it was made and checked, what is not known of it."""
+"""The dataset card: what a dataset is, how it was made and checked, and what is not known about it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from engine.config import RunConfig
 from engine.report.summary import Report
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-"""The Hub's words for how many rows there are."""
+"""The Hub's size categories by number of rows."""
 
 
 def dataset_card(report: Report, config: RunConfig, rows: Mapping[str, int], originals: int) -> str:
-    """README.md with the front matter that the Hub reads. `rows` by split; `originals` of them are the base's."""
+    """README.md with the Hub's front matter. `rows`: their number by split; `originals` are from the base."""
     front = yaml.safe_dump(_front(config, rows), sort_keys=False, allow_unicode=True)
     return "\n".join(["---", front.rstrip(), "---", "", *_lines(report, config, rows, originals), ""])
 
@@ -104,7 +104,7 @@ def _checked(data: Mapping[str, Any]) -> Iterator[str]:
     if rows:
         yield from _table(("validator", "saw", "passed", "corrected", "rejected"), rows)
     else:
-        yield "By no validator."
+        yield "No validator was used."
         yield ""
     group = data["diversity"].get("groupcheck")
     if group is not None:
@@ -163,6 +163,6 @@ def _table(
 
 
 def _plain(text: str) -> str:
-    """A user's text in Markdown: one line, nothing that opens a tag, a link, a table or a heading."""
+    """A user's text for Markdown: one line, escaped so that it opens no tag, link, table or heading."""
     line = " ".join(str(text).split())
     return "".join(f"\\{mark}" if mark in "\\`*_[]<>|#" else mark for mark in line)

@@ -1,4 +1,4 @@
-"""RowSource as a file: JSON, JSON lines, CSV, Parquet; whole or not at all."""
+"""Writes rows to a file, whole or not at all: JSON, JSON lines, CSV, Parquet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engine.protocols import Row
 from engine.store.files import replacing
 
 RowSource = Callable[[], Iterable[Row]]
-"""Gives the rows anew at each call: some formats need to see them twice."""
+"""Iterates over the rows again at each call: some formats read them twice."""
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def write_json(rows: RowSource, path: Path) -> int:
 
 
 def write_csv(rows: RowSource, path: Path) -> int:
-    """Lists and objects stand as JSON in their cell."""
+    """Writes lists and objects as JSON in their cell."""
     columns = list(dict.fromkeys(chain.from_iterable(rows())))
     count = 0
     with _output(path) as file:
@@ -77,7 +77,7 @@ def _cell(value: Any) -> Any:
 
 
 def write_parquet(rows: RowSource, path: Path, like: RowSource | None = None) -> int:
-    """A column of mixed types is written as text. The columns and their types are those of `like`, if given.
+    """Writes a column of mixed types as text. The columns and their types come from `like`, if given.
 
     Raises ConfigError.
     """
@@ -122,14 +122,14 @@ def _columns(rows: Iterable[Row]) -> dict[str, bool]:
 
 
 def _types(value: Any) -> set[tuple[type, ...]]:
-    """The type of a value; of a list, with those of what is in it."""
+    """The type of a value; for a list, with the types of its elements."""
     if value is None:
         return set()
     return {(list, type(inner)) for inner in value} if isinstance(value, list) else {(type(value),)}
 
 
 def batched_rows(rows: Iterable[Row], columns: Mapping[str, bool], size: int = 5_000) -> Iterator[list[Row]]:
-    """Chunks in which every row has every column, `_meta` and mixed columns as text."""
+    """Chunks of rows that all have every column, with `_meta` and mixed columns as text."""
     chunk: list[Row] = []
     for row in rows:
         chunk.append({name: _column(row.get(name), pure, name) for name, pure in columns.items()})

@@ -15,7 +15,7 @@ from engine.export.llama_factory import entries, register
 from engine.protocols import Row
 
 Splits = Mapping[str, RowSource]
-"""The rows of each part by its name (`train`, `test`); of a dataset in one piece, under ''."""
+"""The rows of each part by its name (`train`, `test`); an undivided dataset has the name ''."""
 Shape = Callable[[Row, Fields, str], Row]
 
 
@@ -26,16 +26,16 @@ class Form:
     write: Callable[[RowSource, Path], int]
     shape: Shape | None = None
     formatting: str = ""
-    """What LLaMA-Factory calls it, where it reads it."""
+    """LLaMA-Factory's name for the format, if it reads it."""
 
 
 def export(
     splits: Splits, form: str, path: Path, fields: Fields, description: str, *, meta: bool, card: str = ""
 ) -> int:
-    """Write rows as `form` to a path ('-' is standard output); how many. Raises ConfigError, StoreError.
+    """Writes rows as `form` to a path ('-': standard output); their number. Raises ConfigError or StoreError.
 
-    Several parts become several files, `data-train.jsonl` and `data-test.jsonl` for `data.jsonl`; of a Hugging Face
-    folder, which `card` is the README of, they are its splits.
+    Several parts become several files: `data-train.jsonl`, `data-test.jsonl` for `data.jsonl`. In a Hugging
+    Face folder, whose README is `card`, they become its splits.
     """
     if form not in (*FORMS, HUB):
         raise ConfigError(f"-f {form}: there is no such format; allowed: {', '.join([*FORMS, HUB])}")
@@ -56,12 +56,12 @@ def export(
 
 
 def form_of(path: Path) -> str:
-    """By a path's ending; JSON lines where it tells nothing."""
+    """The format by the path's suffix; JSON lines for any other suffix."""
     return {".json": "json", ".csv": "csv", ".parquet": "parquet"}.get(path.suffix.lower(), "jsonl")
 
 
 def parts(splits: Collection[str], form: str, path: Path) -> dict[str, Path]:
-    """Where each part goes. Raises ConfigError where two would go to standard output."""
+    """The path of each part. Raises ConfigError where two parts would go to standard output."""
     if form == HUB or not any(splits):
         return dict.fromkeys(splits, path)
     if str(path) == "-":
@@ -108,7 +108,7 @@ def _sharegpt(row: Row, fields: Fields, description: str) -> Row:
 
 
 def _pair(row: Row, fields: Fields, description: str) -> tuple[str, str]:
-    """What is asked and what is answered. Without labels, the description asks for the text."""
+    """The question and the answer. Without a label, they are the description and the text."""
     try:
         example = fields.read(0, row)
     except FieldProblem as problem:

@@ -1,4 +1,4 @@
-"""A folder that Hugging Face's `datasets` loads, and the Hub shows: Parquet files by split, and a card."""
+"""Writes a folder that Hugging Face's `datasets` and the Hub read: Parquet files by split, and a card."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from engine.protocols import Row
 from engine.store.files import replacing
 
 MARK = "- datagen"
-"""Stands among the tags of every card that is written here."""
+"""One of the tags of every card that is written here."""
 _FILES = "*-00000-of-00001.parquet"
 
 
 def write_folder(splits: Mapping[str, RowSource], path: Path, card: str) -> int:
-    """`data/SPLIT-00000-of-00001.parquet` for each split, all with the same columns, and README.md; how many rows.
+    """Writes `data/SPLIT-00000-of-00001.parquet` for each split and README.md; returns the number of rows.
 
-    Only a folder that is empty, or holds an earlier export, is written to; files of splits that are no more go last.
+    All files have the same columns. The folder must be empty or hold an earlier export; files of splits that
+    no longer exist are deleted last.
     Raises ConfigError.
     """
     _check(path)

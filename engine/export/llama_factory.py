@@ -1,6 +1,6 @@
-"""dataset_info.json: how LLaMA-Factory finds a dataset and its columns.
+"""dataset_info.json, in which LLaMA-Factory looks up a dataset and its columns.
 
-The keys are those of the project's data/README.md: https://github.com/hiyouga/LLaMA-Factory/tree/main/data
+The keys come from the project's data/README.md: https://github.com/hiyouga/LLaMA-Factory/tree/main/data
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _COLUMNS: dict[str, dict[str, Any]] = {
 
 
 def register(path: Path, formatting: str) -> None:
-    """Name the file in the dataset_info.json beside it, by its stem; what else is named there stays.
+    """Enters the file, by its stem, in the dataset_info.json beside it; other entries are kept.
 
     Raises ConfigError as `entries` does. Standard output and devices are not registered.
     """
@@ -41,9 +41,9 @@ def register(path: Path, formatting: str) -> None:
 
 
 def entries(path: Path) -> dict[str, Any]:
-    """What the dataset_info.json beside a file names. To be asked before the file is written.
+    """The entries of the dataset_info.json beside a file. Call this before the file is written.
 
-    Raises ConfigError where it is none, or calls another file by this one's stem.
+    Raises ConfigError where it is not a valid dataset_info.json, or names another file by this one's stem.
     """
     place = path.parent / NAME
     if not place.exists():

@@ -1,4 +1,4 @@
-"""A run's items made ready to train on: mixed with originals at a ratio, and cut in two without near-duplicates."""
+"""Prepares a run's items for training: mixes in originals, and splits without near-duplicates across."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ APART = ("auto", "vectors", "words")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to make of a run's items."""
+    """How to mix and split a run's items."""
 
     test: float = 0.0
     """Share of the rows to hold out."""
     originals: float = 0.0
-    """Share of the rows that are to be the base dataset's own."""
+    """Share of the rows that come from the base dataset."""
     apart: str = "auto"
-    """How near-duplicates are told: by the run's vectors, or by runs of 13 words; 'auto' takes vectors, if any."""
+    """How near-duplicates are found: by the run's vectors or by runs of 13 words; 'auto': vectors, if any."""
     closeness: float = 0.9
-    """The cosine from which on two items are kept on one side."""
+    """The cosine from which on two items are kept on the same side."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -65,12 +65,12 @@ class Mixture:
 
 @contextmanager
 def mixture_of(folder: RunFolder, config: RunConfig, wanted: Wanted, notify: Notify) -> Iterator[Mixture]:
-    """While the block lasts, every reading of the rows gives the same, also of a run that goes on meanwhile.
+    """While the block lasts, every iteration gives the same rows, even if the run continues meanwhile.
 
-    Raises ConfigError where there are no such originals, or no vectors to tell near-duplicates by.
+    Raises ConfigError where originals, or vectors to detect near-duplicates, are wanted but missing.
     """
     with contextlib.closing(connect(folder.database)) as connection:
-        connection.execute("BEGIN")  # one transaction: what is committed from now on is not seen
+        connection.execute("BEGIN")  # one transaction: it does not see later commits
         fields = read_form(connection, config.dataset.fields)
         accepted = read_tallies(connection).accepted
         there = BaseDataset.load(config.dataset).examples if wanted.originals else []
@@ -83,7 +83,7 @@ def mixture_of(folder: RunFolder, config: RunConfig, wanted: Wanted, notify: Not
             held = _held_out([*texts, *map(compared, originals)], vectors, wanted, notify)
 
         def rows(of: bool | None) -> Iterator[Row]:
-            """Those held out, the others, or all."""
+            """The rows held out (True), the others (False), or all (None)."""
             for place, row in enumerate(read_items(connection, "accepted")):
                 if of is None or (place in held) is of:
                     yield row
@@ -101,7 +101,7 @@ def mixture_of(folder: RunFolder, config: RunConfig, wanted: Wanted, notify: Not
 
 
 def _chosen(there: Sequence[Example], accepted: int, wanted: Wanted) -> list[int]:
-    """Which of the base's examples join: as many as make up their share, by chance, in the base's order."""
+    """Which of the base's examples to add: a random choice that makes up their share, in the base's order."""
     if not wanted.originals:
         return []
     if not there:
@@ -110,14 +110,14 @@ def _chosen(there: Sequence[Example], accepted: int, wanted: Wanted) -> list[int
     if count > len(there):
         most = len(there) / (len(there) + accepted)
         raise ConfigError(
-            f"--originals {wanted.originals:g}: takes {count:,} rows of the base dataset, which has {len(there):,}; "
+            f"--originals {wanted.originals:g}: needs {count:,} rows of the base dataset, which has {len(there):,}; "
             f"{most:.3f} is the most beside {accepted:,} items"
         )
     return sorted(random.Random(f"{wanted.seed}/originals").sample(range(len(there)), count))
 
 
 def _held_out(texts: Sequence[str], vectors: Vectors | None, wanted: Wanted, notify: Notify) -> set[int]:
-    """Places of the rows that are kept apart from the others."""
+    """Indices of the rows that are held out."""
     from engine.diversity.split import Groups, held_out, join_by_vectors, join_by_words
 
     groups = Groups(len(texts))
@@ -149,7 +149,7 @@ def _held_out(texts: Sequence[str], vectors: Vectors | None, wanted: Wanted, not
 
 
 def _accepted(connection: sqlite3.Connection, fields: Fields) -> tuple[list[str], list[bytes | None]]:
-    """What is compared of each accepted item, and its vector, where the run kept one."""
+    """The compared text of each accepted item, and its vector, if the run kept one."""
     texts, kept = [], []
     for _, record, vector in read_accepted(connection):
         texts.append(compared(fields.remembered(orjson.loads(record))))
@@ -165,7 +165,7 @@ def _vectors(
     wanted: Wanted,
     notify: Notify,
 ) -> Vectors | None:
-    """Of the accepted items and the chosen originals; rows of NaN for those without. None where words are to do."""
+    """Vectors of the accepted items and chosen originals; NaN where one has none. None to use words only."""
     if wanted.apart == "words" or not any(vector is not None for vector in kept):
         if wanted.apart == "vectors":
             raise ConfigError(
@@ -181,13 +181,13 @@ def _vectors(
     if not chosen:
         return items
     if config.embedding.endpoint is not None:
-        notify("Originals are told by their words alone: their vectors would have to be paid for.")
+        notify("Originals are compared by their words only: their vectors would have to be paid for.")
         return np.concatenate([items, np.full((len(chosen), items.shape[1]), np.nan, np.float32)])
     return np.concatenate([items, asyncio.run(_of_base(config, there, notify))[list(chosen)]])
 
 
 async def _of_base(config: RunConfig, there: Sequence[Example], notify: Notify) -> Vectors:
-    """By the run's own model; from the cache where the run has compared its items with the base."""
+    """The base's vectors by the run's own model; cached if the run has compared its items with the base."""
     from engine.analysis.datasets import Data
     from engine.analysis.vectors import Vectoriser
 

@@ -1,1 +1,1 @@
-"""What others may see of a run while it goes on: a log file, metrics, traces."""
+"""Makes a run observable while it goes on: a log file, metrics, traces."""

@@ -1,4 +1,4 @@
-"""run.log: one JSON object a line, rotated; of a run's events, and of its calls where that is wanted."""
+"""run.log: one JSON object a line for each event of a run and, if configured, for each call; rotated."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class RunLog:
         )
         handler.setFormatter(_Lines())
         self._handler = handler
-        self._logger = logging.Logger("datagen.run")  # a run's own: nothing of it reaches another's handlers
+        self._logger = logging.Logger("datagen.run")  # the run's own logger: no other handler receives it
         self._logger.addHandler(handler)
 
     def event(self, kind: str, facts: Mapping[str, Any]) -> None:
-        """`facts` are plain JSON values."""
+        """Logs one event; `facts` are plain JSON values."""
         self._logger.info(kind, extra={"facts": facts})
 
     def call(self, ended: CallEnded) -> None:
-        """One call that is over."""
+        """Logs one call that has ended."""
         prompt, outcome = ended.prompt, ended.outcome
         facts: dict[str, Any] = {"key": prompt.key, "purpose": prompt.purpose, "endpoint": ended.endpoint}
         if isinstance(outcome, Completion):
@@ -54,7 +54,7 @@ class RunLog:
 
 
 class _Quiet(logging.handlers.RotatingFileHandler):
-    """A full disk is the journal's to report."""
+    """Ignores write errors: the journal reports a full disk."""
 
     def handleError(self, record: logging.LogRecord) -> None: ...
 

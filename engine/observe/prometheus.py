@@ -1,4 +1,4 @@
-"""`/metrics` in Prometheus' text format, made when it is asked for."""
+"""`/metrics` in Prometheus' text format, generated on each request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHARES = (0.5, 0.95, 0.99)
 
 @dataclass(frozen=True)
 class Figures:
-    """What a run shows, at one moment."""
+    """What a run shows at one moment."""
 
     accepted: int
     rejected: int
@@ -37,7 +37,7 @@ ReadFigures = Callable[[], Figures]
 
 @asynccontextmanager
 async def metrics_server(port: int, read: ReadFigures) -> AsyncIterator[int]:
-    """Serves on loopback while the block lasts; the port. Raises ConfigError where it is taken."""
+    """Serves on loopback while the block lasts; yields the port. Raises ConfigError where it is in use."""
     from aiohttp import web
     from prometheus_client import CollectorRegistry, generate_latest
 
@@ -64,11 +64,11 @@ async def metrics_server(port: int, read: ReadFigures) -> AsyncIterator[int]:
 
 
 Samples = Mapping[Any, float]
-"""Values by the tuple of the labels that they have."""
+"""Values by the tuple of their labels."""
 
 
 class _Run:
-    """A prometheus_client Collector: nothing is counted twice, the run's own counts are read."""
+    """A prometheus_client Collector: it reads the run's own counts and keeps none itself."""
 
     def __init__(self, read: ReadFigures) -> None:
         self._read = read
@@ -94,7 +94,7 @@ def _counters(seen: Figures) -> Iterator[Described]:
     tokens = {"prompt": counts.prompt_tokens, "completion": counts.completion_tokens}
     yield "datagen_items", "Items decided, over all starts", ("state",), _by_one(states)
     yield "datagen_spent_dollars", "Spent, over all starts", (), {(): seen.spent_usd}
-    yield "datagen_calls", "Calls of this start by what became of them", ("outcome",), _by_one(outcomes)
+    yield "datagen_calls", "Calls of this start by outcome", ("outcome",), _by_one(outcomes)
     yield "datagen_failed_attempts", "Failed attempts of this start", ("kind",), _by_one(counts.errors)
     yield "datagen_tokens", "Tokens of this start", ("kind",), _by_one(tokens)
 
@@ -116,7 +116,7 @@ def _seconds(seen: Figures) -> Iterator[Described]:
     counts = {(endpoint.name, purpose): float(found.count) for endpoint, purpose, found in known}
     sums = {(endpoint.name, purpose): found.sum for endpoint, purpose, found in known}
     yield "datagen_answered_calls", "Calls of this start by endpoint and purpose", labels, counts
-    yield "datagen_answered_calls_seconds", "How long these took, in all", labels, sums
+    yield "datagen_answered_calls_seconds", "Total seconds that these calls took", labels, sums
 
 
 def _quantiles(seen: Figures) -> Iterator[Described]:
@@ -127,7 +127,7 @@ def _quantiles(seen: Figures) -> Iterator[Described]:
         for share in _SHARES
     }
     labels = ("endpoint", "purpose", "quantile")
-    yield "datagen_call_seconds", "How long recent calls took, within 10 %", labels, samples
+    yield "datagen_call_seconds", "Seconds that recent calls took, within 10 %", labels, samples
 
 
 def _by_one(values: Mapping[str, float]) -> Samples:

@@ -1,4 +1,4 @@
-"""A span for each call, by OpenTelemetry, named as its conventions for generative AI have it."""
+"""An OpenTelemetry span for each call, named by its semantic conventions for generative AI."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _NANO = 1_000_000_000
 
 
 class Traces:
-    """Spans go to the tracer provider that the program has set up, else to OTLP as the environment says.
+    """Sends spans to the tracer provider that the program has set up, else to OTLP as the environment says.
 
-    Mutable state: the provider, where it is our own.
+    Mutable state: the provider, if it is our own.
     """
 
     def __init__(self) -> None:
-        """Raises ConfigError without the packages."""
+        """Raises ConfigError where the packages are missing."""
         try:
             from opentelemetry import trace
             from opentelemetry.sdk.trace import TracerProvider
@@ -32,7 +32,7 @@ class Traces:
         self._tracer = provider.get_tracer("datagen")
 
     def call(self, ended: CallEnded) -> None:
-        """One call that is over, as a span of that length."""
+        """Records a call that has ended, as a span of its duration."""
         prompt, outcome = ended.prompt, ended.outcome
         began = int(ended.began * _NANO)
         attributes: dict[str, Any] = {
@@ -64,7 +64,7 @@ class Traces:
         span.end(end_time=began + int(ended.seconds * _NANO))
 
     def close(self) -> None:
-        """Sends what is left, for some seconds at most."""
+        """Sends the remaining spans, for a few seconds at most."""
         if self._own is not None:
             self._own.shutdown()
 

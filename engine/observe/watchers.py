@@ -1,4 +1,4 @@
-"""Whoever watches a run, opened as the config says: nothing is loaded, and nothing called, for what is off."""
+"""Opens a run's watchers as the config says; a watcher that is off is neither loaded nor called."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OnEvent = Callable[[str, Mapping[str, Any]], None]
 
 @dataclass(frozen=True)
 class Watchers:
-    """None where nobody wants to hear of it."""
+    """Where to report events and calls, and the metrics port; None where nothing watches."""
 
     event: OnEvent | None
     call: Watch | None
@@ -27,7 +27,7 @@ class Watchers:
 
 @asynccontextmanager
 async def observed(config: ObserveConfig, path: Path, read: ReadFigures) -> AsyncIterator[Watchers]:
-    """Open while the block lasts. `path` is the log file's. Raises ConfigError."""
+    """Opens the watchers for the block. `path` is the log file's. Raises ConfigError."""
     async with contextlib.AsyncExitStack() as stack:
         event, port = None, None
         calls: list[Watch] = []

@@ -1,1 +1,1 @@
-"""Which batches to ask for, and how: examples, attributes, strategies, feedback."""
+"""Plans which batches to request, and how: examples, attributes, strategies, feedback."""

@@ -1,4 +1,4 @@
-"""Attributes that guide generation: their values, and an even walk over all combinations."""
+"""Attributes that guide generation: their values, and a walk that covers all combinations evenly."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ def root(number: int) -> int:
 
 
 _GOLDEN = (root(5) + _WHOLE) // 2
-"""Of (sqrt 5 - 1) / 2."""
+"""(sqrt 5 - 1) / 2, in units of 2**-64."""
 _IRRATIONALS = (_GOLDEN, *map(root, (2, 3, 7, 11, 13, 17, 19)))
-"""Square roots have bounded partial quotients, and these are independent over the rationals, so the points
-i * alpha fill the unit cube evenly (Kronecker's theorem)."""
+"""Square roots have bounded partial quotients, and these roots are independent over the rationals, so the
+points i * alpha fill the unit cube evenly (Kronecker's theorem)."""
 MOST = len(_IRRATIONALS)
-"""Independent attributes of one run."""
+"""The most independent attributes in one run."""
 
 
 @dataclass(frozen=True)
 class Attribute:
-    """A name and its weighted values; with `of`, those for each value of the other attribute."""
+    """A name and its weighted values; with `of`, separate values for each value of the other attribute."""
 
     name: str
     values: Mapping[str, Mapping[str, float]]
-    """By the other attribute's value; under '' where there is none."""
+    """By the other attribute's value; under '' where there is no other attribute."""
     parent: str | None = None
 
     def given(self, parent: str) -> Mapping[str, float]:
-        """The values for a value of the other attribute; none where it has none there."""
+        """The values for a value of the other attribute; empty where there are none for it."""
         return self.values.get(parent if self.parent is not None else "", {})
 
     def as_dict(self) -> dict[str, Any]:
@@ -54,13 +54,13 @@ class Attribute:
 
 
 class Cells:
-    """Cell number i, for any i: the walk is a Kronecker sequence.
+    """Computes cell number i, for any i: the walk is a Kronecker sequence.
 
-    Each attribute that depends on no other has a dimension of its own. One that depends on another divides the
-    interval of that one's value further, so that a whole family is as even as a single attribute: of any n cells
-    in a row, a combination of a family's values with weight w (its share) is met n*w times, give or take
-    2*(3 + (1/log phi + K/log(K+1)) * log n), for partial quotients up to K (Kuipers and Niederreiter, Uniform
-    Distribution of Sequences, theorem 2.3.4; twice, for an interval that goes round the end).
+    Each independent attribute has a dimension of its own. A dependent attribute divides the interval of its
+    parent's value further, so a whole family is covered as evenly as a single attribute: among any n
+    consecutive cells, a combination of a family's values with weight w (its share) occurs n*w times, give
+    or take 2*(3 + (1/log phi + K/log(K+1)) * log n), for partial quotients up to K (Kuipers and Niederreiter,
+    Uniform Distribution of Sequences, theorem 2.3.4; doubled for an interval that wraps around the end).
     """
 
     def __init__(self, attributes: Sequence[Attribute], seed: int) -> None:
@@ -97,7 +97,7 @@ class Cells:
 
 
 def families(attributes: Sequence[Attribute]) -> dict[str, str]:
-    """For each attribute the one at the root of those it depends on; itself where it depends on none."""
+    """For each attribute, the root of its chain of dependence; itself if it depends on no other."""
     found: dict[str, str] = {}
     for attribute in attributes:
         found[attribute.name] = found.get(attribute.parent or "", attribute.name)
@@ -105,13 +105,13 @@ def families(attributes: Sequence[Attribute]) -> dict[str, str]:
 
 
 def _ends(values: Mapping[str, float]) -> list[tuple[str, float]]:
-    """Each value and where its part of [0, 1) ends."""
+    """Each value with the end of its part of [0, 1)."""
     whole = sum(values.values())
     return [(name, end / whole) for name, end in zip(values, accumulate(values.values()), strict=True)]
 
 
 def _part(ends: Sequence[tuple[str, float]], point: float) -> tuple[str, float]:
-    """The value whose part the point falls into, and where in that part, from 0 to 1."""
+    """The value whose part contains the point, and the position within that part, from 0 to 1."""
     begin = 0.0
     for name, end in ends[:-1]:
         if point < end:
@@ -123,7 +123,7 @@ def _part(ends: Sequence[tuple[str, float]], point: float) -> tuple[str, float]:
 def counted(values: Iterable[str], keep: int, *, even: bool) -> dict[str, float]:
     """The `keep` most frequent values with their weights: 1 each, or their counts.
 
-    Values that differ in case and spacing alone are one, spelled as most often.
+    Values that differ only in case and spacing are merged under their most frequent spelling.
     """
     spellings: dict[str, Counter[str]] = {}
     for value in values:
@@ -138,7 +138,7 @@ def counted(values: Iterable[str], keep: int, *, even: bool) -> dict[str, float]
 
 
 def conditional(pairs: Iterable[tuple[str, str]], keep: int, *, even: bool) -> dict[str, dict[str, float]]:
-    """`counted` for each value of another attribute: pairs of (its value, this one's)."""
+    """`counted` for each value of another attribute; `pairs`: (the other's value, this attribute's value)."""
     by_parent: dict[str, list[str]] = {}
     for parent, value in pairs:
         by_parent.setdefault(" ".join(parent.split()), []).append(value)

@@ -1,4 +1,4 @@
-"""Delayed outcomes: what became of a batch counts so many batches later, however fast calls return."""
+"""Delays outcomes: a batch's outcome counts a fixed number of batches later, however fast calls return."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from engine.diversity import GROUP_CHECK
 from engine.planning.attributes import Cell
 
 LABEL_GATE = "label_ratio"
-"""Stands as `rejected_by` for items whose label has its share: these say nothing of the prompt."""
+"""The value of `rejected_by` for items whose label has its share already: not a fault of the prompt."""
 
 
 class Fate(NamedTuple):
-    """What was decided of one item, as the journal keeps it: a resumed run has the same before it as the live one."""
+    """The decision on one item, as the journal stores it, so that live and resumed runs see the same."""
 
     accepted: bool
     by: str
-    """Who rejected it; '' for nobody."""
+    """What rejected it; '' if it was not rejected."""
     reason: str
     said: str
-    """Why, in a sentence."""
+    """The reason as a sentence."""
     text: str
     cost: int
     """Picodollars."""
     withdrawn: bool = False
-    """A person has turned it away after the run had accepted it."""
+    """Whether a person rejected it after the run had accepted it."""
 
 
 class Mistake(NamedTuple):
-    """An item that was turned away: by whom, why in a word, why in a sentence, and its text."""
+    """A rejected item: who rejected it, the reason as a slug and as a sentence, and its text."""
 
     by: str
     reason: str
@@ -41,7 +41,7 @@ class Mistake(NamedTuple):
 
 @dataclass(frozen=True)
 class BatchOutcome:
-    """What became of one batch."""
+    """The outcome of one batch."""
 
     batch: int
     strategy: str
@@ -49,13 +49,13 @@ class BatchOutcome:
     cost: int
     """In picodollars."""
     duplicates: tuple[tuple[Cell, str], ...] = ()
-    """Of items turned away by the group check, where they are to be asked for again: attributes and text."""
+    """Attributes and text of items that the group check rejected and that are to be requested again."""
     decided: int = 0
-    """Items whose fate says something of the prompt: all but those that only had the wrong label for the ratio."""
+    """The number of items that say something about the prompt: all not rejected for the label ratio."""
     mistakes: tuple[Mistake, ...] = ()
 
     def joined(self, rest: BatchOutcome) -> BatchOutcome:
-        """With what became of the batch's other items."""
+        """This outcome together with that of the batch's other items."""
         return replace(
             self,
             accepted=self.accepted + rest.accepted,
@@ -69,9 +69,9 @@ class BatchOutcome:
 def batch_outcome(
     batch: int, strategy: str, attributes: Cell, *, replaces: bool, fates: Sequence[Fate]
 ) -> BatchOutcome:
-    """The outcome of a batch, for the live run and the resumed one alike.
+    """The outcome of a batch, for live and resumed runs alike.
 
-    `replaces`: whether it was asked for in place of duplicates; what was itself asked again is not asked a third time.
+    `replaces`: whether the batch replaces duplicates; its own duplicates are then not requested a third time.
     """
     mistakes = tuple(
         Mistake(fate.by, fate.reason, fate.said, fate.text)
@@ -92,16 +92,16 @@ def batch_outcome(
 
 
 class DelayedOutcomes:
-    """Mutable state: outcomes that do not count yet, in order; of a batch decided in part, what is known."""
+    """Mutable state: outcomes that do not count yet, in order; that of a partly decided batch."""
 
     def __init__(self, lag: int | None) -> None:
-        """An outcome counts from `lag` batches after its own on; never, where there is none."""
+        """An outcome counts from `lag` batches after its own batch on; never if `lag` is None."""
         self.lag = lag
         self._pending: deque[BatchOutcome] = deque()
         self._partial: BatchOutcome | None = None
 
     def restore(self, outcomes: Iterable[BatchOutcome], partial: BatchOutcome | None = None) -> None:
-        """Those of earlier starts, in order; `partial` is of a batch that was decided in part."""
+        """Restores the outcomes of earlier starts, in order; `partial` is that of a partly decided batch."""
         self._pending.extend(outcomes)
         self._partial = partial
 
@@ -113,6 +113,6 @@ class DelayedOutcomes:
             self._pending.append(outcome)
 
     def ready(self, number: int) -> Iterator[BatchOutcome]:
-        """Those that count for batch `number` and have not counted before."""
+        """The outcomes that count for batch `number` and have not been returned before."""
         while self.lag is not None and self._pending and self._pending[0].batch <= number - self.lag:
             yield self._pending.popleft()

@@ -1,4 +1,4 @@
-"""Attribute values found in examples of the base dataset, by asking a model before the run begins."""
+"""Asks a model for attribute values of the base dataset's examples before the run begins."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from engine.prompts.replies import object_in
 
 PURPOSE = "attributes"
 IN_ONE_CALL = 10
-"""Examples."""
+"""Examples in one call."""
 _TOKENS = 64
-"""Completion tokens for one example, at most."""
+"""The most completion tokens for one example."""
 _SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "properties": {
@@ -43,10 +43,10 @@ _SCHEMA: Mapping[str, Any] = {
 
 
 async def extracted(config: RunConfig, dataset: BaseDataset, asker: Asker) -> dict[str, list[str]]:
-    """Keywords of each attribute that is to be extracted, with repetitions.
+    """Keywords of each attribute that the config extracts, with repetitions.
 
-    A call that fails for good costs its examples. Raises EndpointError where nothing at all was named,
-    FatalError or StopRun as a call does.
+    The examples of a call that fails permanently are skipped. Raises EndpointError where the model names no
+    keyword at all, FatalError or StopRun where a call raises them.
     """
     wanted = {
         name: spec.extract for name, spec in config.generate.attributes.items() if spec.extract is not None
@@ -83,7 +83,7 @@ async def _keywords(
             return []
         return answered.reply or []
 
-    # All that are in flight are waited for, and journaled, before a failure is told.
+    # All calls in flight finish, and are journaled, before a failure is raised.
     asking = (asked(number, chunk) for number, chunk in enumerate(chunks))
     results = await asyncio.gather(*asking, return_exceptions=True)
     for result in results:
@@ -97,7 +97,7 @@ def _read(completion: Completion) -> list[str]:
 
 
 def keywords_in(reply: str) -> list[str]:
-    """All keywords of a reply, whatever else it holds."""
+    """All keywords of a reply, whatever else it contains."""
     entries = (object_in(reply) or {}).get("attributes")
     found: list[str] = []
     for entry in entries if isinstance(entries, list) else ():

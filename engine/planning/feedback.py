@@ -1,8 +1,9 @@
-"""What a batch is advised of: people's notes on earlier items, and lessons drawn from those that were turned away.
+"""Advises batches: with people's notes on earlier items, and with lessons drawn from rejected items.
 
-Lessons are drawn each time so many items more have been turned away, by a model that is shown why. They are put to the
-test as they are used: a share of the batches goes without them, and where those yield no less, the lessons are dropped.
-All of it rests on the outcomes that are due (see engine.planning.delayed), so a resumed run is advised alike.
+A model draws lessons, from the reasons for rejection, whenever a set number of further items was rejected.
+The lessons are tested while they are used: a share of the batches goes without them, and if those batches
+yield no less, the lessons are dropped. Everything depends only on the outcomes that are due (see
+engine.planning.delayed), so a resumed run gives the same advice.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ from engine.planning.delayed import BatchOutcome, DelayedOutcomes, Mistake
 _CONTROL = root(31)
 _WHOLE = 1 << 64
 FIRST_LOOK = 50
-"""Items without lessons after which these are first weighed; then at twice as many, and so on."""
+"""Items with and without lessons (each) at which the two are first compared; the number doubles each time."""
 
 Draw = Callable[[int, Sequence[Mistake], Sequence[str]], Awaitable[tuple[str, ...] | None]]
-"""Lessons from mistakes, given the number of the drawing and the lessons before; None where none can be had."""
+"""Draws lessons from (number of the drawing, mistakes, previous lessons); None where it gets none."""
 
 
 @dataclass(frozen=True)
 class Advice:
-    """For one batch. `lesson` is the number of the lesson that it was given: 0 for none, None before there was one."""
+    """Advice for one batch. `lesson` is the number of its lesson: 0 for none, None before there was any."""
 
     notes: int = 0
-    """How many of the people's notes were known."""
+    """How many of the people's notes were known at the time."""
     lesson: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -44,7 +45,7 @@ class Advice:
 
 @dataclass
 class Arm:
-    """Batches with lessons, or without, since there are any. Mutable."""
+    """Totals of the batches with, or without, lessons since the first lesson. Mutable."""
 
     items: int = 0
     accepted: int = 0
@@ -56,12 +57,12 @@ class Arm:
         self.cost += outcome.cost
 
     def yielded(self, *, priced: bool) -> float:
-        """Accepted items per dollar; per item where calls cost nothing."""
+        """Accepted items per dollar, or per decided item if calls cost nothing."""
         return self.accepted / (usd(self.cost) if priced and self.cost else self.items or 1)
 
 
 class Lessons:
-    """Mutable state: lessons so far, mistakes since the last one, how batches with and without them fare."""
+    """Mutable state: lessons so far, mistakes since the last lesson, totals of batches with and without."""
 
     def __init__(self, spec: LearnConfig, lag: int, draw: Draw, *, priced: bool) -> None:
         self.delayed = DelayedOutcomes(lag)
@@ -78,7 +79,7 @@ class Lessons:
         self._dropped_at: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """For the report: the lessons in force, how many were drawn, whether and where they were dropped."""
+        """For the report: the current lessons, how many were drawn, and at which batch they were dropped."""
         return {
             "drawn": len(self.drawn),
             "lessons": list(self.drawn[-1]) if self.drawn else [],
@@ -86,7 +87,7 @@ class Lessons:
         }
 
     async def lesson(self, number: int) -> int | None:
-        """Which lesson batch `number` gets. Called for each batch once, in order. Raises what drawing one raises."""
+        """The lesson for batch `number`. Called once for each batch, in order. Raises what drawing raises."""
         for outcome in self.delayed.ready(number):
             self._weigh(outcome)
             self._mistakes += outcome.mistakes
@@ -100,16 +101,16 @@ class Lessons:
         return found
 
     def remember(self, number: int, lesson: int | None) -> None:
-        """A batch of an earlier start."""
+        """Records the lesson of a batch from an earlier start."""
         self._given[number] = lesson
 
     def texts(self, lesson: int | None) -> tuple[str, ...]:
-        """Of a lesson that is no longer drawn, since the settings have changed, the latest there is."""
+        """The texts of a lesson; the latest ones if changed settings mean that it is no longer drawn."""
         return self.drawn[min(lesson, len(self.drawn)) - 1] if lesson and self.drawn else ()
 
     async def _learn(self) -> None:
         mistakes, self._mistakes = self._mistakes, []
-        self._draws += 1  # one that yields nothing is a call of its own all the same
+        self._draws += 1  # a drawing that yields nothing still has its own number
         found = await self._draw(self._draws, mistakes, self.drawn[-1] if self.drawn else ())
         if found:
             self.drawn.append(found)
@@ -126,12 +127,12 @@ class Lessons:
             self._dropped_at = None if pays else outcome.batch
 
     def _control(self, number: int) -> bool:
-        """Whether this batch goes without, evenly over any stretch of batches."""
+        """Whether this batch goes without lessons; such batches are spread evenly."""
         return (number + 1) * _CONTROL % _WHOLE < self._spec.control * _WHOLE
 
 
 class Adviser:
-    """Notes and lessons for batch after batch. Mutable state: the advice that earlier starts gave."""
+    """Gives notes and lessons to each batch. Mutable state: the advice that earlier starts gave."""
 
     def __init__(self, notes: Sequence[str], most_notes: int, lessons: Lessons | None) -> None:
         self._notes = notes
@@ -143,7 +144,7 @@ class Adviser:
         self, made: Iterable[tuple[int, Mapping[str, Any]]], outcomes: Iterable[BatchOutcome],
         committed: int, partial: BatchOutcome | None = None,
     ) -> None:  # fmt: skip
-        """What earlier starts advised, and what became of it. Their lessons are drawn again, from the journal."""
+        """Restores advice and outcomes of earlier starts. Their lessons are drawn again, from the journal."""
         self._made = {number: Advice.from_dict(found) for number, found in made}
         if self.lessons is None:
             return
@@ -157,7 +158,7 @@ class Adviser:
             self.lessons.delayed.add(outcome)
 
     async def advice(self, number: int) -> Advice:
-        """As an earlier start gave it, or anew."""
+        """The advice that an earlier start gave, or new advice."""
         lesson = await self.lessons.lesson(number) if self.lessons is not None else None
         made = self._made.pop(number, None)
         if made is None:
@@ -167,6 +168,6 @@ class Adviser:
         return made
 
     def texts(self, advice: Advice) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The notes, the latest ones, and the lessons."""
+        """The latest notes, and the lessons."""
         lessons = self.lessons.texts(advice.lesson) if self.lessons is not None else ()
         return tuple(self._notes[: advice.notes][-self._most_notes :]), lessons

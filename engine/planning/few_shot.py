@@ -1,11 +1,11 @@
 """Few-shot selection: which examples of the base dataset a prompt shows.
 
-    random      any, each as likely as another
+    random      each example is equally likely
     clustered   one from each of k clusters of the examples' vectors (k-means), as in the paper
-    farthest    one by chance, then each time the one farthest from those chosen (greedy k-centre)
-    balanced    the values of a label, a field or an attribute as evenly as can be
+    farthest    one at random, then each time the one farthest from those chosen (greedy k-centre)
+    balanced    the values of a label, a field or an attribute as evenly as possible
 
-All are drawn anew for each batch, by the batch's own chance.
+All are drawn anew for each batch, with the batch's own random generator.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from engine.protocols import Vectors
 
 POOL = 1_000
-"""Rows by chance among which `farthest` chooses: enough to be far apart, few enough for every batch."""
+"""Random rows among which `farthest` chooses: enough to be far apart, few enough for every batch."""
 _ITERATIONS = 25
 
 
@@ -41,7 +41,7 @@ class Randomly:
 
 @dataclass(frozen=True)
 class FromGroups:
-    """As evenly from each group as can be; which groups, and which of their rows, is left to chance."""
+    """As evenly from each group as possible; which groups, and which of their rows, is random."""
 
     groups: Sequence[Sequence[int]]
 
@@ -54,7 +54,7 @@ class FromGroups:
         return chosen
 
     def _wanted(self, order: Sequence[int], count: int) -> list[int]:
-        """How many from each group in that order; what a small group lacks, the others give."""
+        """How many rows from each group, in that order; other groups make up for a small one."""
         wanted = [0] * len(order)
         while count > 0:
             before = count
@@ -69,7 +69,7 @@ class FromGroups:
 
 @dataclass(frozen=True)
 class Farthest:
-    """Greedy k-centre (Gonzalez, 1985) among POOL rows by chance."""
+    """Greedy k-centre (Gonzalez, 1985) among POOL random rows."""
 
     vectors: Vectors
 
@@ -79,7 +79,7 @@ class Farthest:
         pool = chance.sample(range(len(self.vectors)), min(len(self.vectors), max(POOL, count)))
         vectors = np.nan_to_num(self.vectors[pool])
         chosen = [0][:count]
-        nearest = vectors @ vectors[0]  # the greatest similarity to any that is chosen
+        nearest = vectors @ vectors[0]  # the greatest similarity to any chosen row
         while len(chosen) < count:
             nearest[chosen[-1]] = np.inf
             chosen.append(int(nearest.argmin()))
@@ -88,7 +88,7 @@ class Farthest:
 
 
 def clustered(vectors: Vectors, clusters: int, seed: int) -> FromGroups:
-    """k-means on unit vectors (FAISS, `spherical`); rows without a vector are a group of their own."""
+    """Groups by k-means on unit vectors (FAISS, `spherical`); rows without a vector form their own group."""
     import faiss
     import numpy as np
 
@@ -108,7 +108,7 @@ def clustered(vectors: Vectors, clusters: int, seed: int) -> FromGroups:
 
 
 def balanced(values: Sequence[str | None]) -> FromGroups:
-    """Rows grouped by value; those without one are a group too."""
+    """Rows grouped by value; rows without a value form a group too."""
     groups: dict[str | None, list[int]] = {}
     for row, value in enumerate(values):
         groups.setdefault(value, []).append(row)

@@ -1,4 +1,4 @@
-"""What batches are asked for with, from config and base dataset: examples' selectors, attributes' values."""
+"""Builds what guides batches from config and base dataset: selectors of examples, values of attributes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def selects_by_vectors(generate: GenerateConfig) -> bool:
 
 
 def check_without_base(config: RunConfig) -> None:
-    """Raises ConfigError where something needs a base dataset and there is none."""
+    """Raises ConfigError where a setting needs a base dataset and there is none."""
     generate = config.generate
     if config.dataset.path is not None:
         return
@@ -43,7 +43,7 @@ def check_without_base(config: RunConfig) -> None:
 
 
 def check_guidance(config: RunConfig, dataset: BaseDataset) -> None:
-    """Raises ConfigError where the base dataset lacks what selection or attributes ask for."""
+    """Raises ConfigError where the base dataset lacks what selection or attributes need."""
     generate, there = config.generate, len(dataset.examples)
     for name, way in generate.ways.items():
         if (few := generate.few_shot_of(way)) > there:
@@ -88,7 +88,7 @@ def value_of(example: Example, field: str) -> str | None:
 def selectors_of(
     generate: GenerateConfig, dataset: BaseDataset, seed: int, vectors: Vectors | None
 ) -> dict[str, Selector]:
-    """By strategy. Without vectors, those that need them choose by chance: for looking at prompts, not for a run."""
+    """By strategy. Without vectors, selectors that need them choose at random: only for prompt previews."""
     return {name: _selector(generate, way, dataset, seed, vectors) for name, way in generate.ways.items()}
 
 
@@ -109,7 +109,7 @@ def _selector(
 def attributes_of(
     generate: GenerateConfig, dataset: BaseDataset, extracted: Mapping[str, Sequence[str]]
 ) -> list[Attribute]:
-    """All that have values; `extracted` are the keywords that a model named, with repetitions."""
+    """All attributes that have values; `extracted` are the keywords that a model named, with repetitions."""
     found = []
     for name, spec in generate.attributes.items():
         values = _values(name, spec, generate, dataset, extracted)

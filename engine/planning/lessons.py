@@ -1,4 +1,4 @@
-"""One lesson: why items were turned away, summed up by a model as what to avoid."""
+"""Asks a model to sum up why items were rejected, as lessons on what to avoid."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from engine.prompts.replies import object_in
 
 PURPOSE = "lessons"
 MOST = 6
-"""Lessons at a time."""
+"""The most lessons at a time."""
 _LONGEST = 300
-"""Characters of one."""
+"""The most characters of a lesson, or of a field of a mistake."""
 _SHOWN = 24
-"""Mistakes that the model is shown, of each reason its share."""
+"""The most mistakes that the model is shown, drawn at random."""
 _SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "properties": {"lessons": {"type": "array", "items": {"type": "string"}}},
@@ -30,7 +30,7 @@ _SCHEMA: Mapping[str, Any] = {
 
 
 class Drawing:
-    """Asks for lessons. A call that fails for good leaves the run with those it has."""
+    """Asks for lessons. After a call that fails permanently the run keeps the lessons it has."""
 
     def __init__(self, config: RunConfig, asker: Asker) -> None:
         self._config = config
@@ -54,7 +54,7 @@ class Drawing:
 
 
 def _shown(mistakes: Sequence[Mistake], chance: random.Random) -> dict[str, Any]:
-    """Why items were turned away, counted, and some of them."""
+    """The counted reasons for rejection, and a sample of the rejected items."""
     reasons = Counter((mistake.by, mistake.reason) for mistake in mistakes)
     chosen = list(mistakes) if len(mistakes) <= _SHOWN else chance.sample(list(mistakes), _SHOWN)
     return {
@@ -76,7 +76,7 @@ def _read(completion: Completion) -> tuple[str, ...] | None:
 
 
 def lessons_in(reply: str) -> tuple[str, ...] | None:
-    """The lessons of a reply, each on one line; None where it holds none."""
+    """The lessons of a reply, each on one line; None where it contains no lesson."""
     found = (object_in(reply) or {}).get("lessons")
     listed = found if isinstance(found, list) else ()
     lines = [" ".join(each.split())[:_LONGEST] for each in listed if isinstance(each, str) and each.strip()]

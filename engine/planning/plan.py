@@ -1,4 +1,4 @@
-"""Which examples, temperature, seed and labels a batch is asked for with: pure functions."""
+"""Chooses the examples, temperature, seed and labels of a batch: pure functions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Labels = tuple[tuple[str, int], ...]
 
 @dataclass(frozen=True)
 class Planner:
-    """Batches by number. The same seed, number, labels, choice and advice give the same batch."""
+    """Makes batches by number. The same seed, number, labels, choice and advice give the same batch."""
 
     generate: GenerateConfig
     seed: int
@@ -31,7 +31,7 @@ class Planner:
         choice: Choice | None = None,
         advice: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
     ) -> Batch:
-        """`advice`: people's notes, and lessons."""
+        """`advice`: people's notes, then lessons."""
         notes, lessons = advice
         choice = choice or Choice(next(iter(self.generate.ways)))
         way = self.generate.ways[choice.strategy]
@@ -57,7 +57,7 @@ class Planner:
 
 
 def shares(total: int, weights: Mapping[str, float]) -> dict[str, int]:
-    """`total` divided by weight, whole and exact: the largest-remainder (Hamilton) method."""
+    """Divides `total` by weight into whole numbers that add up to it: largest-remainder (Hamilton) method."""
     whole = sum(weights.values())
     exact = {label: total * weight / whole for label, weight in weights.items()}
     parts = {label: int(value) for label, value in exact.items()}
@@ -68,7 +68,7 @@ def shares(total: int, weights: Mapping[str, float]) -> dict[str, int]:
 
 
 def interleaved(counts: Mapping[str, int]) -> Iterator[str]:
-    """Each label as often as counted, spread evenly: of any stretch each gets its share, give or take one."""
+    """Each label as often as its count, spread evenly: in any stretch it gets its share, give or take one."""
     due = [(0.5 / count, label, count, 1) for label, count in counts.items() if count > 0]
     heapq.heapify(due)
     while due:

@@ -1,8 +1,8 @@
-"""How each batch is to be asked for: by which strategy, about what, in place of which duplicates.
+"""Chooses how to request each batch: its strategy, its attributes, and the duplicates that it replaces.
 
-A choice may depend on what became of earlier batches, but not on how fast calls return. So the choice for batch
-n rests on the fates of the batches up to n - lag, no more and no fewer, and is journaled before the batch is
-asked for: a resumed run finds the choices that it made, and makes the others alike.
+A choice may depend on the outcomes of earlier batches, but not on how fast calls return. So the choice for
+batch n depends on exactly the batches up to n - lag, and is journaled before the batch is requested: a
+resumed run finds the choices it has made and makes the remaining ones in the same way.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from engine.planning.attributes import Cell, Cells, root
 from engine.planning.delayed import BatchOutcome, DelayedOutcomes
 
 _SHARES, _FLOOR = root(23), root(29)
-"""Steps of the walks that share batches out; other ones than those of the attributes, so that no strategy is tied
-to some attribute's values."""
+"""Steps of the walks that distribute batches; they differ from the attributes' steps, so that no strategy is
+tied to some attribute's values."""
 _WHOLE = 1 << 64
 FORGETTING = 0.995
-"""What a batch's outcome weighs after each later one: yields fall as a dataset fills, so old ones count less."""
+"""An outcome's weight is multiplied by this for each later one: yields fall as a dataset fills."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What is decided for one batch."""
+    """The decisions for one batch."""
 
     strategy: str
     attributes: Cell = ()
     cell: int | None = None
-    """Number of the attributes' cell, counted over all batches that were given one."""
+    """The number of the attributes' cell, counted over all batches that have a cell."""
     unlike: tuple[str, ...] = ()
-    """Texts turned away as duplicates, which this batch is to replace."""
+    """Texts that were rejected as duplicates and that this batch replaces."""
     rates: Mapping[str, float] = field(default_factory=dict)
-    """What an adaptive choice was made by: drawn accepted items per dollar, by strategy."""
+    """The basis of an adaptive choice: the drawn rate of accepted items per dollar, by strategy."""
 
     def as_dict(self) -> dict[str, Any]:
         found: dict[str, Any] = {"strategy": self.strategy}
@@ -62,9 +62,9 @@ class Choice:
 
 
 class Mix:
-    """Chooses for batch after batch. `choose` is called for each number once, in order.
+    """Makes the choice for each batch. `choose` is called once for each number, in order.
 
-    Mutable state: cells given so far, what the bandit has seen, duplicates to replace.
+    Mutable state: cells used so far, the outcomes the bandit has learned from, duplicates to replace.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Mix:
 
     @property
     def trivial(self) -> bool:
-        """Whether every batch is asked for alike, so that there is nothing to journal."""
+        """Whether every batch is requested in the same way, so that there is nothing to journal."""
         return len(self._ways) == 1 and self._cells is None and not self._retry
 
     def restore(
@@ -100,7 +100,7 @@ class Mix:
         outcomes: Iterable[BatchOutcome],
         partial: BatchOutcome | None = None,
     ) -> None:
-        """The choices and outcomes of earlier starts, each in order; `partial` is a batch that was decided in part."""
+        """Restores earlier starts' choices and outcomes, in order; `partial` is of a partly decided batch."""
         for number, found in made:
             self._made[number] = Choice.from_dict(found)
         self.delayed.restore(outcomes, partial)
@@ -120,13 +120,13 @@ class Mix:
         return choice
 
     def skip(self, number: int) -> None:
-        """Batches below `number` were chosen in earlier starts: what follows goes on behind them."""
+        """Replays the choices that earlier starts made for batches below `number`, so new ones continue."""
         for earlier in sorted(self._made):
             if earlier < number:
                 self.choose(earlier)
 
     def _learn(self, number: int) -> None:
-        """Take in what is due for this batch."""
+        """Learn from the outcomes that are due for this batch."""
         for outcome in self.delayed.ready(number):
             self._yields.learn(outcome)
             self._unlike.extend((outcome.strategy, *duplicate) for duplicate in outcome.duplicates)
@@ -149,14 +149,14 @@ class Mix:
         return Choice(name, self._cells.at(self._cell), self._cell, rates=rates)
 
     def _replacing(self, number: int) -> Choice:
-        """By the strategy and about the attributes of the first duplicate that waits, with those that follow it."""
+        """Replaces the first waiting duplicate and those just behind it of equal strategy and attributes."""
         strategy, attributes, _ = self._unlike[0]
         alike = takewhile(lambda waiting: waiting[:2] == (strategy, attributes), self._unlike)
         texts = tuple(text for _, _, text in islice(alike, self._generate.batch_size))
         return Choice(strategy or self._by_share(number), attributes, unlike=texts)
 
     def _by_share(self, number: int) -> str:
-        """By the strategies' shares, evenly over any stretch of batches."""
+        """A strategy by its share, evenly over any stretch of batches."""
         shares = [way.share for way in self._ways.values()]
         point = (number + 1) * _SHARES % _WHOLE / _WHOLE * sum(shares)
         for name, share in zip(self._ways, shares, strict=True):
@@ -166,7 +166,7 @@ class Mix:
         return next(reversed(self._ways))
 
     def _spare(self, number: int) -> str | None:
-        """The strategy that the floor gives this batch to, if it does; before anything is known, by share."""
+        """The strategy that gets this batch under the floor, if any; by share while no outcome is known."""
         if self._yields.unknown:
             return self._by_share(number)
         point = (number + 1) * _FLOOR % _WHOLE / _WHOLE
@@ -177,16 +177,16 @@ class Mix:
 
 
 class Yields:
-    """Accepted items per dollar of each strategy, as far as is known: a Gamma-Poisson Thompson sampler.
+    """Estimates each strategy's accepted items per dollar: a Gamma-Poisson Thompson sampler.
 
-    A strategy's accepted items are taken as Poisson in the dollars spent on it; the rate has a Gamma prior
-    that weighs one item at the rate of all together. Each draw samples every rate, and the highest wins
+    A strategy's accepted items are modelled as Poisson in the dollars spent on it; the rate has a Gamma prior
+    with the weight of one item at the overall rate. Each draw samples every rate, and the highest wins
     (Thompson, 1933; Chapelle and Li, 2011). Outcomes are discounted by FORGETTING, for rates that drift.
     Mutable state: discounted items and dollars by strategy.
     """
 
     def __init__(self, names: tuple[str, ...], *, priced: bool = True) -> None:
-        """Where calls cost nothing (not `priced`), each batch counts as one dollar."""
+        """If calls cost nothing (not `priced`), each batch counts as one dollar."""
         self._priced = priced
         self._items = dict.fromkeys(names, 0.0)
         self._dollars = dict.fromkeys(names, 0.0)

@@ -1,1 +1,1 @@
-"""What a run tells: counts, the report, the live display."""
+"""What a run reports: counts, the report, the live display."""

@@ -1,4 +1,4 @@
-"""report.json on diversity: attributes asked for and accepted, what each strategy yields, measures."""
+"""The diversity part of report.json: attributes requested and accepted, each strategy's yield, measures."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from engine.protocols import Vectors
 
 MEASURED = 5_000
-"""Accepted items that a report measures, by chance; `datagen metrics` measures all."""
+"""Size of the random sample of accepted items that a report measures; `datagen metrics` measures all."""
 BLEU_ITEMS = BLEU_REFERENCES = 100
 _CELLS = 200
-"""Cells shown, those asked for most first."""
+"""Most cells that are shown, the most requested first."""
 
 ReadRow = Callable[[int, dict[str, Any]], Example]
 
 
 def coverage(connection: sqlite3.Connection) -> dict[str, Any]:
-    """By attribute and value, and by cell: items asked for and decided so far, and of these accepted."""
+    """By attribute and value, and by cell: items requested and decided so far, and how many were accepted."""
     asked: Counter[tuple[tuple[str, str], ...]] = Counter()
     accepted: Counter[tuple[tuple[str, str], ...]] = Counter()
     for attributes, state, count in connection.execute(
@@ -54,7 +54,7 @@ def coverage(connection: sqlite3.Connection) -> dict[str, Any]:
 
 
 def strategies(connection: sqlite3.Connection) -> dict[str, Any]:
-    """What each strategy was given and yielded; the last rates that an adaptive mix drew."""
+    """The batches and the yield of each strategy; the last rates that an adaptive mix drew."""
     found: dict[str, Any] = {}
     for name, batches, items, accepted, duplicates, cost in connection.execute(
         f"SELECT json_extract(plans.state, '$.strategy'), count(DISTINCT plans.batch), count(*),"  # noqa: S608
@@ -79,9 +79,9 @@ def strategies(connection: sqlite3.Connection) -> dict[str, Any]:
 
 
 def lessons(connection: sqlite3.Connection) -> dict[str, Any]:
-    """Acceptance before there were lessons, with them, and of the batches that went without; empty if none were drawn.
+    """Acceptance before the first lessons, with lessons, and in batches without them; empty without lessons.
 
-    Items that only had the wrong label for the ratio are left out.
+    Items that were rejected only for the label ratio are left out.
     """
     arms: dict[str, dict[str, Any]] = {}
     for lesson, items, accepted in connection.execute(
@@ -112,9 +112,9 @@ class RunMeasures:
     seed: int
 
     def measured(self, connection: sqlite3.Connection) -> Mapping[str, Any] | None:
-        """The measures of the accepted items, of a sample where there are many; None for fewer than two.
+        """Measures the accepted items, or a sample if there are many; None for fewer than two.
 
-        Under `base` stand those of as many originals, as far as there are so many.
+        `base` holds the measures of the same number of originals, or of all if there are fewer.
         """
         from engine.diversity.measures.dataset import Measured, measures
 
@@ -138,7 +138,7 @@ class RunMeasures:
         return found
 
     def mapped(self, connection: sqlite3.Connection) -> Map | None:
-        """None where the items have no vectors."""
+        """The run's map; None where the items have no vectors."""
         accepted = accepted_with_vectors(connection, self.fields, self.seed)
         return mapped(accepted, originals_of(self.base, self.base_vectors, self.seed))
 

@@ -1,4 +1,4 @@
-"""The events of a start besides its items: limits found, pauses, outages, endpoints taken out; in words."""
+"""The events of a start besides its items, in words: limits found, pauses, outages, endpoints taken out."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from engine.report.formatting import duration
 
 MOST = 200
-"""Different events that are kept for one start; a night has a dozen."""
+"""Most different events that are kept for one start; usually there are about a dozen."""
 _OUT = ("down", "slow")
 
 
 @dataclass
 class Event:
-    """Of one kind, at one endpoint; repetitions are counted. Mutable."""
+    """An event of one kind at one endpoint; repetitions are counted. Mutable."""
 
     kind: str
     endpoint: str
@@ -26,9 +26,9 @@ class Event:
     said: str
     times: int = 1
     seconds: float = 0.0
-    """How long the endpoint was out, in all."""
+    """Total time that the endpoint was out."""
     still: bool = False
-    """It is out as this is told."""
+    """Whether the endpoint is out at the time of this report."""
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -54,7 +54,7 @@ Listener = Callable[[str, Mapping[str, Any]], None]
 
 
 class EventLog:
-    """Mutable state: the events of this start; who listens."""
+    """Mutable state: the events of this start, the endpoints that are out, and the listeners."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -63,7 +63,7 @@ class EventLog:
         self.listeners: list[Listener] = []
 
     def record(self, endpoint: str, kind: str, sentence: str) -> None:
-        """Something a user should hear of."""
+        """Records something that a user should know."""
         now = self._clock()
         for listener in self.listeners:
             listener(kind, {"endpoint": endpoint, "words": sentence})
@@ -86,7 +86,7 @@ class EventLog:
                 return
 
     def as_list(self) -> list[dict[str, Any]]:
-        """In the order in which they began. Who is out is so until now."""
+        """Events in the order in which they began; an endpoint that is still out counts as out until now."""
         now = self._clock()
         found = []
         for (kind, endpoint), each in sorted(self._events.items(), key=lambda pair: pair[1].first):

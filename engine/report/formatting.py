@@ -1,4 +1,4 @@
-"""Figures in words that people read."""
+"""Formats figures for people."""
 
 from __future__ import annotations
 

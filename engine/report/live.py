@@ -1,4 +1,4 @@
-"""The progress of a run, as it goes: a live panel on a terminal, a plain line every few seconds elsewhere."""
+"""Shows a run's progress: a live panel on a terminal, a plain line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIVE_EVERY_S = 0.25
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a display shows, at one moment."""
+    """What a display shows at one moment."""
 
     target: int
     accepted: int
@@ -58,7 +58,7 @@ def plain_line(snapshot: Snapshot) -> str:
 
 @asynccontextmanager
 async def display(snapshots: Snapshots, stream: TextIO = sys.stderr) -> AsyncIterator[None]:
-    """Show snapshots until the block ends."""
+    """Shows snapshots until the block ends."""
     shown = _live(snapshots, stream) if stream.isatty() else _plain(snapshots, stream)
     task = asyncio.create_task(shown, name="display")
     try:
@@ -86,7 +86,7 @@ async def _live(snapshots: Snapshots, stream: TextIO) -> None:
 
 
 def panel(snapshot: Snapshot) -> RenderableType:
-    """The live display. Texts are shown as they are: nothing in them is markup."""
+    """The live display. Texts are shown literally: nothing in them is markup."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -132,7 +132,7 @@ class Speed:
         self._marks: list[tuple[float, float]] = [(time.monotonic(), first)]
 
     def per_second(self, value: float) -> float:
-        """Units per second, now that `value` is reached."""
+        """Units per second; `value` is the present total."""
         now = time.monotonic()
         self._marks = [mark for mark in self._marks if mark[0] > now - self._seconds] + [(now, value)]
         began, first = self._marks[0]

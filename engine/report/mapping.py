@@ -1,4 +1,4 @@
-"""A run's map: its items and the originals in two dimensions, and the pairs that are nearest to one another."""
+"""A run's map: its items and the originals in two dimensions, and the nearest pairs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from engine.protocols import Vectors
 
 MOST_ITEMS, MOST_ORIGINALS = 20_000, 5_000
-"""Points of each kind; of more, so many by chance."""
+"""Most points of each kind; if there are more, a random sample of this size."""
 PAIRS = 6
 """Nearest pairs of each kind that are kept."""
 TEXT = 160
-"""Characters of a text that are shown."""
+"""Most characters of a text that are shown."""
 _BLOCK = 1024
 
 
@@ -38,7 +38,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Map:
-    """Points, and what is said of them: shares of the variance, nearest pairs, of how many."""
+    """Points, and facts about them: shares of the variance, nearest pairs, numbers of texts."""
 
     points: list[Point]
     about: dict[str, Any]
@@ -53,7 +53,7 @@ class Some(NamedTuple):
 
 
 def accepted_with_vectors(connection: sqlite3.Connection, fields: Fields, seed: int) -> Some | None:
-    """Of the accepted items that have vectors, at most MOST_ITEMS; None where none has."""
+    """At most MOST_ITEMS accepted items that have vectors; None where no item has one."""
     import numpy as np
 
     from engine.diversity.embedding import restored
@@ -76,7 +76,7 @@ def accepted_with_vectors(connection: sqlite3.Connection, fields: Fields, seed: 
 
 
 def originals_of(examples: Sequence[Example], vectors: Vectors | None, seed: int) -> Some | None:
-    """Of the base dataset, at most MOST_ORIGINALS; None where it has no vectors."""
+    """At most MOST_ORIGINALS rows of the base dataset; None where it has no vectors."""
     if vectors is None or not len(examples):
         return None
     rows = _some(range(len(examples)), MOST_ORIGINALS, seed)
@@ -92,7 +92,7 @@ def _some(numbers: Sequence[int], most: int, seed: int) -> list[int]:
 
 
 def finite(refs: list[int], texts: list[str], vectors: Vectors) -> Some:
-    """Those whose vector is one."""
+    """Only the texts whose vectors are finite."""
     import numpy as np
 
     kept = np.flatnonzero(np.isfinite(vectors).all(axis=1)).tolist()
@@ -100,7 +100,7 @@ def finite(refs: list[int], texts: list[str], vectors: Vectors) -> Some:
 
 
 def mapped(accepted: Some | None, originals: Some | None) -> Map | None:
-    """Both kinds on the two principal components of all of them; None for fewer than three texts."""
+    """Projects both kinds onto the first two principal components of all; None for fewer than three texts."""
     import numpy as np
 
     originals = originals if originals is not None and originals.refs else None
@@ -131,14 +131,14 @@ def mapped(accepted: Some | None, originals: Some | None) -> Map | None:
 
 
 def _pairs(some: Some, others: Some | None) -> list[dict[str, Any]]:
-    """The nearest pairs: of items with one another, or with the originals; each item in one pair at most."""
+    """The nearest pairs among items, or between items and originals; each item is in one pair at most."""
     import numpy as np
 
     against = others if others is not None else some
     best: list[tuple[float, int, int]] = []
     for start in range(0, len(some.refs), _BLOCK):
         near = some.vectors[start : start + _BLOCK] @ against.vectors.T
-        if others is None:  # each pair once: with the items before
+        if others is None:  # each pair once: compare only with earlier items
             near[np.arange(len(near))[:, None] + start <= np.arange(near.shape[1])[None, :]] = -2
         columns = near.argmax(axis=1)
         values = near[np.arange(len(near)), columns]

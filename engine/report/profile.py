@@ -1,4 +1,4 @@
-"""How long a dataset's texts are and which labels they have: for laying two datasets side by side."""
+"""The lengths and labels of a dataset's texts, for comparing two datasets."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 from engine.dataset.forms import Example
 
 MOST = 5_000
-"""Texts looked at."""
+"""Most texts that are counted."""
 _LABELS = 15
 _WORD = re.compile(r"\w+")
 
 
 def profile_of(examples: Iterable[Example]) -> dict[str, Any]:
-    """Counts of texts by their number of words, and of labels; the labels only where there are few of them."""
+    """Counts texts by their number of words and by label; labels are left out if there are many."""
     lengths: Counter[int] = Counter()
     labels: Counter[str] = Counter()
     for example in islice(examples, MOST):

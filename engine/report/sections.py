@@ -1,4 +1,4 @@
-"""The sections of the report that validators describe themselves, counted from the records of their verdicts."""
+"""The report sections that validators describe themselves, counted from their verdicts' records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.store.migrations import CAVEATS_BEFORE, sections_before
 from engine.store.reading import read_fact
 
 STANDING: Mapping[str, Any] = {"difficulty": {}, "constraints": []}
-"""Sections that every report has, filled or not: people script against them."""
+"""Sections that every report has, even if empty: people's scripts rely on them."""
 
 
 class Described(NamedTuple):
@@ -25,7 +25,7 @@ class Described(NamedTuple):
 
 
 def read_sections(connection: sqlite3.Connection) -> list[Described]:
-    """As the run's validators described them, in their order."""
+    """The sections as the run's validators described them, in the validators' order."""
     told = read_fact(connection, "sections")
     if told is None:
         told = sections_before(read_fact(connection, "rules") or [])
@@ -33,7 +33,7 @@ def read_sections(connection: sqlite3.Connection) -> list[Described]:
 
 
 def read_descriptions(connection: sqlite3.Connection, validators: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What the run's validators told of themselves, by name."""
+    """The descriptions that the run's validators gave of themselves, by name."""
     told: dict[str, dict[str, Any]] = read_fact(connection, "described") or {}
     if read_fact(connection, "sections") is None:
         for name in CAVEATS_BEFORE.keys() & set(validators):
@@ -42,7 +42,7 @@ def read_descriptions(connection: sqlite3.Connection, validators: Sequence[str])
 
 
 def section_from(found: Mapping[str, Any]) -> Section:
-    """A section as the journal keeps it."""
+    """The section from the form in which the journal stores it."""
     given = {name: value for name, value in found.items() if name != "kind"}
     if found["kind"] == "tally":
         return Tally(**given)
@@ -51,7 +51,7 @@ def section_from(found: Mapping[str, Any]) -> Section:
 
 
 def counted(connection: sqlite3.Connection) -> dict[str, Any]:
-    """The sections by their names in report.json."""
+    """The counted sections by their names in report.json."""
     found = dict(STANDING)
     for validator, section in read_sections(connection):
         if isinstance(section, Tally):
@@ -62,7 +62,7 @@ def counted(connection: sqlite3.Connection) -> dict[str, Any]:
 
 
 def _tally(connection: sqlite3.Connection, validator: str, section: Tally) -> dict[str, dict[str, int]]:
-    """By value: in how many verdicts it stands, by what was decided."""
+    """By value: the number of verdicts that contain it, by decision."""
     found: dict[str, dict[str, int]] = {}
     for value, decision, count in connection.execute(
         "SELECT p.value, json_extract(v.value, '$.verdict'), count(*) FROM items,"
@@ -77,7 +77,7 @@ def _tally(connection: sqlite3.Connection, validator: str, section: Tally) -> di
 
 
 def _compliance(connection: sqlite3.Connection, validator: str, section: Compliance) -> list[dict[str, Any]]:
-    """By rule and model: in how many verdicts it was checked, and in how many of these it was broken."""
+    """By rule and model: how many verdicts checked the rule, and how many of these found it broken."""
     flags = sorted({rule.checked_where for rule in section.rules if rule.checked_where is not None})
     seen: Counter[tuple[str, str | None]] = Counter()
     broken: Counter[tuple[str, int]] = Counter()
@@ -104,7 +104,7 @@ def _kept(checked: int, broken: int) -> dict[str, Any]:
 def _verdicts(
     connection: sqlite3.Connection, validator: str, broken: str, flags: Sequence[str]
 ) -> Iterator[tuple[Any, ...]]:
-    """(model, broken rules as JSON, how many, then each flag) of the validator's verdicts."""
+    """(model, broken rules as JSON, count, then each flag) of the validator's verdicts."""
     extracts = "".join(f", json_extract(v.value, ?{place})" for place in range(3, 3 + len(flags)))
     groups = ", ".join(map(str, [1, 2, *range(4, 4 + len(flags))]))
     yield from connection.execute(
@@ -116,5 +116,5 @@ def _verdicts(
 
 
 def _path(key: str) -> str:
-    """Where a key of a verdict's record stands, as SQLite spells it."""
+    """The SQLite JSON path of a key of a verdict's record."""
     return f"$.record.{orjson.dumps(key).decode()}"

@@ -18,7 +18,7 @@ from engine.store.reading import Start, read_fact, read_spent, read_starts, read
 
 @dataclass(frozen=True)
 class Report:
-    """A run's outcome, as in report.json."""
+    """The content of report.json."""
 
     data: Mapping[str, Any]
 
@@ -81,7 +81,7 @@ def summarize(
 
 
 def _events(starts: Sequence[Start]) -> list[dict[str, Any]]:
-    """Of all starts; a limit that each of them found is told once."""
+    """The events of all starts; a limit that several starts found is listed once."""
     found: dict[Any, dict[str, Any]] = {}
     for number, start in enumerate(starts):
         for event in start.counts.get("events", ()):
@@ -91,7 +91,7 @@ def _events(starts: Sequence[Start]) -> list[dict[str, Any]]:
 
 
 def _diversity(connection: sqlite3.Connection) -> dict[str, Any]:
-    """What guided the run and came of it; `measures` as they were when it last ended."""
+    """The diversity settings and their results; `measures` date from the last end of the run."""
     about = read_fact(connection, "diversity") or {}
     found = {name: about[name] for name in ("embedding", "groupcheck") if name in about}
     if about.get("attributes"):
@@ -122,7 +122,7 @@ def _items(connection: sqlite3.Connection, target: int) -> dict[str, Any]:
 
 
 def _validators(connection: sqlite3.Connection, names: Sequence[str]) -> dict[str, Any]:
-    """What each saw, did and took. `usd_per_catch`: dollars for each item that it corrected or rejected."""
+    """Each validator's counts, time and cost. `usd_per_catch`: dollars per corrected or rejected item."""
     shown: dict[str, dict[str, Any]] = {
         name: {"seen": 0, "passed": 0, "revised": 0, "rejected": 0, "reasons": {}, "seconds": 0.0}
         for name in names
@@ -153,7 +153,7 @@ def _validators(connection: sqlite3.Connection, names: Sequence[str]) -> dict[st
 
 
 def _lessons(connection: sqlite3.Connection) -> dict[str, Any]:
-    """What the generator was told to take care of, and what that brought."""
+    """The lessons that the generator was given, and their effect on acceptance."""
     state = read_fact(connection, "lessons")
     return {**state, "acceptance": lessons(connection)} if state else {}
 

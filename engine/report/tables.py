@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Listing(NamedTuple):
-    """A table, before it is one for a terminal or for a page. Columns from `numbers` on hold numbers."""
+    """A table, to be shown on a terminal or on a page. Columns from index `numbers` on hold numbers."""
 
     title: str
     said: str
@@ -26,7 +26,7 @@ class Listing(NamedTuple):
 
 
 def listed(listing: Listing) -> Table:
-    """For a terminal."""
+    """The listing as a table for a terminal."""
     table = text_table(*listing.heads)
     for row in listing.rows:
         table.add_row(*row)
@@ -44,14 +44,14 @@ SAID = {
 }
 NEXT = {
     "budget": "Raise it and continue: datagen resume {folder} --budget USD",
-    "fatal": "Mend it and continue: datagen resume {folder}",
+    "fatal": "Fix the cause and continue: datagen resume {folder}",
     "attempts": "Allow more and continue: datagen resume {folder} --set limits.attempts=20",
     "interrupted": "Continue: datagen resume {folder}",
 }
 
 
 def outcome_lines(report: Report, folder: Path, completed: str = "") -> Iterator[str]:
-    """How a run ended, what it cost, where everything is. `completed` is said of one over rows at their end."""
+    """How a run ended, its cost and its files. `completed` is the message for one that has read all rows."""
     data = report.data
     items, cost, calls, seconds = data["items"], data["cost"], data["calls"], data["time"]["wall_s"]
     failed = f" and {calls['failed']:,} failed" if calls["failed"] else ""
@@ -96,7 +96,7 @@ def outcome_lines(report: Report, folder: Path, completed: str = "") -> Iterator
 def evaluation_lines(
     report: Report, folder: Path, results: Mapping[str, Any] | None, completed: str, unscored: str
 ) -> Iterator[str]:
-    """How an evaluation ended, what it cost, what is left to do. `unscored` is said of answers without a score."""
+    """How an evaluation ended, its cost, what is left to do. `unscored`: the message for unscored answers."""
     data = report.data
     items, calls, cost = data["items"], data["calls"], data["cost"]
     done = ending(data, completed)
@@ -128,7 +128,7 @@ def ending(data: Mapping[str, Any], completed: str, *, reason: bool = True) -> s
         return completed
     said = "Stopped early" if data["stopped_early"] else SAID[outcome]
     if outcome == "target" and items["accepted"] < items["target"]:
-        said = "A review has left fewer items than the target; a resume makes up for them"
+        said = "A review has left fewer items than the target; resume the run to replace them"
     why = (
         f": {data['message']}"
         if reason and data["message"] and outcome not in ("target", "interrupted")
@@ -138,7 +138,7 @@ def ending(data: Mapping[str, Any], completed: str, *, reason: bool = True) -> s
 
 
 def _events(events: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """What happened besides, in words; report.json has all of it."""
+    """The last events in words; report.json has all of them."""
     for event in events[-_EVENTS:]:
         yield f"{event['words'].rstrip('.')}."
     if len(events) > _EVENTS:
@@ -157,13 +157,13 @@ def _counts(found: dict[str, int]) -> str:
 
 
 def status_table(report: Report, running: bool, completed: str = "") -> Table:
-    """Where a run stands; `completed` as for `outcome_lines`."""
+    """The present state of a run; `completed` as for `outcome_lines`."""
     data: Any = report.data
     items, calls, cost = data["items"], data["calls"], data["cost"]
     table = text_table("", "", heading=False)
     killed = report.outcome == "running" and not running
     state = (
-        "Stopped without a word, as by a kill; resume it"
+        "Stopped abruptly, for example by a kill; resume it"
         if killed
         else ending(data, completed, reason=False).rstrip(".")
     )
@@ -184,7 +184,7 @@ def status_table(report: Report, running: bool, completed: str = "") -> Table:
 
 
 def text_table(*columns: str, heading: bool = True) -> Table:
-    """Columns without a frame. What stands in it cannot steer the terminal."""
+    """A table without a frame. Control characters in its cells cannot affect the terminal."""
     from rich.table import Table
 
     class Plain(Table):

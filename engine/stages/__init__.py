@@ -1,1 +1,1 @@
-"""The way of an item: plan, generate, refine, commit."""
+"""The stages that an item passes through: plan, generate, refine, commit."""

@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from engine.stages.groupcheck import GroupCheck, GroupComparison
 
 _TOGETHER = 256
-"""Items of one micro-batch: more are searched for faster together, but hold up those that follow."""
+"""Items of one micro-batch: a larger one takes less time per item, but delays the items that follow."""
 SAID = 1000
-"""Characters of a verdict's feedback that are kept."""
+"""Characters of a verdict's feedback that are stored."""
 _BACKLOG = 64
 """Groups waiting to be written, beyond which the commit waits for the disk."""
 
 
 class Commit:
-    """Items come in any order; they are decided batch by batch, as planned.
+    """Receives items in any order and decides them batch by batch, in the order of the plan.
 
-    So the dataset does not depend on how fast calls returned, and the place to go on from is one number.
-    Mutable state: batches that are not complete or not yet at their turn, and Progress.
+    So the dataset does not depend on how fast calls return, and one number says where a resume continues.
+    Mutable state: batches that are incomplete or whose turn has not come, and Progress.
     """
 
     def __init__(
@@ -47,9 +47,9 @@ class Commit:
         observers: Sequence[Callable[[BatchOutcome], None]] = (),
         early_stopping: EarlyStopping | None = None,
     ) -> None:
-        """`weights` are of labels, where a ratio is wanted. `observers` are told what became of each batch.
+        """`weights` are the labels' weights, if a ratio is wanted. `observers` receive each batch's outcome.
 
-        `early_stopping` says when going on is not worth it.
+        `early_stopping` decides when the run is no longer worth continuing.
         """
         self._journal = journal
         self._progress = progress
@@ -63,7 +63,7 @@ class Commit:
         self._decided = journal.decided(progress.committed)
 
     async def run(self, inbox: Channel[Item]) -> None:
-        """Until the inbox is closed and empty. Raises StoreError."""
+        """Decides items until the inbox is closed and empty. Raises StoreError."""
         if self._progress.reached:
             self._halt.set(TargetReached("the target was reached before"))
         while True:
@@ -90,7 +90,7 @@ class Commit:
     # --- deciding ---
 
     async def _decide_ready(self) -> None:
-        """The fates of all batches whose turn has come, a micro-batch of them at a time."""
+        """Decides and journals all batches whose turn has come, one micro-batch at a time."""
         while not self._progress.reached and (batches := list(self._ready())):
             group = None
             if self._group is not None:
@@ -108,7 +108,7 @@ class Commit:
             number += 1
 
     def _open(self, items: Sequence[Item]) -> list[Item]:
-        """Those whose fate is neither on record nor settled by a validator."""
+        """The items whose fate is neither recorded nor settled by a validator."""
         decided = self._decided if items[0].batch.number == self._progress.committed else {}
         return [item for item in items if not item.settled and item.position not in decided]
 
@@ -124,7 +124,7 @@ class Commit:
             yield self._row(fate)
         self._decided = {}
         if progress.reached:
-            # The batch may hold surplus that a raised target can use: it stays the place to go on from.
+            # The batch may hold surplus items that a raised target can use: a resumed run continues with it.
             self._halt.set(TargetReached(f"{progress.accepted} items are accepted"))
         else:
             progress.committed += 1
@@ -144,7 +144,7 @@ class Commit:
         return items if items is not None and len(items) == items[0].batch_total else None
 
     def _left_over(self) -> Iterator[ItemRow]:
-        """Items that were paid for and are not needed."""
+        """Surplus items: they were paid for, but are not needed."""
         for number in sorted(self._waiting):
             for item in self._waiting[number]:
                 yield self._row(self._surplus(item))
@@ -169,7 +169,7 @@ class Commit:
         return item, "accepted"
 
     def _through_gates(self, item: Item, group: GroupComparison | None) -> Item:
-        """The label's share, and the group check: what depends on the items accepted before this one."""
+        """Applies the label gate and the group check, which depend on the items accepted before this one."""
         if item.settled:
             return item
         if group is not None and (verdict := group.same_text(item)) is not None:
@@ -192,7 +192,7 @@ class Commit:
         return item, "surplus"
 
     def _through_label_gate(self, item: Item, room: Mapping[str, int]) -> Item:
-        """A label that has its share is no longer accepted."""
+        """Rejects an item whose label already has its share."""
         label = item.label or ""
         if self._progress.labels[label] < room.get(label, 0):
             return item
@@ -246,7 +246,7 @@ class Commit:
 
 
 def fate_of(item: Item, state: str) -> Fate:
-    """As the journal keeps it: cost, reason and feedback are cut and rounded as they are there."""
+    """The item's fate as the journal stores it: cost, reason and feedback are cut and rounded alike."""
     rejection = item.rejection if state == "rejected" else None
     by, reason, said = ("", "", "")
     if rejection is not None:

@@ -1,4 +1,4 @@
-"""Rows of an existing dataset as batches of items: what stands in for planning and generating in an audit."""
+"""Rows of an existing dataset as batches of items: an audit uses them instead of planning and generating."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from engine.protocols import Row
 from engine.stages.progress import Progress
 
 NAME = "dataset"
-"""Stands as `rejected_by` for rows that are no items."""
+"""The `rejected_by` of rows that cannot be read as items."""
 SIZE = 16
 """Rows of one batch."""
 
 
 class DatasetRows:
-    """Source and first stage of an audit. Reads the file once, from the first row whose fate is open.
+    """Source and first stage of an audit. Reads the file once, from the first row that is not decided yet.
 
     Mutable state: the rows of batches between the source and the stage.
     """
@@ -52,7 +52,7 @@ class DatasetRows:
 
 
 def item_of(batch: Batch, position: int, number: int, row: Row | BadRow, fields: Fields) -> Item:
-    """A row as an item; what is none is rejected."""
+    """Turns a row into an item; a row that cannot be read as one becomes a rejected item."""
     if isinstance(row, BadRow):
         return Item(batch, position, batch.size).judged(Verdict.rejected(NAME, row.reason, row.detail))
     bare = Item(batch, position, batch.size, origin=row)

@@ -1,4 +1,4 @@
-"""Whether a run is worth going on with: of the last items, how many were accepted."""
+"""Decides whether a run is worth continuing, from how many of the last items were accepted."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ ACCEPTED: ItemFate = ("", "")
 
 
 class EarlyStopping:
-    """Looks at items in the order in which they are decided, so that the same run stops at the same place.
+    """Counts items in the order in which they are decided, so that the same run stops at the same place.
 
     Mutable state: the fates of the last items of this start.
     """
 
     def __init__(self, least: float, window: int) -> None:
-        """Too few is less than `least` of the last `window` items; 0 never is."""
+        """Stops when less than the share `least` of the last `window` items is accepted; 0 never stops."""
         self._least = least
         self._last: deque[ItemFate] = deque(maxlen=window)
         self._accepted = 0
 
     def add(self, fate: ItemFate) -> NearlyAllRejected | None:
-        """Why to stop, once too few are accepted."""
+        """Counts one more item; returns the reason to stop once too few are accepted."""
         if not self._least:
             return None
         last = self._last

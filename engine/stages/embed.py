@@ -1,4 +1,4 @@
-"""Adds to each item the vector that the group check compares: from the journal, or made and journaled."""
+"""Adds to each item the vector that the group check compares: from the journal, or computed and journaled."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from engine.stages.groupcheck import GroupCheck
 from engine.store.journal import Journal
 
 NAME = "embedding"
-"""Stands as `rejected_by` for items that have no vector."""
+"""The `rejected_by` of items that have no vector."""
 
 
 class Embed:
-    """The stage's step. An item with the very text of an accepted one is turned away before it costs a vector."""
+    """The stage's step. An item with the text of an accepted one is rejected before it costs a vector."""
 
     def __init__(self, embedding: Embedding | None, group: GroupCheck, journal: Journal, halt: Halt) -> None:
         """Without `embedding`, only texts are compared."""

@@ -1,4 +1,4 @@
-"""One call, k items: asks for a batch and reads the items out of the reply."""
+"""Requests a batch of k items with one call and reads the items from the reply."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from engine.prompts.replies import items_in
 from engine.protocols import Ask
 
 NAME = "generate"
-"""Stands as `rejected_by` for items that could not be had."""
+"""The `rejected_by` of items that are missing or cannot be read."""
 
 
 class Generate:
-    """The stage's step: Batch in, its Items out. A call that fails for good costs this batch's items."""
+    """The stage's step: Batch in, its Items out. If the call fails permanently, its items are lost."""
 
     def __init__(self, ask: Ask, prompts: ItemPrompts, fields: Fields) -> None:
         self._ask = ask
@@ -31,14 +31,12 @@ class Generate:
             return _lost(batch, error)
         try:
             return read_items(batch, completion, self._fields)
-        except (
-            Exception
-        ) as error:  # a reply is somebody else's text: whatever it holds, it costs its batch alone
+        except Exception as error:  # a reply is untrusted text: whatever it holds, only its batch is lost
             return _lost(batch, Unparseable(f"{type(error).__name__}: {error}"))
 
 
 def read_items(batch: Batch, completion: Completion, fields: Fields) -> list[Item]:
-    """Every item asked for has a place in what is returned: those that cannot be had are rejected here."""
+    """Returns an item for each one requested: those that are missing or unreadable are rejected here."""
     found = items_in(completion.text)[: POSITIONS - 1]
     of = max(len(found), batch.size)
     share = _share(completion.usage, len(found) or of)
@@ -65,7 +63,7 @@ def _lost(batch: Batch, error: PermanentError) -> list[Item]:
 
 
 def _share(usage: Usage, count: int) -> Usage:
-    """One of `count` items' part of a call; the journal's calls hold the exact totals."""
+    """The part of a call's usage for one of `count` items; the journal's calls hold the exact totals."""
     return Usage(
         usage.prompt_tokens // count,
         usage.completion_tokens // count,

@@ -1,4 +1,4 @@
-"""The group check of a run: near-duplicates of accepted items, and of the base dataset, are turned away."""
+"""The group check of a run: it rejects near-duplicates of accepted items and of the base dataset."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ _RESTORED_AT_ONCE = 4096
 
 
 class GroupCheck:
-    """Decides in the order of the plan; searches in a thread, so that the event loop goes on.
+    """Decides in the order of the plan; searches in a thread, so that the event loop is not blocked.
 
-    Mutable state: the memory of what was accepted. Texts are asked for and added on the event loop alone, so that the
-    stage before may ask too; vectors are searched and added in a thread, one call at a time.
+    Mutable state: the texts and vectors of accepted items. Texts are searched and added only on the event
+    loop, so that the stage before may search too; vectors are searched and added in a thread, one call at a
+    time.
     """
 
     def __init__(self, duplicates: Duplicates, dataset: BaseDataset) -> None:
@@ -34,7 +35,7 @@ class GroupCheck:
         self._dataset = dataset
         self._vectors_in_use = asyncio.Lock()
 
-    # --- what is there already ---
+    # --- what exists already ---
 
     def remember_base(self, vectors: Vectors | None) -> None:
         examples = self._dataset.examples
@@ -43,7 +44,7 @@ class GroupCheck:
     def remember_accepted(
         self, rows: Iterable[tuple[int, str, bytes | None]], check: Callable[[], None] = lambda: None
     ) -> None:
-        """(row number, record as JSON, vector) of accepted items of earlier starts; `check` may stop it."""
+        """Adds (row number, record as JSON, vector) of accepted items; `check` raises to stop it."""
         chunk: list[tuple[int, str, bytes | None]] = []
         for row in rows:
             chunk.append(row)
@@ -63,12 +64,12 @@ class GroupCheck:
     # --- deciding ---
 
     def same_text(self, item: Item) -> Verdict | None:
-        """What can be said before a vector is made: anything accepted so far stands before this item in the plan."""
+        """The verdict that needs no vector: everything accepted so far precedes this item in the plan."""
         match = self.duplicates.same_text(item)
         return None if match is None else self._verdict(match)
 
     async def compare(self, items: Sequence[Item]) -> GroupComparison:
-        """A micro-batch, in the order of the plan."""
+        """Compares a micro-batch, which is in the order of the plan."""
         if not items:
             return GroupComparison(self, items, self.duplicates.compare((), None))
         vectors = _stacked(items) if self.duplicates.needs_vectors else None
@@ -77,7 +78,7 @@ class GroupCheck:
         return GroupComparison(self, items, comparison)
 
     async def remember(self, group: GroupComparison) -> None:
-        """What was accepted of a comparison."""
+        """Adds the accepted items of a comparison."""
         chosen = group.comparison.chosen(group.refs)
         self.duplicates.add_texts(chosen)
         if (vectors := group.comparison.chosen_vectors()) is not None:
@@ -101,7 +102,7 @@ class GroupCheck:
 
 
 class GroupComparison:
-    """What a micro-batch's items are near to; asked item by item, in order."""
+    """The near-duplicates of a micro-batch's items; queried item by item, in order."""
 
     def __init__(self, group: GroupCheck, items: Sequence[Item], comparison: Comparison) -> None:
         self._group = group

@@ -1,4 +1,4 @@
-"""What the calls for an item's verdict took, counted for the item whoever makes them."""
+"""Counts the usage of the calls for an item's verdict, whichever task makes them."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from engine.items import Completion, Item, Prompt, Usage
 from engine.protocols import Ask
 
 _UNDER_WAY: ContextVar[str] = ContextVar("item", default="")
-"""The item whose verdict is under way in this context: for prompts that do not name theirs."""
+"""The item being judged in this context, for prompts that do not name their item."""
 
 
 @dataclass
 class Account:
-    """The calls of one verdict. Mutable while it is under way."""
+    """The usage of one verdict's calls. Mutable until the verdict is reached."""
 
     usage: Usage = field(default_factory=Usage)
     model: str = ""
-    """The one that answered last."""
+    """The model that answered last."""
 
 
 class Meter:
-    """Tells calls apart by the item that the prompt names, not by the task that asks: a validator may ask from tasks of
-    its own, for many items together.
+    """Assigns each call to the item that its prompt names, not to the task that makes it.
 
+    A validator may make calls from tasks of its own, for many items together.
     Mutable state: the account of each item under way.
     """
 
@@ -36,7 +36,7 @@ class Meter:
 
     @contextmanager
     def account(self, item: Item) -> Iterator[Account]:
-        """What is asked for the item while the block lasts."""
+        """Counts the calls for the item while the block lasts."""
         account = self._open[item.id] = Account()
         token = _UNDER_WAY.set(item.id)
         try:
@@ -46,7 +46,7 @@ class Meter:
             del self._open[item.id]
 
     def metered(self, ask: Ask, owner: str) -> Ask:
-        """`ask` for one validator: the call bears its name, and is counted for the item that it is made for."""
+        """Wraps `ask` for one validator: each call carries its name, and is counted for its item."""
 
         async def asked(prompt: Prompt) -> Completion:
             item = prompt.item or _UNDER_WAY.get() or self._named_in(prompt.key)

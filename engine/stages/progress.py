@@ -1,4 +1,4 @@
-"""How far a run is: the counts that plan and commit share."""
+"""The progress of a run: the counts that plan and commit share."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from dataclasses import dataclass, field
 from engine.flow.halt import Halt
 
 _PRIOR = 10
-"""Items that an acceptance rate of 1 is assumed to rest on before any is measured."""
+"""Number of accepted items that are assumed before any are measured, so that the rate begins at 1."""
 
 
 @dataclass
 class Progress:
-    """Mutable; written by the commit stage (and `issued` by the source), read by everybody."""
+    """Mutable; written by the commit stage (`outstanding` by the source too), read by all."""
 
     target: int
     committed: int = 0
-    """Every batch below this number has the fates of its items on record."""
+    """The fates of all batches below this number are recorded."""
     accepted: int = 0
     rejected: int = 0
     surplus: int = 0
     outstanding: int = 0
-    """Items asked for whose fate is open."""
+    """Requested items whose fate is not decided yet."""
     labels: Counter[str] = field(default_factory=Counter)
-    """Accepted items by label, where a ratio is wanted."""
+    """Accepted items by label, if a ratio is wanted."""
     turned_away: int = 0
-    """Items rejected only because their label had its share."""
+    """Items rejected only because their label already had its share."""
     rejected_by: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(validator, reason) of this start's rejections, for the display."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -45,11 +45,11 @@ class Progress:
 
     @property
     def acceptance(self) -> float:
-        """Share of the items asked for that were accepted, as measured so far."""
+        """Share of the decided items that were accepted, as measured so far."""
         decided = self.accepted + self.rejected
         return (self.accepted + _PRIOR) / (decided + _PRIOR)
 
     @property
     def wanting(self) -> bool:
-        """Whether what is under way is not expected to reach the target."""
+        """Whether more items are needed: those under way are not expected to reach the target."""
         return self.accepted + self.outstanding * self.acceptance < self.target

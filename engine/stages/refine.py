@@ -1,4 +1,4 @@
-"""One validator's step: an item in, the same item with the verdict on its record out."""
+"""One validator's step: takes an item and returns it with the verdict on its record."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from engine.protocols import Validator
 from engine.stages.meter import Meter
 
 _ROUNDS = 3
-"""Times that a revised item goes past the earlier validators, while these change it too."""
+"""Most times that a revised item passes the earlier validators again, while they still change it."""
 
 
 class Refine:
-    """Walks items past one validator. What the validator cannot judge costs that item alone.
+    """Passes items through one validator. If it cannot judge an item, only that item is rejected.
 
-    An item that it revises passes the validators before it once more: the cheap checks, and the programs. What
-    they do not pass is rejected; of a tentative revision, it is taken back, and the item stands as it was.
+    An item that it revises passes the earlier validators again: the cheap checks, and the programs. If they
+    reject it, it stays rejected; but a tentative revision is undone, and the item stays as it was.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Refine:
         earlier: Sequence[Validator] = (),
         meter: Meter | None = None,
     ) -> None:
-        """`verify` raises for a revised item that the dataset has no form for. `meter` counts what calls took."""
+        """`verify` raises for a revised item that the dataset cannot represent. `meter` counts usage."""
         self._validator = validator
         self._halt = halt
         self._verify = verify
@@ -48,7 +48,7 @@ class Refine:
         return (await self._kept(item, judged) if tentative else await self._again(judged),)
 
     async def _kept(self, before: Item, revised: Item) -> Item:
-        """The revised item where all earlier validators pass it as it is, else the one before it."""
+        """The revised item if all earlier validators pass it unchanged, else the item before the revision."""
         item = revised
         for validator in self._earlier:
             item = await self._judged(validator, item)
@@ -58,7 +58,7 @@ class Refine:
         return item
 
     async def _again(self, item: Item) -> Item:
-        """A revised item past the earlier validators, until none of them changes it any more."""
+        """Passes a revised item through the earlier validators until none of them changes it any more."""
         for _ in range(_ROUNDS):
             before = item.revisions
             for validator in self._earlier:
@@ -75,7 +75,7 @@ class Refine:
             verdict = await self._verdict(validator, item)
         seconds = round(time.perf_counter() - began, 6)
         judged = item.judged(replace(verdict, usage=account.usage, seconds=seconds))
-        if judged.revisions > item.revisions and not item.model:  # a row: what is new of it is this model's
+        if judged.revisions > item.revisions and not item.model:  # a row: this model wrote its new parts
             return judged.evolve(model=account.model)
         return judged
 
@@ -96,17 +96,17 @@ class Refine:
             raise
         except PermanentError as error:
             return Verdict.rejected(name, error.reason, str(error))
-        except Exception as error:  # somebody else's code: its fault on one item must not end the night
+        except Exception as error:  # third-party code: its error on one item must not end the run
             return Verdict.rejected(name, "validator_error", f"{type(error).__name__}: {error}")
 
 
 def _standing(verdict: Verdict, reason: str, said: str, by: str = "dataset") -> Verdict:
-    """What a tentative revision that is taken back leaves on record: the original stands, and why."""
+    """The verdict recorded for an undone tentative revision: the original is kept, and why."""
     record = {**verdict.record, "discarded": {"by": by, "reason": reason}}
     return replace(verdict, decision=Decision.PASS, reason=reason, feedback=said, item=None, record=record)
 
 
 def _taken_back(before: Item, revised: Item, checked: Item, by: str, reason: str, said: str) -> Item:
-    """The item as it was, with all that was spent on the revision."""
+    """The item before the revision, with the usage of the revision added."""
     verdict = _standing(revised.verdicts[-1], reason, said, by)
     return before.evolve(usage=checked.usage, verdicts=(*before.verdicts, verdict))

@@ -1,4 +1,4 @@
-"""When the next batch is due, so that a run ends at a time of day rather than as soon as may be."""
+"""When the next batch is due, so that a run ends at a time of day rather than as soon as possible."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from engine.stages.progress import Progress
 
 EARLY = 0.95
-"""Of the time there is, the share that is planned with: the last calls take theirs, and some fail."""
+"""Share of the available time that is planned with: the last calls need some time too, and some fail."""
 
 
 def next_time(clock: str, now: float) -> float:
@@ -21,9 +21,9 @@ def next_time(clock: str, now: float) -> float:
 
 
 class Schedule:
-    """Spreads what is left to ask for over the time that is left, anew for each batch: so it bends with the
-    acceptance, with outages and with a clock that is set. Past its end it holds nothing up.
+    """Spreads the remaining requests over the remaining time, recalculated for each batch.
 
+    So it adapts to the acceptance rate, to outages and to clock changes. After its end it delays nothing.
     Mutable state: when the last batch was begun.
     """
 
@@ -35,7 +35,7 @@ class Schedule:
         self._last = -float("inf")
 
     def wait(self, progress: Progress) -> float:
-        """Seconds until the next batch is due; 0 for now."""
+        """Seconds until the next batch is due; 0 if it is due now."""
         now = self._clock()
         left = self._began + EARLY * (self.end - self._began) - now
         if left <= 0:
@@ -47,5 +47,5 @@ class Schedule:
         return max(0.0, left / batches - max(0.0, since))
 
     def begun(self) -> None:
-        """A batch has left."""
+        """Records that a batch begins now."""
         self._last = self._clock()

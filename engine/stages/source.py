@@ -1,4 +1,4 @@
-"""When to ask for the next batch, and with which labels."""
+"""Decides when to request the next batch, and with which labels."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from engine.store.journal import Journal
 
 
 class LabelRounds:
-    """Steers the labels asked for to the ratio wanted.
+    """Chooses the labels to request, so that the accepted items reach the wanted ratio.
 
-    Asking by what has been accepted so far would make a batch depend on how fast calls return. So it goes
-    in rounds: the first asks for the whole target, label by label; when all of it is decided, the next one
-    asks for what is still missing, by the measured acceptance. A round is journaled as it begins; a
-    resumed run goes on in it.
-    Mutable state: the labels of the round that have not been asked for, and its end.
+    If labels were chosen by what is accepted so far, a batch would depend on how fast calls return. So there
+    are rounds: the first requests the whole target, label by label; when all of it is decided, the next one
+    requests what is still missing, by the measured acceptance. A round is journaled when it begins; a
+    resumed run continues it.
+    Mutable state: the labels of the round that have not been requested, and the round's end.
     """
 
     def __init__(self, weights: Mapping[str, float], size: int, progress: Progress, journal: Journal) -> None:
@@ -37,7 +37,7 @@ class LabelRounds:
         self._asks: Iterator[str] = iter(())
         self._end = progress.committed
         self.asked = 0
-        """Items that batches before the next one asked for."""
+        """Number of items that the batches before the next one requested."""
         if rounds := journal.rounds():
             *earlier, (first, state) = rounds
             skipped = progress.committed - first
@@ -59,7 +59,7 @@ class LabelRounds:
         self._enter(number, asks)
 
     def labels(self) -> Labels:
-        """For the next batch of the round."""
+        """The labels of the next batch of the round."""
         asked = list(islice(self._asks, self._size))
         return tuple((label, asked.count(label)) for label in self._weights if label in asked)
 
@@ -68,7 +68,7 @@ class LabelRounds:
         self._end = first + math.ceil(sum(asks.values()) / self._size)
 
     def _acceptance(self) -> float:
-        """Without the items whose label merely had its share; never so low that a round explodes."""
+        """The acceptance rate without items whose label merely had its share; at least 0.1."""
         progress = self._progress
         decided = progress.accepted + progress.rejected - progress.turned_away
         return max(0.1, (progress.accepted + 1) / (decided + 1))
@@ -79,7 +79,7 @@ _Texts = tuple[tuple[str, ...], tuple[str, ...]]
 
 
 def _lags(mix: Mix | None, adviser: Adviser | None) -> Iterator[int | None]:
-    """No batch is planned before the outcomes that it rests on are known."""
+    """Limits of the window: no batch is planned before the outcomes that it depends on are known."""
     if mix is not None:
         yield mix.delayed.lag
     if adviser is not None and adviser.lessons is not None:
@@ -87,10 +87,10 @@ def _lags(mix: Mix | None, adviser: Adviser | None) -> Iterator[int | None]:
 
 
 class Source:
-    """Yields batches while more are needed than are under way, and ends when enough have been asked for.
+    """Yields batches while more are needed than are under way, and ends when enough have been requested.
 
-    `asked` is how many items earlier starts have asked for, `most_items` how many may be in all.
-    `window` bounds the batches under way, decided out of order included, and with them the memory.
+    `asked` is the number of items that earlier starts requested, `most_items` the maximum over all starts.
+    `window` bounds the batches under way, including those that wait for their turn, and so the memory.
     """
 
     def __init__(
@@ -108,10 +108,9 @@ class Source:
         keep: Callable[[int, Mapping[str, Any]], None] | None = None,
         schedule: Schedule | None = None,
     ) -> None:
-        """`mix` chooses how each batch is asked for, where there is a choice, and `adviser` what it is advised of;
-        `keep` journals both.
+        """`mix` chooses each batch's strategy, where there is a choice, and `adviser` its advice.
 
-        `schedule` says when a batch is due, where the run is to end at a time of day.
+        `keep` journals both. `schedule` says when a batch is due, if the run must end at a time of day.
         """
         self._planner = planner
         self._progress = progress
@@ -147,7 +146,7 @@ class Source:
             number += 1
 
     async def _decided(self, number: int) -> tuple[Choice | None, _Texts]:
-        """How the batch is asked for and what it is advised of; on record before it is asked for."""
+        """The batch's strategy and advice; they are journaled before the batch is requested."""
         choice = self._mix.choose(number) if self._mix is not None else None
         kept = choice.as_dict() if choice is not None else {}
         texts: _Texts = ((), ())
@@ -164,7 +163,7 @@ class Source:
             await self._progress.changed.wait()
 
     async def _until_due(self, schedule: Schedule) -> None:
-        """Looked at anew whenever something changes: what is left to do, and how fast."""
+        """Waits until the next batch is due, which is recalculated whenever the progress changes."""
         while self._halt.reason is None and (seconds := schedule.wait(self._progress)) > 0:
             self._progress.changed.clear()
             with contextlib.suppress(TimeoutError):

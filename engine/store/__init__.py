@@ -1,1 +1,1 @@
-"""The journal of a run, and what is written from it."""
+"""The journal of a run, and the files written from it."""

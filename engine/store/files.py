@@ -16,11 +16,11 @@ from engine.errors import DiskFull, StoreError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[str]]:
-    """A text file that takes the place of `path` once the block ends without an error. Raises StoreError."""
+    """Yields a text file that replaces `path` once the block ends without an error. Raises StoreError."""
     temporary = _beside(path)
     try:
-        # Mode "x" creates the file with the permissions of any new file: asking for the umask would change it for
-        # every thread of the process.
+        # Mode "x" gives the file the default permissions; reading the umask would change it for every
+        # thread of the process.
         with temporary.open("x", encoding="utf-8", newline="") as file:
             yield file
             file.flush()
@@ -33,7 +33,7 @@ def replacing(path: Path) -> Iterator[IO[str]]:
 
 
 def copied(source: Path, place: Path) -> None:
-    """A copy of `source` at `place`, whole, where there is none yet. Raises StoreError."""
+    """Copies `source` to `place`, whole or not at all, unless `place` exists. Raises StoreError."""
     if place.exists():
         return
     temporary = _beside(place)
@@ -48,7 +48,7 @@ def copied(source: Path, place: Path) -> None:
 
 
 def spooled(stream: IO[bytes], folder: Path) -> Path:
-    """Standard input as a file in the run folder, so that the run can be continued. Raises StoreError."""
+    """Saves standard input as a file in the run folder, so that the run can be resumed. Raises StoreError."""
     path = folder / "input.jsonl"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,11 +60,11 @@ def spooled(stream: IO[bytes], folder: Path) -> Path:
 
 
 def unwritable(path: Path, error: OSError) -> StoreError:
-    """The engine's error for a file that the system does not write."""
+    """The engine's error for a file that cannot be written."""
     kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StoreError
     return kind(f"{path}: cannot be written: {error.strerror or error}")
 
 
 def _beside(path: Path) -> Path:
-    """A name for a file in the same folder that nobody else uses."""
+    """An unused name for a temporary file in the same folder."""
     return path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")

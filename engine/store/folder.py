@@ -1,4 +1,4 @@
-"""The run folder: its files, its lock, and whether a config may go on in it."""
+"""The run folder: its files, its lock, and whether a run may write there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from engine.store.reading import connect, read_fact, read_form, read_lines
 
 
 class RunFolder:
-    """Paths within one run's folder. Creating the object touches nothing."""
+    """Paths within one run's folder. Creating the object touches no files."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -36,7 +36,7 @@ class RunFolder:
 
     @classmethod
     def existing(cls, path: Path) -> RunFolder:
-        """Raises ConfigError where no run has been started there."""
+        """The folder of a run that has been started. Raises ConfigError where there is no run."""
         folder = cls(path)
         if not folder.database.is_file():
             raise ConfigError(f"{path}: holds no run (there is no run.db)")
@@ -44,12 +44,12 @@ class RunFolder:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """What a run writes."""
+        """All files that a run writes."""
         written = self.accepted, self.rejected, self.report, self.page, self.results, self.results_csv
         return self.database, self.config, *written, self.log, self._lock
 
     def refuse_foreign(self, dataset: Path | None) -> None:
-        """Raises ConfigError where a run here would overwrite what is not a run's."""
+        """Raises ConfigError where a run here would overwrite files that were not written by a run."""
         if dataset is not None and dataset.resolve() in [file.resolve() for file in self.files]:
             raise ConfigError(f"{self.path}: the run would overwrite its own base dataset {dataset}")
         foreign = [file.name for file in self.files[1:8] if file.exists()]
@@ -60,7 +60,7 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """For the one process that writes. Raises ConfigError where another one does."""
+        """Holds the lock of the writing process. Raises ConfigError where another process holds it."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self._lock)
@@ -89,11 +89,11 @@ class RunFolder:
         return False
 
     def mode(self) -> str:
-        """What kind of run this is: run, audit ... Raises StoreError."""
+        """The kind of this run: run, audit ... Raises StoreError."""
         return str(self.fact("mode") or "run")
 
     def fact(self, name: str) -> Any:
-        """What the run's journal knows by this name. Raises StoreError."""
+        """The fact of this name in the run's journal. Raises StoreError."""
         with contextlib.closing(connect(self.database)) as connection:
             return read_fact(connection, name)
 
@@ -103,19 +103,19 @@ class RunFolder:
             return read_form(connection, config)
 
     def keep(self, source: Path, name: str) -> Path:
-        """A copy of a file, made once, under `datasets`. Raises StoreError."""
+        """Copies a file once into the folder `datasets`; returns the copy's path. Raises StoreError."""
         place = self.path / "datasets" / name
         copied(source, place)
         return place
 
     def write_config(self, settings: Mapping[str, Any]) -> None:
-        """Raises StoreError."""
+        """Writes config.yaml. Raises StoreError."""
         with replacing(self.config) as file:
             yaml.safe_dump(dict(settings), file, sort_keys=False, allow_unicode=True, width=100)
 
 
 def write_items(folder: RunFolder) -> None:
-    """accepted.jsonl and rejected.jsonl, from the journal. Raises StoreError."""
+    """Writes accepted.jsonl and rejected.jsonl from the journal. Raises StoreError."""
     with contextlib.closing(connect(folder.database)) as connection:
         for state, path in (("accepted", folder.accepted), ("rejected", folder.rejected)):
             with replacing(path) as file:

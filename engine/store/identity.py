@@ -1,4 +1,4 @@
-"""What makes two starts the same run, and in which settings two of them differ."""
+"""Whether two starts belong to the same run, and which settings differ between them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.config.markers import ByContent, Operational, below, places
 
 
 def identity(settings: Mapping[str, Any], contents: Mapping[str, str | None]) -> dict[str, Any]:
-    """What makes two starts the same run: settings by dotted key, and files by their digest in `contents`."""
+    """What two starts of one run must have in common: settings by dotted key, file digests in `contents`."""
     flat = dict(_flat({**settings, "model": _models(settings.get("model"))}, ()))
     kept = {key: value for key, value in flat.items() if not (_operational(key) or _by_content(key))}
     return {**kept, **contents}
@@ -25,9 +25,9 @@ def digest(path: Path) -> str:
 
 
 def _models(model: Any) -> Any:
-    """Of several endpoints only what they answer with is the run's: their number and order may change.
+    """Reduces several endpoints to what they answer with: their number and order may change between starts.
 
-    Several that answer alike are as one.
+    Endpoints that answer alike count as one.
     """
     if not isinstance(model, list):
         return model
@@ -52,10 +52,10 @@ def differences(
     changed: Mapping[str, Any],
     unread: Sequence[str] = (),
 ) -> list[str]:
-    """The keys that differ, each with both values. `changed` are the settings that are not at their default, `unread`
-    sections that make no difference.
+    """The keys that differ, each with both values.
 
-    A key that the run was started without, by an engine that did not know it, is the same at its default.
+    `changed` holds the settings that are not at their default; `unread` names sections to ignore.
+    A key that the engine did not know when the run was started counts as equal while it is at its default.
     """
     set_now = {key for key, _ in _flat({**changed, "model": _models(changed.get("model"))}, ())}
     named = []

@@ -1,4 +1,4 @@
-"""run.db: every completion, item and total of a run; append-only, and the only truth."""
+"""run.db: every completion, item and total of a run; append-only, and the single source of truth."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ CREATE TABLE IF NOT EXISTS points (
   kind TEXT NOT NULL, ref INTEGER NOT NULL, x REAL NOT NULL, y REAL NOT NULL, text TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS vectors (item INTEGER PRIMARY KEY, text BLOB NOT NULL, vector BLOB NOT NULL);
 """
-#  facts    settings, identity, seed; `committed`: every batch below it has its items' fates on record
-#  rounds   what the plan went by from this batch on
-#  plans    what a batch was asked for with, where that was decided by what came before it
-#  samples  where a start stood after so many seconds
+#  facts    settings, identity, seed; `committed`: the fates of all batches below this number are recorded
+#  rounds   the state that the plan uses from this batch on
+#  plans    how a batch was requested, where earlier outcomes decided it
+#  samples  a start's totals, `at` seconds after it began
 #  points   the map of the report: items and originals in two dimensions
-#  vectors  of items, each with a digest of the text that it was made of
-#  calls    owner: the validator, or the step of the engine, that asked
-#  items    record: the item as the dataset spells it; meta: where it came from, what the validators said
+#  vectors  vectors of items, each with a digest of the text that it was computed from
+#  calls    owner: the validator, or the step of the engine, that made the call
+#  items    record: the item in the dataset's format; meta: its origin and its verdicts
 
 
 class ItemRow(NamedTuple):
-    """One line of the table `items`."""
+    """One row of the table `items`."""
 
     item: int
     state: str
@@ -66,12 +66,12 @@ class ItemRow(NamedTuple):
 class Journal:
     """Opens or creates run.db. One process at a time writes; see store.folder for the lock.
 
-    Mutable state: the writer's queue, and of what earlier starts left: the keys of calls that may be asked for
-    again, the numbers of items that have vectors; and whether fates are replaced.
+    Mutable state: the writer's queue; from earlier starts, the keys of calls that may be repeated and the
+    numbers of items that have vectors; and whether fates are replaced.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises StoreError. A running event loop is needed."""
+        """Needs a running event loop. Raises StoreError."""
         self.path = path
         self._reader = _created(path)
         self._writer = GroupWriter(path, _set_up)
@@ -125,16 +125,16 @@ class Journal:
         )  # fmt: skip
 
     async def authorize(self, amount: int) -> None:
-        """Note that this start may spend up to `amount` picodollars; on disk when this returns."""
+        """Records that this start may spend up to `amount` picodollars; on disk when this returns."""
         sql = "UPDATE starts SET authorized = ?2 WHERE start = ?1"
         await self._writer.write([Statement(sql, (self._start, amount))])
 
     # --- items and the plan ---
 
     def commit(self, rows: Sequence[ItemRow], committed: int) -> None:
-        """Fates of items, and how far they go; in one transaction, not waited for.
+        """Queues the fates of items and the number of committed batches, in one transaction, without waiting.
 
-        A surplus item may be judged anew once the target is raised; any other fate stands.
+        Surplus may be judged again once the target is raised; any other fate is final (see `replacing`).
         """
         operations: list[Operation] = [_fact("committed", committed)]
         if rows:
@@ -143,12 +143,12 @@ class Journal:
         self._writer.submit(operations)
 
     async def reopen(self, mode: str) -> None:
-        """Every fate is decided once more, in order, and stands until then; the calls stay, and are not paid again."""
+        """Lets every fate be decided again, in order; it is kept until then. Calls are not paid again."""
         rounds = int(self.fact("judge_rounds") or 0) + 1
         await self._writer.write([_fact("committed", 0), _fact("mode", mode), _fact("judge_rounds", rounds)])
 
     def replacing(self) -> None:
-        """From now on a fate takes the place of an earlier one: see `reopen`."""
+        """From now on a new fate replaces the earlier one: see `reopen`."""
         self._replaces = True
 
     async def begin_round(self, first_batch: int, state: Mapping[str, Any]) -> None:
@@ -156,28 +156,28 @@ class Journal:
         await self._writer.write([Insert("INSERT OR IGNORE", "rounds", [row])])
 
     def keep_plan(self, batch: int, state: Mapping[str, Any]) -> None:
-        """What was decided for a batch; on disk before anything that comes of it."""
+        """Records what was decided for a batch; it is on disk before anything that depends on it."""
         row = (batch, orjson.dumps(state).decode())
         self._writer.submit([Insert("INSERT OR IGNORE", "plans", [row])])
 
     def sample(self, row: tuple[float, int, int, int, int, int]) -> None:
-        """Where this start stands: seconds, items accepted and rejected, calls, picodollars, calls in flight."""
+        """Records this start's totals: seconds, accepted, rejected, calls, picodollars, calls in flight."""
         self._writer.submit([Insert("INSERT", "samples", [(self._start, *row)])])
 
     async def keep_map(
         self, points: Sequence[tuple[str, int, float, float, str]], about: Mapping[str, Any]
     ) -> None:
-        """In place of an earlier one."""
+        """Stores the report's map in place of an earlier one."""
         rows = [(kind, ref, x, y, storable(text)) for kind, ref, x, y, text in points]
         await self._writer.write([Statement("DELETE FROM points")])  # a transaction writes its inserts first
         await self._writer.write([Insert("INSERT", "points", rows), _fact("map", about)])
 
     def keep_vectors(self, rows: Sequence[tuple[int, bytes, bytes]]) -> None:
-        """(item, digest of its text, vector) each; on disk before any item that is decided by them."""
+        """Stores (item, digest of its text, vector) rows; on disk before any fate that depends on them."""
         self._writer.submit([Insert("INSERT OR REPLACE", "vectors", rows)])
 
     def vector(self, item: int, text: bytes) -> bytes | None:
-        """What earlier starts kept for this item, where it was made of the same text."""
+        """The vector that earlier starts stored for this item, if it was computed from the same text."""
         if item not in self._with_vectors:
             return None
         with translated(self.path):
@@ -194,13 +194,13 @@ class Journal:
 
     @property
     def unanswered(self) -> int:
-        """How many wait to hear that what they wrote is on disk."""
+        """How many callers wait for their writes to reach the disk."""
         return self._writer.unanswered
 
     # --- starts and facts ---
 
     async def begin(self, facts: Mapping[str, Any]) -> int:
-        """Note a new start; `facts` are kept where there are none yet. Its number, from 1."""
+        """Records a new start and returns its number, from 1; stores only those `facts` that are new."""
         number = (self._one("SELECT max(start) FROM starts") or 0) + 1
         rows = [(name, orjson.dumps(value).decode()) for name, value in facts.items()]
         await self._writer.write(
@@ -220,11 +220,11 @@ class Journal:
         return self._start
 
     async def remember(self, name: str, value: Any) -> None:
-        """Set a fact, on disk when this returns."""
+        """Sets a fact; it is on disk when this returns."""
         await self._writer.write([_fact(name, value)])
 
     async def record_counts(self, counts: Mapping[str, Any], outcome: str | None = None) -> None:
-        """This start's own counts so far; with an outcome, its end."""
+        """Records this start's own counts so far and, with an outcome, its end."""
         ended = time.time() if outcome is not None else None
         sql = "UPDATE starts SET counts = ?2, outcome = ?3, ended = ?4 WHERE start = ?1"
         values = (self._start, orjson.dumps(counts).decode(), outcome, ended)
@@ -251,11 +251,11 @@ class Journal:
         return [(first, orjson.loads(state)) for first, state in rows]
 
     def tallies(self) -> Tallies:
-        """Of the items whose fate is decided; while fates are replaced, of those decided anew."""
+        """Counts the items whose fate is decided; while fates are replaced, only those decided again."""
         return read_tallies(self._reader, item_number(self.committed, 0) if self._replaces else None)
 
     def labels(self, state: str) -> dict[str, int]:
-        """Items of one fate by label. For datasets with few labels."""
+        """Counts the items of one fate by label; for datasets with few labels."""
         sql = "SELECT label, count(*) FROM items WHERE state = ? AND label IS NOT NULL GROUP BY label"
         return dict(self._all(sql, (state,)))
 
@@ -266,7 +266,7 @@ class Journal:
             return int(self._reader.execute(sql, (by,)).fetchone()[0])
 
     def decided(self, batch: int) -> dict[int, str]:
-        """The fates on record of one batch's items, by position: those of a batch cut in half."""
+        """The recorded fates of one batch's items, by position, if a start ended within the batch."""
         if self._replaces:
             return {}
         low, end = item_number(batch, 0), item_number(batch + 1, 0)
@@ -291,7 +291,7 @@ _FATE_STANDS = f"{_FATE_CHANGES} WHERE items.state = 'surplus'"
 
 
 def _created(path: Path) -> sqlite3.Connection:
-    """A reading connection, on a file that has its tables."""
+    """Creates the file and its tables where they are missing; returns a connection that only reads."""
     with translated(path), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         _set_up(connection)
     return connect(path)

@@ -1,4 +1,4 @@
-"""Journals of earlier releases, brought to the present form; and what these would have said, for one only read.
+"""Converts journals of earlier releases to the present version, and fills gaps where one is only read.
 
 1   0.1.0
 2   a call carries its owner; validators describe their own sections of the report
@@ -18,7 +18,7 @@ _FIRST_PART = {"attributes": "attributes", "lessons": "lessons", "embedding": "e
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """In one transaction, whatever of it is still to be done. Raises StoreError for a journal of a later release."""
+    """Applies all migrations in one transaction. Raises StoreError for a journal of a later release."""
     [[found]] = connection.execute("SELECT value FROM facts WHERE name = 'version'").fetchall()
     if int(found) > VERSION or int(found) < 1:
         raise StoreError(
@@ -45,7 +45,7 @@ def _with_owners(connection: sqlite3.Connection) -> None:
 
 
 def readable(connection: sqlite3.Connection) -> None:
-    """Let a connection that only reads ask a journal of version 1 for `owner`, by a view in its own memory."""
+    """Lets a read-only connection select `owner` from a journal of version 1, through a temporary view."""
     if "owner" in _columns(connection):
         return
     connection.create_function("owner_of", 1, owner_of, deterministic=True)
@@ -57,7 +57,7 @@ def _columns(connection: sqlite3.Connection) -> set[str]:
 
 
 def owner_of(key: str) -> str:
-    """Who made a call of release 0.1, by its key: `3-1/code/program/1` was asked by `code`."""
+    """The owner of a call of release 0.1, from its key: `code` made the call `3-1/code/program/1`."""
     if (match := _OF_AN_ITEM.match(key)) is not None:
         return match[1]
     return _FIRST_PART.get(key.partition("/")[0], "generate")
@@ -68,11 +68,11 @@ CAVEATS_BEFORE = {
     "facts": "Facts were compared with retrieved passages; a passage can be missing, outdated or wrong.",
     "reflection": "Items were reviewed by a language model, which can be wrong as the one that wrote them.",
 }
-"""What 0.1's validators would have said for the card of an exported dataset."""
+"""The caveats of release 0.1's validators, which its journals lack, for the card of an exported dataset."""
 
 
 def sections_before(rules: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The sections that 0.1's validators had in the report, by validator; `rules` are those of its journal."""
+    """The report sections of release 0.1's validators, by validator; `rules` are those of its journal."""
     difficulty = {
         "kind": "tally",
         "name": "difficulty",

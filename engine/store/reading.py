@@ -1,4 +1,4 @@
-"""run.db read by anybody: the report, the exports, a run that is resumed; also while another process writes."""
+"""Reads run.db for the report, the exports and resumed runs, even while another process writes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from engine.store.migrations import readable
 from engine.store.writer import translated
 
 REVIEW = "review"
-"""Stands as `rejected_by` for items that a person has turned away after the run had accepted them."""
+"""The `rejected_by` of items that a person rejects after the run has accepted them."""
 
 
 class Tallies(NamedTuple):
-    """What the journal holds, counted."""
+    """Counts of the journal's items."""
 
     accepted: int = 0
     rejected: int = 0
@@ -30,7 +30,7 @@ class Tallies(NamedTuple):
 
 @dataclass
 class Start:
-    """One row of `starts`: what the totals over all starts are summed from."""
+    """One row of `starts`; the totals over all starts are sums over these rows."""
 
     number: int
     began: float
@@ -70,10 +70,10 @@ def read_starts(connection: sqlite3.Connection) -> list[Start]:
 
 
 def read_unconfirmed(connection: sqlite3.Connection, *, running: bool = False) -> int:
-    """Picodollars that may have been charged though no usage says so.
+    """Picodollars that may have been charged although no reply reports their usage.
 
-    Of a start that ended in order, what it counted itself. Of one that was killed, all it had authorized and
-    has no call to show for. Of the one that is `running`, what it has counted so far.
+    For a start that ended in order, or is `running`, this is its own count. For one that was killed, it is at
+    least what it had authorized less the cost of its recorded calls.
     """
     paid = dict(connection.execute("SELECT start, sum(cost) FROM calls GROUP BY start").fetchall())
     starts = read_starts(connection)
@@ -86,13 +86,13 @@ def read_unconfirmed(connection: sqlite3.Connection, *, running: bool = False) -
 
 
 def read_spent(connection: sqlite3.Connection, *, running: bool = False) -> int:
-    """Picodollars over all starts, the unconfirmed ones among them: a cap must hold in the worst case."""
+    """Picodollars spent over all starts, including unconfirmed ones: a cap must hold in the worst case."""
     [calls] = connection.execute("SELECT coalesce(sum(cost), 0) FROM calls").fetchone()
     return int(calls) + read_unconfirmed(connection, running=running)
 
 
 def read_tallies(connection: sqlite3.Connection, below: int | None = None) -> Tallies:
-    """Of all items, or of those whose number is below."""
+    """Counts all items, or only those whose number is less than `below`."""
     sql = "SELECT state, count(*) FROM items WHERE ?1 IS NULL OR item < ?1 GROUP BY 1"
     states = dict(connection.execute(sql, (below,)).fetchall())
     return Tallies(states.get("accepted", 0), states.get("rejected", 0), states.get("surplus", 0))
@@ -105,7 +105,7 @@ def read_plans(connection: sqlite3.Connection) -> dict[int, dict[str, Any]]:
 
 
 class FateRow(NamedTuple):
-    """What was decided of one item, as it stands in the journal."""
+    """The fate of one item, as recorded in the journal."""
 
     item: int
     state: str
@@ -119,7 +119,7 @@ class FateRow(NamedTuple):
 
 
 def read_fates(connection: sqlite3.Connection) -> Iterator[FateRow]:
-    """Of all items but surplus ones, in the order of the plan."""
+    """The fates of all items except surplus ones, in the order of the plan."""
     rows = connection.execute(
         "SELECT item, state, coalesce(rejected_by, ''), coalesce(reason, ''),"
         " coalesce(json_extract(meta, '$.verdicts[#-1].feedback'), ''), record,"
@@ -130,7 +130,7 @@ def read_fates(connection: sqlite3.Connection) -> Iterator[FateRow]:
 
 
 def read_notes(connection: sqlite3.Connection) -> list[str]:
-    """What people said of items, in the order in which they did, each on one line with the item's text."""
+    """People's notes on items, in the order in which they were made, each as JSON with the item's text."""
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'reviews'").fetchone():
         return []
     rows = connection.execute("SELECT decision, note, text FROM reviews WHERE note != '' ORDER BY review")
@@ -149,13 +149,13 @@ def read_accepted(connection: sqlite3.Connection) -> Iterator[tuple[int, str, by
 
 
 def read_dimensions(connection: sqlite3.Connection) -> int | None:
-    """Of the vectors that are kept, two bytes a number; None where there are none."""
+    """The dimensions of the stored vectors, at two bytes a number; None where no vector is stored."""
     row = connection.execute("SELECT length(vector) / 2 FROM vectors LIMIT 1").fetchone()
     return None if row is None else int(row[0])
 
 
 def read_lines(connection: sqlite3.Connection, state: str) -> Iterator[str]:
-    """`read_items` as lines of JSON, without taking the texts apart."""
+    """Like `read_items`, but as lines of JSON, without parsing the records."""
     rows = connection.execute("SELECT record, meta FROM items WHERE state = ? ORDER BY item", (state,))
     for record, meta in rows:
         yield f'{{"_meta":{meta}}}\n' if record == "{}" else f'{record[:-1]},"_meta":{meta}}}\n'

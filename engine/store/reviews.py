@@ -1,4 +1,4 @@
-"""What people say of a run's items: kept in run.db, and for those they turn away, carried out."""
+"""People's reviews of a run's items: stored in run.db; an item that a person rejects becomes rejected."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TABLE = (
     " decision TEXT NOT NULL, note TEXT NOT NULL, text TEXT NOT NULL, at REAL NOT NULL)"
 )
 _TEXT = 300
-"""Characters of an item that a note carries with it, so that it can be understood in a prompt."""
+"""Characters of an item's text that are stored with a note, so that a prompt can show what it refers to."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Reviewed:
 
 @contextmanager
 def opened_reviews(database: Path) -> Iterator[Reviews]:
-    """Open while the block lasts; each decision is on disk when it returns. Raises StoreError."""
+    """Opens the reviews for the block; each decision is on disk when `decide` returns. Raises StoreError."""
     with translated(database):
         connection = sqlite3.connect(database, isolation_level=None)
         connection.execute(_TABLE)
@@ -50,14 +50,14 @@ def opened_reviews(database: Path) -> Iterator[Reviews]:
 
 
 class Reviews:
-    """What people say, one person at a time, in a folder that is locked."""
+    """The reviews of one run; one person reviews at a time, while the folder is locked."""
 
     def __init__(self, database: Path, connection: sqlite3.Connection) -> None:
         self._database = database
         self._connection = connection
 
     def open_items(self, seed: int) -> list[int]:
-        """Accepted items that have no review, in an order drawn by `seed`: any few of them stand for all."""
+        """Accepted items without a review, shuffled by `seed`, so that the first few represent all."""
         with translated(self._database):
             rows = self._connection.execute(
                 "SELECT item FROM items WHERE state = 'accepted'"
@@ -76,7 +76,7 @@ class Reviews:
             yield Reviewed(item, orjson.loads(record), orjson.loads(meta))
 
     def decide(self, reviewed: Reviewed, decision: ReviewDecision, note: str, text: str) -> None:
-        """Keep what was said; an item that is turned away is rejected by `review`, in the same transaction."""
+        """Stores the decision; REJECT also marks the item as rejected by `review`, in one transaction."""
         values = (reviewed.item, decision, " ".join(note.split()), text[:_TEXT], time.time())
         with translated(self._database):
             self._connection.execute("BEGIN IMMEDIATE")

@@ -1,1 +1,1 @@
-"""How diverse a dataset is: by its vectors, its words, its values."""
+"""Measures of a dataset's diversity, from its vectors, its words and its values."""

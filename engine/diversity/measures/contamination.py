@@ -1,4 +1,4 @@
-"""How much of a dataset stands in another one: whole texts, shared runs of words, nearest neighbours."""
+"""Measures how much of a dataset occurs in another: whole texts, shared word runs, nearest neighbours."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from engine.protocols import Vectors
 
 N = 13
-"""Words of a run that counts as taken over (Brown et al., 2020, appendix C)."""
+"""The length in words of a run that counts as copied (Brown et al., 2020, appendix C)."""
 CLOSE = (0.9, 0.95, 0.99)
 """Cosines from which on items are counted as close."""
 _WORD = re.compile(r"\w+")
 
 
 def words_of(text: str) -> list[str]:
-    """In lower case, without marks."""
+    """The text's words in lower case, without punctuation."""
     return _WORD.findall(text.casefold())
 
 
 def shared_runs(texts: Sequence[str], base: Iterable[str], n: int = N) -> tuple[list[bool], int]:
     """Which texts share a run of `n` words with any text of the base, and how many are too short to have one.
 
-    A text shorter than `n` words counts where the base holds exactly it. Runs are compared by 64-bit hashes.
+    A text shorter than `n` words counts if the base contains exactly it. Runs are compared by 64-bit hashes.
     """
     known: set[int] = set()
     for text in base:
@@ -40,7 +40,7 @@ def shared_runs(texts: Sequence[str], base: Iterable[str], n: int = N) -> tuple[
 
 
 def runs(words: Sequence[str], n: int = N) -> Iterator[int]:
-    """Hashes of the runs of `n` words; of the whole where it is shorter."""
+    """Hashes of the runs of `n` words; a shorter text is one run."""
     if len(words) < n:
         if words:
             yield hash(("short", *words))
@@ -50,18 +50,18 @@ def runs(words: Sequence[str], n: int = N) -> Iterator[int]:
 
 
 def same_texts(texts: Iterable[str], base: Iterable[str]) -> int:
-    """Texts that the base holds too, but for case, spacing and marks."""
+    """The number of texts that also occur in the base, ignoring case, spacing and punctuation."""
     known = {tuple(words_of(text)) for text in base}
     return sum(tuple(words_of(text)) in known for text in texts)
 
 
 def repeated(texts: Sequence[str]) -> int:
-    """Texts that stand earlier in the same dataset, but for case, spacing and marks."""
+    """The number of texts that repeat an earlier one, ignoring case, spacing and punctuation."""
     return len(texts) - len({tuple(words_of(text)) for text in texts})
 
 
 def contamination(texts: Sequence[str], base: Sequence[str], nearest: Vectors | None) -> dict[str, Any]:
-    """Shares of the items. `nearest`: cosines to their nearest neighbours in the base, where there are vectors."""
+    """Shares of the items. `nearest`: cosines to the nearest neighbours in the base, if there are vectors."""
     runs, short = shared_runs(texts, base)
     found: dict[str, Any] = {
         "exact": _share(same_texts(texts, base), len(texts)),
@@ -74,7 +74,7 @@ def contamination(texts: Sequence[str], base: Sequence[str], nearest: Vectors | 
 
 
 def close(nearest: Vectors) -> dict[str, float]:
-    """By cosine: the share of the items whose nearest neighbour is at least so near."""
+    """By cosine: the share of the items whose nearest neighbour has at least that cosine."""
     return {f"{cosine:g}": _share(int(np.count_nonzero(nearest >= cosine)), len(nearest)) for cosine in CLOSE}
 
 

@@ -1,4 +1,4 @@
-"""All measures of one dataset, and of several side by side at equal size."""
+"""Computes all measures of one dataset, and compares several datasets at equal size."""
 
 from __future__ import annotations
 
@@ -36,28 +36,28 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DRAWS = 10
-"""Subsamples of each dataset, where sizes differ."""
+"""Subsamples drawn from each dataset where sizes differ."""
 MOST_VECTORS = 50_000
-"""Items whose pairs are looked at; of more, so many by chance."""
+"""Items whose pairs are compared; a larger dataset is sampled down to this number."""
 MOST_TEXTS = 200_000
-"""Items whose words are counted; of more, so many by chance."""
+"""Items whose words are counted; a larger dataset is sampled down to this number."""
 MOST_DRAWN = 10_000
-"""Items of a subsample."""
+"""The most items in a subsample."""
 _DIGITS = 5
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A dataset as the measures see it; all sequences have one entry for each item."""
+    """A dataset as the measures use it; all sequences have one entry per item."""
 
     texts: Sequence[str]
     vectors: Vectors | None = None
-    """None where there are none; rows of NaN are left out."""
+    """None where the dataset has no vectors; rows of NaN are left out."""
     labels: Sequence[str] = ()
     attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def subset(self, rows: Sequence[int]) -> Measured:
-        """Some of its items."""
+        """The dataset reduced to these items."""
         return Measured(
             [self.texts[row] for row in rows],
             None if self.vectors is None else self.vectors[list(rows)],
@@ -75,7 +75,7 @@ def measures(
 ) -> dict[str, Any]:
     """Every measure, as plain JSON values. `against` is the base dataset.
 
-    Of very many items a sample is measured, drawn by `seed`: `vectors_of` and `words_of` then say of how many.
+    A large dataset is sampled with `seed`: `vectors_of` and `words_of` are then the numbers of sampled items.
     """
     chance = random.Random(seed)
     texts = _some(data.texts, MOST_TEXTS, chance)
@@ -115,14 +115,14 @@ def measures(
 
 
 def _some(values: Sequence[T], most: int, chance: random.Random) -> list[T]:
-    """All of them, or `most` by chance, in order."""
+    """All values, or `most` drawn at random, in order."""
     if len(values) <= most:
         return list(values)
     return [values[place] for place in sorted(chance.sample(range(len(values)), most))]
 
 
 def _nearest(vectors: Vectors, against: Measured | None) -> Vectors | None:
-    """Of each item, the cosine of its nearest neighbour in the base."""
+    """For each item, the cosine to its nearest neighbour in the base."""
     if against is None or against.vectors is None:
         return None
     base = against.vectors[np.isfinite(against.vectors[:, 0])]
@@ -145,10 +145,10 @@ def _of_vectors(vectors: Vectors, nearest: Vectors | None) -> dict[str, Any]:
 
 
 def at_equal_size(datasets: Mapping[str, Measured], seed: int = 0, draws: int = DRAWS) -> dict[str, Any]:
-    """Of each dataset the mean and standard deviation over subsamples as large as the smallest dataset.
+    """For each dataset, mean and standard deviation over subsamples of the smallest dataset's size.
 
-    Most measures move with the number of items, and a group check moves some of them by itself. Subsamples are
-    drawn without replacement; the smallest dataset is measured whole, so it has no deviation.
+    Most measures change with the number of items, and a group check alone changes some. Subsamples are drawn
+    without replacement; the smallest dataset is measured whole, so it has no deviation.
     """
     size = min(MOST_DRAWN, *(len(data.texts) for data in datasets.values()))
     found: dict[str, Any] = {"items": size, "draws": draws}
@@ -170,7 +170,7 @@ def at_equal_size(datasets: Mapping[str, Measured], seed: int = 0, draws: int = 
 
 
 def _numbers(data: Measured) -> dict[str, float]:
-    """The measures that move with the number of items, without self-BLEU, which is drawn at equal size anyway."""
+    """The measures that change with the number of items, except self-BLEU: its samples have equal size."""
     words = [tokens(text) for text in data.texts]
     found: dict[str, float] = {}
     if data.vectors is not None:

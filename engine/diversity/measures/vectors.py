@@ -1,6 +1,6 @@
 """Diversity of unit vectors: remote-clique, average pairwise similarity, Vendi score, nearest neighbours.
 
-Vectors have shape [n, dimensions] and length 1; rows that are not finite are to be left out before.
+Vectors have shape [n, dimensions] and length 1; the caller leaves out rows that are not finite.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from engine.protocols import Vectors
 
 _BLOCK = 2048
-"""Rows of one product: its result stays in the processor's cache."""
+"""Rows in one product, so that its result stays in the processor's cache."""
 
 
 class RemoteClique(NamedTuple):
-    """Mean distance over all ordered pairs, each item's distance of 0 to itself included; and without these."""
+    """Mean distance over all ordered pairs, with each item's distance of 0 to itself, and without these."""
 
     paper: float
     pairs: float
@@ -65,8 +65,8 @@ def average_pairwise_similarity(vectors: Vectors) -> float:
 def vendi_score(vectors: Vectors) -> float:
     """Friedman and Dieng (2023): exp of the entropy of the eigenvalues of K/n, K the cosines of all pairs.
 
-    The effective number of different items, from 1 (all alike) to n. The eigenvalues are those of X^T X / n, so
-    it takes O(n d^2). 0 for no items.
+    The effective number of different items, from 1 (all alike) to n. The nonzero eigenvalues equal those of
+    X^T X / n, so the cost is O(n d^2). 0 for no items.
     """
     if not len(vectors):
         return 0.0
@@ -81,7 +81,7 @@ def vendi_score(vectors: Vectors) -> float:
 
 
 def nearest_similarities(vectors: Vectors, others: Vectors | None = None) -> Vectors:
-    """For each item the cosine of its nearest other one, or of the nearest of `others`; exact, O(n m d)."""
+    """For each item, the cosine to the nearest other item, or to the nearest of `others`; exact, O(n m d)."""
     within = others is None
     against = vectors if others is None else others
     best = np.full(len(vectors), -1.0, np.float32)
@@ -92,7 +92,7 @@ def nearest_similarities(vectors: Vectors, others: Vectors | None = None) -> Vec
             if within and start == other:
                 np.fill_diagonal(found, -1)
             np.maximum(best[start : start + _BLOCK], found.max(axis=1), out=best[start : start + _BLOCK])
-    return np.minimum(best, 1.0)  # what rounding to half precision adds
+    return np.minimum(best, 1.0)  # rounding to half precision can exceed 1
 
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)

@@ -1,4 +1,4 @@
-"""Diversity of wording: inter-sample n-gram frequency, distinct-n, self-BLEU, lengths."""
+"""Measures diversity of wording: inter-sample n-gram frequency, distinct-n, self-BLEU, lengths."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 Tokens = Sequence[str]
 REFERENCES = 200
-"""Other items that a sampled self-BLEU compares each item with."""
+"""The number of other items that a sampled self-BLEU compares each item with."""
 SAMPLED = 300
-"""Items that a sampled self-BLEU looks at."""
+"""The number of items that a sampled self-BLEU scores."""
 
 
 def tokens(text: str) -> list[str]:
-    """Words in lower case, and marks."""
+    """Words in lower case, and punctuation marks."""
     return re.findall(r"\w+|[^\w\s]", text.casefold())
 
 
@@ -28,10 +28,10 @@ def _ngrams(words: Tokens, n: int) -> Iterator[tuple[str, ...]]:
 
 
 def inter_sample_frequency(items: Iterable[Tokens], n: int = 3) -> float:
-    """INGF: in how many items an n-gram occurs, on average over the distinct n-grams. 1 where none is shared.
+    """INGF: the mean number of items in which a distinct n-gram occurs. 1 if no n-gram is shared.
 
-    AttrPrompt (Yu et al., 2023) takes the inter-sample n-gram frequency from Mishra et al. (2020, DQI) and prints
-    no formula; this is the mean document frequency, sum_g df(g) / |G|. Lower is more diverse. 0 without n-grams.
+    AttrPrompt (Yu et al., 2023) adopts the measure from Mishra et al. (2020, DQI) and prints no formula;
+    this is the mean document frequency, sum_g df(g) / |G|. Lower is more diverse. 0 without n-grams.
     """
     found: Counter[tuple[str, ...]] = Counter()
     for words in items:
@@ -40,9 +40,9 @@ def inter_sample_frequency(items: Iterable[Tokens], n: int = 3) -> float:
 
 
 def distinct(items: Iterable[Tokens], n: int) -> float:
-    """distinct-n (Li et al., 2016): distinct n-grams over all n-grams of the dataset, from 0 to 1.
+    """distinct-n (Li et al., 2016): distinct n-grams divided by all n-grams of the dataset, from 0 to 1.
 
-    It falls with the number of items; compare datasets at equal n.
+    It falls as the number of items grows; compare datasets of equal size.
     """
     seen: set[tuple[str, ...]] = set()
     whole = 0
@@ -54,24 +54,25 @@ def distinct(items: Iterable[Tokens], n: int) -> float:
 
 
 class SelfBleu(NamedTuple):
-    """From 0 to 100; `half_width` of a 95 % confidence interval, 0 where every item was looked at."""
+    """From 0 to 100; `half_width` is that of a 95 % confidence interval, 0 where nothing was sampled."""
 
     score: float
     half_width: float
     sampled: int
-    """Items looked at."""
+    """The number of items scored."""
     references: int
-    """Items that each was compared with."""
+    """The number of items that each item was compared with."""
 
 
 def self_bleu(
     texts: Sequence[str], seed: int = 0, most: int = SAMPLED, references: int = REFERENCES
 ) -> SelfBleu:
-    """Zhu et al. (2018, Texygen): mean BLEU-4 of each item with all others as references. High: alike.
+    """Zhu et al. (2018, Texygen): mean BLEU-4 of each item with all others as references. High means alike.
 
-    By sacrebleu (sentence BLEU, exponential smoothing). Above `most` items, or `references` + 1, both are drawn
-    without replacement by `seed`, each item's references anew; the interval is that of the mean over the items
-    drawn. BLEU grows with the number of references, so compare datasets at equal `references`.
+    Uses sacrebleu (sentence BLEU, exponential smoothing). Samples are drawn by `seed` without replacement:
+    items if there are more than `most`, and for each item its references if there are more than `references`.
+    The interval is for the mean over the sampled items. BLEU grows with the number of references, so compare
+    datasets at equal `references`.
     """
     if len(texts) < 2:
         return SelfBleu(0.0, 0.0, len(texts), 0)
@@ -92,7 +93,7 @@ def self_bleu(
 
 
 def lengths(items: Sequence[Tokens]) -> dict[str, float]:
-    """In words and marks: mean, standard deviation, least, median, most."""
+    """Lengths in words and marks: mean, standard deviation, least, median, most."""
     if not items:
         return {}
     found = [len(words) for words in items]
@@ -106,9 +107,9 @@ def lengths(items: Sequence[Tokens]) -> dict[str, float]:
 
 
 def entropy(values: Iterable[str]) -> dict[str, float]:
-    """Shannon's entropy of the values in bits, and as a share of the most it could be for so many values.
+    """Shannon entropy of the values in bits, and as a share of the maximum for that number of values.
 
-    An empty value is none: the item has no label, or was not asked for with this attribute.
+    Empty values are skipped: such an item has no label, or was requested without this attribute.
     """
     counts = Counter(value for value in values if value)
     whole = counts.total()
@@ -120,11 +121,11 @@ def entropy(values: Iterable[str]) -> dict[str, float]:
 
 
 MOST_LABELS = 12
-"""Labels whose shares are told, the most frequent ones."""
+"""The number of labels whose shares are reported, the most frequent ones."""
 
 
 def balance(labels: Iterable[str]) -> dict[str, dict[str, float]]:
-    """The share of each label, the most frequent ones first. Empty where nearly every item has its own."""
+    """The share of each label, the most frequent first. Empty if labels recur less than twice on average."""
     counts = Counter(label for label in labels if label)
     whole = counts.total()
     if not whole or len(counts) > whole / 2:

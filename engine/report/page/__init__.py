@@ -1,1 +1,1 @@
-"""report.html: a run to look at, in one file that needs nothing else."""
+"""report.html: a run's results as one self-contained page."""

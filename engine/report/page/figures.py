@@ -9,12 +9,12 @@ from engine.report.page.gathered import FlowStep, Gathered, Series
 
 Figure = dict[str, Any]
 ACCEPTED, REVISED, REJECTED, ORIGINAL, SURPLUS = "#3a8fd6", "#c98a1b", "#c9484f", "#8d95a0", "#9b8bb4"
-"""Told apart by most eyes, on light ground and on dark."""
+"""Most people can distinguish these, on a light and on a dark background."""
 _BINS = 40
 
 
 def figures(found: Gathered) -> dict[str, Figure]:
-    """By the place on the page; what there is nothing to show of is left out."""
+    """The figures by their place on the page; a figure without data is left out."""
     drawn = {
         "flow": flow_figure(found.flow, found.report.data["items"]) if found.results is None else None,
         "throughput": throughput_figure(found.series),
@@ -30,7 +30,7 @@ def figures(found: Gathered) -> dict[str, Figure]:
 
 
 def flow_figure(steps: list[FlowStep], items: Mapping[str, Any]) -> Figure | None:
-    """A Sankey diagram: generated, past each step, to accepted; what left on the way, and where."""
+    """A Sankey diagram from generated through each step to accepted, with the items rejected at each step."""
     whole = items["accepted"] + items["rejected"] + items["surplus"]
     if not whole:
         return None
@@ -105,7 +105,7 @@ def spend_figure(series: Series, cost: Mapping[str, Any]) -> Figure | None:
 
 
 def _time(series: Series) -> tuple[str, list[float]]:
-    """In the unit that suits the length of the run."""
+    """The unit that suits the length of the run, and the times in that unit."""
     last = series.seconds[-1]
     unit, size = ("seconds", 1) if last < 180 else ("minutes", 60) if last < 3 * 3600 else ("hours", 3600)
     return unit, [round(second / size, 4) for second in series.seconds]
@@ -134,7 +134,7 @@ def _over_time(traces: list[dict[str, Any]], series: Series, unit: str, title: s
 
 
 def cost_figure(report: Mapping[str, Any]) -> Figure | None:
-    """Dollars for each accepted item, by what they were spent on."""
+    """Dollars for each accepted item, by purpose."""
     accepted = report["items"]["accepted"]
     spent = {name: dollars for name, dollars in report["cost"]["by_purpose"].items() if dollars > 0}
     if not accepted or not spent:
@@ -155,7 +155,7 @@ def cost_figure(report: Mapping[str, Any]) -> Figure | None:
 
 
 def map_figure(found: Gathered) -> Figure | None:
-    """Drawn by WebGL, where the browser has it. The texts are kept apart, and shown by the page itself."""
+    """Drawn with WebGL. The texts are stored separately, and the page's own script shows them."""
     if not found.points or found.about_map is None:
         return None
     traces = []
@@ -189,7 +189,7 @@ def map_figure(found: Gathered) -> Figure | None:
 
 
 def lengths_figure(accepted: Mapping[str, Any], original: Mapping[str, Any] | None) -> Figure | None:
-    """Shares of the texts by their number of words, in bins that both have in common."""
+    """Shares of the texts by their number of words, in the same bins for both."""
     there = [
         (name, profile, colour)
         for name, profile, colour in (("original", original, ORIGINAL), ("generated", accepted, ACCEPTED))
@@ -217,7 +217,7 @@ def lengths_figure(accepted: Mapping[str, Any], original: Mapping[str, Any] | No
 
 
 def labels_figure(accepted: Mapping[str, Any], original: Mapping[str, Any] | None) -> Figure | None:
-    """Shares of the items by label, of datasets with few labels."""
+    """Shares of the items by label, for datasets with few labels."""
     if not accepted or not accepted["labels"]:
         return None
     there = [("generated", accepted, ACCEPTED)]
@@ -245,12 +245,12 @@ def _bars(x: list[Any], y: list[float], name: str, colour: str) -> dict[str, Any
 
 
 def _short(label: str) -> str:
-    """Without what Plotly takes for markup: a label is somebody else's text."""
+    """Cuts a label and escapes what Plotly would read as markup: a label is untrusted text."""
     return label[:24].replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def accuracy_figure(results: Mapping[str, Any] | None) -> Figure | None:
-    """Accuracy with its interval: a group for each model, a bar for each dataset."""
+    """Accuracy with its interval: one group of bars for each model, one bar for each dataset."""
     if not results or not any(result["n"] for result in results["results"]):
         return None
     colours = (ACCEPTED, REVISED, ORIGINAL, SURPLUS, REJECTED)
@@ -274,7 +274,7 @@ def accuracy_figure(results: Mapping[str, Any] | None) -> Figure | None:
 
 
 def _named(names: Sequence[str]) -> dict[str, Any]:
-    """An axis whose places are numbers: two names that look alike, cut short, are two all the same."""
+    """An axis with numbers as positions, so that two names that are equal when cut short stay distinct."""
     return {"tickvals": list(range(len(names))), "ticktext": [_short(name) for name in names]}
 
 

@@ -22,12 +22,12 @@ EXAMPLES = 3
 """Rejected items shown for each reason."""
 _REASONS = 12
 _SAMPLES = 600
-"""Points of a line over time."""
+"""Maximum number of points of a line over time."""
 
 
 @dataclass(frozen=True)
 class FlowStep:
-    """One place where items are decided, in the order in which they come by: what it let through."""
+    """One step that decides items, and what it let through; steps are in the order that items pass them."""
 
     name: str
     passed: int
@@ -37,7 +37,7 @@ class FlowStep:
 
 @dataclass(frozen=True)
 class Series:
-    """A run over time: seconds of running, over all its starts, and the totals then."""
+    """A run over time: seconds of running, summed over all starts, and the totals at those times."""
 
     seconds: list[float] = field(default_factory=list)
     accepted: list[int] = field(default_factory=list)
@@ -46,12 +46,12 @@ class Series:
     spent: list[float] = field(default_factory=list)
     in_flight: list[int] = field(default_factory=list)
     starts: list[float] = field(default_factory=list)
-    """Where a later start began."""
+    """When each later start began."""
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """All of it."""
+    """Everything that a run's page shows."""
 
     report: Report
     config: str
@@ -65,9 +65,9 @@ class Gathered:
     rejected: list[dict[str, Any]]
     sections: Sequence[Described] = ()
     results: Mapping[str, Any] | None = None
-    """Of an evaluation."""
+    """The results of an evaluation."""
     completed: str = ""
-    """What is said where a run over rows has reached their end."""
+    """The message for a run over rows that has reached the last row."""
 
 
 def gather(
@@ -98,7 +98,7 @@ def gather(
 
 
 def flow(connection: sqlite3.Connection, report: Report) -> list[FlowStep]:
-    """Item by item: each is counted where it was rejected, and as revised by who changed it on its way."""
+    """Counts each item at the step that rejected it, and as revised at the validators that changed it."""
     by = {str(name): int(count) for name, count in report.data["items"]["rejected_by"].items()}
     validators = list(report.data["validators"])
     ends = [name for name in ("label_ratio", "groupcheck", REVIEW) if name in by]
@@ -120,7 +120,7 @@ def flow(connection: sqlite3.Connection, report: Report) -> list[FlowStep]:
 
 
 def _revised(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
-    """By validator, the items that it changed, by who rejected them in the end ('' for nobody)."""
+    """By validator, how many items it changed, by what rejected them in the end ('' if accepted)."""
     found: dict[str, dict[str, int]] = {}
     for by, end, count in connection.execute(
         "SELECT json_extract(v.value, '$.by'), coalesce(rejected_by, ''), count(DISTINCT items.item)"
@@ -135,7 +135,7 @@ def _revised(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
 
 
 def series(connection: sqlite3.Connection) -> Series:
-    """From the samples of all starts, laid end to end; thinned where there are many."""
+    """The samples of all starts, one start after another; thinned if there are many."""
     found = Series()
     if not _has(connection, "samples"):
         return found
@@ -182,7 +182,7 @@ def _accepted(connection: sqlite3.Connection, fields: Fields) -> Iterator[Exampl
 
 
 def rejected(connection: sqlite3.Connection, fields: Fields) -> list[dict[str, Any]]:
-    """By who and why: how many, and some of them with what was said."""
+    """Rejected items by validator and reason: how many, and some examples with their feedback."""
     found = []
     for by, reason, count in connection.execute(
         "SELECT rejected_by, coalesce(reason, ''), count(*) FROM items WHERE state = 'rejected'"
@@ -214,5 +214,5 @@ def _points(connection: sqlite3.Connection) -> Iterator[tuple[str, float, float,
 
 
 def _has(connection: sqlite3.Connection, table: str) -> bool:
-    """Whether the journal is of a version that has it."""
+    """Whether the journal has this table; older versions lack some."""
     return connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone() is not None

@@ -1,4 +1,4 @@
-"""A run's page as one HTML file: what was gathered, laid out; every value of it escaped."""
+"""Lays out the gathered values of a run as one HTML file, with every value escaped."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ _FILES = "engine.report.page"
 
 
 def page(found: Gathered, title: str, description: str, results: Sequence[Listing] = ()) -> list[bytes]:
-    """The whole file in three pieces; `results` are an evaluation's tables. The middle is Plotly, which is large: it is
-    never made a text, nor one with the rest. Nothing is loaded from anywhere.
+    """The whole file in three pieces; `results` are an evaluation's tables.
+
+    The middle piece is Plotly, which is large: it is neither decoded nor joined with the rest. The page
+    loads nothing else.
     """
     report = found.report.data
     drawn = figures(found)
@@ -63,12 +65,12 @@ _HERE = Markup("<plotly/>")
 
 
 def _plotly() -> bytes:
-    """The library's own file, as its package carries it."""
+    """The library's own file, from its Python package."""
     return (resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes()
 
 
 def _packed(data: Mapping[str, Any]) -> str:
-    """Compressed JSON in base64, which no text in it can get out of."""
+    """Compressed JSON in base64, so that no text in it can break out into the page."""
     return base64.b64encode(gzip.compress(orjson.dumps(data), 6, mtime=0)).decode()
 
 
@@ -178,7 +180,7 @@ def _validator_tables(report: Mapping[str, Any]) -> Iterator[Listing]:
             )  # fmt: skip
         heads = [
             "validator",
-            "looked",
+            "checked",
             "passed",
             "corrected",
             "rejected",
@@ -186,12 +188,12 @@ def _validator_tables(report: Mapping[str, Any]) -> Iterator[Listing]:
             "cost",
             "for each defect caught",
         ]
-        said = "Looks, not items: what was changed is looked at again."
+        said = "These are checks, not items: a changed item is checked again."
         yield Listing("What each validator did, and what it cost", said, heads, rows, wide=True)
 
 
 def _section_tables(found: Gathered) -> Iterator[Listing]:
-    """What the validators describe of themselves."""
+    """The sections that the validators describe themselves."""
     for _, section in found.sections:
         counted = found.report.data.get(section.name)
         if not counted:
@@ -202,7 +204,7 @@ def _section_tables(found: Gathered) -> Iterator[Listing]:
 
 
 def _tally(section: Tally, counted: Mapping[str, Mapping[str, int]]) -> Listing:
-    """The last column beside the first one as a share, where there are two."""
+    """A tally's table; with two columns, the second one is also shown as a share of the first."""
     columns = list(section.columns)
     rows = [[value, *(f"{counts[column]:,}" for column in columns)] for value, counts in counted.items()]
     if len(columns) == 2:
@@ -230,7 +232,7 @@ _MEASURES = (
     ("self-BLEU", ("self_bleu", "score"), "lower"),
     ("distinct bigrams", ("distinct_2",), "higher"),
     ("nearest pair", ("nearest_within", "1"), "lower"),
-    ("texts that stand in the base", ("contamination", "exact"), "lower"),
+    ("texts that occur in the base", ("contamination", "exact"), "lower"),
     ("share a run of 13 words with the base", ("contamination", "ngram_13"), "lower"),
 )
 
@@ -250,7 +252,7 @@ def _diversity_tables(report: Mapping[str, Any]) -> Iterator[Listing]:
     said = "Most measures move with the number of items."
     if base:
         heads.append(f"original ({base['items']:,})")
-        said = "Both by the same code, at the same number of items as far as the original has them."
+        said = "Both are measured by the same code, on equally many items if there are enough originals."
     yield Listing("Diversity", said, heads, rows, 2)
 
 
