@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,62 +12,96 @@ import pytest
 
 from conftest import ROOT
 
-FLOORS = (
-    "items escaping answers errors constraints config protocols dataset flow llm prompts conformance simulator"
-    " diversity store planning stages report observe evaluation analysis export runs bench cli"
-).split()
-"""From the ground up."""
-FOR_VALIDATORS = {
-    "engine.items", "engine.errors", "engine.constraints", "engine.protocols",
-    "engine.answers.same", "engine.answers.numbers", "engine.escaping",
-}  # fmt: skip
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+MAP = ARCHITECTURE.split("```")[1]
+FLOORS = re.findall(r"^  (\w+)/? ", MAP, re.MULTILINE)
+"""From the ground up, as the map has them."""
+FOR_VALIDATORS = {f"engine.{name}" for name in "items errors escaping answers constraints protocols".split()}
+LOOSE = 7
+"""Files beside the rooms, at most."""
 
 FILES = sorted(path for package in ("engine", "validators") for path in (ROOT / package).rglob("*.py"))
 
 
-def imports(path: Path) -> set[str]:
-    """Every module that a file imports, at its top or inside a function; not those for types alone."""
-    tree = ast.parse(path.read_text())
-    typing_only = {
-        id(node)
-        for branch in ast.walk(tree)
-        if isinstance(branch, ast.If) and ast.unparse(branch.test) == "TYPE_CHECKING"
-        for node in ast.walk(branch)
-    }
+def imports(tree: ast.AST) -> set[str]:
+    """Every module that a file imports: at its top, inside a function, or for types alone."""
     found: set[str] = set()
     for node in ast.walk(tree):
-        if id(node) in typing_only:
-            continue
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             if node.module == "engine":
                 found.update(f"engine.{alias.name}" for alias in node.names)
-            found.add(node.module)
+            else:
+                found.add(node.module)
     return found
 
 
-def floor(module: str) -> int | None:
+def room(module: str) -> str:
+    """The first part of a module's name below the engine."""
     parts = module.split(".")
-    if parts[0] != "engine" or len(parts) < 2 or parts[1] not in FLOORS:
-        return None
-    return FLOORS.index(parts[1])
+    return parts[1] if parts[0] == "engine" and len(parts) > 1 else ""
+
+
+def upward(module: str, imported: set[str]) -> list[str]:
+    """What a module of the engine may not import."""
+    here = FLOORS.index(room(module))
+    return sorted(
+        each
+        for each in imported
+        if each.startswith("validators") or (room(each) and FLOORS.index(room(each)) > here)
+    )
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_downwards(path: Path) -> None:
-    module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    module, imported = name_of(path), imports(ast.parse(path.read_text()))
     if module == "engine":
         return  # the public names, loaded when asked for
-    for imported in imports(path):
-        if module.startswith("validators"):
-            own = imported.startswith("validators")
-            assert own or not imported.startswith("engine") or imported in FOR_VALIDATORS | {"engine"}
-            continue
-        assert not imported.startswith("validators"), f"{module} names {imported}"
-        here, there = floor(module), floor(imported)
-        assert here is not None, f"{module} has no floor"
-        assert there is None or there <= here, f"{module} imports {imported} from above"
+    if module.startswith("validators"):
+        engine = {each for each in imported if each.startswith("engine")}
+        assert not {each for each in engine if ".".join(each.split(".")[:2]) not in FOR_VALIDATORS}
+    else:
+        assert upward(module, imported) == []
+
+
+def test_an_arrow_upwards_is_seen() -> None:
+    code = "if TYPE_CHECKING:\n    from engine.runs.session import Session\n"
+    assert upward("engine.llm.client", imports(ast.parse(code))) == ["engine.runs.session"]
+    assert upward("engine.runs.api", imports(ast.parse("import validators.code"))) == ["validators.code"]
+
+
+def test_no_cycles() -> None:
+    edges = {name_of(path): imports(ast.parse(path.read_text())) for path in FILES}
+    modules, done = set(edges), set[str]()
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        assert module not in trail, f"a cycle: {' -> '.join((*trail[trail.index(module) :], module))}"
+        if module not in done and module != "engine":
+            for imported in sorted(edges[module] & modules):
+                if imported != module:
+                    visit(imported, (*trail, module))
+            done.add(module)
+
+    for module in sorted(modules):
+        visit(module, ())
+
+
+def test_the_map_is_of_this_house() -> None:
+    """Every room and every loose file has its place in it, and nothing else has."""
+    loose = {path.stem for path in (ROOT / "engine").glob("*.py")}
+    rooms = {path.parent.name for path in (ROOT / "engine").glob("*/__init__.py")}
+    assert set(FLOORS) == (loose | rooms) - {"__init__"}
+    assert len(loose) <= LOOSE
+    named = set(re.findall(r"`(?:engine/)?((?:\w+/)+\w*(?:\.py)?)`", ARCHITECTURE))
+    for place in named - {"templates/", "validators/NAME.py"}:
+        folders = (ROOT, ROOT / "engine", ROOT / "engine" / "runs")
+        there = [folder / end for folder in folders for end in (place, f"{place}.py")]
+        assert any(path.exists() for path in there), f"the map names {place}"
 
 
 def test_every_file_says_its_job_first() -> None:

@@ -1,4 +1,4 @@
-"""Every knob of a run: its unit, its default, what it may be. One file for each part of a config."""
+"""Every setting of a run: its unit, default and allowed values. One file for each part of a config."""
 
 from engine.config.dataset import ChoicesField, DatasetConfig, FieldsConfig, Format, LabelField
 from engine.config.generate import GenerateConfig

@@ -1,6 +1,6 @@
-"""Configs of the code that accompanies arXiv 2406.18966, translated; with what each of their keys becomes, or why not.
+"""Translates configs of the code of arXiv 2406.18966, and explains the outcome for each of their keys.
 
-Their code is https://github.com/HowieHwong/UniGen; what is said of its keys is so as of its published versions.
+Their code is https://github.com/HowieHwong/UniGen; the notes on its keys hold for its published versions.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ IGNORED = {
         "it belongs to learn_from_human_feedback", "nothing: review as often as you like",
     ),
 }  # fmt: skip
-"""Keys that had no effect in their code, why, and what they are here."""
+"""Keys that had no effect in their code: the reason, and what replaces them here."""
 _GPT = "gpt-4-0125-preview"
 _CLAUDE = "claude-3-opus-20240229"
 _LLAMA = "meta-llama/Meta-Llama-3-70B-Instruct"
 _LLAMA_HOST = "https://api.deepinfra.com/v1/openai"
 _OPENAI = "https://api.openai.com/v1"
 _EXTRACTED = 50
-"""Examples that attributes are extracted from."""
+"""Number of examples that attributes are extracted from."""
 
 
 @dataclass
 class Translation:
-    """Settings of ours, and what became of theirs: a sentence for each key that needs one. Mutable while it is made."""
+    """Our settings, and a note for each of their keys that needs one. Mutable while it is built."""
 
     settings: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
 class Theirs:
-    """Their settings, read key by key. Mutable: which keys have been looked at, and the notes."""
+    """Their settings, read key by key. Mutable state: the keys that have been read, and the notes."""
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
         self._raw = {name: part if isinstance(part, Mapping) else {} for name, part in raw.items()}
@@ -56,7 +56,7 @@ class Theirs:
         self.notes: list[str] = []
 
     def get(self, section: str, *names: str) -> Any:
-        """The first of these keys that is set; placeholders are not."""
+        """The value of the first of these keys that is set; a placeholder counts as not set."""
         found = None
         for name in names:
             self._seen.add(f"{section}.{name}")
@@ -72,7 +72,7 @@ class Theirs:
         self.notes.append(f"{key}: {said}")
 
     def finished(self) -> Iterator[str]:
-        """The notes; then the keys that had no effect in their code, and those that nobody knows."""
+        """The notes, then a note for each key that had no effect in their code and for each unknown key."""
         yield from self.notes
         for section in SECTIONS:
             for name, value in self._raw.get(section, {}).items():
@@ -91,7 +91,7 @@ def _placeholder(value: Any) -> bool:
 
 
 def is_theirs(raw: Any) -> bool:
-    """Whether a config is one of theirs."""
+    """Whether a config has the format of the authors' code."""
     return (
         isinstance(raw, dict)
         and "dataset" not in raw
@@ -101,7 +101,7 @@ def is_theirs(raw: Any) -> bool:
 
 
 def translated(raw: Mapping[str, Any]) -> Translation:
-    """Their settings as ours. What is missing stays missing: reading ours says what to do."""
+    """Their settings as ours. Missing settings stay missing: validation of ours reports them."""
     theirs = Theirs(raw)
     generate = _generate(theirs)
     settings = {
@@ -147,7 +147,7 @@ def _dataset(theirs: Theirs, generate: dict[str, Any]) -> dict[str, Any]:
 
 
 def _attribute(theirs: Theirs, generate: dict[str, Any]) -> str | None:
-    """Adds the attribute that guides generation; the field that it is read from, where it is one."""
+    """Adds the attribute that guides generation; returns the field that holds its values, if any."""
     hint = "generation_hint"
     key = theirs.get(hint, "attribute_key", "attr_key")
     with_, add = theirs.flag(hint, "with_attribute", "with_attr"), theirs.flag(hint, "add_attribute")
@@ -223,7 +223,7 @@ def _model(theirs: Theirs) -> dict[str, Any]:
         return {"name": _LLAMA, "base_url": _LLAMA_HOST, **_key(theirs, keys["llama3"], "DEEPINFRA_API_KEY")}
     if kind != "gpt":
         theirs.note(
-            "generation_settings.model_type", f"{kind!r} is none of gpt, claude, llama3; taken for gpt"
+            "generation_settings.model_type", f"{kind!r} is not gpt, claude or llama3; gpt is assumed"
         )
     return {
         "name": name or _GPT,
@@ -235,12 +235,12 @@ def _model(theirs: Theirs) -> dict[str, Any]:
 def _key(theirs: Theirs, given: Any, variable: str) -> dict[str, str]:
     if not given:
         return {"api_key": f"${{{variable}}}"}
-    theirs.note("api_settings", "the key that stands there is not written out; set DATAGEN_API_KEY to it")
+    theirs.note("api_settings", "the key in it is not written out; set DATAGEN_API_KEY to it")
     return {"api_key": str(given)}
 
 
 def _embedding(theirs: Theirs, generate: Mapping[str, Any]) -> dict[str, Any]:
-    """Their vectors come from OpenAI; they are needed to choose examples by cluster."""
+    """The embedding section: only clustered selection needs it; their vectors come from OpenAI."""
     name = theirs.get("api_settings", "embedding_model")
     if generate.get("selection") != "clustered" or not name:
         return {}

@@ -1,4 +1,4 @@
-"""The base dataset's section: its path, its fields, its constraints."""
+"""The config section of the base dataset: its path, fields and constraints."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _AROUND_A_GROUP = re.compile(r"([^\\^$.|?*+()\[\]{}]*)\([^()]*\)([^\\^$.|?*+()\[
 
 
 class LabelField(Section):
-    """Where the label stands in a row, and how it is spelled there."""
+    """Which field of a row holds the label, and in which form."""
 
     field: str
     pattern: str | None = None
     """A regular expression; its first group is the label, e.g. '#### (.+)' for GSM8K."""
     write: str = ""
-    """How a generated label is written back, e.g. '#### {label}'; found out from a simple pattern."""
+    """How a generated label is written back, e.g. '#### {label}'; derived from a simple `pattern`."""
     kind: Literal["auto", "index", "letter", "text"] = "auto"
     """For multiple choice: whether the label is a choice's index (from 0), its letter or its text."""
 
@@ -40,7 +40,7 @@ class LabelField(Section):
     @model_validator(mode="before")
     @classmethod
     def _with_write(cls, given: Any) -> Any:
-        """Without `write`, a pattern that is plain text around one group says how to write."""
+        """Where `write` is absent, derives it from a pattern that is plain text around one group."""
         if not isinstance(given, dict) or given.get("write"):
             return given
         pattern = given.get("pattern")
@@ -67,7 +67,7 @@ class ChoicesField(Section):
     field: str | None = None
     columns: list[str] = Field(default_factory=list)
     separator: str | None = None
-    """Where the field is one string, what stands between two choices."""
+    """What separates two choices, where the field is one string."""
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
@@ -80,7 +80,7 @@ class ExtraField(Section):
     """A further field, carried into prompts and output."""
 
     separator: str | None = None
-    """Set where the field is a list written as one string, e.g. '; '."""
+    """What separates the entries, where the field is a list written as one string, e.g. '; '."""
     required: bool = False
 
 
@@ -93,7 +93,7 @@ def _as_extras(value: Any) -> Any:
 
 
 class FieldsConfig(Section):
-    """Which fields of a row are what."""
+    """Which fields of a row hold the text, the label, the choices and the extras."""
 
     text: str = "text"
     label: Annotated[LabelField | None, BeforeValidator(_as_field)] = None
@@ -116,20 +116,20 @@ class FieldsConfig(Section):
 
 
 class DatasetConfig(Section):
-    """The base dataset and what is said of it."""
+    """The base dataset: its file, its description, its fields and its constraints."""
 
     path: Annotated[Path | None, PathFrom(), ByContent()] = None
-    """Relative to the config file. May be absent where few_shot is 0."""
+    """Relative to the config file. Optional if few_shot is 0."""
     format: Format | None = None
-    """By the file's ending where absent."""
+    """Where absent, the file's extension decides."""
     description: str
     licence: Annotated[str | None, Operational()] = None
-    """The base dataset's, such as 'mit': for the card of what is made from it."""
+    """The base dataset's licence, such as 'mit', for the dataset card of the generated data."""
     fields: FieldsConfig = FieldsConfig()
     constraints: tuple[WrittenConstraint, ...] = ()
     bad_rows: Literal["skip", "refuse"] = "skip"
     max_row_bytes: int = Field(default=1_000_000, ge=100)
-    """A longer row is a bad row."""
+    """A row with more bytes is a bad row."""
 
     @field_validator("description")
     @classmethod

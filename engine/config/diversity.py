@@ -1,4 +1,4 @@
-"""The knobs of diversity: embedding, group check, attributes, strategies."""
+"""The settings for diversity: embedding, group check, attributes, strategies."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from engine.config.parts import Section
 
 
 class EmbeddingPrice(Section):
-    """US dollars: per million tokens, and for each call whatever it takes."""
+    """US dollars: `input` per million tokens, `per_call` for each call in addition."""
 
     input: float = Field(ge=0, le=1e6)
     per_call: float = Field(default=0.0, ge=0, le=1e6)
 
 
 class EmbeddingEndpoint(Section):
-    """An OpenAI-compatible `/embeddings` endpoint. Address and key are the main model's where absent."""
+    """An OpenAI-compatible `/embeddings` endpoint. Where absent, address and key are the main model's."""
 
     name: str
     base_url: Annotated[str | None, Operational()] = None
@@ -30,27 +30,27 @@ class EmbeddingEndpoint(Section):
     price: Annotated[EmbeddingPrice | None, Operational()] = None
     """From the genai-prices package where absent."""
     dimensions: int | None = Field(default=None, ge=8)
-    """Asks for shorter vectors, of models that can."""
+    """Requests vectors of this length from models that support it."""
     inputs: Annotated[int, Operational()] = Field(default=128, ge=1, le=512)
-    """Texts in one call, at most."""
+    """Most texts in one call."""
     in_flight: Annotated[int, Operational()] = Field(default=8, ge=1)
-    """Embedding calls at once, at most."""
+    """Most embedding calls in flight at once."""
 
 
 class EmbeddingConfig(Section):
-    """What makes vectors of texts: a local model, an endpoint, or a function of your own."""
+    """What turns texts into vectors: a local model, an endpoint, or your own function."""
 
     model: Annotated[str, PathFrom(dotted=True)] = "all-MiniLM-L6-v2"
-    """A sentence-transformers model, by name or by path."""
+    """A sentence-transformers model: its name or its path."""
     revision: str | None = None
-    """Of a model from the hub: branch, tag or commit."""
+    """Branch, tag or commit of a model from the Hugging Face hub."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """'auto' takes bfloat16 where this machine computes it faster; similarities move by less than 0.01."""
+    """'auto' uses bfloat16 where it is faster on this machine; similarities change by less than 0.01."""
     endpoint: EmbeddingEndpoint | None = None
     function: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
-    """'package.module:name', called with a list of texts; gives one vector for each, in order."""
+    """'package.module:name', called with a list of texts; returns one vector for each, in order."""
     cache: Annotated[Path | None, PathFrom(), Operational()] = None
-    """Folder for the base dataset's vectors; the user's cache folder where absent."""
+    """Folder that caches the base dataset's vectors; the user's cache folder where absent."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -63,17 +63,17 @@ class EmbeddingConfig(Section):
 
 
 class GroupCheckConfig(Section):
-    """Keeps an item out that says the same as an accepted one, or as one of the base dataset."""
+    """Rejects an item that says the same as an accepted item or an item of the base dataset."""
 
     same: Literal["auto", "text", "meaning", "meaning+numbers", "meaning+answer"] = "auto"
     """What counts as the same. 'auto': meaning+answer for multiple choice, meaning+numbers where most labels are
     numbers, otherwise meaning."""
     threshold: float | None = Field(default=None, gt=0, le=1)
-    """Cosine similarity from which two texts mean the same; by `same` where absent."""
+    """Least cosine similarity of two texts that mean the same; where absent, it depends on `same`."""
     against_base: bool = True
-    """Whether the base dataset's items count as accepted before."""
+    """Whether new items are also compared with the base dataset."""
     on_duplicate: Literal["reject", "retry"] = "reject"
-    """'retry' asks once more for an item unlike the one turned away."""
+    """'retry' asks once more, for an item unlike the rejected one."""
     index: Annotated[Literal["auto", "exact", "ivf"], Operational()] = "auto"
     """'auto' is exact up to two million vectors of one kind, approximate beyond."""
 
@@ -96,7 +96,7 @@ Weights = dict[Name, Annotated[float, Field(gt=0, le=1e9)]]
 
 
 def _as_weights(value: Any) -> Any:
-    """A list of values is a mapping in which each weighs 1."""
+    """Turns a list of values into a mapping that gives each value the weight 1."""
     if not isinstance(value, list):
         return value
     if not all(isinstance(name, str | int | float) and not isinstance(name, bool) for name in value):
@@ -114,21 +114,21 @@ def _as_conditional(value: Any) -> Any:
 
 
 class AttributeConfig(Section):
-    """Where one attribute's values come from: given here, a field of the base dataset, or its examples."""
+    """The source of an attribute's values: this config, a field of the base dataset, or its examples."""
 
     values: Annotated[Weights | None, BeforeValidator(_as_weights)] = None
     of: str | None = None
-    """Another attribute, named before this one, on whose value this one's values depend."""
+    """The attribute that this one's values depend on; it must be listed before this one."""
     by: Annotated[dict[str, Weights] | None, BeforeValidator(_as_conditional)] = None
-    """With `of`: the values for each of the other attribute's values."""
+    """With `of`: this attribute's values for each value of the other one."""
     field: str | None = None
-    """A field of the base dataset: its values there are the values."""
+    """The field of the base dataset that holds the values."""
     weights: Literal["even", "counts"] = "even"
-    """Of a field or of what is extracted: whether each value counts the same, or as often as it was seen."""
+    """For `field` and `extract`: whether values weigh the same, or as often as they occur."""
     extract: int | None = Field(default=None, ge=1, le=100_000)
-    """So many examples are shown to the model, which names what characterises each."""
+    """The number of examples shown to the model, which names what characterises each."""
     keep: int = Field(default=30, ge=1, le=10_000)
-    """Of a field or of what is extracted: the most frequent values that are kept."""
+    """For `field` and `extract`: how many values are kept, the most frequent first."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -143,7 +143,7 @@ class AttributeConfig(Section):
 
 
 def as_attribute(value: Any) -> Any:
-    """A list, or a mapping of values to weights, is short for `values`."""
+    """Expands a list, or a mapping of values to weights, into `values`."""
     if isinstance(value, list):
         return {"values": value}
     if not isinstance(value, dict) or not value:
@@ -158,7 +158,7 @@ Attributes = dict[Name, Annotated[AttributeConfig, BeforeValidator(as_attribute)
 
 
 def check_attributes(attributes: Mapping[str, AttributeConfig]) -> None:
-    """Raises ValueError where an attribute depends on what does not stand before it."""
+    """Raises ValueError where an attribute depends on one that is not before it, or does not match it."""
     before: dict[str, AttributeConfig] = {}
     for name, attribute in attributes.items():
         parent = before.get(attribute.of) if attribute.of is not None else None
@@ -184,12 +184,12 @@ Temperature = float | tuple[float, float]
 
 
 class StrategyConfig(Section):
-    """One way to ask for a batch: what differs from `generate`."""
+    """One way to ask for a batch: the settings that differ from `generate`."""
 
     share: float = Field(default=1.0, gt=0)
-    """Weight among the strategies, where the mix is fixed; what an adaptive one starts from."""
+    """Weight among the strategies in a fixed mix; the starting weight in an adaptive mix."""
     attributes: bool = True
-    """Whether batches are given attribute values, where there are attributes."""
+    """Whether batches get attribute values, if attributes are configured."""
     selection: Selection | None = None
     few_shot: int | None = Field(default=None, ge=0, le=1000)
     temperature: Temperature | None = None

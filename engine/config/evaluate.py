@@ -1,4 +1,4 @@
-"""Which models are put to the test, on which datasets, and how they are asked."""
+"""Which models are evaluated, on which datasets, and how they are prompted."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from engine.config.parts import Section
 
 
 class EvaluatedModel(ModelConfig):
-    """A model that is put to the test. The way it is spoken to is part of what is tested, so none of it may change."""
+    """A model under test. How it is addressed is part of the test, so that may not change between starts."""
 
     api: Api = "openai"
     api_version: str | None = None
     deployment: str | None = None
     entra: bool = False
     label: str = ""
-    """What the results call it: its name, where absent."""
+    """Its name in the results; the model's name where absent."""
 
     @model_validator(mode="after")
     def _answers_only(self) -> Self:
@@ -36,14 +36,14 @@ class EvaluatedModel(ModelConfig):
 
 
 class EvaluatedData(Section):
-    """A dataset that models are asked about: a file, or the folder of a run for what it accepted."""
+    """A dataset to evaluate models on: a file, or a run folder for its accepted items."""
 
     name: str
     path: Annotated[Path, PathFrom(), Operational()]
 
 
 def _as_datasets(value: Any) -> Any:
-    """A mapping from name to path will do."""
+    """Also accepts a mapping from name to path."""
     if isinstance(value, dict):
         value = [{"name": name, "path": path} for name, path in value.items()]
     if not isinstance(value, list):
@@ -55,18 +55,18 @@ class EvaluateConfig(Section):
     """For `datagen evaluate` and `datagen judge`."""
 
     models: tuple[Annotated[EvaluatedModel, BeforeValidator(as_model)], ...] = ()
-    """The section `model`'s own where there are none; that one also judges (`model.purposes.judgement`)."""
+    """The section `model` where this is empty; that model also judges (`model.purposes.judgement`)."""
     datasets: Annotated[tuple[EvaluatedData, ...], BeforeValidator(_as_datasets), PathFrom()] = ()
     against: Annotated[str | None, Operational()] = None
-    """Of the datasets, the original that the others are compared with."""
+    """The name of the original dataset, which the others are compared with."""
     reasoning: bool = True
     """Whether a model is asked to think step by step before it answers."""
     instruction: str = ""
-    """Said to every model before the question."""
+    """A text that every model gets before the question."""
     show: tuple[str, ...] = ()
-    """Of the extra fields, those that belong to the question; the label never does."""
+    """The extra fields that belong to the question; the label never does."""
     by: tuple[str, ...] = ()
-    """Fields of the rows by whose values the results are broken down."""
+    """Fields of the rows; the results are broken down by their values."""
     temperature: float = Field(default=0.0, ge=0, le=2)
     max_tokens: int = Field(default=1024, ge=1)
 

@@ -1,4 +1,4 @@
-"""Config files: YAML in, validated settings out, with the line of every mistake."""
+"""Config files: reads YAML into validated settings and reports the line of every mistake."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from engine.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
 _DEEPEST = 50
-"""Levels of nesting; no config has so many, and an anchor that holds itself has no end."""
+"""Most levels of nesting: no config needs more, and a YAML anchor that contains itself never ends."""
 
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?|true|false|null")
@@ -32,20 +32,20 @@ _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?|true|false|null")
 
 @dataclass(frozen=True)
 class Read(Generic[M]):
-    """A config file, read."""
+    """The result of reading a config file."""
 
     settings: M
     references: dict[str, str]
-    """Which texts came from the environment: text -> `${NAME}`."""
+    """The texts that came from the environment: text -> `${NAME}`."""
     place: Place
     translation: Translation | None = None
-    """Where the file was of another form: its settings in ours, before they were filled in."""
+    """Where the file has the authors' format: its settings in ours, before variables are filled in."""
 
 
 def read(model: type[M], path: Path, overrides: Mapping[str, Any], *, lenient: bool = False) -> Read[M]:
-    """The validated settings. A config of the authors' own code is translated first.
+    """The validated settings. A config of the paper authors' code is translated first.
 
-    With `lenient`, a variable that is not set is left standing as it is written.
+    With `lenient`, an environment variable that is not set stays in the text as `${NAME}`.
     Raises ConfigError with the key's full path, its line and what is allowed.
     """
     try:
@@ -60,7 +60,7 @@ def read(model: type[M], path: Path, overrides: Mapping[str, Any], *, lenient: b
 def parse(
     model: type[M], text: str, name: str, folder: Path, overrides: Mapping[str, Any], *, lenient: bool = False
 ) -> Read[M]:
-    """`read` for a text. Relative paths are taken from `folder`."""
+    """Like `read`, for a text. Paths are relative to `folder`."""
     try:
         raw = yaml.safe_load(text)
         lines = dict(_lines(yaml.compose(text, Loader=yaml.SafeLoader), name))
@@ -84,7 +84,7 @@ def parse(
 
 
 def scalar(text: str) -> Any:
-    """A value given on the command line, typed as YAML would type it, and 1e-2 as a number. Raises ConfigError."""
+    """A command-line value, typed as in YAML, except that 1e-2 is a number. Raises ConfigError."""
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError):
@@ -96,7 +96,7 @@ def scalar(text: str) -> Any:
 
 
 def _lines(node: yaml.Node | None, name: str, keys: Keys = ()) -> Iterator[tuple[Keys, int]]:
-    """The line of each key. Raises ConfigError where one stands twice: YAML would drop the first in silence."""
+    """The line of each key. Raises ConfigError for a duplicate key: YAML would silently drop the first."""
     if len(keys) > _DEEPEST:
         return
     if isinstance(node, yaml.MappingNode):
@@ -142,7 +142,7 @@ def _index(where: list[Any], key: str, dotted: str) -> int:
 
 
 class _Reader:
-    """Replaces every ${VARIABLE} from the environment. Mutable state: `references`."""
+    """Replaces every ${VARIABLE} with its value in the environment. Mutable state: `references`."""
 
     def __init__(self, model: type[BaseModel], place: Place, lenient: bool) -> None:
         self._model = model
@@ -204,7 +204,7 @@ def _validated(model: type[M], filled: dict[str, Any], place: Place) -> M:
 
 
 _FORMS = ("float", "int", "tuple[float, float]", "one endpoint", "several endpoints")
-"""How pydantic names the forms that a value may have; no keys of ours."""
+"""Parts of pydantic's error locations that name a type or a tag; they are not keys of the config."""
 
 
 def _sentence(model: type[BaseModel], mistake: dict[str, Any], place: Place) -> str:
@@ -229,7 +229,7 @@ def _sentence(model: type[BaseModel], mistake: dict[str, Any], place: Place) -> 
 
 
 def _allowed(model: Any, keys: Keys) -> list[str]:
-    """The keys of the section at that path."""
+    """The keys that the section at this path allows."""
     for key in keys:
         if isinstance(key, int):
             continue

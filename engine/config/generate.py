@@ -1,4 +1,4 @@
-"""How new items are asked for."""
+"""How the engine requests new items."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from engine.config.parts import Section
 
 
 class LearnConfig(Section):
-    """Lessons from what was turned away, put before the generator; dropped by themselves where they do not pay."""
+    """Lessons from rejected items, added to generation prompts; dropped automatically if they do not help."""
 
     every: int = Field(default=100, ge=5)
-    """Items turned away between two lessons."""
+    """Rejected items between two lessons."""
     control: float = Field(default=0.2, gt=0, lt=1)
-    """Of the batches, the share that goes without, to be compared with."""
+    """Share of batches without lessons, for comparison."""
 
 
 def _as_learn(value: Any) -> Any:
@@ -34,39 +34,39 @@ def _as_learn(value: Any) -> Any:
 
 
 class GenerateConfig(Section):
-    """How new items are asked for."""
+    """How the engine requests new items."""
 
     target: Annotated[int | None, Operational()] = Field(default=None, ge=1, le=1_000_000_000)
-    """Accepted items wanted. To be given where items are generated."""
+    """Number of accepted items wanted. Required for generating."""
     batch_size: int = Field(default=5, ge=1, le=1000)
-    """Items asked for in one call."""
+    """Items requested in one call."""
     few_shot: int = Field(default=5, ge=0, le=1000)
     """Examples from the base dataset in each prompt."""
     temperature: Temperature = 1.0
-    """One value, or [low, high]: drawn anew for each batch."""
+    """One value, or [low, high]: each batch draws a value between them."""
     max_tokens: int | None = Field(default=None, ge=1)
-    """Most completion tokens of one call; 512 for each item asked for, and at least 1,024, where absent."""
+    """Most completion tokens of one call; where absent, 512 for each item requested, and at least 1,024."""
     template: Annotated[Path | None, PathFrom(), ByContent()] = None
     """Your own prompt template (Jinja, blocks 'system' and 'user'), relative to the config file."""
 
     selection: Selection = "random"
-    """How a prompt's examples are chosen. 'clustered' and 'farthest' go by the base dataset's vectors."""
+    """How a prompt's examples are chosen. 'clustered' and 'farthest' use the base dataset's vectors."""
     balance: str = "label"
-    """For 'balanced': 'label', or the field or attribute whose values are to be even among the examples."""
+    """For 'balanced': 'label', or the field or attribute whose values the examples represent evenly."""
     attributes: Attributes = Field(default_factory=dict)
-    """What new items are to be about: each batch is asked for with a value of each, evenly covered."""
+    """What new items should be about: each batch gets one value of each attribute, with even coverage."""
     strategies: dict[str, StrategyConfig] = Field(default_factory=dict)
-    """Several ways to ask, mixed by `strategy`; one, of the settings above, where there are none."""
+    """Several ways to request a batch, mixed by `strategy`; if empty, the settings above are the only one."""
     strategy: Literal["fixed", "adaptive"] = "fixed"
-    """'adaptive' moves batches to the strategies that yield most accepted items per dollar."""
+    """'adaptive' gives more batches to the strategies that yield the most accepted items per dollar."""
     floor: float = Field(default=0.1, gt=0, lt=1)
-    """Of an adaptive mix: the share that is divided evenly among the strategies, whatever they yield."""
+    """The share of an adaptive mix that is divided evenly among the strategies, whatever their yield."""
 
     feedback: Annotated[Literal["none", "human"], Operational()] = "none"
-    """'human' puts the notes of `datagen review` before the generator, the latest `most_notes` of them."""
+    """'human' adds the latest `most_notes` notes of `datagen review` to the generation prompts."""
     most_notes: Annotated[int, Operational()] = Field(default=20, ge=1, le=200)
     learn_from_mistakes: Annotated[LearnConfig | None, BeforeValidator(_as_learn), Operational()] = None
-    """`true` is for its defaults."""
+    """`true` uses the defaults."""
 
     @field_validator("temperature")
     @classmethod
@@ -82,7 +82,7 @@ class GenerateConfig(Section):
 
     @cached_property
     def ways(self) -> dict[str, StrategyConfig]:
-        """The strategies, by name. An adaptive mix without any weighs attribute guidance against none."""
+        """The strategies by name. An adaptive mix without any compares use and non-use of attributes."""
         if self.strategies:
             return self.strategies
         if self.strategy == "adaptive" and self.attributes:

@@ -1,7 +1,7 @@
-"""What a field of the config is besides its type: a secret, a path, a setting that may change between two starts.
+"""Markers of config fields: secrets, paths, settings that may change between two starts.
 
-A marker stands in the field's annotation; whatever needs to know asks for the places that bear it. So a new secret or
-path is one edit. A place is a pattern of keys, in which `*` stands for any key or index:
+A marker is part of the field's annotation, and `places` lists the fields that have it. So a new secret or
+path is one edit. A place is a pattern of keys, in which `*` matches any key or index:
 
     api_key: Annotated[str | None, Secret(), Operational()]      model.api_key, model.*.api_key
 """
@@ -23,58 +23,60 @@ ANY = "*"
 
 @dataclass(frozen=True)
 class Secret:
-    """Never written anywhere: in the run folder a variable of the environment stands in its place.
+    """Never written anywhere: the run folder names an environment variable instead.
 
-    Of a mapping, every value is one.
+    In a marked mapping, every value is a secret.
     """
 
 
 @dataclass(frozen=True)
 class NotSecret:
-    """A field that is named like a secret and is none, and why."""
+    """A field that is named like a secret but is not one, and the reason."""
 
     why: str
 
 
 @dataclass(frozen=True)
 class FreeForm:
-    """Settings whose names the engine does not know: a value is secret if its name says so, or if it came from the
-    environment."""
+    """Settings whose names the engine does not know.
+
+    A value is secret if its name says so, or if it comes from the environment.
+    """
 
 
 @dataclass(frozen=True)
 class Operational:
-    """May differ between two starts of one run. All other settings are the run's identity. Of a section, all of it."""
+    """May differ between two starts of one run; of a section, all of it. Other settings identify the run."""
 
 
 @dataclass(frozen=True)
 class ByContent:
-    """A file that is part of the run's identity by what it holds, wherever it lies."""
+    """A file whose content, not its path, is part of the run's identity."""
 
 
 @dataclass(frozen=True)
 class PathFrom:
-    """A relative path is taken from the folder of the config file; of a list or mapping, every text is one."""
+    """A path, relative to the config file's folder; in a list or mapping, every text is a path."""
 
     named: str | None = None
-    """Of free settings: only values of this name are paths, at any depth."""
+    """In free-form settings: only values of keys with this name are paths, at any depth."""
     dotted: bool = False
-    """Only what begins with a dot is a path: anything else is a name."""
+    """Only a text that begins with a dot is a path; any other is a name."""
 
 
 @cache
 def places(model: type[BaseModel], marker: type[M]) -> tuple[tuple[Pattern, M], ...]:
-    """The patterns of all fields below `model` that bear the marker, in the order in which they are declared."""
+    """The patterns of all fields of `model` that have the marker, in order of declaration."""
     return tuple(_places(model, marker, ()))
 
 
 def matches(keys: Sequence[object], pattern: Pattern) -> bool:
-    """Whether the keys are a place of that pattern."""
+    """Whether the keys match the pattern."""
     return len(keys) == len(pattern) and below(keys, pattern)
 
 
 def below(keys: Sequence[object], pattern: Pattern) -> bool:
-    """Whether the keys are a place of that pattern, or one inside of it."""
+    """Whether the keys match the pattern, or lie below a match."""
     return len(keys) >= len(pattern) and all(
         part in (ANY, str(key)) for part, key in zip(pattern, keys, strict=False)
     )
@@ -90,7 +92,7 @@ def _places(model: type[BaseModel], marker: type[M], keys: Pattern) -> Iterator[
 
 
 def sections(annotation: Any) -> Iterator[tuple[Pattern, type[BaseModel]]]:
-    """The sections that a field of this type may hold, and how many levels down."""
+    """The sections that a field of this type may hold, each with the keys that lead to it."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield (), annotation
         return
@@ -98,6 +100,6 @@ def sections(annotation: Any) -> Iterator[tuple[Pattern, type[BaseModel]]]:
     if origin in (tuple, list, dict):
         for keys, section in sections(inner[-1] if origin is dict else inner[0]):
             yield (ANY, *keys), section
-    else:  # a union, or an annotated type, whose other arguments are no types
+    else:  # a union, or an annotated type, whose other arguments are not types
         for each in inner:
             yield from sections(each)

@@ -1,4 +1,4 @@
-"""Model endpoints: address, key, price, limits, what differs for single purposes."""
+"""Model endpoints: address, key, price, limits, and overrides for single purposes."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from engine.config.parts import PriceConfig, Section
 from engine.config.simulator import SimulatorConfig
 
 SIMULATED_PRICE = PriceConfig(input=0.15, output=0.60, cached_input=0.075)
-"""Pretended dollars of the simulated endpoint, so that cost and cap have something to show."""
+"""An invented price of the simulated endpoint, so that costs and the budget cap can be shown."""
 
 
 OWN_FIELDS = frozenset(
     "model messages system tools tool_choice response_format temperature seed max_tokens max_completion_tokens"
     " n best_of stream stream_options".split()
 )
-"""Fields of the request's body that are the engine's."""
+"""Fields of the request's body that only the engine may set."""
 
 
 PURPOSES = (
     "items attributes review revision program same_answer entities fact_check constraint_check"
     " enhancement_plan enhancement answer judgement lessons embedding"
 ).split()
-"""What the engine and its own validators ask for; others' validators may have further ones."""
+"""Purposes of the prompts of the engine and its own validators; third-party validators may add more."""
 Api = Literal["openai", "azure", "anthropic"]
-"""The language that an endpoint speaks: OpenAI's chat completions, Azure's deployments, Anthropic's messages."""
+"""The API of an endpoint: OpenAI's chat completions, Azure's deployments, Anthropic's messages."""
 ADDRESSES = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com"}
 
 
@@ -41,7 +41,7 @@ def _header_value(value: str) -> str:
 
 
 class EndpointLimits(Section):
-    """What one endpoint may be asked for; `limits` of the run hold for all endpoints together."""
+    """Limits of one endpoint; the run's `limits` apply to all endpoints together."""
 
     concurrency: int | None = Field(default=None, ge=1, le=10_000)
     requests_per_minute: float | None = Field(default=None, gt=0)
@@ -49,7 +49,7 @@ class EndpointLimits(Section):
 
 
 class PurposeModel(Section):
-    """What differs from the main model for one purpose."""
+    """The settings in which the model for one purpose differs from the main model."""
 
     name: str | None = None
     api: Annotated[Api | None, Operational()] = None
@@ -57,27 +57,27 @@ class PurposeModel(Section):
     deployment: Annotated[str | None, Operational()] = None
     base_url: Annotated[str | None, Operational()] = None
     api_key: Annotated[str | None, Secret(), Operational()] = None
-    """Without one, another host is asked without a key: the main model's is for the main model's host."""
+    """Where absent, another host gets no key: the main model's key is only for the main model's host."""
     price: Annotated[PriceConfig | None, Operational()] = None
     limits: Annotated[EndpointLimits, Operational()] = EndpointLimits()
     extra_body: Annotated[dict[str, Any], FreeForm()] = Field(default_factory=dict)
 
 
 class ModelConfig(Section):
-    """One endpoint. Several make a list; work goes to whichever can take it soonest."""
+    """One endpoint. A list configures several; each call goes to the one that can accept it soonest."""
 
     name: str
     api: Annotated[Api, Operational()] = "openai"
     api_version: Annotated[str | None, Operational()] = None
-    """Azure's `api-version`, or Anthropic's `anthropic-version`; the engine's choice where absent."""
+    """Azure's `api-version`, or Anthropic's `anthropic-version`; the engine's default where absent."""
     deployment: Annotated[str | None, Operational()] = None
-    """Azure: the deployment's name, where it is not the model's."""
+    """Azure: the deployment's name, where it differs from the model's."""
     entra: Annotated[bool, Operational()] = False
-    """Azure: tokens of Microsoft Entra ID in place of a key, by the package azure-identity."""
+    """Azure: use tokens of Microsoft Entra ID (package azure-identity) instead of a key."""
     base_url: Annotated[str, Operational()] = ADDRESSES["openai"]
     api_key: Annotated[str | None, Secret(), Operational()] = None
     weight: Annotated[float, Operational()] = Field(default=1.0, gt=0, le=1000)
-    """Of several endpoints: how many calls this one has in flight for each of one that weighs 1."""
+    """With several endpoints: how many calls this one has in flight per call of an endpoint of weight 1."""
     limits: Annotated[EndpointLimits, Operational()] = EndpointLimits()
     headers: Annotated[dict[str, str], Secret(), Operational()] = Field(default_factory=dict)
     price: Annotated[PriceConfig | None, Operational()] = None
@@ -86,11 +86,11 @@ class ModelConfig(Section):
     """'auto' starts with json_schema and steps down where the endpoint refuses it."""
     send_seed: bool = True
     extra_body: Annotated[dict[str, Any], FreeForm()] = Field(default_factory=dict)
-    """Further fields of the request's body, as they are."""
+    """Further fields of the request's body, sent unchanged."""
     purposes: dict[str, PurposeModel] = Field(default_factory=dict)
-    """Another model for some purposes (review, revision, program, fact_check ...): what differs from this one."""
+    """Models for single purposes (review, revision, program ...): the settings that differ from this one."""
     simulator: Annotated[SimulatorConfig | None, Operational()] = None
-    """Set, or with the name 'simulated': a simulated endpoint is started on loopback for the run."""
+    """If set, or if the name is 'simulated', the run starts a simulated endpoint on loopback."""
 
     @field_validator("base_url")
     @classmethod
@@ -122,7 +122,7 @@ class ModelConfig(Section):
         for purpose, other in purposes.items():
             check_purpose(purpose)
             if not other.model_fields_set:
-                raise ValueError(f"{purpose!r} names nothing that differs")
+                raise ValueError(f"{purpose!r} sets nothing that differs from the main model")
             if other.base_url is not None:
                 cls._is_http(other.base_url)
             if other.api_key is not None:
@@ -134,7 +134,7 @@ class ModelConfig(Section):
     @classmethod
     def _not_ours(cls, extra: dict[str, Any]) -> dict[str, Any]:
         if taken := sorted(set(extra) & OWN_FIELDS):
-            raise ValueError(f"may not set {taken[0]!r}: the engine sets it, and the budget rests on it")
+            raise ValueError(f"may not set {taken[0]!r}: the engine sets it, and the budget depends on it")
         return extra
 
     @model_validator(mode="before")
@@ -178,24 +178,24 @@ class ModelConfig(Section):
 
 
 def check_purpose(purpose: str) -> None:
-    """Raises ValueError for a name that is nearly one of ours: others' validators have purposes of their own."""
+    """Raises ValueError for a likely misspelling of ours; other names pass: validators may add purposes."""
     close = difflib.get_close_matches(purpose, PURPOSES, 1, 0.75)
     if close and purpose not in PURPOSES:
         raise ValueError(f"nothing asks for {purpose!r}; did you mean {close[0]!r}?")
 
 
 KEYLESS: dict[str, Any] = {"api_key": None, "headers": {}, "entra": False}
-"""What is the main model's host's to know."""
+"""Removes all credentials: only the main model's host may receive them."""
 
 
 def elsewhere(address: str, other: str) -> bool:
-    """Whether the two are not the same host by the same protocol."""
+    """Whether the two addresses differ in host or protocol."""
     first, second = urlsplit(address), urlsplit(other)
     return (first.scheme, first.netloc) != (second.scheme, second.netloc)
 
 
 def kind_of(value: Any) -> str:
-    """For pydantic: which of the two forms it is."""
+    """The tag by which pydantic chooses between one endpoint and several."""
     return "several endpoints" if isinstance(value, list | tuple) else "one endpoint"
 
 

@@ -1,4 +1,4 @@
-"""What a run tells of itself while it goes on."""
+"""What a run reports about itself while it runs."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from engine.config.parts import Section
 
 
 def _off(value: Any) -> Any:
-    """`off` and `on` are false and true to YAML."""
+    """YAML reads `off` and `on` as false and true."""
     return {False: "off", True: "events"}.get(value, value) if isinstance(value, bool) else value
 
 
 class ObserveConfig(Section):
-    """None of it costs anything when off."""
+    """Logs, report, metrics and traces; each costs nothing when it is off."""
 
     log: Annotated[Literal["off", "events", "calls"], BeforeValidator(_off)] = "events"
-    """`run.log` in the run folder, JSON lines: what happened, or every call too."""
+    """`run.log` in the run folder, as JSON lines: 'events', or 'calls' to record every call too."""
     log_mb: float = Field(default=10.0, gt=0, le=10_000)
-    """A log file this large makes way for the next."""
+    """Size in megabytes at which a new log file begins."""
     log_files: int = Field(default=5, ge=1, le=1000)
-    """How many earlier log files are kept."""
+    """Earlier log files that are kept."""
     page: bool = True
-    """Write report.html when a start ends."""
+    """Write report.html at the end of each start."""
     prometheus_port: int | None = Field(default=None, ge=0, le=65535)
-    """Serve `/metrics` on loopback there; 0 takes a free port and says which."""
+    """Serve `/metrics` on this loopback port; 0 chooses a free port and reports it."""
     traces: bool = False
     """A span for each call, by OpenTelemetry: `pip install "datagen-engine[traces]"`, OTEL_EXPORTER_OTLP_ENDPOINT."""

@@ -1,4 +1,4 @@
-"""What the sections of a config have in common: strict mappings, shares, prices."""
+"""The common parts of config sections: strict mappings, shares, prices."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ class PriceConfig(Section):
     output: float = Field(ge=0, le=1e6)
     cached_input: float | None = Field(default=None, ge=0, le=1e6)
     cache_write: float | None = Field(default=None, ge=0, le=1e6)
-    """For prompt tokens that a prompt cache takes in; as `input` where absent."""
+    """For prompt tokens that are written to a prompt cache; `input` where absent."""
     per_call: float = Field(default=0.0, ge=0, le=1e6)
-    """US dollars for each call, whatever it takes."""
+    """US dollars for each call, in addition to its tokens."""

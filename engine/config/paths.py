@@ -1,4 +1,4 @@
-"""Paths of a config: relative ones are taken from the folder of its file; the folder for caches."""
+"""Resolves the relative paths of a config from its file's folder; finds the folder for caches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Change = Callable[[Any], Any]
 
 
 def rooted(model: type[BaseModel], raw: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The settings, as they were read and before they are validated, with their paths absolute."""
+    """The settings as read, before validation, with absolute paths."""
     found: Any = raw
     for pattern, marker in places(model, PathFrom):
         found = _changed(found, pattern, partial(_absolute, marker, folder))
@@ -31,7 +31,7 @@ def rooted(model: type[BaseModel], raw: dict[str, Any], folder: Path) -> dict[st
 
 
 def _changed(value: Any, pattern: Pattern, change: Change) -> Any:
-    """A copy of the value in which whatever stands at the pattern is changed; of another form, as it is."""
+    """A copy of the value with `change` applied where the pattern matches; unchanged without a match."""
     if not pattern:
         return change(value)
     key, *rest = pattern
@@ -60,7 +60,7 @@ def _one(marker: PathFrom, folder: Path, value: Any) -> Any:
 
 
 def _named(name: str, folder: Path, value: Any) -> Any:
-    """Settings in which every text that is called `name` is a path."""
+    """The settings with every text under the key `name` made an absolute path."""
     if isinstance(value, list):
         return [_named(name, folder, inner) for inner in value]
     if not isinstance(value, dict):

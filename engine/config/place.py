@@ -1,4 +1,4 @@
-"""Where a key stands in the config file."""
+"""The position of a key in the config file."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from engine.config.markers import Keys
 
 @dataclass(frozen=True)
 class Place:
-    """Where a config stands, for messages about it: the file, and the line of each key."""
+    """The position of a config, for error messages: the file, and the line of each key."""
 
     name: str
     lines: Mapping[Keys, int] = field(default_factory=dict)
 
     def describe(self, keys: Keys) -> str:
-        """'config.yaml line 7: limits.budget' for the nearest place that the file holds."""
+        """'config.yaml line 7: limits.budget', with the line of the nearest key that the file contains."""
         dotted = ".".join(str(key) for key in keys)
         for end in range(len(keys), 0, -1):
             if keys[:end] in self.lines:

@@ -1,4 +1,4 @@
-"""One run, whole: the sections together."""
+"""The whole config of a run: all sections together."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from engine.constraints import LabelIn, LabelRatio
 from engine.errors import ConfigError
 
 ASSUMED_CONCURRENCY = 64
-"""What plans and estimates go by where no concurrency is set."""
+"""The concurrency that plans and estimates use where none is set."""
 MOST_IN_FLIGHT = 512
-"""How far the search for the right concurrency goes where none is set."""
+"""The upper limit of the search for the best concurrency where none is set."""
 _CLOCK = re.compile(r"([01]?\d|2[0-3]):[0-5]\d")
 
 
 class HedgeConfig(Section):
-    """A second attempt for a call that takes long; the first answer counts, the other attempt is paid too."""
+    """A second attempt for a slow call: the first answer is used, and both attempts are paid for."""
 
     after: float = Field(default=0.95, ge=0.5, lt=1)
-    """Of calls for the same purpose, so many were answered by then."""
+    """A second attempt starts at this quantile of the latencies of calls for the same purpose."""
     most: float = Field(default=0.05, gt=0, le=0.5)
-    """Second attempts for each call, at most."""
+    """Most second attempts, as a share of all calls."""
 
 
 def _as_hedge(value: Any) -> Any:
@@ -53,41 +53,41 @@ def _as_hedge(value: Any) -> Any:
 
 
 def _as_clock(value: Any) -> Any:
-    """17:00 without quotes is 1020 to YAML: minutes."""
+    """YAML reads 17:00 without quotes as 1020, the minutes since midnight."""
     whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 24 * 60
     return f"{value // 60:02}:{value % 60:02}" if whole else value
 
 
 class LimitsConfig(Section):
-    """What the run may take. These may change between two starts of one run."""
+    """The limits of the run. They may change between two starts of one run."""
 
     concurrency: int | None = Field(default=None, ge=1, le=10_000)
-    """Most calls in flight at once. Fewer where an endpoint asks for it or only queues them; where absent, found."""
+    """Most calls in flight, fewer if an endpoint asks for it or queues them; determined where absent."""
     requests_per_minute: float | None = Field(default=None, gt=0)
     tokens_per_minute: float | None = Field(default=None, gt=0)
     budget_usd: float | None = Field(default=None, gt=0, le=1e6)
-    """The run's ceiling over all its starts."""
+    """The most that all starts of the run together may spend."""
     attempts: float = Field(default=10.0, ge=1, le=1e6)
-    """Items asked for, at most, for each item wanted."""
+    """Most items requested for each item wanted."""
     retries: int = Field(default=6, ge=0)
-    """Further attempts of one call; waiting for a rate limit, or for an endpoint that is down, does not count."""
+    """Further attempts of one call; waits for a rate limit or for an endpoint that is down do not count."""
     attempt_timeout_s: float = Field(default=120.0, gt=0)
-    """The most; once enough answers have been seen, four times what 99 % of them took."""
+    """Upper limit; after enough answers, the timeout is four times the 99th percentile of their latency."""
     call_timeout_s: float = Field(default=600.0, gt=0)
-    """A call's failed attempts and its rests between them; its waits in line are not counted."""
+    """Limit for a call's failed attempts and the rests between them; its time in the queue does not count."""
     outage_s: float = Field(default=3600.0, gt=0)
-    """How long an endpoint that has answered may be down before the run stops, resumable."""
+    """How long an endpoint that has answered may be down before the run stops; it can be resumed."""
     first_answer_s: float = Field(default=30.0, gt=0)
-    """How long one may be down that has never answered in this start."""
+    """The same for an endpoint that has not yet answered in this start."""
     least_acceptance: float = Field(default=0.02, ge=0, le=1)
-    """The run stops early where fewer of the last `acceptance_window` items were accepted; 0 never."""
+    """The run stops early if a smaller share of the last `acceptance_window` items is accepted; 0: never."""
     acceptance_window: int = Field(default=500, ge=20)
     hedge: Annotated[HedgeConfig | None, BeforeValidator(_as_hedge)] = None
-    """`true` is for its defaults."""
+    """`true` uses the defaults."""
     finish_by: Annotated[str | None, BeforeValidator(_as_clock)] = None
-    """A time of day, 'HH:MM', local: new work is spread until then rather than done as fast as may be."""
+    """A local time of day, 'HH:MM': new work is spread until then instead of done as fast as possible."""
     share: Literal["process", "machine"] = "process"
-    """With whom the rates are shared: 'machine' is all runs of this user on the same endpoint with the same key."""
+    """Who shares the rates: 'machine' means all runs of this user with the same endpoint and key."""
 
     @field_validator("finish_by")
     @classmethod
@@ -102,12 +102,12 @@ class LimitsConfig(Section):
 
 
 class ValidatorConfig(Section):
-    """One validator by its entry-point name, with its options."""
+    """One validator: its entry-point name and its options."""
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
     workers: Annotated[int | None, Operational()] = Field(default=None, ge=1)
-    """Items looked at at once; limits.concurrency where absent."""
+    """Items that it checks at the same time; limits.concurrency where absent."""
 
 
 def _as_validator(value: Any) -> Any:
@@ -127,7 +127,7 @@ _Several = Annotated[tuple[_Model, ...], Tag("several endpoints")]
 
 
 class RunConfig(Section):
-    """One run, whole. `RunConfig.load(path)` reads a config file."""
+    """The whole config of a run. `RunConfig.load(path)` reads a config file."""
 
     dataset: DatasetConfig
     generate: GenerateConfig = GenerateConfig()
@@ -139,13 +139,13 @@ class RunConfig(Section):
         FreeForm(),
         PathFrom(named="path"),
     ] = (ValidatorConfig(name="constraints"),)
-    """In the order in which an item meets them."""
+    """In the order in which they check an item."""
     groupcheck: Annotated[GroupCheckConfig | None, BeforeValidator(as_groupcheck)] = None
     embedding: EmbeddingConfig = EmbeddingConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     observe: Annotated[ObserveConfig, Operational()] = ObserveConfig()
     prompts: Annotated[dict[str, Path], PathFrom(), ByContent()] = Field(default_factory=dict)
-    """Your own prompt templates by purpose, in place of the built-in ones; for new items, see generate.template."""
+    """Your own prompt templates by purpose, replacing the built-in ones; for items: generate.template."""
     seed: int = Field(default=0, ge=0, lt=2**63)
 
     @field_validator("prompts")
@@ -186,7 +186,7 @@ class RunConfig(Section):
 
     @property
     def endpoints(self) -> tuple[ModelConfig, ...]:
-        """Those that answer whatever is not another model's purpose."""
+        """The endpoints for all purposes that have no model of their own."""
         return self.model if isinstance(self.model, tuple) else (self.model,)
 
     @property
@@ -195,7 +195,7 @@ class RunConfig(Section):
         return self.endpoints[0]
 
     def purpose_models(self) -> dict[str, ModelConfig]:
-        """The models that answer single purposes in place of the main ones."""
+        """The models that replace the main ones for single purposes."""
         main = self.main
         found = {purpose: main.for_purpose(purpose) for purpose in main.purposes}
         if self.embedding.endpoint is not None:
@@ -203,7 +203,7 @@ class RunConfig(Section):
         return found
 
     def _embedding_model(self, endpoint: EmbeddingEndpoint) -> ModelConfig:
-        """Address and key are the main model's where the config names none."""
+        """The embedding endpoint as a model; uses the main model's address and key where it has none."""
         main, price = self.main, endpoint.price
         address = endpoint.base_url or main.base_url
         keyless = KEYLESS if elsewhere(address, main.base_url) else {}
@@ -224,7 +224,7 @@ class RunConfig(Section):
     _translation: Translation | None = PrivateAttr(default=None)
     _place: Place = PrivateAttr(default=Place("the config"))
     _references: dict[str, str] = PrivateAttr(default_factory=dict)
-    """Texts that came from the environment, and the `${NAME}` that stood there."""
+    """Texts that came from the environment, each with its `${NAME}` in the file."""
 
     @classmethod
     def load(
@@ -232,7 +232,7 @@ class RunConfig(Section):
     ) -> RunConfig:
         """Read a YAML config. `overrides` maps dotted keys to values. Raises ConfigError.
 
-        `lenient` is for looking at a run, not for running: variables that are not set are left as written.
+        `lenient` is for inspecting a run, not for running it: variables that are not set stay as written.
         """
         found = read(cls, Path(path), overrides or {}, lenient=lenient)
         config = found.settings
@@ -241,26 +241,26 @@ class RunConfig(Section):
         return config
 
     def wrong(self, key: str, said: str) -> ConfigError:
-        """For a mistake that only the use of the config shows: the key, its place in the file, and what is wrong."""
+        """An error for a mistake that only shows in use: the key, its place in the file, the reason."""
         return ConfigError(f"{self._place.describe(tuple(key.split('.')))}: {said}")
 
     def changed(self, **sections: Any) -> RunConfig:
-        """The same run with other sections."""
+        """A copy of this config with these sections replaced."""
         copy = self.model_copy(update=sections)
         copy._references, copy._place = self._references, self._place
         return copy
 
     @property
     def tested(self) -> tuple[str, ...]:
-        """What the models that are tested are called: the main one, where no others are named."""
+        """The names of the models under test: the main one where `evaluate` names none."""
         return tuple(model.called for model in self.evaluate.models) or (self.main.name,)
 
     def translation(self) -> tuple[dict[str, Any], list[str]] | None:
-        """Of a config of the authors' own code: its settings in ours, without secrets, and what became of its keys."""
+        """For a config of the authors' code: our settings without secrets, and the notes; otherwise None."""
         if self._translation is None:
             return None
         return without_secrets(type(self), self._translation.settings, {}), self._translation.notes
 
     def without_secrets(self) -> dict[str, Any]:
-        """The resolved settings as plain values, fit to be written into a run folder."""
+        """The resolved settings as plain values, safe to write into a run folder."""
         return without_secrets(type(self), self.model_dump(mode="json"), self._references)

@@ -1,4 +1,4 @@
-"""Settings without their secrets: each is replaced by the variable that holds it, or is to hold it."""
+"""Removes secrets from settings: an environment variable that holds, or must hold, each one replaces it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from engine.config.markers import FreeForm, Keys, Secret, below, places
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 SECRET_NAME = re.compile(r"(api|access|auth).?key$|secret|password|credential|(^|[^x]_)token$", re.IGNORECASE)
-"""Of free settings, the names whose values are secret."""
+"""Names of free-form settings whose values are secret."""
 
 
 def without_secrets(
     model: type[BaseModel], resolved: Mapping[str, Any], references: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Resolved settings fit to be written. `references` maps texts from the environment to their `${NAME}`."""
+    """Resolved settings, safe to write. `references` maps texts from the environment to their `${NAME}`."""
     return {key: _veiled(model, value, (key,), references) for key, value in resolved.items()}
 
 
 def is_secret(model: type[BaseModel], keys: Keys) -> bool:
-    """Whether the value at that place is marked as a secret, or stands inside of one."""
+    """Whether the value at these keys is marked as a secret, or is part of one."""
     return any(below(keys, pattern) for pattern, _ in places(model, Secret))
 
 
@@ -46,7 +46,7 @@ def _veiled(model: type[BaseModel], value: Any, keys: Keys, references: Mapping[
 
 
 def _variable(keys: Keys, owner: str, *, secret: bool) -> str:
-    """What the variable for a literal secret is called: each key has its own, so that none is sent elsewhere."""
+    """The name of a literal secret's variable; each key has its own, so no host gets another's secret."""
     if keys[-1] != "api_key" or not secret:
         name = f"{owner}_{keys[-1]}"
     elif "purposes" in keys:

@@ -1,4 +1,4 @@
-"""The simulated endpoint's knobs."""
+"""The settings of the simulated endpoint."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from engine.config.parts import Section, Share
 
 
 class SimulatorConfig(Section):
-    """The simulated endpoint. It is a program that plays a language model, not one.
+    """The simulated endpoint: a program that imitates a language model.
 
-    The shares of defects are what the reference paper reports, or implies, for unchecked GPT-4 output.
+    The default shares of defects are what the reference paper reports or implies for unchecked GPT-4 output.
     """
 
     seed: int = 0
@@ -32,20 +32,20 @@ class SimulatorConfig(Section):
     refusals: Share = 0.005
     answer_accuracy: Share = 0.80
     harder_accuracy: Share | None = None
-    """The same for items that were made harder; as `answer_accuracy` where absent."""
+    """The answer accuracy for items that were made harder; `answer_accuracy` where absent."""
     wordy_answers: Share = 0.0
-    """Answers that are a sentence rather than the answer alone."""
+    """Answers given as a whole sentence instead of the answer alone."""
     heeds_lessons: Share = 0.0
-    """Of the defects of new items, the share that lessons in the prompt prevent."""
+    """The share of new items' defects that lessons in the prompt prevent."""
     review_accuracy: Share = 0.90
     program_errors: Share = 0.08
     """Programs that compute a wrong answer or crash."""
     enhancement_errors: Share = 0.05
-    """Harder items that lose a number, or whose right answer is another."""
+    """Harder items that lose a number, or whose right answer changes."""
     latency_s: float = Field(default=0.0, ge=0)
-    """Seconds before a reply; the median where latency_p99_s is set too."""
+    """Seconds before a reply; the median if latency_p99_s is set too."""
     latency_p99_s: float | None = Field(default=None, gt=0)
-    """Makes the latency lognormal."""
+    """The 99th percentile in seconds; makes the latency lognormal."""
     requests_per_minute: float | None = Field(default=None, gt=0)
     tokens_per_minute: float | None = Field(default=None, gt=0)
     errors: Share = 0.0
@@ -57,16 +57,16 @@ class SimulatorConfig(Section):
     stalls: Share = 0.0
     """Requests that are never answered."""
     slow_bodies: Share = 0.0
-    """Bodies that come in small pieces, over about a second."""
+    """Bodies that arrive in small pieces over about a second."""
     no_usage: Share = 0.0
     """Replies without the usage field."""
     json_schema: bool = True
-    """Whether response_format json_schema is taken; a 400 otherwise."""
+    """Whether response_format json_schema is accepted; otherwise the reply has status 400."""
     json_object: bool = True
     api_key: Annotated[
         str | None, NotSecret("of an endpoint that this machine plays to itself, on loopback")
     ] = None
-    """The one key that is taken; any where absent."""
+    """The only key that is accepted; where absent, any key is."""
 
     @model_validator(mode="after")
     def _lognormal(self) -> Self:

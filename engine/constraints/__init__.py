@@ -1,4 +1,4 @@
-"""What a generated item must satisfy, and how a config writes it."""
+"""Constraints that a generated item must satisfy, and their form in a config."""
 
 from engine.constraints.kinds import (
     Constraint,

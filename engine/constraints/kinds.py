@@ -1,4 +1,4 @@
-"""What a generated item must satisfy: the declared constraints, and how each is said to a model."""
+"""The constraints that a generated item must satisfy, and the sentence that states each to a model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Unit = Literal["words", "characters", "sentences"]
 
 @dataclass(frozen=True, slots=True)
 class FreeText:
-    """A rule in plain words: it goes into the prompt; no program can check it."""
+    """A rule in plain words, which only goes into the prompt: no program can check it."""
 
     rule: str
 
@@ -21,7 +21,7 @@ class FreeText:
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """`min` to `max` units, both inclusive, either may be absent."""
+    """From `min` to `max` units, both inclusive; either may be absent."""
 
     min: int | None = None
     max: int | None = None

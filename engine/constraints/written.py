@@ -1,4 +1,4 @@
-"""How constraints are written in a config file, read and written back."""
+"""Reads constraints from their form in a config file, and writes them back."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def compiled(pattern: str) -> re.Pattern[str]:
 
 
 def _constraint(value: Any) -> Constraint:
-    """A string is a free-text rule; {kind: options} is one that a program checks."""
+    """A string is a free-text rule; {kind: options} is a rule that a program checks."""
     if isinstance(value, Constraint):
         return value
     if isinstance(value, str):
@@ -102,7 +102,7 @@ def _plausible(constraint: Constraint) -> Constraint:
 
 
 def _written(constraint: Any, default: SerializerFunctionWrapHandler) -> Any:
-    """The constraint as it is written in a config file."""
+    """The constraint in its config-file form."""
     if isinstance(constraint, FreeText):
         return constraint.rule
     kind = next(name for name, cls in CHECKED.items() if cls is type(constraint))

@@ -1,4 +1,4 @@
-"""Who may send now, and where: decided from a few figures, without a clock and without state."""
+"""Decides which call is sent next and to which endpoint: a pure function without clock or state."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-#  for each line, the one at its head that came first of all first:
-#    the run has no place for another call           ->  nobody may; an ending call changes that
-#    every endpoint is given up                      ->  close the line: those in it hear why
-#    an endpoint and the run's rates allow it        ->  send, to the least loaded for its weight
-#    the run's own rate must be waited for           ->  nobody may pass; wait
-#    its endpoint must be waited for                 ->  remember how long; the next line may go
+#  for the head of each line, in order of priority and arrival:
+#    the run has no place for another call           ->  no line may send until a call ends
+#    every endpoint is given up                      ->  close the line: its calls get the reason
+#    an endpoint and the run's rates allow it        ->  send to the least loaded endpoint for its weight
+#    the run's own rate requires a wait              ->  wait; no other line may pass
+#    the line's endpoints require a wait             ->  remember how long; try the next line
 
 
 class Candidate(NamedTuple):
-    """One endpoint that answers a line's calls, as it stands for the call at the head."""
+    """The state of one of a line's endpoints, for the call at the head of the line."""
 
     wait: float | None
-    """Seconds until it can take the call; None until one of its own calls has ended."""
+    """Seconds until it can accept the call; None until one of its own calls ends."""
     load: float = 0.0
-    """Its calls in flight for its weight, this one included; infinite where the call would rather go elsewhere."""
+    """Calls in flight, this one included, divided by the weight; infinite if the call avoids it."""
     hope: float = math.inf
-    """Seconds until it is given up, unless it answers; 0 or less where it is given up."""
+    """Seconds until it is given up, unless it answers; 0 or less if it is given up already."""
 
 
 class Waiting(NamedTuple):
     """The head of a line."""
 
     overall: float | None
-    """Seconds until the run's own limits allow the call; None until another call has ended."""
+    """Seconds until the run's own limits allow the call; None until another call ends."""
     candidates: Sequence[Candidate]
 
 
 class Choice(NamedTuple):
-    """Exactly one of: `line` and `endpoint`, by place: send; `closed`: a line without hope; or wait.
+    """Exactly one of: send (the indices `line` and `endpoint`), close the line with index `closed`, or wait.
 
-    `wait` is in seconds; None until a call ends, or somebody comes.
+    `wait` is in seconds; None means until a call ends or a new one arrives.
     """
 
     line: int | None = None
@@ -46,7 +46,7 @@ class Choice(NamedTuple):
 
 
 def choose(lines: Sequence[Waiting]) -> Choice:
-    """The lines in the order of their heads: lower priority first, then who came first."""
+    """The next step. `lines` are in the order of their heads: lower priority first, then earlier arrival."""
     nearest: float | None = None
     for line, (overall, candidates) in enumerate(lines):
         if overall is None:
@@ -63,12 +63,12 @@ def choose(lines: Sequence[Waiting]) -> Choice:
 
 
 def soonest(candidates: Sequence[Candidate]) -> tuple[float | None, int | None]:
-    """(seconds, place): who can take the call soonest, of several the least loaded. No place until a call ends."""
+    """(seconds, index) of the soonest, then least loaded candidate; (None, None) until a call ends."""
     best: tuple[float, float, int] | None = None
     for place, (wait, load, hope) in enumerate(candidates):
         if wait is None or hope <= 0:
             continue
-        if wait > 0 and hope < math.inf:  # no longer than there is hope, and then it is looked at again
+        if wait > 0 and hope < math.inf:  # wait no longer than `hope`, then decide again
             wait = max(1e-3, min(wait, hope + 1e-3))
         if best is None or (wait, load, place) < best:
             best = wait, load, place
@@ -80,24 +80,24 @@ def _sooner(one: float | None, other: float | None) -> float | None:
 
 
 class Speed(NamedTuple):
-    """How long an endpoint's calls take, among others that do the same work."""
+    """How long an endpoint's calls take, for a comparison with endpoints that do the same work."""
 
     seconds: float
-    """A moving average."""
+    """A moving average of seconds per call."""
     calls: int
-    """That it rests on."""
+    """Number of calls in the average."""
     asked: bool
-    """Whether it is asked at all now."""
+    """Whether it is in use now."""
 
 
 SLOW = 5.0
-"""Of several endpoints, one that takes so many times as long as the quickest is taken out for a while."""
+"""An endpoint that takes this many times as long as the quickest is taken out for a while."""
 COMPARED = 20
-"""Calls that a comparison rests on, at least."""
+"""Least number of calls for a comparison."""
 
 
 def too_slow(speeds: Sequence[Speed]) -> list[tuple[int, int]]:
-    """(place of one that takes far longer than the quickest, place of the quickest) each."""
+    """(index, index of the quickest) for each endpoint that takes far longer than the quickest."""
     known = [place for place, speed in enumerate(speeds) if speed.asked and speed.calls >= COMPARED]
     if len(known) < 2:
         return []

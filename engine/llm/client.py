@@ -1,4 +1,4 @@
-"""One question, one answer: journaled, paced, paid for once, tried again where that helps."""
+"""Sends a prompt and returns its completion: journaled, paced, paid for once, retried where that helps."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from engine.llm.tokens import TokenEstimator, prompt_bound
 from engine.protocols import CallJournal
 
 REFUSALS = 5
-"""Requests that an endpoint may refuse before it has ever answered one."""
+"""Refusals after which an endpoint that has never answered is given up."""
 
 
 @dataclass
 class CallCounts:
-    """Attempts of this start. Completed calls are counted in the journal."""
+    """Counts of calls and attempts in this start. The journal counts completed calls over all starts."""
 
     completed: int = 0
     replayed: int = 0
@@ -49,9 +49,9 @@ class CallCounts:
     rate_limited: int = 0
     failed: int = 0
     hedged: int = 0
-    """Second attempts for calls that took long."""
+    """Second attempts for slow calls."""
     unconfirmed: int = 0
-    """Picodollars set aside for good: attempts that may have been charged though no usage came back."""
+    """Picodollars counted as spent for attempts that may have been charged but returned no usage."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     errors: dict[str, int] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class CallCounts:
 
 
 class CallEnded(NamedTuple):
-    """One call that is over, for whoever watches."""
+    """A finished call, as reported to `Client.watch`."""
 
     prompt: Prompt
     outcome: Completion | PermanentError
@@ -67,23 +67,23 @@ class CallEnded(NamedTuple):
     began: float
     """Seconds since the epoch."""
     seconds: float
-    """With all attempts and waits."""
+    """Including all attempts and waits."""
 
 
 Watch = Callable[[CallEnded], None]
 
 
 class _Answer(NamedTuple):
-    """What one attempt brought, and where."""
+    """The completion of one attempt, and the endpoint that sent it."""
 
     completion: Completion
     endpoint: Endpoint
 
 
 class _Call:
-    """One call through all its attempts; a Standing. Only these change it, one after the other.
+    """One call with all its attempts; a Standing. Only its own attempts change it, one after another.
 
-    Mutable: how many there were, where the last one went, what failed.
+    Mutable state: the number of attempts, the endpoint of the last one, the failures.
     """
 
     __slots__ = ("_answered", "_failed", "_now", "_own", "attempts", "began", "endpoint", "prompt")
@@ -99,12 +99,12 @@ class _Call:
         self._answered = 0
 
     def sent(self, endpoint: Endpoint) -> None:
-        """An attempt begins."""
+        """Records that an attempt begins."""
         self.attempts += 1
         self.endpoint = endpoint
 
     def failed(self, sent: float, now: float) -> None:
-        """The attempt has failed."""
+        """Records that the attempt failed."""
         self._now = now
         self._own += now - sent
         if self._failed is None:
@@ -112,13 +112,13 @@ class _Call:
             self._answered = self.endpoint.answered if self.endpoint is not None else 0
 
     def beside(self) -> _Call:
-        """A second attempt of the same call, made beside the last: what becomes of it changes nothing here."""
+        """A copy of the call for a parallel second attempt, whose outcome does not change this object."""
         other = _Call(self.prompt, self.began)
         other.attempts = self.attempts
         return other
 
     def own(self) -> float:
-        """Seconds that failed attempts took."""
+        """Total seconds of the failed attempts."""
         return self._own
 
     def elapsed(self) -> float:
@@ -126,24 +126,24 @@ class _Call:
         return self._now - self._failed if self._failed is not None else 0.0
 
     def answered_since(self) -> int:
-        """Other calls that the endpoint has answered since the first failure; of another endpoint, all."""
+        """Calls that the endpoint has answered since the first failure; exact if that was its own."""
         return self.endpoint.answered - self._answered if self.endpoint is not None else 0
 
     def held(self) -> bool:
-        """Whether the endpoint is out: the line holds everyone back."""
+        """Whether the endpoint is out, so that its queue holds all calls back."""
         return self.endpoint is not None and self.endpoint.breaker.opened is not None
 
     def unproven(self) -> bool:
-        """Whether the endpoint has never answered anybody."""
+        """Whether the endpoint has never answered any call."""
         return self.endpoint is not None and not self.endpoint.answered
 
 
 class Client:
-    """Asks the run's endpoints, for everybody in the run.
+    """Sends all prompts of the run to its endpoints.
 
-    The order of an attempt: a place at an endpoint, money from the budget, the request, both settled. No place
-    and no money is held while waiting to try again.
-    Mutable state: `counts`, and how far the journal has authorized spending.
+    An attempt gets a place at an endpoint, then money from the budget, sends the request, and settles both.
+    A call that waits to retry holds neither.
+    Mutable state: `counts`, and the amount that the journal has authorized.
     """
 
     def __init__(
@@ -171,14 +171,14 @@ class Client:
         self._authorizing = asyncio.Lock()
         self.counts = counts if counts is not None else CallCounts()
         self.watch: Watch | None = None
-        """Hears of each call that is over; None where nobody asks."""
+        """Called with each finished call; may be None."""
         halt.on_set(limiter.close)
         halt.on_set(budget.close)
 
     async def ask(self, prompt: Prompt) -> Completion:
-        """The completion, from the journal if it holds one. It is on disk when this returns.
+        """The completion, from the journal if it holds one. When this returns, the completion is on disk.
 
-        Raises PermanentError (this call is lost), FatalError or StopRun (the run ends).
+        Raises PermanentError (this call has failed), FatalError or StopRun (the run ends).
         """
         held = self._journal.find(prompt.key)
         if held is not None:
@@ -214,7 +214,7 @@ class Client:
             return await self._again(call, first)
 
     async def _again(self, call: _Call, first: TransientError) -> Completion:
-        """All attempts after the first, which cost nothing extra: retry machinery is for those who need it."""
+        """All attempts after the first. The first has no retry overhead: most calls need only that one."""
         failed: list[TransientError] = [first]
         retrying = self._policy.retrying(call, self._rest, self._count_retry)
         try:
@@ -232,7 +232,7 @@ class Client:
         self.counts.retried += not spared(state.outcome.exception())
 
     async def _rest(self, seconds: float) -> None:
-        """Sleep, unless the run is halted: nothing new is sent then. Raises the reason."""
+        """Sleeps. Raises the reason if the run is halted, since nothing more is sent then."""
         self._halt.check()
         if seconds <= 0:
             return
@@ -243,7 +243,7 @@ class Client:
             return
 
     def _refused(self, error: PermanentError, endpoint: Endpoint, route: str) -> None:
-        """An endpoint that has never answered and refuses one request after another is out, not the calls."""
+        """Retires an endpoint that has never answered and keeps refusing: the calls are not at fault."""
         if not isinstance(error, BadRequest) or endpoint.answered:
             return
         endpoint.refusals += 1
@@ -253,7 +253,7 @@ class Client:
             self._elsewhere(reason, endpoint, route)
 
     def _elsewhere(self, reason: AuthError | EndpointError, endpoint: Endpoint, route: str) -> NoReturn:
-        """Raises Rerouted where another endpoint could answer, else the reason."""
+        """Raises Rerouted if another endpoint could answer, otherwise the reason."""
         if self._limiter.others_than(endpoint, route):
             raise Rerouted(str(reason)) from reason
         raise reason
@@ -261,7 +261,7 @@ class Client:
     # --- one attempt ---
 
     async def _attempt(self, call: _Call) -> Completion:
-        """Raises TransientError where another attempt may help, at another endpoint where there is one."""
+        """Makes one attempt. Raises TransientError if a retry may help, if possible elsewhere."""
         lease, reservation = await self._admitted(call)
         patience = None
         if self._hedge is not None:
@@ -277,7 +277,7 @@ class Client:
         return answer.completion
 
     async def _second(self, call: _Call, slow: Endpoint) -> _Answer | None:
-        """The same question once more, where place and money are free at once; None where they are not."""
+        """Sends the same prompt again if a place and money are free at once; otherwise returns None."""
         prompt = call.prompt
         if self._halt.reason is not None:
             return None
@@ -294,7 +294,7 @@ class Client:
         return await self._sent(call, lease, reservation)
 
     async def _sent(self, call: _Call, lease: Lease, reservation: Reservation) -> _Answer:
-        """The request itself; place and money are settled whatever comes of it."""
+        """Sends the request; settles place and money whatever the outcome."""
         endpoint, prompt, cost = lease.endpoint, call.prompt, 0
         call.sent(endpoint)
         attempts = call.attempts
@@ -329,7 +329,7 @@ class Client:
             lease.failed(error, prompt.route, self._clock())
             self._elsewhere(error, endpoint, prompt.route)
         except BaseException:
-            cost = reservation.amount  # the endpoint may charge for what we do not wait for
+            cost = reservation.amount  # the endpoint may charge for an answer that we do not wait for
             self.counts.unconfirmed += cost
             lease.abandoned(None)
             raise
@@ -350,7 +350,7 @@ class Client:
         self.counts.errors[error.reason] = self.counts.errors.get(error.reason, 0) + 1
 
     async def _admitted(self, call: _Call) -> tuple[Lease, Reservation]:
-        """A place and the money for one attempt. Who has to wait for money gives the place back meanwhile."""
+        """Gets a place and the money for one attempt. A call that waits for money gives its place back."""
         prompt, failed = call.prompt, call.endpoint
         tokens = self._whole(prompt)
         lease = await self._limiter.acquire(tokens, prompt.priority, prompt.route, failed)
@@ -367,7 +367,7 @@ class Client:
             needed = self._worst(prompt, lease.endpoint)
             if needed <= worst:
                 reservation = held
-            else:  # another endpoint, and a dearer one
+            else:  # another endpoint, with a higher price
                 held.settle(0)
                 worst, reservation = needed, self._budget.try_reserve(needed)
         try:
@@ -381,9 +381,9 @@ class Client:
         return lease, reservation
 
     async def _authorize(self, worst: int) -> None:
-        """Journal how far this start may go in money before it goes there, so that a kill cannot hide it.
+        """Journals the most that this start may spend before it spends it, so that a kill cannot hide it.
 
-        As far as all calls in flight can go at worst, so that it is written once in many calls.
+        The amount is the worst case of all calls in flight, so that one entry serves many calls.
         """
         async with self._authorizing:
             if self._budget.exposed > self._authorized:
@@ -392,7 +392,7 @@ class Client:
                 self._authorized = ceiling
 
     def _counted(self, prompt: Prompt, endpoint: Endpoint, found: Usage, text: str) -> Usage:
-        """What an answer took, in tokens and picodollars; estimated where the endpoint does not say."""
+        """The usage of an answer in tokens and picodollars; estimated if the endpoint does not report it."""
         prompt_tokens, completion_tokens = found.prompt_tokens, found.completion_tokens
         if found.estimated:
             prompt_tokens, completion_tokens = self._tokens.prompt(prompt), len(text) // 3 + 1
@@ -408,7 +408,7 @@ class Client:
         )
 
     def _whole(self, prompt: Prompt) -> int:
-        """Tokens to take for it: as estimated, or with all of `max_tokens` where an endpoint counts so."""
+        """Tokens to reserve: the estimate, or with all of `max_tokens` if an endpoint counts them upfront."""
         if self._limiter.charges_max_tokens_upfront:
             return self._tokens.prompt(prompt) + prompt.max_tokens
         return self._tokens.whole(prompt)

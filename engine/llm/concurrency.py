@@ -1,4 +1,4 @@
-"""How many calls at once: grows while that helps, shrinks when an endpoint says, or shows, that it is too many."""
+"""The limit of calls in flight: grows while that helps, shrinks if an endpoint reports or shows overload."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import math
 from engine.llm.gradient import Gradient
 
 FIRST = 16
-"""Calls in flight to begin with, where the user has named no number."""
+"""Calls in flight at the start, where the user has set no number."""
 SHRINK = 0.7
-"""What is left of the limit after a congestion event."""
+"""The share of the limit that remains after a congestion event."""
 STEPS = 64
 """Additive growth: a 64th of the ceiling for each round trip of all calls in flight."""
 
@@ -17,9 +17,9 @@ STEPS = 64
 class Concurrency:
     """Additive increase, multiplicative decrease (Chiu and Jain, 1989), with a slow start that doubles.
 
-    Congestion is what the endpoint says (429, 503, 529), or what its latency shows: where more calls in flight
-    only wait longer and no more of them are answered, the queue is the endpoint's; see Gradient. Calls sent
-    before the last decrease say nothing new: a burst of refusals is one event.
+    The endpoint reports congestion (429, 503, 529), or its latency shows it: if more calls in flight only
+    wait longer and no more of them are answered, they queue at the endpoint; see Gradient. Calls sent before
+    the last decrease are ignored: a burst of refusals is one event.
     Mutable state: the limit, whether it still doubles, and when it was last decreased.
     """
 
@@ -32,7 +32,7 @@ class Concurrency:
         self._gradient = Gradient()
 
     def answered(self, route: str, seconds: float, in_flight: int, sent: float, now: float) -> None:
-        """A call that was sent with `in_flight` under way, itself included, was answered."""
+        """Records an answer to a call sent at `sent`, with `in_flight` calls under way, itself included."""
         if sent <= self._decreased:
             return
         if self.ceiling > 1 and self._gradient.add(route, seconds, in_flight) and self._judge(now):
@@ -42,14 +42,14 @@ class Concurrency:
             self.limit = min(float(self.ceiling), self.limit + grown)
 
     def congested(self, sent: float, in_flight: int, now: float) -> bool:
-        """The endpoint asked for less. False where that is the same event as the last."""
+        """Records that the endpoint asked for fewer calls. False if this belongs to the last event."""
         if sent <= self._decreased:
             return False
         self._decrease(SHRINK * min(self.limit, float(in_flight)), now)
         return True
 
     def _judge(self, now: float) -> bool:
-        """Whether the latency showed that fewer calls in flight do as well, or that they had become too few."""
+        """Whether the limit changes because the latency shows that it is higher than useful, or too low."""
         level = self._gradient.verdict()
         if level is None:
             return False

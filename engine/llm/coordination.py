@@ -1,4 +1,4 @@
-"""The Coordinator of one process: every rate is its own."""
+"""The Coordinator for one process: it shares no rate with other processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from engine.llm.pacing import Clock, Pace
 
 
 class InProcess:
-    """A Coordinator. The same endpoint asked for twice has the same rate.
+    """A Coordinator. Two requests for the rate of one endpoint return the same object.
 
     Mutable state: the rates by endpoint, kind and limit.
     """
@@ -18,7 +18,7 @@ class InProcess:
         self._rates: dict[tuple[str, str, float], Pace] = {}
 
     def rate(self, endpoint: str, kind: str, per_minute: float) -> Pace:
-        """The rate of one endpoint; one without a name shares with nobody."""
+        """The rate of one endpoint; an endpoint without a name shares its rate with no other."""
         if not endpoint:
             return Pace(per_minute, self._clock)
         place = (endpoint, kind, per_minute)

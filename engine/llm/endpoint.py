@@ -1,4 +1,4 @@
-"""One endpoint with all that decides whether it may be asked now, and what its answers teach about it."""
+"""One endpoint: what decides whether it can accept a call now, and what its answers show about it."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from engine.llm.rates import Rates, Taken
 from engine.protocols import Backend, Coordinator
 
 KNOWN = 20
-"""Calls of one route whose latencies make a timeout."""
+"""Calls of one route that are needed to derive a timeout or a hedge from their latencies."""
 LEAST_TIMEOUT_S = 15.0
 _SMOOTHING = 0.1
-"""What the newest call weighs in the moving average of seconds a call."""
+"""Weight of the newest call in the moving average of seconds per call."""
 
 RecordEvent = Callable[[str, str, str], None]
-"""Called with (endpoint, kind, sentence) on what a user should know of: limits, pauses, outages."""
+"""Called with (endpoint, kind, sentence) for events that users should know: limits, pauses, outages."""
 
 
 class EndpointStatistics(NamedTuple):
-    """For people: what one endpoint is doing."""
+    """The state of one endpoint, for display."""
 
     name: str
     in_flight: int
@@ -46,16 +46,16 @@ class EndpointStatistics(NamedTuple):
 
 @dataclass(frozen=True)
 class EndpointSpec:
-    """What is known of an endpoint before it is asked."""
+    """What is known about an endpoint before its first call."""
 
     name: str = ""
-    """The backend's where absent."""
+    """The backend's name where absent."""
     price: Price = FREE.main
     weight: float = 1.0
     key: str = ""
-    """Names it to the coordinator."""
+    """Its name for the coordinator."""
     limits: RateLimits = NO_LIMITS
-    """As the user told them."""
+    """As configured."""
     patience: float = 3600.0
     """Seconds that it may be down once it has answered."""
     first_patience: float = 30.0
@@ -63,9 +63,9 @@ class EndpointSpec:
 
 
 class Endpoint:
-    """Pure but for its clock: the Limiter asks for a `candidate`, admits, and each call's end is told by its Lease.
+    """The Limiter reads its `candidate` and admits calls; each Lease reports the end. Pure but for its clock.
 
-    Mutable state: calls in flight and answered, why it is out for good, how quick it is, and its parts.
+    Mutable state: calls in flight and answered, why it is retired, how fast it is, and its parts.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Endpoint:
         chance: random.Random | None = None,
         record: RecordEvent = lambda *_: None,
     ) -> None:
-        """`chance` is for jitter; `record` is called with what a user should know of."""
+        """`chance` is for jitter; `record` is called with the events that users should know."""
         spec = spec or EndpointSpec()
         chance = chance or random.Random()
         self.backend = backend
@@ -93,9 +93,9 @@ class Endpoint:
         self.in_flight = 0
         self.answered = 0
         self.refusals = 0
-        """Requests that it refused before it had ever answered one."""
+        """Requests that it refused before its first answer."""
         self.retired: FatalError | None = None
-        """Why it is not asked again in this start."""
+        """Why it gets no more calls in this start."""
         self._weight = spec.weight
         self._clock = clock
         self._record = record
@@ -104,17 +104,17 @@ class Endpoint:
         self._seconds = 0.0
         self._compared = 0
         self._slower_than = 0.0
-        """While it is out for being slow: a try that takes longer does not bring it back."""
+        """While it is out because it is slow: seconds above which a trial call does not bring it back."""
 
     # --- before a call ---
 
     def candidate(self, tokens: int, now: float, avoided: object = None) -> Candidate:
-        """How it stands for a call of so many tokens, which would rather not go to `avoided`."""
+        """Its state for a call of `tokens` tokens that prefers endpoints other than `avoided`."""
         load = math.inf if avoided is self else (self.in_flight + 1) / self._weight
         return Candidate(self._wait(tokens, now), load, self._hope(now))
 
     def _wait(self, tokens: int, now: float) -> float | None:
-        """Seconds until a call of so many tokens may go; None until another has ended."""
+        """Seconds until a call of `tokens` tokens may be sent; None until another call ends."""
         if self.in_flight >= self.concurrency.limit and self.in_flight:
             return None
         broken = self.breaker.wait(now)
@@ -124,7 +124,7 @@ class Endpoint:
         return max(paused, broken, self.rates.wait(tokens))
 
     def _hope(self, now: float) -> float:
-        """Seconds until it is given up, unless it answers; while a try is under way, there is hope."""
+        """Seconds until it is given up, unless it answers; infinite while a trial call is under way."""
         if self.retired is not None:
             return 0.0
         open_ = self.breaker.opened is not None
@@ -135,7 +135,7 @@ class Endpoint:
         return self._outage.hope(now, proven=self.answered > 0 or not open_)
 
     def given_up(self, now: float) -> str:
-        """Why it is given up; '' where it is not."""
+        """Why it is given up; '' if it is not."""
         if self.retired is not None:
             return str(self.retired)
         if self._hope(now) > 0:
@@ -145,7 +145,7 @@ class Endpoint:
         return f"no answer from {self.name} for {self._outage.lasted(now):.0f} s: {self._outage.said}"
 
     def admit(self, tokens: int) -> Taken | None:
-        """A call of so many tokens goes now. What comes back is for `ended`; None where it may not go after all."""
+        """Admits a call of `tokens` tokens. Returns the argument for `ended`; None if the call may not go."""
         taken = self.rates.take(tokens)
         if taken is None:
             return None
@@ -155,7 +155,7 @@ class Endpoint:
         return taken
 
     def patience(self, route: str, most: float) -> float:
-        """Seconds to wait for an answer: four times what 99 % of such calls took, once enough are known."""
+        """Seconds to wait for an answer: four times the 99th percentile, once enough are known."""
         latencies = self.latencies.get(route)
         if latencies is None or latencies.count < KNOWN:
             return most
@@ -164,12 +164,12 @@ class Endpoint:
     # --- after a call ---
 
     def ended(self, taken: Taken, used: int | None) -> None:
-        """The call is over. `used` corrects the tokens that were taken for it; None keeps them."""
+        """Records the end of a call. `used` corrects the tokens that were taken for it; None keeps them."""
         self.in_flight -= 1
         self.rates.ended(taken, used)
 
     def succeeded(self, route: str, seconds: float, sent: float) -> None:
-        """`seconds` is the attempt's own, `sent` when it was admitted."""
+        """Records an answer. `seconds` is the attempt's duration, `sent` the time when it was admitted."""
         now = self._clock()
         self.answered += 1
         self._pause.answered()
@@ -179,19 +179,19 @@ class Endpoint:
         self._latencies(route).add(seconds)
         self.concurrency.answered(route, seconds, self.in_flight, sent, now)
         if self._slower_than and seconds > self._slower_than and self.breaker.opened is not None:
-            self.breaker.failed(sent, now)  # tried, and slow still
+            self.breaker.failed(sent, now)  # the trial call was still slow
         else:
             self._back(sent, now)
         self._heed()
 
     def refused(self, sent: float, charged: bool) -> None:
-        """It answered, though with nothing of use; where it charged for that, it has proved itself."""
+        """Records a refusal or a useless answer; if the endpoint charged for it, it counts as an answer."""
         self.answered += charged
         self._outage.over()
         self._back(sent, self._clock())
 
     def failed(self, error: EngineError, sent: float, route: str = "", seconds: float = 0.0) -> None:
-        """A failure of its own; a call's own mistakes are none."""
+        """Records a failure of the endpoint, not of the call."""
         now = self._clock()
         self._outage.failed(now, str(error))
         if isinstance(error, CallTimeout) and seconds:
@@ -207,17 +207,17 @@ class Endpoint:
         self._heed()
 
     def abandoned(self, sent: float) -> None:
-        """A call was cancelled, or its own mistake ended it: that says nothing, but a try is over."""
+        """Records a call that was cancelled or failed by itself: only a trial call ends with it."""
         self.breaker.abandoned(sent)
 
     def retire(self, reason: FatalError) -> None:
-        """Not asked again in this start."""
+        """Sends it no more calls in this start."""
         if self.retired is None:
             self.retired = reason
             self._event("retired", f"{self.name} is not asked any more: {reason}")
 
     def rest(self, why: str, slower_than: float) -> None:
-        """Taken out, until a try takes no more than `slower_than` seconds."""
+        """Takes it out until a trial call takes at most `slower_than` seconds."""
         if self.breaker.opened is None:
             self._slower_than = slower_than
             self.breaker.open(self._clock(), by_tries=True)
@@ -225,7 +225,7 @@ class Endpoint:
             self._event("slow", f"{self.name} is taken out for a while: {why}")
 
     def speed(self) -> Speed:
-        """For a comparison with others that do the same work."""
+        """Its speed, for a comparison with endpoints that do the same work."""
         asked = self.retired is None and self.breaker.opened is None and not self._pause.active(self._clock())
         return Speed(self._seconds, self._compared, asked)
 
@@ -236,7 +236,7 @@ class Endpoint:
             self._event("back", f"{self.name} answers again")
 
     def _congested(self, error: EngineError, sent: float, now: float) -> None:
-        """Less at once, and a pause of this endpoint alone."""
+        """Reduces the calls in flight and pauses this endpoint only."""
         anew = self.concurrency.congested(sent, self.in_flight, now)
         if (
             getattr(error, "tokens", False)
@@ -244,13 +244,13 @@ class Endpoint:
             and not self.rates.charges_max_tokens_upfront
         ):
             self.rates.charges_max_tokens_upfront = True
-            self._event("limits", f"{self.name} counts a call's max_tokens against its limit; so is it paced")
+            self._event("limits", f"{self.name} counts a call's max_tokens against its limit; so do we")
         self._pause.begin(now, getattr(error, "retry_after", None), anew=anew)
         if anew:
             self._event("rate_limited", f"{self.name} asked for less: {error}")
 
     def _heed(self) -> None:
-        """Keep to the limits that the endpoint announces, where these are new."""
+        """Adopts the limits that the endpoint announces, if they are new."""
         announced = getattr(self.backend, "announced", None)
         if announced is self.rates.announced:
             return

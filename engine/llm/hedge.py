@@ -1,4 +1,4 @@
-"""A second attempt for a call that takes long: the first answer counts."""
+"""A second attempt for a slow call: the first answer is used."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ T = TypeVar("T")
 
 
 class Hedge:
-    """Hedged requests (Dean and Barroso, The Tail at Scale, 2013), within a share of all calls."""
+    """Hedged requests (Dean and Barroso, The Tail at Scale, 2013), limited to a share of all calls."""
 
     def __init__(self, after: float, most: float) -> None:
-        """`after`: the share of such calls that are answered by then. `most`: second attempts for each call."""
+        """`after`: the latency quantile at which to hedge. `most`: most second attempts per call."""
         self._after = after
         self._most = most
 
     def patience(self, endpoint: Endpoint, route: str, calls: int, hedged: int) -> float | None:
-        """Seconds after which a second attempt is worth making; None where there is to be none."""
+        """Seconds after which a second attempt is worthwhile; None if there should be no second attempt."""
         latencies = endpoint.latencies.get(route)
         if latencies is None or latencies.count < KNOWN or hedged > self._most * calls:
             return None
@@ -30,7 +30,7 @@ class Hedge:
     async def first_of(
         self, first: Coroutine[Any, Any, T], second: Callable[[], Awaitable[T | None]], patience: float
     ) -> T:
-        """The first answer; the other attempt is given up, and counted as paid. Raises what `first` raises."""
+        """The first answer; the other attempt is cancelled but counted as paid. Raises as `first` does."""
         tasks: set[asyncio.Task[T | None]] = {asyncio.create_task(first, name="attempt")}
         [attempt] = tasks
         try:
@@ -43,7 +43,7 @@ class Hedge:
                 for task in done:
                     if task.exception() is None and (answer := task.result()) is not None:
                         return answer
-            answer = await attempt  # raises: neither brought an answer
+            answer = await attempt  # raises, since neither attempt brought an answer
             assert answer is not None
             return answer
         finally:
@@ -53,7 +53,7 @@ class Hedge:
 
 
 async def _or_none(second: Callable[[], Awaitable[T | None]]) -> T | None:
-    """A second attempt that fails is none: the first still stands."""
+    """Ignores a failed second attempt: the first one goes on."""
     try:
         return await second()
     except TransientError:

@@ -1,4 +1,4 @@
-"""How long calls take: quantiles of many, in little room, the old forgotten."""
+"""Quantiles of many call latencies in little memory; old values fade."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LOOK = 10
 class Latencies:
     """A histogram of log seconds: a quantile is within 10 % of the true one.
 
-    After 4,000 values all counts are halved, so that a change shows within some thousand calls.
+    After 4,000 values all counts are halved, so that a change shows within a few thousand calls.
     Mutable state: the counts.
     """
 
@@ -23,9 +23,9 @@ class Latencies:
         self._held = 0.0
         self.count = 0
         self.sum = 0.0
-        """Seconds, of all."""
+        """Total seconds of all calls."""
         self.p99 = 0.0
-        """As of a look now and then; see `quantile` for the present."""
+        """Updated every 10 calls; `quantile` gives the present value."""
 
     def add(self, seconds: float) -> None:
         place = int(math.log(seconds / _LEAST_S) / _GROWTH) if seconds > _LEAST_S else 0
@@ -40,7 +40,7 @@ class Latencies:
             self._held /= 2
 
     def quantile(self, share: float) -> float:
-        """Seconds that so many took at most; 0.0 where there are none."""
+        """The seconds within which this share of calls ended; 0.0 without any calls."""
         left = share * self._held
         for place, count in enumerate(self._bins):
             left -= count

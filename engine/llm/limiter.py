@@ -1,4 +1,4 @@
-"""Who may send next, and where: one line for each set of endpoints, in front of their limits and the run's."""
+"""Admits calls to endpoints: one queue for each set of endpoints, within their limits and the run's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from engine.llm.wait_queue import Waiter, WaitQueue
 from engine.protocols import Coordinator
 
 TAKEN_S = 0.002
-"""To wait where another process was quicker."""
+"""Seconds to wait after another process took a shared rate first."""
 
 
 class LimiterStatistics(NamedTuple):
@@ -31,7 +31,7 @@ class LimiterStatistics(NamedTuple):
 
 
 class Route:
-    """The endpoints that answer one kind of call, and who waits for them. Mutable state: why it is closed."""
+    """The endpoints for one kind of call, and the calls waiting for them. Mutable state: why it is closed."""
 
     def __init__(self, endpoints: Sequence[Endpoint], queue: WaitQueue[Lease]) -> None:
         self.endpoints = endpoints
@@ -39,7 +39,7 @@ class Route:
         self.closed: FatalError | None = None
 
     def close(self, reason: FatalError) -> None:
-        """Nobody is admitted here any more: those who wait, and those who come, get the reason."""
+        """Admits no more calls here: waiting and new calls get the reason."""
         self.closed = reason
         self.queue.dismiss(reason)
 
@@ -66,12 +66,12 @@ class Lease:
         self.sent = sent
 
     def succeeded(self, route: str, used_tokens: int, now: float) -> None:
-        """Answered. `used_tokens` corrects the estimate."""
+        """The attempt was answered. `used_tokens` corrects the estimate."""
         self.endpoint.succeeded(route, now - self.sent, self.sent)
         self._ended(used_tokens)
 
     def failed(self, error: EngineError, route: str, now: float) -> None:
-        """No answer, and the endpoint's doing."""
+        """The attempt got no answer, and the endpoint is the cause."""
         if isinstance(error, AuthError | EndpointError):
             self.endpoint.retire(error)
         else:
@@ -79,12 +79,12 @@ class Lease:
         self._ended(None)
 
     def refused(self, used_tokens: int | None) -> None:
-        """An answer, though of no use to this call: the endpoint is well."""
+        """The attempt was refused or got a useless answer; the endpoint works."""
         self.endpoint.refused(self.sent, bool(used_tokens))
         self._ended(used_tokens)
 
     def abandoned(self, used_tokens: int | None = 0) -> None:
-        """Not sent after all, or nobody waits for it any more."""
+        """The attempt was not sent after all, or its answer is no longer wanted."""
         self.endpoint.abandoned(self.sent)
         self._ended(used_tokens)
 
@@ -96,9 +96,9 @@ class Lease:
 class Limiter:
     """First come, first served within a priority; the lowest priority number goes first.
 
-    Who goes next, and where, is decided by `choose`; here are the lines, and what becomes of its choices. A place that
-    becomes free is handed on in the same instant; where time must pass first, one timer wakes the head of the line.
-    Mutable state: the lines, the count in flight, the run's own rates, the timer.
+    `choose` decides which call goes next and where; the Limiter keeps the queues and carries out the choices.
+    A place that becomes free is passed on at once; if time must pass first, one timer wakes the head.
+    Mutable state: the queues, the count in flight, the run's own rates, the timer.
     """
 
     def __init__(
@@ -112,9 +112,9 @@ class Limiter:
         key: str = "",
         clock: Clock = time.monotonic,
     ) -> None:
-        """`concurrency` and `limits` hold for all endpoints together; `others` answer single routes.
+        """`concurrency` and `limits` apply to all endpoints together; `others` answer single routes.
 
-        `key` names all of them together to the coordinator.
+        `key` is the name of all endpoints together for the coordinator.
         """
         arrivals = count()
         self._main = Route(endpoints, WaitQueue(arrivals))
@@ -134,9 +134,9 @@ class Limiter:
     async def acquire(
         self, tokens: int = 0, priority: int = 0, route: str = "", avoid: Endpoint | None = None
     ) -> Lease:
-        """Waits its turn. `tokens` is the estimate for the whole attempt; `avoid` has just failed it.
+        """Waits for its turn. `tokens` estimates the whole attempt; `avoid` is the endpoint that just failed.
 
-        Raises the reason of `close`, or FatalError where no endpoint is left that could answer.
+        Raises the reason of `close`, or FatalError if no endpoint that could answer is left.
         """
         there = self._route(route)
         self._check(there)
@@ -148,12 +148,12 @@ class Limiter:
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
-                future.result().abandoned()  # granted in the same instant as cancelled
-            self._advance()  # the head of the line may be another now
+                future.result().abandoned()  # granted and cancelled at the same time
+            self._advance()  # the head of the queue may have changed
             raise
 
     def try_acquire(self, tokens: int = 0, route: str = "", avoid: Endpoint | None = None) -> Lease | None:
-        """A place that is free now and that nobody waits for."""
+        """A place that is free now, if no call is waiting; otherwise None."""
         if any(other.queue.head is not None for other in self._routes):
             return None
         there = self._route(route)
@@ -163,11 +163,11 @@ class Limiter:
         return self._grant(there, there.endpoints[choice.endpoint], tokens)
 
     def others_than(self, endpoint: Endpoint, route: str) -> bool:
-        """Whether anyone else could answer in its place."""
+        """Whether another endpoint could answer instead."""
         return any(each is not endpoint and each.retired is None for each in self._route(route).endpoints)
 
     def close(self, reason: BaseException) -> None:
-        """Nobody is admitted any more: those in line, and those who come, get the reason."""
+        """Admits no more calls: waiting and new calls get the reason."""
         self._closed = reason
         for route in self._routes:
             route.queue.dismiss(reason)
@@ -175,12 +175,12 @@ class Limiter:
 
     @property
     def concurrency(self) -> int:
-        """How many calls may be in flight as things stand."""
+        """How many calls may be in flight at present."""
         return max(1, min(self._ceiling, math.ceil(sum(each.concurrency.limit for each in self._all))))
 
     @property
     def charges_max_tokens_upfront(self) -> bool:
-        """Whether an endpoint takes a call's `max_tokens` for used as soon as the call comes."""
+        """Whether an endpoint counts a call's `max_tokens` as used when the call arrives."""
         return any(endpoint.rates.charges_max_tokens_upfront for endpoint in self._all)
 
     def _route(self, name: str) -> Route:
@@ -195,7 +195,7 @@ class Limiter:
     # --- letting in ---
 
     def _advance(self) -> None:
-        """Let in whoever may go now; see to it that the next one is let in when time has passed."""
+        """Admits all calls that may go now, and sets the timer for the next one."""
         wait = self._let_in()
         if wait is None:
             return
@@ -203,7 +203,7 @@ class Limiter:
         wakes_at = loop.time() + wait
         if self._timer is not None:
             if self._wakes_at <= wakes_at + 1e-3:
-                return  # it wakes in time, and looks again
+                return  # it wakes in time and checks again
             self._timer.cancel()
         self._timer = loop.call_later(wait, self._wake)
         self._wakes_at = wakes_at
@@ -213,7 +213,7 @@ class Limiter:
         self._advance()
 
     def _let_in(self) -> float | None:
-        """Seconds until somebody may be let in; None where nobody waits, or only an ending call changes that."""
+        """Seconds until a call may be admitted; None if none waits, or if another call must end first."""
         while heads := self._heads():
             now = self._clock()
             choice = choose([self._waiting(route, head.amount, head.avoid, now) for route, head in heads])
@@ -230,7 +230,7 @@ class Limiter:
         return None
 
     def _heads(self) -> list[tuple[Route, Waiter[Lease]]]:
-        """The first in each line, by priority and arrival."""
+        """The first call in each queue, in order of priority and arrival."""
         if not self._others:
             head = self._main.queue.head
             return [] if head is None else [(self._main, head)]
@@ -238,12 +238,12 @@ class Limiter:
         return sorted(heads, key=lambda pair: pair[1][:2])
 
     def _waiting(self, route: Route, tokens: int, avoid: object, now: float) -> Waiting:
-        """How things stand for a call at the head of its line."""
+        """The input of `choose` for a call at the head of its queue."""
         overall = self._rates.wait(tokens) if self._in_flight < self._ceiling else None
         return Waiting(overall, [each.candidate(tokens, now, avoid) for each in route.endpoints])
 
     def _give_up(self, route: Route, now: float) -> None:
-        """Every endpoint is out for longer than there is patience."""
+        """Closes a route whose endpoints are all out for longer than the patience for them."""
         if len(route.endpoints) == 1 and (retired := route.endpoints[0].retired) is not None:
             route.close(retired)
             return
@@ -251,7 +251,7 @@ class Limiter:
         route.close(EndpointDown("; ".join(reasons)))
 
     def _grant(self, route: Route, endpoint: Endpoint, tokens: int) -> Lease | None:
-        """None where another process has taken the last of a shared rate since we looked."""
+        """Admits the call; None if another process has used up a shared rate in the meantime."""
         overall = self._rates.take(tokens)
         if overall is None:
             return None
@@ -293,7 +293,7 @@ class Limiter:
 
 
 def _compare(endpoints: Sequence[Endpoint]) -> None:
-    """Of endpoints that do the same work, one that takes far longer than the quickest rests."""
+    """Rests each endpoint that takes far longer than the quickest one for the same work."""
     speeds = [endpoint.speed() for endpoint in endpoints]
     for place, quickest in too_slow(speeds):
         least = speeds[quickest].seconds

@@ -1,4 +1,4 @@
-"""The Coordinator of one machine: runs of the same user share each endpoint's rate through a small file."""
+"""The Coordinator for one machine: runs of the same user share each endpoint's rate through a small file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 from engine.errors import StoreError
 from engine.llm.pacing import CATCH_UP_S, PERIOD, Clock
 
-#  The file: doubles. Four in front (magic, earned, held, newest), then a ring of 601 amounts. Slot n of the ring holds
-#  what left in the tenth of a second n of the machine's monotonic clock, so a minute is 600 slots and the one that
-#  has begun; `newest` is the last that was written, `held` the sum. All runs read and write it under an advisory
-#  lock; nobody owns it, so nothing is lost with a run that is killed.
+#  The file holds doubles: four at the front (magic, earned, held, newest), then a ring of 601 amounts. Slot n
+#  holds what was sent in tenth of a second n of the machine's monotonic clock. A minute is 600 slots and the
+#  one that has begun; `newest` is the last slot written, `held` the sum. All runs read and write the file
+#  under an advisory lock; no run owns it, so nothing is lost when a run is killed.
 #
-#  Nobody waits for the lock: it is held for microseconds, and the event loop of a run has other things to do. A process
-#  that is stopped while it holds it would keep it, so after STALE_S another puts a copy of the file in its place, and
-#  all go over to that; the stopped one too, once it goes on.
+#  No run waits for the lock: it is held for microseconds, and a run's event loop has other work. A process
+#  that is stopped while it holds the lock would keep it, so after STALE_S another process replaces the file by a
+#  copy, and all runs switch to that; the stopped one too, once it continues.
 
 _SLOT_S = 0.1
 _SLOTS = round(PERIOD / _SLOT_S) + 1
@@ -28,17 +28,17 @@ _MAGIC_AT, _EARNED, _HELD, _NEWEST, _RING = range(5)
 _SIZE = (_RING + _SLOTS) * 8
 _MAGIC = 20260.2
 _BUSY_S = 0.002
-"""To wait where another run holds the lock, which it does for some microseconds."""
+"""Seconds to wait while another run holds the lock, which takes some microseconds."""
 STALE_S = 1.0
-"""A lock that is held for so long is that of a process that is stopped."""
+"""Seconds after which the holder of the lock is assumed to be stopped."""
 _CHECK_S = 0.5
-"""How often it is looked whether the file is still the one that all use."""
+"""Seconds between two checks whether the file has been replaced."""
 
 
 def runtime_folder() -> Path:
-    """Where this user's programs leave what lives as long as the machine is up; nobody else can look in.
+    """The private folder for this user's files that need not survive a reboot.
 
-    Raises StoreError where somebody else has made it.
+    Raises StoreError if it cannot be made, belongs to another user, or is open to others.
     """
     base = os.environ.get("XDG_RUNTIME_DIR")
     folder = Path(base) / "datagen" if base else Path(tempfile.gettempdir()) / f"datagen-{os.getuid()}"
@@ -53,23 +53,23 @@ def runtime_folder() -> Path:
 
 
 class MachineWide:
-    """A Coordinator: all runs of this user that name it keep one rate for each endpoint and key."""
+    """A Coordinator: all runs of this user that use it share one rate for each endpoint and key."""
 
     def __init__(self, folder: Path | None = None, clock: Clock = time.monotonic) -> None:
-        """Raises StoreError. `clock` must be the same for all processes: the machine's monotonic one is."""
+        """Raises StoreError. `clock` must be the same in all processes, as the monotonic clock is."""
         self._folder = folder or runtime_folder()
         self._clock = clock
 
     def rate(self, endpoint: str, kind: str, per_minute: float) -> SharedPace:
-        """Raises StoreError where the file cannot be had."""
+        """The shared rate. Raises StoreError if its file cannot be opened."""
         return SharedPace(self._folder / f"{endpoint}.{kind}", per_minute, self._clock)
 
 
 class SharedPace:
-    """A Rate: the log of the last minute and the even spread of `Pace`, kept where other runs see them.
+    """A Rate: the log of the last minute and the even spread of `Pace`, in a file that other runs share.
 
-    Each run keeps to the limit that it was told, counting what all of them sent. A limit below one a minute is
-    one a minute here. Mutable state: the file; corrections that wait for the lock; since when it is held by another.
+    Each run keeps to its own limit, counting what all runs sent. A limit below one per minute is one per
+    minute here. Mutable state: the file; corrections that wait for the lock; since when another holds it.
     """
 
     def __init__(self, path: Path, per_minute: float, clock: Clock = time.monotonic) -> None:
@@ -84,12 +84,12 @@ class SharedPace:
         self._checked = time.monotonic()
 
     def wait(self, amount: int = 1) -> float:
-        """Seconds until so much may go; 0 for now."""
+        """Seconds until `amount` may be sent; 0 if now."""
         with self._locked() as at:
             return self._wait(at, min(amount, self._limit)) if at is not None else _BUSY_S
 
     def take(self, amount: int = 1) -> int | None:
-        """The slot; None where another run was quicker, or has the lock."""
+        """The slot; None if another run was quicker or holds the lock."""
         amount = min(amount, self._limit)
         with self._locked() as at:
             if at is None or self._wait(at, amount) > 0:
@@ -102,7 +102,7 @@ class SharedPace:
             return slot
 
     def give_back(self, entry: int, taken: int, used: int) -> None:
-        """Correct what `take(taken)` entered to what was really used: now, or with the next use of the lock."""
+        """Corrects the entry of `take(taken)` to the amount really used: now, or with the next lock."""
         self._corrections.append((entry, min(taken, self._limit) - used))
         with self._locked():
             pass
@@ -134,7 +134,7 @@ class SharedPace:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[memoryview[float] | None]:
-        """The file's doubles while the lock is ours; None where another has it."""
+        """The file's doubles while this run holds the lock; None if another run holds it."""
         now = time.monotonic()
         if now - self._checked > _CHECK_S:
             self._checked = now
@@ -159,13 +159,13 @@ class SharedPace:
             self._take_over()
 
     def _follow(self) -> None:
-        """Go over to the file that others have put in place of ours, if they have."""
+        """Switches to the new file if another run has replaced this one."""
         if self._file.replaced():
             self._file.close()
             self._file = _Mapped(self._path)
 
     def _take_over(self) -> None:
-        """Put a copy of the file in its place: whoever holds the lock on the old one is stopped. Raises StoreError."""
+        """Replaces the file by a copy, since the holder of its lock is stopped. Raises StoreError."""
         if self._file.replaced():
             self._follow()
             return
@@ -177,11 +177,11 @@ class SharedPace:
         own.replace(self._path)
 
     def _forget(self, at: memoryview[float], now: float) -> int:
-        """The slot of now; those of more than a minute ago are emptied."""
+        """The present slot; empties the slots of more than a minute ago."""
         slot = int(now / _SLOT_S)
         newest = int(at[_NEWEST])
         old = at[_MAGIC_AT] != _MAGIC or newest > slot
-        if old or slot - newest >= _SLOTS:  # new, of before the machine was started anew, or long ago
+        if old or slot - newest >= _SLOTS:  # a new file, one from before a reboot, or an old one
             earned = 0.0 if old else at[_EARNED]
             self._file.clear()
             at[_MAGIC_AT], at[_EARNED], at[_NEWEST] = _MAGIC, earned, slot
@@ -194,10 +194,10 @@ class SharedPace:
 
 
 class _Mapped:
-    """The file, open and in memory, with its lock."""
+    """The file, open and mapped into memory, with its lock."""
 
     def __init__(self, path: Path) -> None:
-        """Made where there is none. Raises StoreError."""
+        """Creates the file if it does not exist. Raises StoreError."""
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
         try:
             self._file = os.open(path, flags, 0o600)
@@ -210,8 +210,8 @@ class _Mapped:
         self.at = memoryview(self._map).cast("d")
 
     def lock(self) -> bool:
-        """False where another has it."""
-        import fcntl  # the other systems have no such lock, and need no such file
+        """Takes the lock. False if another process holds it."""
+        import fcntl  # exists only on POSIX; other systems do not use this file
 
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -225,7 +225,7 @@ class _Mapped:
         fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def replaced(self) -> bool:
-        """Whether another file stands in this one's place; not where there is none at all."""
+        """Whether another file has this one's path; False if no file has it."""
         try:
             there = self._path.stat()
         except OSError:
@@ -234,7 +234,7 @@ class _Mapped:
         return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
 
     def fill(self, other: _Mapped) -> None:
-        """With what another file holds; its sum is made anew, since its owner may have been stopped half-way."""
+        """Copies another file and recomputes its sum: the lock's holder may have stopped half-way."""
         self._map[:] = other._map[:]
         self.at[_HELD] = sum(self.at[_RING:])
 

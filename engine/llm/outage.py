@@ -1,18 +1,18 @@
-"""Since when an endpoint fails, and for how long it is waited for."""
+"""Tracks how long an endpoint has been failing, and how long the run still waits for it."""
 
 from __future__ import annotations
 
 import math
 
 FORGOTTEN_S = 1800.0
-"""Two failures so far apart, with nobody asking between, are two troubles."""
+"""Two failures further apart than this, without a request between them, are two outages."""
 
 
 class Outage:
-    """Mutable state: the first and the last failure since an answer, and what the last one said."""
+    """Mutable state: the times of the first and last failure since an answer, and the last message."""
 
     def __init__(self, patience: float, first_patience: float) -> None:
-        """Seconds that it may last: `patience` once the endpoint has answered, `first_patience` before."""
+        """The seconds an outage may last: `first_patience` until the first answer, then `patience`."""
         self.patience = patience
         self.said = ""
         self._first_patience = first_patience
@@ -28,11 +28,11 @@ class Outage:
         self._since = None
 
     def lasted(self, now: float) -> float:
-        """Seconds."""
+        """Seconds since the first failure; 0.0 without an outage."""
         return now - self._since if self._since is not None else 0.0
 
     def hope(self, now: float, *, proven: bool) -> float:
-        """Seconds left to wait for it; infinite where it does not fail. `proven`: whether it has ever answered."""
+        """Seconds left to wait for it; infinite without an outage. `proven`: whether it has ever answered."""
         if self._since is None:
             return math.inf
         return (self.patience if proven else self._first_patience) - self.lasted(now)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import random
 
 RAMP_S = 1.0
-"""After a pause, how long it takes until as many calls may be in flight as before it."""
+"""Seconds after a pause until as many calls may be in flight as before it."""
 FIRST_S = 0.5
 LONGEST_S = 60.0
-"""Where an endpoint asks for less and does not say for how long."""
+"""First and longest pause where an endpoint asks for one without a duration."""
 _DISBELIEVED = 2
-"""Pauses in a row after which what an endpoint asks for has brought nothing, and its own doubling counts too."""
+"""Pauses in a row after which the requested duration is not trusted, and our own doubling one applies too."""
 
 
 class Pause:
-    """Mutable state: until when it lasts, since when calls come back, how many there were without an answer between."""
+    """Mutable state: its end, the start of the ramp, and the number of pauses in a row without an answer."""
 
     def __init__(self, chance: random.Random) -> None:
-        """`chance` spreads the ends of pauses: who was turned away together does not come back together."""
+        """`chance` spreads the ends of pauses, so that calls refused together do not all return together."""
         self.until = 0.0
         self._ramp_from = -RAMP_S
         self._in_a_row = 0
@@ -27,7 +27,7 @@ class Pause:
         return now < self.until
 
     def wait(self, now: float, in_flight: int, limit: float) -> float:
-        """Seconds until another call may go, by the pause and by the ramp after it."""
+        """Seconds until the pause and the ramp after it allow another call."""
         if now < self.until:
             return self.until - now
         share = (now - self._ramp_from) / RAMP_S
@@ -36,7 +36,7 @@ class Pause:
         return RAMP_S / max(1.0, limit)
 
     def begin(self, now: float, asked: float | None, *, anew: bool) -> None:
-        """As long as the endpoint asks for, else longer each time. `anew`: no part of the same event as the last."""
+        """Pauses as long as `asked`, else longer each time. `anew`: not part of the last event."""
         if asked is None and not anew:
             return
         own = min(FIRST_S * 2 ** min(self._in_a_row, 10), LONGEST_S) * self._chance.uniform(0.5, 1.0)
@@ -50,7 +50,7 @@ class Pause:
         self._ramp_from = self.until
 
     def ramp(self, now: float) -> None:
-        """Calls come back one by one from now on."""
+        """Starts the ramp: calls return one by one from now on."""
         self._ramp_from = now
 
     def answered(self) -> None:

@@ -22,7 +22,7 @@ class Tier(NamedTuple):
     cached: int
     output: int
     written: int = 0
-    """For prompt tokens that a cache takes in; 0 where they cost what others do."""
+    """For prompt tokens written to a cache; 0 if they cost the same as others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,12 @@ class Price:
 
     tiers: tuple[Tier, ...]
     per_call: int = 0
-    """Picodollars for each call, whatever it takes."""
+    """Picodollars for each call, in addition to its tokens."""
 
     def cost(
         self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0, written_tokens: int = 0
     ) -> int:
-        """Picodollars for what was used; tokens read from a cache or written to it are part of the prompt's."""
+        """Picodollars for this usage; prompt tokens include those read from a cache or written to it."""
         tier = self.tiers[0]
         for candidate in self.tiers[1:]:
             if prompt_tokens > candidate.above:
@@ -58,7 +58,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What the run's models cost: the main one, and those of single purposes."""
+    """The prices of the run's models: the main one, and those for single purposes."""
 
     main: Price
     others: Mapping[str, Price] = field(default_factory=dict)
@@ -68,15 +68,15 @@ class Prices:
 
 
 FREE = Prices(Price((Tier(-1, 0, 0, 0),)))
-"""Where a price is unknown and no cap asks for one."""
+"""Used where a price is unknown and no budget cap needs one."""
 
 
 def prices_of(
     main: Sequence[ModelConfig], others: Mapping[str, ModelConfig]
 ) -> tuple[Prices | None, str | None]:
-    """The prices, or the purpose ('main: NAME' for a main model) of one whose price is not known.
+    """The prices, or the purpose ('main: NAME' for a main model) of a model without a known price.
 
-    Of several main models the dearest stands for all, as the worst that a call can cost.
+    Of several main models, the most expensive sets the main price: the worst case of a call.
     """
     dear: list[Price] = []
     for model in main:
@@ -92,7 +92,7 @@ def prices_of(
 
 
 def price_of(model: ModelConfig) -> Price | None:
-    """The configured price, else the published one; None where neither is known."""
+    """The configured price, otherwise the published one; None if neither is known."""
     return _configured(model.price) if model.price is not None else _published(model)
 
 
@@ -138,6 +138,6 @@ def _at(rate: Any, above: int) -> int:
 
 
 def _pico(dollars_per_million: Decimal | float) -> int:
-    """Rounded up: a cap must hold."""
+    """Picodollars per token, rounded up because a cap must hold."""
     exact = Decimal(str(dollars_per_million)) * (PICO // MILLION)
     return int(exact.to_integral_value(ROUND_CEILING))

@@ -1,4 +1,4 @@
-"""How fast an endpoint may be asked: its requests and tokens a minute, as told and as it announces itself."""
+"""Rate limits of an endpoint: requests and tokens per minute, as configured and as it announces them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engine.protocols import Coordinator, Rate
 
 
 class Taken(NamedTuple):
-    """What a call took, and from which rates: these may be others by the time that it is given back."""
+    """What a call took from which rates; the rates may be replaced before it is given back."""
 
     requests: Rate | None = None
     request: Any = None
@@ -19,7 +19,7 @@ class Taken(NamedTuple):
     amount: int = 0
 
     def give_back(self, requests: int, tokens: int) -> None:
-        """Correct it to what was really used: 1 or 0 requests, so many tokens."""
+        """Corrects it to the real usage: 1 or 0 requests, and the number of tokens."""
         if self.requests is not None and not requests:
             self.requests.give_back(self.request, 1, 0)
         if self.tokens is not None:
@@ -30,13 +30,13 @@ NOTHING = Taken()
 
 
 class Rates:
-    """A rate of requests and a rate of tokens, either of which may be absent.
+    """A rate of requests and a rate of tokens; either may be absent.
 
-    Mutable state: the limits in force, what was announced last, whether `max_tokens` counts upfront.
+    Mutable state: the limits in force, the last announced limits, whether `max_tokens` counts upfront.
     """
 
     def __init__(self, coordinator: Coordinator, key: str, limits: RateLimits) -> None:
-        """`key` names their owner to the coordinator; `limits` are those that the user told."""
+        """`key` names their owner to the coordinator; `limits` are those in the config."""
         self._coordinator = coordinator
         self._key = key
         self._limits = limits
@@ -44,19 +44,19 @@ class Rates:
         self._tokens = self._rate("tokens", limits.tokens)
         self.announced: RateLimits | None = None
         self.charges_max_tokens_upfront = False
-        """It takes a call's `max_tokens` for used as soon as the call comes; so must we."""
+        """Whether the endpoint counts a call's `max_tokens` as used when it arrives; then we do the same."""
 
     @property
     def limits_tokens(self) -> bool:
         return self._tokens is not None
 
     def wait(self, tokens: int) -> float:
-        """Seconds until a call of so many tokens may go; 0 for now."""
+        """Seconds until a call of `tokens` tokens may be sent; 0 if it may be sent now."""
         wait = self._requests.wait() if self._requests is not None else 0.0
         return wait if self._tokens is None else max(wait, self._tokens.wait(tokens))
 
     def take(self, tokens: int) -> Taken | None:
-        """Both, or nothing: None where another process has taken the last of a shared rate since `wait`."""
+        """Takes from both rates or neither: None if another process used up a shared rate since `wait`."""
         if self._requests is None and self._tokens is None:
             return NOTHING
         request = self._requests.take(1) if self._requests is not None else None
@@ -70,12 +70,12 @@ class Rates:
         return Taken(self._requests, request, self._tokens, token, tokens)
 
     def ended(self, taken: Taken, used: int | None) -> None:
-        """A call has used so many tokens; None keeps what was taken for it."""
+        """Records the tokens that a call has used; None keeps the number taken for it."""
         if used is not None and not (self.charges_max_tokens_upfront and used):
             taken.give_back(1, used)
 
     def heed(self, announced: RateLimits | None) -> Iterator[tuple[str, float]]:
-        """Keep to what the endpoint announces where that is less than the limits so far: (kind, limit) of these."""
+        """Adopts announced limits that are lower than the present ones; yields (kind, limit) for each."""
         self.announced = announced
         if announced is None:
             return

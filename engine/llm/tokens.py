@@ -1,22 +1,22 @@
-"""How many tokens a call will take: a bound that holds, and an estimate learned from the replies."""
+"""How many tokens a call will use: a strict bound, and an estimate learned from the replies."""
 
 from __future__ import annotations
 
 from engine.items import Prompt, Usage
 
 MESSAGE_OVERHEAD = 64
-"""Tokens that chat formats add around two messages and a schema's name; generous."""
+"""A generous bound on the tokens that chat formats add around two messages and a schema's name."""
 FIRST_TOKENS_PER_CHARACTER = 0.30
-"""English text before the first reply has been seen."""
+"""The rate of English text, used before the first reply."""
 
 
 def prompt_bound(prompt: Prompt, schema_bytes: int) -> int:
-    """More tokens than the prompt can have: byte-level tokenizers never make more tokens than bytes."""
+    """An upper bound on the prompt's tokens: byte-level tokenizers never make more tokens than bytes."""
     return len(prompt.system.encode()) + len(prompt.user.encode()) + schema_bytes + MESSAGE_OVERHEAD
 
 
 class TokenEstimator:
-    """From the replies so far: the mean rate of prompts, the longest completion of each purpose.
+    """Estimates from the replies so far: the mean rate of prompts, the longest completion of each route.
 
     Mutable state: the sums, the longest completions.
     """

@@ -19,14 +19,14 @@ class Waiter(NamedTuple, Generic[T]):
     amount: int
     future: asyncio.Future[T]
     avoid: object = None
-    """Where it would rather not go."""
+    """The endpoint that it avoids if possible."""
 
 
 class WaitQueue(Generic[T]):
-    """Mutable state: the heap of waiters. Those whose caller was cancelled are dropped when they surface."""
+    """Mutable state: the heap of waiters. Cancelled waiters are dropped when they reach the top."""
 
     def __init__(self, arrivals: Iterator[int] | None = None) -> None:
-        """`arrivals` numbers those who come; several queues may share it."""
+        """`arrivals` numbers the waiters; several queues may share it."""
         self._heap: list[Waiter[T]] = []
         self._arrivals = arrivals if arrivals is not None else count()
 
@@ -45,7 +45,7 @@ class WaitQueue(Generic[T]):
         return heapq.heappop(self._heap)
 
     def dismiss(self, reason: BaseException) -> None:
-        """Everyone in line gets the reason instead."""
+        """Raises the reason in every waiter."""
         while self.head is not None:
             self.pop().future.set_exception(reason)
 

@@ -1,1 +1,1 @@
-"""Model endpoints behind the Backend door."""
+"""Model endpoints that implement the Backend protocol."""

@@ -21,14 +21,14 @@ from engine.llm.backends.connection import HttpBackend
 from engine.llm.backends.openai_compatible import charged, token_count
 
 FINISH = {"max_tokens": "length", "model_context_window_exceeded": "length", "refusal": "content_filter"}
-"""Anthropic's stop reasons as OpenAI's; all others are 'stop'."""
+"""Anthropic's stop reasons in OpenAI's terms; all others become 'stop'."""
 _HOTTEST = 1.0
 
 
 class AnthropicMessages(HttpBackend):
     """A Backend. `complete` is one HTTP request.
 
-    Mutable state: whether the tool and the temperature are left out, since the endpoint refused them.
+    Mutable state: whether the tool and the temperature are sent; not after the endpoint has refused them.
     """
 
     def __init__(self, model: ModelConfig, *, concurrency: int) -> None:
@@ -48,7 +48,7 @@ class AnthropicMessages(HttpBackend):
             raise
 
     async def streamed(self, prompt: Prompt, first: Callable[[], None]) -> Completion:
-        """As `complete`, with the answer sent as it is made; `first` is called at its first token."""
+        """Like `complete`, but the endpoint streams the answer; `first` is called at its first token."""
         whole = StreamedMessage(first)
         body = orjson.dumps({**self._fields(prompt), "stream": True})
         async with contextlib.aclosing(self._http.stream(body)) as events:
@@ -76,7 +76,7 @@ class AnthropicMessages(HttpBackend):
         return self._tool, self._temperature
 
     def _adapt(self, said: str) -> bool:
-        """Leave out what was refused. Of many requests refused at once, only the first changes anything."""
+        """Leaves out what was refused. Only the first of several simultaneous refusals changes anything."""
         if "temperature" in said and self._temperature:
             self._temperature = False
             return True
@@ -87,7 +87,7 @@ class AnthropicMessages(HttpBackend):
 
 
 class StreamedMessage:
-    """Puts the events of a streamed message together. Mutable state: what has come so far."""
+    """Joins the events of a streamed message. Mutable state: what has arrived so far."""
 
     def __init__(self, first: Callable[[], None]) -> None:
         self._first: Callable[[], None] | None = first
@@ -111,7 +111,7 @@ class StreamedMessage:
                 self._message["stop_reason"] = told["delta"].get("stop_reason")
                 self._usage.update(told.get("usage") or {})
         except (ValueError, AttributeError, TypeError, KeyError):
-            raise MalformedReply("an event of the stream is none of a message") from None
+            raise MalformedReply("an event of the stream does not belong to a message") from None
 
     def _add(self, part: str) -> None:
         if part and self._first is not None:
@@ -120,7 +120,7 @@ class StreamedMessage:
         self._parts.append(part)
 
     def body(self) -> bytes:
-        """As if it had come at once. What a tool was given may be cut short: then it stands as text."""
+        """The body of the same reply without streaming. Tool input that is cut short becomes a text block."""
         whole = "".join(self._parts)
         block: dict[str, Any] = {"type": "text", "text": whole}
         if self._tool:
@@ -152,7 +152,7 @@ def completion_of(body: bytes, model: str) -> Completion:
 
 
 def _text(blocks: list[dict[str, Any]]) -> str:
-    """What was given to the tool, as JSON; else what was said."""
+    """The tool's input as JSON; without a tool call, the text blocks."""
     for block in blocks:
         if block.get("type") == "tool_use":
             return orjson.dumps(block.get("input")).decode()
@@ -160,7 +160,7 @@ def _text(blocks: list[dict[str, Any]]) -> str:
 
 
 def usage_of(usage: Any) -> Usage:
-    """Tokens read from the prompt cache, and those written to it, come beside `input_tokens`, not among them."""
+    """The usage; `input_tokens` excludes the tokens read from the prompt cache and written to it."""
     found = usage if isinstance(usage, dict) else {}
     fresh, completion = token_count(found.get("input_tokens")), token_count(found.get("output_tokens"))
     if fresh is None or completion is None:

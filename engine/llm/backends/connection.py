@@ -1,4 +1,4 @@
-"""How each kind of endpoint is addressed: its URL, its headers, its key."""
+"""The address of each kind of endpoint: its URL, its headers, its key."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from engine.items import RateLimits
 from engine.llm.backends.http import HttpEndpoint
 
 AZURE_VERSION = "2024-10-21"
-"""Azure's newest general `api-version` for deployments, with json_schema."""
+"""Azure's newest generally available `api-version` for deployments; it supports json_schema."""
 ANTHROPIC_VERSION = "2023-06-01"
 ENTRA_SCOPE = "https://cognitiveservices.azure.com/.default"
 
 
 def connected(model: ModelConfig, path: str, *, concurrency: int) -> HttpEndpoint:
-    """`path` is OpenAI's or Anthropic's own, such as chat/completions. Raises ConfigError."""
+    """`path` is in OpenAI's or Anthropic's API, such as chat/completions. Raises ConfigError."""
     return HttpEndpoint(
         _url(model, path),
         headers=_headers(model),
@@ -41,7 +41,7 @@ def _headers(model: ModelConfig) -> dict[str, str]:
 
 
 def _secrets(model: ModelConfig) -> dict[str, str]:
-    """The user's own headers may hold secrets too."""
+    """The headers with secrets: the key, and the user's own headers, which may hold secrets too."""
     found = dict(model.headers)
     if model.api_key:
         name = {"azure": "api-key", "anthropic": "x-api-key"}.get(model.api, "Authorization")
@@ -50,17 +50,17 @@ def _secrets(model: ModelConfig) -> dict[str, str]:
 
 
 class HttpBackend:
-    """What the backends over HTTP have in common: one address, its announced limits, its end."""
+    """The common part of all HTTP backends: one address, its announced limits, its closing."""
 
     def __init__(self, model: ModelConfig, path: str, *, concurrency: int) -> None:
-        """`path` as for `connected`. Raises ConfigError."""
+        """`path` is the same as for `connected`. Raises ConfigError."""
         self.name = f"{model.name} at {model.base_url}"
         self._model = model
         self._http = connected(model, path, concurrency=concurrency)
 
     @property
     def announced(self) -> RateLimits | None:
-        """The limits that the endpoint announced last: the same object until they change."""
+        """The last limits that the endpoint announced; the same object until they change."""
         return self._http.announced
 
     async def close(self) -> None:
@@ -68,7 +68,7 @@ class HttpBackend:
 
 
 class EntraToken:
-    """Tokens of Microsoft Entra ID, kept and renewed by azure-identity."""
+    """Tokens of Microsoft Entra ID, which azure-identity caches and renews."""
 
     def __init__(self) -> None:
         """Raises ConfigError without azure-identity."""

@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible endpoint takes, found out from what it refuses."""
+"""Learns which request fields an OpenAI-compatible endpoint accepts from the requests that it refuses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FORMATS = ("json_schema", "json_object", "none")
 
 
 class Dialect:
-    """The optional fields of a request. Starts with all of them, drops what the endpoint complains about.
+    """The optional fields of a request. Starts with all of them and drops those that the endpoint refuses.
 
     Mutable state: the response format in use, the name of the token limit, the fields left out, and
     `version`, which counts the changes.
@@ -51,9 +51,9 @@ class Dialect:
         return {"type": "json_schema", "json_schema": schema}  # type: ignore[typeddict-item]
 
     def adapt(self, refusal: BadRequest, version: int) -> bool:
-        """Leave out what the endpoint refused of a request made at `version`.
+        """Leaves out the field that the endpoint refused in a request made at `version`.
 
-        True where another attempt will differ, False where nothing of ours is to blame. Of many requests
+        True if another attempt will differ, False if no optional field is the cause. If many requests are
         refused at once, only the first changes anything.
         """
         if version == self.version:
@@ -61,7 +61,7 @@ class Dialect:
         return version != self.version
 
     def _change(self, param: str, said: str) -> bool:
-        """`param` is what the endpoint names as the cause; without it, its words must quote the field."""
+        """`param` is what the endpoint names as the cause; if empty, `said` must quote the field."""
         if "max_tokens" in said and "max_completion_tokens" in said:
             return self._swap_limit()
         if any(word in param + said for word in ("response_format", "json_schema", "json_object", "guided")):

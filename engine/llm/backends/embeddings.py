@@ -1,4 +1,4 @@
-"""An OpenAI-compatible `/embeddings` endpoint as a Backend, so that its calls are paced, paid and journaled."""
+"""An OpenAI-compatible `/embeddings` endpoint as a Backend: its calls are paced, budgeted and journaled."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 _SMALL = 100_000
-"""Bytes of a reply that is read at once, in less than a millisecond."""
+"""Bytes below which a reply is parsed in the event loop, in less than a millisecond."""
 
 
 class EmbeddingsEndpoint(HttpBackend):
     """A Backend for prompts whose `user` is a JSON array of texts; the completion's text holds their vectors.
 
-    Asks for base64, a third of the size of decimals; takes either, since some servers know no other than these.
+    Requests base64, a third of the size of decimals; accepts both, since some servers only send decimals.
     """
 
     def __init__(self, model: ModelConfig, *, concurrency: int) -> None:
@@ -39,7 +39,7 @@ class EmbeddingsEndpoint(HttpBackend):
         body = await self._http.post(orjson.dumps(self._fields(orjson.loads(prompt.user))))
         if len(body) < _SMALL:
             return self._read(body, prompt)
-        return await asyncio.to_thread(self._read, body, prompt)  # megabytes of numbers hold a loop up
+        return await asyncio.to_thread(self._read, body, prompt)  # megabytes of numbers block the loop
 
     def _fields(self, texts: Sequence[str]) -> dict[str, Any]:
         return {
@@ -60,7 +60,7 @@ class EmbeddingsEndpoint(HttpBackend):
 
 
 def _vectors(data: Sequence[Any], count: int) -> Vectors:
-    """In the order of the texts, whatever the order of the reply. Raises ValueError and the like."""
+    """The vectors in the order of the texts. Raises ValueError, KeyError or TypeError if malformed."""
     places = [int(entry["index"]) for entry in data]
     if sorted(places) != list(range(count)):
         raise ValueError("not one vector for each text")

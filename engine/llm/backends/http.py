@@ -1,4 +1,4 @@
-"""One HTTP endpoint of a model: a pooled session, one POST at a time, failures by their class."""
+"""One HTTP endpoint of a model: a pooled session that sends POSTs and classifies failures."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from engine.llm.backends.rate_headers import announced, retry_after
 
 CONNECT_SECONDS = 10.0
 MAX_BODY = 32 * 1024 * 1024
-"""Bytes; a longer reply is malformed."""
+"""Bytes; a longer reply is rejected as malformed."""
 _LOOK_S = 1.0
-"""How often the limits in the headers are looked at while all is well."""
+"""Seconds between two reads of the limits in the headers, if no request is refused with 429."""
 
 _OWN = {
     "Content-Type": "application/json",
-    "Accept-Encoding": "identity",  # replies are small: unpacking them would cost more than their transport
+    "Accept-Encoding": "identity",  # replies are small: decompressing them would cost more than the transfer
     "User-Agent": f"DataGen/{__version__}",
 }
 
 
 class Token(Protocol):
-    """A source of bearer tokens that hold for now."""
+    """A source of valid bearer tokens."""
 
     async def fresh(self) -> str: ...
 
@@ -49,9 +49,9 @@ class Token(Protocol):
 
 
 class HttpEndpoint:
-    """Redirects are never followed, least of all with the key.
+    """Sends POST requests. It never follows redirects, so the key reaches no other host.
 
-    Mutable state: the session, and the limits that were announced last.
+    Mutable state: the session, and the last announced limits.
     """
 
     def __init__(
@@ -63,13 +63,13 @@ class HttpEndpoint:
         concurrency: int,
         token: Token | None = None,
     ) -> None:
-        """`secrets` are headers whose values are shown to nobody; `token` makes a fresh Authorization header."""
+        """`secrets` are headers whose values are never shown; `token` provides the Authorization header."""
         self._url = URL(url)
         self._secrets = [value.removeprefix("Bearer ") for value in secrets.values() if value]
         self._token = token
         self._looked = 0.0
         self.announced: RateLimits | None = None
-        """As the endpoint's headers tell them."""
+        """As read from the endpoint's headers."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=concurrency),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -81,7 +81,7 @@ class HttpEndpoint:
     async def post(self, data: bytes) -> bytes:
         """The body of a success. Raises TransientError, PermanentError or FatalError, by status and body.
 
-        How long to wait is the caller's to say, with `asyncio.timeout`.
+        The caller sets the timeout, with `asyncio.timeout`.
         """
         try:
             async with self._session.post(
@@ -96,7 +96,7 @@ class HttpEndpoint:
         return body
 
     async def stream(self, data: bytes) -> AsyncGenerator[bytes, None]:
-        """The data of each server-sent event of a success. Raises as `post` does."""
+        """The data of each server-sent event of a success. Raises the same errors as `post`."""
         try:
             async with self._session.post(
                 self._url, data=data, headers=await self._fresh(), allow_redirects=False
@@ -111,7 +111,7 @@ class HttpEndpoint:
             raise self._translated(error) from None
 
     async def _fresh(self) -> Mapping[str, str] | None:
-        """A header whose token may have been renewed."""
+        """The Authorization header with a valid token; None without a token source."""
         if self._token is None:
             return None
         token = await self._token.fresh()
@@ -120,7 +120,7 @@ class HttpEndpoint:
         return {"Authorization": f"Bearer {token}"}
 
     def _translated(self, error: Exception) -> EngineError:
-        """What went wrong with a connection, by what it costs."""
+        """The engine's error for a connection failure; it states whether the call may have been charged."""
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             return EndpointError(f"no secure connection to {self._url.host}: {shown(error)}")
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
@@ -128,7 +128,7 @@ class HttpEndpoint:
         return Disconnected(f"connection lost: {type(error).__name__}", paid=True)
 
     def _read_headers(self, response: aiohttp.ClientResponse) -> None:
-        """Note the limits that the headers tell, now and then and when they are broken."""
+        """Reads the limits in the headers, from time to time and whenever one is exceeded."""
         now = time.monotonic()
         if now - self._looked < _LOOK_S and response.status != 429:
             return
@@ -169,14 +169,14 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 #  status                      becomes
 #  400, 413, 422, other 4xx    BadRequest, or ContentFiltered where the error code says so
-#  401, 402, 403               AuthError; so is a 429 or 400 that says the account is empty
+#  401, 402, 403               AuthError; also a 429 or 400 that reports an empty account
 #  404, 405, 3xx               EndpointError
 #  408, 409, 425, 5xx          Unavailable; 503 and 529 as being overloaded
 #  429                         RateLimited
 
 
 def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> EngineError:
-    """The error class of a reply that is no success."""
+    """The error for an unsuccessful reply."""
     code, message, param = _error_of(body)
     said = message if message.startswith(f"{status}:") else f"{status}: {message}"
     if status == 429:
@@ -219,7 +219,7 @@ def _about_tokens(code: str | None, message: str) -> bool:
 
 
 def _error_of(body: bytes) -> tuple[str | None, str, str | None]:
-    """(code, message, param) of an error body in OpenAI's shape, or what can be shown of another."""
+    """(code, message, param) of an error body in OpenAI's format, or the text of any other body."""
     try:
         error = orjson.loads(body)
         error = error.get("error", error) if isinstance(error, dict) else error
@@ -233,5 +233,5 @@ def _error_of(body: bytes) -> tuple[str | None, str, str | None]:
 
 
 def shown(text: Any) -> str:
-    """An endpoint's words, fit for a terminal: no control characters, not too many."""
+    """An endpoint's text, safe for a terminal: no control characters, at most 300 characters."""
     return "".join(c if c.isprintable() else " " for c in str(text)[:300]).strip()

@@ -1,4 +1,4 @@
-"""Any endpoint that speaks OpenAI's chat completions, Azure's deployments among them."""
+"""Any endpoint with OpenAI's chat completions API, including Azure deployments."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class OpenAICompatible(HttpBackend):
             raise
 
     async def streamed(self, prompt: Prompt, first: Callable[[], None]) -> Completion:
-        """As `complete`, with the answer sent as it is made; `first` is called at its first token."""
+        """Like `complete`, but the endpoint streams the answer; `first` is called at its first token."""
         body = {**self._fields(prompt), "stream": True, "stream_options": {"include_usage": True}}
         version = self.dialect.version
         whole = StreamedAnswer(first)
@@ -72,7 +72,7 @@ class OpenAICompatible(HttpBackend):
 
 
 class StreamedAnswer:
-    """Puts the events of a streamed answer together. Mutable state: what has come so far."""
+    """Joins the events of a streamed answer. Mutable state: what has arrived so far."""
 
     def __init__(self, first: Callable[[], None]) -> None:
         self._first: Callable[[], None] | None = first
@@ -90,7 +90,7 @@ class StreamedAnswer:
                 self._finish = choice.get("finish_reason") or self._finish
                 self._add(str((choice.get("delta") or {}).get("content") or ""))
         except (ValueError, AttributeError, TypeError):
-            raise MalformedReply("an event of the stream is no chunk of an answer") from None
+            raise MalformedReply("an event of the stream is not a chunk of an answer") from None
 
     def _add(self, text: str) -> None:
         if text and self._first is not None:
@@ -99,7 +99,7 @@ class StreamedAnswer:
         self._text.append(text)
 
     def body(self) -> bytes:
-        """As if it had come at once."""
+        """The body of the same reply without streaming."""
         message = {"content": "".join(self._text)}
         return orjson.dumps({**self._reply, "choices": [{"message": message, "finish_reason": self._finish}]})
 
@@ -128,13 +128,13 @@ def _completion(body: bytes, model: str) -> Completion:
 
 
 def charged(error: PermanentError, usage: Usage) -> PermanentError:
-    """The error, with what the useless answer took."""
+    """The error, with the usage of the useless answer."""
     error.usage = usage
     return error
 
 
 def usage_of(usage: Any) -> Usage:
-    """From OpenAI's usage object; marked as estimated, and empty, where there is none that can be believed."""
+    """Reads OpenAI's usage object; empty and marked as estimated if it is missing or implausible."""
     found = usage if isinstance(usage, dict) else {}
     prompt, completion = token_count(found.get("prompt_tokens")), token_count(found.get("completion_tokens"))
     if prompt is None or completion is None:
@@ -145,6 +145,6 @@ def usage_of(usage: Any) -> Usage:
 
 
 def token_count(value: Any) -> int | None:
-    """A number of tokens that a single call can have."""
+    """The value if it is a plausible number of tokens for one call, otherwise None."""
     sound = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
     return value if sound else None
