@@ -78,7 +78,7 @@ class Unavailable(TransientError):
         super().__init__(message)
         self.retry_after = retry_after
         self.overloaded = overloaded
-        """It has too much to do (503, 529): that is no fault of the call's."""
+        """Whether the endpoint is overloaded (503, 529): then the call itself is not at fault."""
 
 
 class CallTimeout(TransientError):
@@ -99,7 +99,7 @@ class Disconnected(TransientError):
 
 
 class MalformedReply(TransientError):
-    """A success status with a body that is cut short or not JSON: charged, and of no use."""
+    """A success status with a body that is cut off or not JSON: charged, but useless."""
 
     reason = "malformed_reply"
     paid = True
@@ -175,7 +175,7 @@ class EndpointError(FatalError):
 
 
 class EndpointDown(FatalError):
-    """No endpoint that could answer has done so for as long as the run is told to wait."""
+    """No suitable endpoint has answered for as long as the run is configured to wait."""
 
 
 class Defect(FatalError):
@@ -222,7 +222,7 @@ class TargetReached(StopRun):
 
 
 class NearlyAllRejected(StopRun):
-    """Of the last items hardly one was accepted."""
+    """Hardly any of the latest items was accepted."""
 
 
 class BudgetExhausted(StopRun):

@@ -1,4 +1,4 @@
-"""Somebody else's text where it must not act: inside a prompt, on a terminal."""
+"""Makes foreign text harmless inside a prompt and on a terminal."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import orjson
 
 
 def fenced(shown: Mapping[str, Any]) -> str:
-    """A block of JSON that nothing inside it can end."""
+    """A fenced block of JSON whose content cannot close the fence."""
     text = orjson.dumps(shown, default=str).decode().replace("`", "\\u0060")
     return f"```json\n{text}\n```"
 
 
 def unfenced(text: str) -> str:
-    """Somebody else's text without anything that opens or ends a fence."""
+    """Foreign text without anything that opens or closes a fence."""
     return text.replace("```", "'''")
 
 
 def printable(text: str) -> str:
-    """Without what could steer a terminal: names and items are somebody else's text."""
+    """The text without characters that could control a terminal: names and items are foreign text."""
     return "".join(mark if mark.isprintable() or mark in "\n\t" else "\ufffd" for mark in text)

@@ -12,22 +12,22 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 PICO = 10**12
-"""Money is counted in whole picodollars, so that sums are exact and a cap is a cap."""
+"""Money is counted in whole picodollars, so that sums are exact and a cap is never exceeded."""
 
 
 POSITIONS = 1 << 16
-"""Items of one batch, at most."""
+"""The maximum number of items in one batch."""
 SETUP_BATCH = 1 << 40
-"""Stands for the batch of calls that are made before the first one, or for no batch in particular."""
+"""The batch number of calls that are made before the first batch, or that belong to no batch."""
 
 
 def item_number(batch: int, position: int) -> int:
-    """An item's number within its run: its row in the journal. Numbers are in the order of the plan."""
+    """An item's number within its run: its row in the journal. Numbers follow the order of the plan."""
     return batch * POSITIONS + position
 
 
 def item_id(number: int) -> str:
-    """The id that people see of the item with that number."""
+    """The id, as shown to people, of the item with that number."""
     return f"{number // POSITIONS}-{number % POSITIONS}"
 
 
@@ -38,16 +38,16 @@ def usd(picodollars: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one or more calls took. `cost` is in picodollars; `cached_tokens` are part of `prompt_tokens`."""
+    """What one or more calls used. `cost` is in picodollars; `cached_tokens` are part of `prompt_tokens`."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
     cost: int = 0
     estimated: bool = False
-    """True where the endpoint sent no usage and the client's own estimate stands in for it."""
+    """True if the endpoint sent no usage and the client's own estimate is used instead."""
     written_tokens: int = 0
-    """Part of `prompt_tokens` that a prompt cache took in, which some charge for; not journaled, its cost is."""
+    """Part of `prompt_tokens` written to a prompt cache, which may cost extra; only the cost is journaled."""
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -74,23 +74,23 @@ class Prompt:
     max_tokens: int
     seed: int
     priority: int = 0
-    """Lower goes first: work further down the pipeline is admitted before new work."""
+    """Lower numbers go first: work further down the pipeline is admitted before new work."""
     model: str = ""
-    """Of several models that are asked for the same purpose: which one."""
+    """Which model is asked, if several serve the same purpose."""
     owner: str = ""
-    """Who asks: a validator, or a step of the engine. The report sums calls and dollars by it."""
+    """Who asks: a validator, or a step of the engine. The report sums calls and dollars by owner."""
     item: str = ""
-    """The id of the item that it is asked for, where it is one item's matter."""
+    """The id of the item that the call is about, if it is about a single item."""
 
     @property
     def route(self) -> str:
-        """What decides which endpoint is asked."""
+        """The key by which the endpoint is chosen."""
         return f"{self.purpose}@{self.model}" if self.model else self.purpose
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What came back for a Prompt."""
+    """A model's answer to a Prompt."""
 
     text: str
     model: str
@@ -102,7 +102,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """What an endpoint says that it allows, per minute; None where it does not say."""
+    """The limits that an endpoint announces, per minute; None if it announces none."""
 
     requests: float | None = None
     tokens: float | None = None
@@ -122,25 +122,25 @@ class Batch:
     examples: tuple[int, ...] = ()
     """Row numbers in the base dataset."""
     labels: tuple[tuple[str, int], ...] = ()
-    """How many of each label to ask for; empty where the labels are free."""
+    """How many of each label to ask for; empty if any label may be used."""
     rows: tuple[int, ...] = ()
-    """Of an existing dataset: where in the file its items stand, from 1."""
+    """For items of an existing dataset: their line numbers in the file, from 1."""
     dataset: str = ""
-    """Of several existing datasets: which one."""
+    """Which dataset the items are from, if there are several existing ones."""
     strategy: str = ""
-    """Which of the configured strategies asks for it, where there are several."""
+    """Which of the configured strategies asks for the batch, if there are several."""
     attributes: tuple[tuple[str, str], ...] = ()
-    """What its items are to be about: names and values."""
+    """The attributes that its items should have: names and values."""
     unlike: tuple[str, ...] = ()
-    """Items turned away as near-duplicates that this batch is to replace."""
+    """Items rejected as near-duplicates, which this batch replaces."""
     notes: tuple[str, ...] = ()
-    """What people said of earlier items."""
+    """People's comments on earlier items."""
     lessons: tuple[str, ...] = ()
-    """What earlier items were turned away for, as what to avoid."""
+    """Why earlier items were rejected, as faults to avoid."""
 
 
 class Decision(StrEnum):
-    """What a validator says of an item."""
+    """A validator's decision about an item."""
 
     PASS = "pass"  # noqa: S105 - a verdict, not a password
     REVISE = "revise"
@@ -158,12 +158,12 @@ class Verdict:
     item: Item | None = None
     """The new item of a REVISE."""
     record: Mapping[str, Any] = field(default_factory=dict)
-    """How the decision came about, as plain JSON values; stands in the item's `_meta`."""
+    """How the decision was reached, as plain JSON values; recorded in the item's `_meta`."""
     usage: Usage = Usage()
-    """What the calls made for this verdict took; counted by the engine."""
+    """What the calls for this verdict used; counted by the engine."""
     seconds: float = 0.0
     tentative: bool = False
-    """Of a REVISE: the item before it stands where the validators before do not pass the new one as it is."""
+    """For a REVISE: the original item is kept if an earlier validator does not pass the new one unchanged."""
 
     @classmethod
     def passed(cls, by: str, record: Mapping[str, Any] | None = None) -> Verdict:
@@ -191,7 +191,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One candidate. `batch_total` is how many items its batch has, so that the end of a batch needs no marker."""
+    """One candidate. `batch_total` is the number of items in its batch, so its end needs no marker."""
 
     batch: Batch
     position: int
@@ -201,14 +201,14 @@ class Item:
     choices: tuple[str, ...] = ()
     extras: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
-    """Of an existing dataset: the row as it stands there, with fields that the config does not name."""
+    """For an item of an existing dataset: its original row, with fields that the config does not name."""
     model: str = ""
     usage: Usage = Usage()
     """This item's share of the calls made for it."""
     verdicts: tuple[Verdict, ...] = ()
     revisions: int = 0
     vector: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
-    """Of what a group check compares; see engine.diversity.sameness."""
+    """The vector of the text that a group check compares; see engine.diversity.sameness."""
 
     @property
     def number(self) -> int:
@@ -227,14 +227,14 @@ class Item:
 
     @property
     def settled(self) -> bool:
-        """No further validator needs to look at it."""
+        """Whether no further validator needs to check it."""
         return self.rejection is not None
 
     def evolve(self, **changes: Any) -> Self:
         return replace(self, **changes)
 
     def judged(self, verdict: Verdict) -> Item:
-        """This item, or the verdict's revision of it, with the verdict on its record."""
+        """This item, or the verdict's revision of it, with the verdict added."""
         if verdict.decision is Decision.REVISE and verdict.item is not None:
             return replace(
                 verdict.item,

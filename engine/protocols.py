@@ -1,4 +1,4 @@
-"""The doors: what the engine asks of a model endpoint, a validator and a journal."""
+"""The protocols that the engine requires of a model endpoint, a validator and a journal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Vectors = npt.NDArray[np.float32]
-    """One row for each text, of length 1; a row that is not finite stands for a text that has no vector."""
+    """One row for each text, of length 1; a row that is not finite means that the text has no vector."""
 
 
 @runtime_checkable
@@ -30,7 +30,7 @@ class Backend(Protocol):
     async def complete(self, prompt: Prompt) -> Completion:
         """Ask once. Raises TransientError, PermanentError or FatalError; see engine.errors.
 
-        `usage.cost` is 0 in what comes back: pricing is the client's.
+        `usage.cost` is 0 in the result: the client computes the price.
         """
         ...
 
@@ -39,54 +39,54 @@ class Backend(Protocol):
 
 @runtime_checkable
 class Streaming(Protocol):
-    """A Backend that can tell when the first token came."""
+    """A Backend that can report when the first token arrives."""
 
     async def streamed(self, prompt: Prompt, first: Callable[[], None]) -> Completion:
-        """Ask once, as `complete` does, but have the answer sent as it is made. Calls `first` at its first token."""
+        """Ask once, as `complete` does, but stream the answer. Calls `first` at the first token."""
         ...
 
 
 @runtime_checkable
 class Announcing(Protocol):
-    """A Backend that passes on which limits its endpoint announces."""
+    """A Backend that passes on the rate limits that its endpoint announces."""
 
     announced: RateLimits | None
-    """The same object until they change."""
+    """The same object until the limits change."""
 
 
 class Rate(Protocol):
-    """How fast an endpoint may be asked for one thing, requests or tokens. Never blocks; see Coordinator."""
+    """An endpoint's rate limit for one resource, requests or tokens. Never blocks; see Coordinator."""
 
     def wait(self, amount: int = 1) -> float:
-        """Seconds until so much may go; 0 for now."""
+        """Seconds until `amount` may be used; 0 means now."""
         ...
 
     def take(self, amount: int = 1) -> Any:
-        """So much goes. What comes back is for `give_back`; None where others have taken it since `wait`."""
+        """Use `amount`. Returns an entry for `give_back`; None if others used it up since `wait`."""
         ...
 
     def give_back(self, entry: Any, taken: int, used: int) -> None:
-        """Of what was taken, only `used` was needed, or more."""
+        """Correct an entry: `taken` was reserved, but `used`, which may be more, was needed."""
         ...
 
 
 class Coordinator(Protocol):
-    """Who owns the rates: this process alone, or all runs that share an endpoint and its key."""
+    """The owner of the rates: this process alone, or all runs that share an endpoint and its key."""
 
     def rate(self, endpoint: str, kind: str, per_minute: float) -> Rate:
-        """The rate of one endpoint, told by a digest of its address, model and key; `kind` is requests or tokens."""
+        """The rate for `endpoint`, a digest of its address, model and key; `kind` is requests or tokens."""
         ...
 
 
 class CallJournal(Protocol):
-    """Where completions are kept before anyone looks inside them."""
+    """Stores completions before anything reads their content."""
 
     def find(self, key: str) -> Completion | PermanentError | None:
-        """What the journal holds for this call, if anything."""
+        """The recorded outcome of this call, if there is one."""
         ...
 
     async def authorize(self, amount: int) -> None:
-        """Note that this start may spend up to `amount` picodollars; on disk when this returns."""
+        """Record that this start may spend up to `amount` picodollars; on disk when this returns."""
         ...
 
     async def record(self, prompt: Prompt, outcome: Completion | PermanentError) -> None:
@@ -95,14 +95,14 @@ class CallJournal(Protocol):
 
 
 class Validator(Protocol):
-    """Looks at one item. Raises PermanentError to reject it, FatalError to stop the run.
+    """Checks one item. Raises PermanentError to reject it, FatalError to stop the run.
 
     An entry point of the group `datagen.validators` names a factory: `factory(tools, **options)`,
-    with the options that the config gives for it. It raises TypeError or ValueError on wrong options.
+    with its options from the config. It raises TypeError or ValueError for wrong options.
 
     A validator that holds resources is also an asynchronous context manager: entered once before the first
-    item, left after the last. One that has something to say of itself in the report is also Described.
-    One whose PASS means that the label was found right by other means than the item itself has `confirms = True`.
+    item, left after the last. One that describes itself in the report is also Described.
+    If its PASS means that something other than the item itself confirmed the label, it has `confirms = True`.
     """
 
     name: str
@@ -118,16 +118,16 @@ class Tally:
     """Its key in report.json."""
     title: str
     counted: str
-    """The record's key under which the list stands."""
+    """The key of the list in the record."""
     value: str
-    """What one value of it is called."""
+    """The name of one value in the list."""
     columns: Mapping[str, Sequence[str]]
-    """Counts by name, each with the decisions that it counts: pass, revise, reject."""
+    """The columns by name, each with the decisions that it counts: pass, revise, reject."""
 
 
 @dataclass(frozen=True)
 class RuleChecked:
-    """One rule, in words. Where `checked_where` names a key, only verdicts checked it whose record has that key set."""
+    """One rule, in words. If `checked_where` is set, only verdicts whose record has that key checked it."""
 
     rule: str
     checked_where: str | None = None
@@ -135,12 +135,12 @@ class RuleChecked:
 
 @dataclass(frozen=True)
 class Compliance:
-    """A section of the report: how often each of several rules was kept, by the model that wrote the items."""
+    """A section of the report: how often each rule was kept, by the model that wrote the items."""
 
     name: str
     title: str
     broken: str
-    """The record's key under which the places of the broken rules stand, from 0."""
+    """The record's key that lists the indices of the broken rules, from 0."""
     rules: Sequence[RuleChecked]
 
 
@@ -149,9 +149,9 @@ Section = Tally | Compliance
 
 @runtime_checkable
 class Described(Protocol):
-    """A validator that tells of itself, once it is open: plain JSON values for report.json, under its `about`.
+    """A validator that describes itself once it is open: plain JSON values for `about` in report.json.
 
-    Some keys mean more: `warning` is a sentence shown to the user at the start, `caveat` one for the card of an
+    Special keys: `warning` is a sentence shown to the user at the start, `caveat` one for the card of an
     exported dataset, and `sections` a list of the validator's own sections of the report, of the types above.
     """
 
@@ -160,7 +160,7 @@ class Described(Protocol):
 
 @runtime_checkable
 class Examined(Protocol):
-    """A validator's factory that can tell what this machine offers it; for `datagen doctor`."""
+    """A validator's factory that can report what this machine offers it; for `datagen doctor`."""
 
     def examine(self) -> Iterable[tuple[str, bool | None, str]]:
         """(name, ok, detail) each; `ok` is None for a plain fact."""
@@ -169,11 +169,11 @@ class Examined(Protocol):
 
 Ask = Callable[[Prompt], Awaitable[Completion]]
 Notify = Callable[[str], None]
-"""Called with a sentence for the user: what takes long, what could not be done."""
+"""Called with a sentence for the user about what takes long or could not be done."""
 
 
 class Reply(BaseModel):
-    """What a model is asked to answer with, as a schema. Keys that were not asked for are left aside."""
+    """The answer that a model is asked for, as a schema. Keys that were not asked for are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, json_schema_extra={"additionalProperties": False})
 
@@ -186,28 +186,28 @@ class Template(Protocol):
     """A prompt's text with places for values; the built-in one, or the user's."""
 
     def render(self, values: dict[str, Any]) -> tuple[str, str]:
-        """(system, user). Raises ConfigError for a value that is not given."""
+        """(system, user). Raises ConfigError for a missing value."""
         ...
 
 
 @dataclass(frozen=True)
 class Question(Generic[R]):
-    """One kind of question. `purpose` is its name on the wire; by it the config replaces the template."""
+    """One kind of question. `purpose` is its name on the wire and its key for a template in the config."""
 
     purpose: str
     template: Template
     schema: Mapping[str, Any]
     """JSON schema of the reply."""
     read: Callable[[Completion], R | None]
-    """What a reply says; None where it cannot be read."""
+    """Parses a reply; None if it cannot be parsed."""
     temperature: float = 0.0
     max_tokens: int = 1024
     attempts: int = 2
-    """How often it is asked while the reply cannot be read."""
+    """How often it is asked at most while no reply can be parsed."""
 
 
 class Asker(Protocol):
-    """Asks a model for one validator: prompt, journal, key, seed, reading of the reply, in one place for all."""
+    """Asks a model for one validator: handles prompt, journal, key, seed and parsing of the reply."""
 
     def question(
         self,
@@ -218,51 +218,51 @@ class Asker(Protocol):
         temperature: float = 0.0,
         max_tokens: int = 1024,
     ) -> Question[M]:
-        """A question, to be made once. `template` is Jinja with the blocks `system` and `user`.
+        """A question; create it once. `template` is Jinja with the blocks `system` and `user`.
 
-        Raises ConfigError where the user's own template for that purpose cannot be used.
+        Raises ConfigError if the user's own template for that purpose cannot be used.
         """
         ...
 
     async def ask(
         self, question: Question[R], item: Item, shown: Mapping[str, Any], *, tag: str = "1", **values: Any
     ) -> R:
-        """The reply of a model that sees `shown`, as the item's fenced block, and the template's other `values`.
+        """The reply of a model that is shown `shown`, as the item's fenced block, and the other `values`.
 
-        `tag` tells apart the calls of one purpose for one item. Raises Unparseable where no reply can be read, and
-        what `Tools.ask` raises.
+        `tag` distinguishes the calls of one purpose for one item. Raises Unparseable if no reply can be read,
+        and what `Tools.ask` raises.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What a validator is given at its construction."""
+    """What a validator's factory receives."""
 
     ask: Ask
-    """One model call, journaled and paid once, for prompts of your own making; `asker` makes them for you.
+    """One model call, journaled and paid once, for prompts that you build; `asker` builds them for you.
     Keys: `{item.id}/{validator}/{purpose}/{n}`."""
     constraints: Sequence[Constraint]
     seed: int
     priority: int
-    """The priority for its calls: the further down the pipeline, the sooner admitted."""
+    """The priority of its calls: those further down the pipeline are admitted sooner."""
     description: str
-    """What the config says the dataset is."""
+    """The description of the dataset in the config."""
     shown: Callable[[Item], dict[str, Any]]
-    """An item in the form in which a model is shown it: text, choices, label, extras."""
+    """An item in the form that a model sees: text, choices, label, extras."""
     revised: Callable[[Item, Mapping[str, Any]], Item]
-    """The item with the fields that a model sent for it. Raises Unparseable where they make no item."""
+    """The item with the fields that a model sent. Raises Unparseable if they do not form an item."""
     read: Callable[[str], dict[str, Any] | None]
-    """The JSON object in a model's reply, however it is wrapped; None where there is none."""
+    """The JSON object in a model's reply, however it is wrapped; None if there is no object."""
     asker: Callable[[str], Asker]
-    """The way to ask for the validator of that name."""
+    """The Asker for the validator of that name."""
     cache: Path
-    """The user's folder for what can be fetched or made again; it need not exist yet."""
+    """The user's folder for data that can be fetched or made again; it need not exist yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A paragraph of evidence, and where it comes from."""
+    """A paragraph of evidence and its source."""
 
     title: str
     text: str
@@ -275,15 +275,15 @@ class Passage:
 
 
 class Embedder(Protocol):
-    """Makes vectors of texts. An asynchronous context manager, open while it is asked."""
+    """Turns texts into vectors: an asynchronous context manager that is open while it is used."""
 
     name: str
     fingerprint: str
-    """Tells two models, or two versions of one, apart; part of a run's identity."""
+    """Distinguishes two models, or two versions of a model; part of a run's identity."""
     at_once: int
-    """Calls that are worth making at the same time."""
+    """How many concurrent calls are worthwhile."""
     inputs: int
-    """Texts that are worth giving in one call."""
+    """How many texts per call are worthwhile."""
 
     @property
     def version(self) -> str:

@@ -31,7 +31,7 @@ environment() {
       *,minilm,* | *,test,* | *,embedding,*)
         # First and alone: left to sentence-transformers, pip may take a newer build with gigabytes for GPUs.
         .venv/bin/python -m pip install --quiet --disable-pip-version-check "$TORCH" ||
-          echo "$TORCH is not to be had here; pip chooses another." >&2 ;;
+          echo "$TORCH cannot be installed here; pip chooses another version." >&2 ;;
     esac
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".${extras:+[$extras]}"
     echo "$wanted" >> "$stamp"

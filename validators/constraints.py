@@ -1,4 +1,4 @@
-"""Checks an item against the declared constraints: by program where one can, by a model where asked to."""
+"""Checks an item against the declared constraints: by program where possible, by a model on request."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _COMMON = (
     "ar bg bn ca cs da de el en es et fa fi fr he hi hr hu id it ja ko lt lv mk ms nl no pl pt ro ru sk sl sq"
     " sr sv ta te th tr uk ur vi zh"
 ).split()
-"""Languages told apart. Few, so that a short text is not taken for a rare neighbour of its language."""
+"""Languages to distinguish. Few, so that a short text is not classified as a rare related language."""
 _REGEX_SECONDS = 0.2
 _FEWEST_LETTERS = 20
-"""In a shorter text the language cannot be told; it passes."""
+"""The language of a shorter text cannot be detected; such a text passes."""
 
 
 class Broken(Reply):
@@ -40,20 +40,20 @@ class Adherence(Reply):
 
 
 JUDGED = "rule"
-"""The reason where an item breaks a rule in plain words."""
+"""The verdict's reason if an item breaks a rule in plain words."""
 
 
 class Constraints:
     """PASS, or REJECT with the first broken constraint's kind as the reason.
 
-    With `judge`, a model checks the rules in plain words, once the programs have found nothing. What was
-    checked and what is broken, by the constraint's place in the config, stands in `_meta`.
+    With `judge`, a model checks the rules in plain words, once the programs have found nothing. The record in
+    `_meta` says whether the model judged, and lists the broken constraints by index in the config.
     """
 
     name = "constraints"
 
     def __init__(self, tools: Tools, *, judge: bool = False) -> None:
-        """Raises ValueError for a language that cannot be told apart."""
+        """Raises ValueError for a language that cannot be detected, or `judge` without a rule to judge."""
         self._checks = [
             (place, _slug(constraint), check)
             for place, constraint in enumerate(tools.constraints)
@@ -74,7 +74,7 @@ class Constraints:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Its section of the report: how often each constraint was kept. Rules in plain words count where judged."""
+        """Its section of the report: how often each constraint was kept. Rules in plain words if judged."""
         rules = [
             RuleChecked(constraint.sentence(), "judged" if isinstance(constraint, FreeText) else None)
             for constraint in self._tools.constraints
@@ -110,7 +110,7 @@ def _slug(constraint: Constraint) -> str:
 
 
 def check_of(constraint: Constraint) -> Check | None:
-    """The check for a constraint; None for one that is no single item's matter, or no program's."""
+    """The check for a constraint; None if it concerns more than a single item, or no program can check it."""
     match constraint:
         case Length():
             return _length(constraint)
@@ -128,7 +128,7 @@ def check_of(constraint: Constraint) -> Check | None:
 
 
 def part(item: Item, field: str) -> str:
-    """The text of a field: text, label, choices (one a line) or an extra."""
+    """The text of a field: text, label, choices (one per line) or an extra."""
     value: Any = item.extras.get(field)
     if field in ("text", "label", "choices"):
         value = getattr(item, field)
@@ -138,7 +138,7 @@ def part(item: Item, field: str) -> str:
 
 
 def measure(text: str, unit: str) -> int:
-    """How many words, characters or sentences."""
+    """The number of words, characters or sentences."""
     match unit:
         case "characters":
             return len(text)
@@ -148,7 +148,7 @@ def measure(text: str, unit: str) -> int:
 
 
 def _regex(pattern: str, field: str) -> Check:
-    """With the regex package: unlike re, it can be told to give up on a pattern that explodes."""
+    """Uses the regex package, whose timeout, unlike re, stops patterns that backtrack excessively."""
     import regex
 
     found = regex.compile(pattern)
@@ -187,7 +187,7 @@ def _words(item: Item, field: str, words: tuple[str, ...], *, wanted: bool) -> s
 
 @cache
 def _identifier(code: str) -> Any:
-    """Tells the common languages and this one apart. Half a second to load, so once."""
+    """Distinguishes the common languages and this one. Loading takes half a second, so it is cached."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE)

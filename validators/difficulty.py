@@ -1,9 +1,9 @@
-"""Makes an item harder by named principles, and keeps the harder one only where its answer has survived.
+"""Makes an item harder by named principles, and keeps the harder version only if its answer is unchanged.
 
-The four principles are those of arXiv 2406.18966, section 3.3; which of them fit is asked of a model first, then the
-item is rewritten by them. The paper judges the answer's survival by eye. Here it is checked: the question keeps its
-numbers and does not give its answer away, the choices stay one to one and the right one right, and the engine walks
-the harder item past the validators before this one (code, facts). Where anything fails, the original stands.
+The four principles are those of arXiv 2406.18966, section 3.3. A model first chooses those that fit, then
+rewrites the item by them. The paper checks by eye whether the answer is unchanged. Here it is tested: the
+question keeps its numbers and does not reveal its answer, the choices stay one to one and the right one stays
+right, and the earlier validators (code, facts) check the harder item. If a test fails, the original is kept.
 """
 
 from __future__ import annotations
@@ -38,29 +38,29 @@ PRINCIPLES: Mapping[str, str] = {
 REWORDS, ADDS = "paraphrase_choices", "add_choice"
 ABOUT_CHOICES = frozenset({REWORDS, ADDS})
 _KEPT = ("text", "choices")
-"""Of the item before, what stays on record."""
+"""The fields of the original item that are recorded."""
 _SHOWN = 400
-"""Characters of an analysis that stay on record."""
+"""How many characters of an analysis are recorded."""
 
 
 class DifficultyOptions(BaseModel):
-    """What the config may say of this validator."""
+    """This validator's options in the config."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     principles: Mapping[str, str] = Field(default_factory=lambda: dict(PRINCIPLES), min_length=1)
-    """Names of the four, or of your own with a sentence each: a list of names, or a mapping from name to sentence."""
+    """Names of the four, or your own with a sentence each: a list of names, or a mapping name to sentence."""
     at_most: int = Field(default=2, ge=1, le=10)
-    """Principles applied to one item."""
+    """Maximum number of principles applied to one item."""
     keep_numbers: bool = True
-    """Every number of the question must still be in the harder one."""
+    """Whether every number of the question must also be in the harder one."""
     temperature: float = Field(default=0.7, ge=0, le=2)
     max_tokens: int = Field(default=1024, ge=64)
 
     @field_validator("principles", mode="before")
     @classmethod
     def _by_name(cls, given: Any) -> Any:
-        """A list of names, or of `{name: sentence}`, as one mapping."""
+        """Turns a list of names, or of `{name: sentence}`, into one mapping."""
         entries: list[Any] = given if isinstance(given, list) else [given]
         found: dict[str, Any] = {}
         for entry in entries:
@@ -79,7 +79,7 @@ class DifficultyOptions(BaseModel):
     def _named(cls, principles: Mapping[str, str]) -> Mapping[str, str]:
         for name, sentence in principles.items():
             if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-                raise ValueError(f"{name!r} is no name; use small letters, digits and _")
+                raise ValueError(f"{name!r} is not a valid name; use lower-case letters, digits and _")
             if not sentence.strip():
                 raise ValueError(f"{name} has no sentence that says what to do")
         return principles
@@ -99,7 +99,7 @@ class Enhancement(Reply):
 
 
 class AnswerLost(Exception):
-    """The answer has not survived, or cannot be seen to have. `reason` is a stable slug."""
+    """The answer has changed, or cannot be shown to be unchanged. `reason` is a stable slug."""
 
     def __init__(self, reason: str, said: str = "") -> None:
         super().__init__(said)
@@ -107,15 +107,15 @@ class AnswerLost(Exception):
 
 
 class Difficulty:
-    """REVISE `harder`, tentatively: the engine takes it back where an earlier validator does not pass it.
+    """REVISE `harder`, tentatively: the engine reverts it if an earlier validator does not pass it.
 
-    PASS where the original stands, with the reason: `no_principle`, `unchanged`, or what broke.
+    PASS if the original is kept, with the reason: `no_principle`, `unchanged`, or the check that failed.
     """
 
     name = NAME
 
     def __init__(self, tools: Tools, **options: Any) -> None:
-        """Raises ValueError for options that make no sense."""
+        """Raises ValueError for invalid options."""
         self._options = parsed(DifficultyOptions, options)
         self._tools = tools
         self._asker = asker = tools.asker(NAME)
@@ -135,12 +135,12 @@ class Difficulty:
         }
 
     def describe(self) -> dict[str, Any]:
-        """Its section of the report: how often each principle was chosen, and how often the harder item stayed."""
+        """Its section of the report: how often each principle was chosen, and the harder item kept."""
         columns = {"chosen": ("pass", "revise", "reject"), "kept": ("revise",)}
         return {"sections": [Tally(NAME, "What made items harder", "principles", "principle", columns)]}
 
     async def validate(self, item: Item) -> Verdict:
-        """A call that fails for good leaves the item as it is."""
+        """A call that fails permanently leaves the item unchanged."""
         record: dict[str, Any] = {"principles": []}
         try:
             plan = await self._asker.ask(
@@ -162,7 +162,7 @@ class Difficulty:
             return _original(error.reason, str(error), record)
 
     def _fitting(self, item: Item) -> Mapping[str, str]:
-        """Without choices, nothing about choices."""
+        """The principles that fit an item: those about choices only if it has choices."""
         return {
             name: sentence
             for name, sentence in self._options.principles.items()
@@ -203,7 +203,7 @@ class Difficulty:
     async def _with_choices(
         self, item: Item, harder: Item, reply: Mapping[str, Any], chosen: Sequence[str]
     ) -> Item:
-        """The harder item with its choices and the right one's letter. Raises AnswerLost."""
+        """The harder item with its choices and the letter of the right one. Raises AnswerLost."""
         choices = choices_in(reply.get("choices"), item.choices)
         pairs = paired(item.choices, choices, may_reword=REWORDS in chosen, may_add=ADDS in chosen)
         right = pairs[ascii_uppercase.index(item.label)] if item.label is not None else None
@@ -228,7 +228,7 @@ class Difficulty:
         return harder.evolve(choices=choices, label=label)
 
     async def _any_right(self, item: Item, right: str, added: Sequence[str]) -> bool:
-        """Whether an added choice means what the right one says: by rule, else by a model."""
+        """Whether an added choice means the same as the right one: decided by rule, else by a model."""
         for choice in added:
             decided = same(choice, right)
             if decided or (decided is None and await self._same(item, right, choice)):
@@ -251,25 +251,25 @@ _NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
 
 
 def numbers(text: str) -> Counter[str]:
-    """The numbers that stand in a text in digits, each as often as it does; 1,000 is 1000."""
+    """The numbers written in digits in a text, with their counts; 1,000 is 1000."""
     return Counter(found.replace(",", "") for found in _NUMBER.findall(text))
 
 
 def gives_away(answer: str, before: str, after: str) -> bool:
-    """Whether a text holds the answer as words of their own, where the text before it did not."""
+    """Whether `after` contains the answer as whole words and `before` does not."""
     if len(answer.strip()) < 2:
-        return False  # a single letter or digit stands anywhere
+        return False  # a single letter or digit occurs anywhere
     found = re.compile(rf"(?<!\w){re.escape(plain(answer))}(?!\w)")
     return bool(found.search(plain(after))) and not found.search(plain(before))
 
 
 def plain(text: str) -> str:
-    """For comparing: case and spacing aside."""
+    """The text for comparison, without differences in case and spacing."""
     return " ".join(text.casefold().split())
 
 
 def choices_in(sent: Any, before: Sequence[str]) -> tuple[str, ...]:
-    """A model's choices; those before where it sent none. Raises AnswerLost."""
+    """A model's choices; those of `before` if it sent none. Raises AnswerLost."""
     if sent is None:
         return tuple(before)
     listed = list(sent.values()) if isinstance(sent, Mapping) else sent
@@ -284,7 +284,7 @@ def choices_in(sent: Any, before: Sequence[str]) -> tuple[str, ...]:
 
 
 def paired(before: Sequence[str], after: Sequence[str], *, may_reword: bool, may_add: bool) -> list[int]:
-    """For each choice before, which one it is now: that with its text, else that in its place. Raises AnswerLost."""
+    """The new index of each old choice: that of the same text, else the same index. Raises AnswerLost."""
     if not len(before) <= len(after) <= len(before) + may_add:
         raise AnswerLost("choices_lost", f"{len(before)} choices became {len(after)}")
     places = {plain(choice): place for place, choice in enumerate(after)}

@@ -1,4 +1,4 @@
-"""A validator's options out of the config, or one sentence on what is wrong with them."""
+"""Parses a validator's options from the config, or raises one sentence about what is wrong with them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def parsed(model: type[M], given: Mapping[str, Any], unnamed: tuple[str, ...] = ()) -> M:
-    """Raises ValueError with the option's path, what is wrong, and for an unknown one what there is.
+    """Raises ValueError with the option's path and fault, and for an unknown option the known ones.
 
-    `unnamed`: names of alternatives, which the user did not write and so should not read.
+    `unnamed`: names of union members, which the user did not write and so should not see.
     """
     try:
         return model.model_validate(given)

@@ -1,7 +1,7 @@
-"""Self-reflection: review, revise, review again; only a revision that was judged, and judged good, is kept.
+"""Self-reflection: review, revise, review again; a revision is kept only if a review calls it good.
 
-arXiv 2406.18966 keeps its last revision unjudged. Here the last word is always a review's: an item ends as it
-came (PASS), as a revision that passed its review (REVISE), or not at all (REJECT `not_good`).
+arXiv 2406.18966 keeps its last revision without a review. Here a review always comes last: the item is kept
+unchanged (PASS), replaced by a revision that passed its review (REVISE), or rejected (REJECT `not_good`).
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from validators.templates import template
 
 NAME = "reflection"
 _SHOWN = 400
-"""Characters of a review that stay on record."""
+"""How many characters of a review are recorded."""
 
 
 class ReflectionOptions(BaseModel):
-    """What the config may say of this validator."""
+    """This validator's options in the config."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_rounds: int = Field(default=2, ge=0, le=10)
-    """Revisions of one item, at most; each is reviewed. 0 only reviews."""
+    """Maximum number of revisions of one item; each is reviewed. 0 means review only."""
     max_tokens: int = Field(default=1024, ge=64)
 
 
@@ -46,15 +46,15 @@ class Revision(Reply):
 
 
 class Reflection:
-    """Two questions, `review` and `revision`; `model.purposes` may give each a model of its own.
+    """Asks two questions, `review` and `revision`; `model.purposes` can set a separate model for each.
 
-    The trajectory (each review's finding, in order) stands in `_meta`. What cannot be reviewed costs its item.
+    `_meta` records the trajectory (each review's result, in order). An unreviewable item is rejected.
     """
 
     name = NAME
 
     def __init__(self, tools: Tools, **options: Any) -> None:
-        """Raises ValueError for options that make no sense."""
+        """Raises ValueError for invalid options."""
         self._options = parsed(ReflectionOptions, options)
         self._tools = tools
         self._asker = asker = tools.asker(NAME)
@@ -69,13 +69,13 @@ class Reflection:
         }
 
     def describe(self) -> dict[str, Any]:
-        """A sentence for the card of what is exported."""
+        """A sentence for the card of an exported dataset."""
         return {
-            "caveat": "Items were reviewed by a language model, which can be wrong as the one that wrote them."
+            "caveat": "Items were reviewed by a language model, which can err like the one that wrote them."
         }
 
     async def validate(self, item: Item) -> Verdict:
-        """Raises what the first review raises; a later failure ends the rounds."""
+        """Raises what the first review raises; a later failure only ends the rounds."""
         trajectory: list[dict[str, Any]] = []
         candidate = item
         review = await self._reviewed(item, candidate, 0, trajectory)

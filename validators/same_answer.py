@@ -1,4 +1,4 @@
-"""The question whether two answers mean the same, for where no rule can tell."""
+"""The question whether two answers mean the same, for cases that no rule can decide."""
 
 from __future__ import annotations
 

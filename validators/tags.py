@@ -1,4 +1,4 @@
-"""Names for the calls of one purpose about one item."""
+"""Tags that distinguish the calls of one purpose about one item."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import hashlib
 
 
 def mark(*texts: str) -> str:
-    """A short fingerprint, for the tag of a question whose text hangs on more than its item."""
+    """A short fingerprint for the tag of a question whose text depends on more than its item."""
     return hashlib.blake2b("\0".join(texts).encode("utf-8", "replace"), digest_size=4).hexdigest()

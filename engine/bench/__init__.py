@@ -1,1 +1,1 @@
-"""Throughput benchmarking of an endpoint: how many calls at once are worth it."""
+"""Benchmarks an endpoint's throughput: how many concurrent calls are worthwhile."""

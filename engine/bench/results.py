@@ -1,4 +1,4 @@
-"""What a sweep showed: a table, JSON, and a plot."""
+"""The results of a sweep: a table, JSON, and a plot."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def levels_table(levels: Sequence[Level]) -> Table:
-    """One row for each concurrency tried."""
+    """One row for each tested concurrency."""
     table = text_table(
         "at once", "calls", "calls/s", "tokens/s", "p50 s", "p95 s", "p99 s", "first token p50 s", "failed"
     )
@@ -43,7 +43,7 @@ def levels_table(levels: Sequence[Level]) -> Table:
 
 
 def summary(bench: Bench, levels: Sequence[Level], model: str) -> dict[str, Any]:
-    """As bench.json holds it."""
+    """The content of bench.json."""
     best, limits = knee(levels), bench.announced
     return {
         "model": model,
@@ -59,7 +59,7 @@ def summary(bench: Bench, levels: Sequence[Level], model: str) -> dict[str, Any]
 
 
 def advice(bench: Bench, found: Mapping[str, Any], folder: Path | None) -> list[str]:
-    """Sentences for people. `folder` is where it was written, if anywhere."""
+    """Sentences for the user. `folder` is where the result was written, if anywhere."""
     told = [f"{found['calls']:,} calls, ${found['spent_usd']:.4f}. Ended: {found['ended']}."]
     if (limits := bench.announced) is not None:
         kinds = (("requests", limits.requests), ("tokens", limits.tokens))
@@ -75,7 +75,7 @@ def advice(bench: Bench, found: Mapping[str, Any], folder: Path | None) -> list[
 
 
 def prepare(folder: Path) -> None:
-    """Makes the folder, before anything is spent. Raises ConfigError where nothing can be written there."""
+    """Creates the folder before anything is spent. Raises ConfigError if it is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -85,7 +85,7 @@ def prepare(folder: Path) -> None:
 
 
 def write(folder: Path, found: Mapping[str, Any], levels: Sequence[Level]) -> None:
-    """bench.json and bench.svg. Raises StoreError."""
+    """Writes bench.json and bench.svg. Raises StoreError."""
     with replacing(folder / "bench.json") as file:
         file.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
     with replacing(folder / "bench.svg") as file:
@@ -93,11 +93,11 @@ def write(folder: Path, found: Mapping[str, Any], levels: Sequence[Level]) -> No
 
 
 def plot(levels: Sequence[Level], model: str) -> str:
-    """Throughput, and latency on an axis of its own, over concurrency; an SVG that needs nothing else."""
+    """Throughput, and latency on a second axis, over concurrency; a self-contained SVG."""
     import pygal
     from pygal.style import Style
 
-    # It leaves a finder among Python's own, of a kind that Python warns of and pygal needs for its plugins only.
+    # pygal adds an import finder, used only for its plugins, about which Python warns.
     sys.meta_path[:] = [each for each in sys.meta_path if type(each).__name__ != "PluginImportFixer"]
 
     colours = ("#1f6fb2", "#b2541f", "#d9a441")
@@ -125,7 +125,7 @@ def plot(levels: Sequence[Level], model: str) -> str:
 
 
 def _without_scripts(root: Any) -> Any:
-    """The plot is a picture; what would make it move needs scripts from elsewhere."""
+    """Removes scripts: the plot is static, and its interactive parts would need external scripts."""
     for parent in list(root.iter()):
         for child in list(parent):
             if str(child.tag).rpartition("}")[2] == "script":

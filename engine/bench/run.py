@@ -1,4 +1,4 @@
-"""A sweep over a config's endpoint: opened, priced, capped."""
+"""Runs a sweep over a config's endpoint, with its price and a cap."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engine.runs.inputs import Inputs
 from engine.runs.modes import GenerateMode
 
 MOST = 256
-"""How far a sweep goes where no concurrency is set."""
+"""The highest concurrency of a sweep if none is configured."""
 
 
 async def benched(
@@ -52,7 +52,7 @@ async def benched(
 
 
 def _unlimited(config: RunConfig, most: int) -> RunConfig:
-    """With room for so many calls at once, whatever the config says: how many are worth it is the question."""
+    """The config with room for `most` concurrent calls, whatever it says: the sweep tests its limit."""
     models = [
         model.model_copy(update={"limits": model.limits.model_copy(update={"concurrency": most})})
         for model in config.endpoints
@@ -62,13 +62,13 @@ def _unlimited(config: RunConfig, most: int) -> RunConfig:
 
 
 def _endless(inputs: Inputs) -> Iterator[Prompt]:
-    """The run's prompts, over and over where a run has only so many."""
+    """The run's prompts, repeated endlessly if their number is finite."""
     while True:
         yield from prompts(inputs)
 
 
 def doubled(most: int) -> list[int]:
-    """1, 2, 4 … and the most itself."""
+    """1, 2, 4 … and finally `most` itself."""
     found = [1]
     while found[-1] * 2 < most:
         found.append(found[-1] * 2)

@@ -1,4 +1,4 @@
-"""Asks an endpoint with ever more calls at once, within a cap of calls and dollars, and keeps what each took."""
+"""Calls an endpoint with increasing concurrency, within a cap of calls and dollars; records results."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from engine.llm.tokens import prompt_bound
 from engine.protocols import Announcing, Backend, Streaming
 
 ENOUGH = 0.9
-"""The knee is the least concurrency that brings so much of the best throughput."""
+"""The knee is the lowest concurrency that reaches this share of the best throughput."""
 GAIN = 1.05
-"""A doubling that brings less than this is no gain; two in a row end a sweep."""
+"""A doubling that raises the throughput by less than this factor is no gain; two in a row end a sweep."""
 REFUSED = 0.1
-"""A share of calls refused for their rate that ends a sweep."""
+"""The share of rate-limited calls above which a sweep ends."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What to try. `calls` and the budget hold for the whole of it, `seconds` for each level."""
+    """What to test. `calls` and the budget limit the whole sweep, `seconds` limits each level."""
 
     levels: Sequence[int]
     calls: int
@@ -40,26 +40,26 @@ class Sweep:
     timeout: float
     stream: bool = False
     whole: bool = False
-    """Try every level, whatever the earlier ones show."""
+    """Test every level, whatever the earlier ones show."""
 
 
 @dataclass
 class Level:
-    """What so many calls at once brought. Mutable while it goes on."""
+    """The results at one concurrency. Mutable while it is being tested."""
 
     concurrency: int
     latencies: list[float] = field(default_factory=list)
-    """Seconds of each answered call."""
+    """Latency in seconds of each answered call."""
     first_tokens: list[float] = field(default_factory=list)
-    """Seconds to the first token, of those that were streamed."""
+    """Seconds to the first token of each streamed call."""
     ended: list[float] = field(default_factory=list)
-    """When each was answered, in seconds since the level began."""
+    """When each call was answered, in seconds since the level began."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     errors: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     full_until: float = 0.0
-    """Until when so many calls were in flight: from then on the last ones end."""
+    """Until when the full number of calls was in flight; after that only the last calls finish."""
 
     @property
     def calls(self) -> int:
@@ -67,7 +67,7 @@ class Level:
 
     @property
     def calls_per_s(self) -> float:
-        """Answered a second while all places were taken; of the whole level where it was too short to tell."""
+        """Answers per second at full concurrency; over the whole level if it was too short for that."""
         inside = sum(at <= self.full_until for at in self.ended)
         if inside >= 2 * self.concurrency:
             return inside / self.full_until
@@ -75,12 +75,12 @@ class Level:
 
     @property
     def tokens_per_s(self) -> float:
-        """Completion tokens."""
+        """Completion tokens per second."""
         return self.completion_tokens / len(self.latencies) * self.calls_per_s if self.latencies else 0.0
 
     @property
     def refused(self) -> float:
-        """The share of calls that were refused for their rate."""
+        """The share of calls that were rate-limited."""
         return self.errors.get(RateLimited.reason, 0) / self.calls if self.calls else 0.0
 
     def as_dict(self) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class Level:
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float] | None:
-    """p50, p95 and p99 by the nearest rank; None where there are no values."""
+    """p50, p95 and p99 by the nearest rank; None if there are no values."""
     if not values:
         return None
     ordered = sorted(values)
@@ -110,9 +110,9 @@ def quantiles(values: Sequence[float]) -> dict[str, float] | None:
 
 
 def knee(levels: Sequence[Level]) -> Level | None:
-    """The least concurrency that brings nearly all of the best throughput; None where nothing was answered.
+    """The lowest concurrency with nearly the best throughput; None if nothing was answered.
 
-    Where calls are refused for their rate, the throughput is not the concurrency's doing: such levels are left out.
+    Levels with many rate-limited calls are left out: there the throughput does not depend on the concurrency.
     """
     answered = [level for level in levels if level.latencies and level.refused <= REFUSED]
     if not answered:
@@ -134,7 +134,7 @@ class Bench:
         self._sweep = sweep
         self._left = sweep.calls
         self.ended = ""
-        """Why there are no more levels, in words."""
+        """Why the sweep ended, in words."""
 
     @property
     def spent_usd(self) -> float:
@@ -145,7 +145,7 @@ class Bench:
         return self._backend.announced if isinstance(self._backend, Announcing) else None
 
     async def levels(self) -> AsyncIterator[Level]:
-        """Each as it is done. Raises FatalError where the endpoint cannot be asked at all."""
+        """Yields each level when it is done. Raises FatalError if the endpoint cannot be used at all."""
         await self._settle_dialect()
         best, idle = 0.0, 0
         for concurrency in self._sweep.levels:
@@ -170,7 +170,7 @@ class Bench:
         self.ended = "all levels are tried"
 
     async def _settle_dialect(self) -> None:
-        """One call by itself finds out what the endpoint takes, and warms it up; it is not measured."""
+        """Makes one unmeasured call to find out what the endpoint accepts and to warm it up."""
         for _ in range(8):
             try:
                 await self._one(Level(1))
@@ -203,7 +203,7 @@ class Bench:
         return level
 
     async def _one(self, level: Level, level_began: float = 0.0) -> None:
-        """One attempt, into the level. Raises BudgetExhausted, FatalError; Renegotiated at first."""
+        """Adds one attempt to the level. Raises BudgetExhausted, FatalError; first Renegotiated."""
         prompt = next(self._prompts)
         reservation = await self.budget.reserve(
             self._price.worst(prompt_bound(prompt, 4096), prompt.max_tokens)
@@ -236,7 +236,7 @@ class Bench:
         )
 
     def _entered(self, level: Level, answer: Completion, began: float, level_began: float) -> int:
-        """Picodollars that it cost."""
+        """Adds an answer to the level. Returns its cost in picodollars."""
         now, usage = time.perf_counter(), answer.usage
         level.latencies.append(now - began)
         level.ended.append(now - level_began)

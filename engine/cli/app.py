@@ -96,7 +96,7 @@ def convert(
     with mistakes():
         translation = RunConfig.load(config, lenient=True).translation()
         if translation is None:
-            raise ConfigError(f"{config}: is no config of the paper's code; there is nothing to translate")
+            raise ConfigError(f"{config}: is not a config of the paper's code; there is nothing to translate")
         settings, notes = translation
         for note in notes:
             tell(note)
@@ -330,7 +330,7 @@ def main() -> None:
 
 
 def _open_standard_streams() -> None:
-    """A service may start us without standard streams; sockets must not take their numbers."""
+    """Opens missing standard streams, so that no socket gets their numbers; services may start us without."""
     import os
 
     for number in range(3):

@@ -1,4 +1,4 @@
-"""What the commands share: errors as exit codes, keys set on the command line, output."""
+"""Shared by the commands: errors as exit codes, config keys from the command line, output."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FATAL = 4
 
 @contextlib.contextmanager
 def mistakes() -> Iterator[None]:
-    """The engine's errors as one plain message each, and their exit codes."""
+    """Turns the engine's errors into one plain message each and an exit code."""
     import sqlite3
 
     from engine.errors import ConfigError, EngineError
@@ -63,12 +63,12 @@ def overrides(sets: list[str] | None, target: int | None, budget: float | None) 
 
 
 def tell(sentence: str) -> None:
-    """Progress, to standard error."""
+    """Prints progress to standard error."""
     typer.echo(sentence, err=True)
 
 
 def show(table: Any) -> None:
-    """A rich table on standard output."""
+    """Prints a rich table on standard output."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else 160
@@ -76,7 +76,7 @@ def show(table: Any) -> None:
 
 
 def report_of(run_dir: Path) -> tuple[Report, bool]:
-    """A run's report as it stands, and whether a process is at work in its folder. Raises ConfigError, StoreError."""
+    """A run's current report, and whether a process is using its folder. Raises ConfigError, StoreError."""
     from engine.config import RunConfig
     from engine.report.summary import summarize
     from engine.store.folder import RunFolder
@@ -106,27 +106,27 @@ def existing_of_items(run_dir: Path) -> RunFolder:
 
 
 def mode_of(report: Report) -> Mode:
-    """What kind of run a report is of."""
+    """The kind of run that a report describes."""
     from engine.runs.modes import MODES
 
     return MODES[report.data["mode"]]
 
 
 def in_loop_tuned(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run to the end, with settings of the whole process that are the command's to make and not the library's."""
+    """Run `work` to the end, with process-wide settings that a command may change but a library may not."""
     import gc
 
     from engine.flow.loop import in_loop
 
-    gc.freeze()  # what is loaded by now stays, and need not be walked again
-    gc.set_threshold(100_000, 50, 100)  # items make no cycles: collecting seldom saves a sixth of the CPU
+    gc.freeze()  # what is loaded by now stays and need not be scanned again
+    gc.set_threshold(100_000, 50, 100)  # items form no cycles: rarer collections save a sixth of the CPU time
     return in_loop(work)
 
 
 def finish(report: Report, folder: Path) -> None:
-    """Say how a run ended, and exit by it."""
+    """Print how a run ended, and exit with the matching code."""
     mode = mode_of(report)
-    with contextlib.suppress(OSError):  # nobody reads it: the run has ended as it has ended all the same
+    with contextlib.suppress(OSError):  # a closed output does not change the outcome of the run
         if mode.answers:
             _say_results(report, folder, mode)
         else:
@@ -138,7 +138,7 @@ def finish(report: Report, folder: Path) -> None:
 
 
 def _say_results(report: Report, folder: Path, mode: Mode) -> None:
-    """How an evaluation ended, and what it has found so far."""
+    """Prints how an evaluation ended, and its results so far."""
     import orjson
 
     from engine.evaluation.tables import listings
@@ -156,7 +156,7 @@ def _say_results(report: Report, folder: Path, mode: Mode) -> None:
 
 @contextlib.contextmanager
 def with_standard_input(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    """The paths; '-' is, while the block lasts, a file with the JSON lines of standard input. Raises ConfigError."""
+    """The paths; inside the block, a file with standard input replaces '-'. Raises ConfigError."""
     import shutil
     import tempfile
 

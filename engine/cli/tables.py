@@ -1,4 +1,4 @@
-"""What the command prints of an estimate."""
+"""The table that `datagen plan` prints."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The memory of a group check: what has been accepted, and whether a new item says the same.
 
-A micro-batch is decided exactly as if its items came one at a time: `compare` finds each item's neighbours
-among the items accepted before and in the batch itself; then, in order, `Comparison.nearest` considers only
-those items of the batch that were accepted. A rejected item blocks nothing.
+A micro-batch is decided exactly as if its items came one at a time: `compare` finds each one's neighbours among
+what was accepted before and among the batch itself; then, in order, `Comparison.nearest` counts only those of the
+batch that were accepted. An item that is turned away blocks nothing.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from engine.protocols import Vectors
 
 EXACT_UP_TO = 2_000_000
-"""Vectors of one key up to which the search is exact; beyond, a scan takes longer than making the vectors."""
+"""Vectors of one key; beyond, a scan takes longer than making the vectors does."""
 IVF_FROM = 20_000
-"""Vectors that an approximate index needs to learn its lists; with fewer, `ivf` is exact too."""
+"""Vectors that an approximate index needs to learn its lists from; below, `ivf` is exact too."""
 RELEARNED_AT = 8
-"""The lists are learned anew when the vectors are this many times as many: long lists are slow."""
+"""Times as many vectors, and the lists are learned anew: lists that are too long are slow."""
 _FEW = 256
-"""Up to this number, the vectors of one key are compared one by one, without an index of their own."""
+"""Vectors of one key up to which they are compared one by one, without an index of their own."""
 
 Ref = int
-"""The caller's identifier of an item."""
+"""Which item: what the caller calls it by."""
 
 
 class Match(NamedTuple):
@@ -37,14 +37,14 @@ class Match(NamedTuple):
 
     ref: Ref
     similarity: float
-    """Cosine; 1 where the texts differ only in case, spacing and marks without meaning."""
+    """Cosine; 1 where the texts are the same but for case, spacing and marks without meaning."""
     by_text: bool = False
 
 
 class _Few:
-    """Vectors of keys that have few vectors: most keys do, where numbers or answers distinguish items.
+    """Vectors of the keys that have few: most keys, where numbers or answers tell items apart.
 
-    All keys share one array: an index for each would double the memory. Mutable: all of it.
+    One array for all of them: an index each would take as much memory again. Mutable: all of it.
     """
 
     def __init__(self, dimensions: int) -> None:
@@ -53,7 +53,7 @@ class _Few:
         self._rows: dict[Key, list[int]] = {}
 
     def add(self, key: Key, refs: Sequence[Ref], vectors: Vectors) -> int:
-        """Adds vectors; returns how many this key has now."""
+        """How many of this key there are now."""
         rows = self._rows.setdefault(key, [])
         rows.extend(range(self._vectors.used, self._vectors.used + len(vectors)))
         self._vectors.extend(vectors)
@@ -61,7 +61,7 @@ class _Few:
         return len(rows)
 
     def give(self, key: Key) -> tuple[list[Ref], Vectors]:
-        """Removes and returns everything of one key, in order; the caller keeps it from now on."""
+        """All of one key, in order, to be kept elsewhere from now on."""
         rows = self._rows.pop(key)
         return [self._refs[row] for row in rows], self._vectors.rows[rows].astype(np.float32)
 
@@ -82,12 +82,12 @@ class _Few:
 
 @dataclass
 class _Many:
-    """Vectors of a key that has many. Mutable: `refs` holds the item of each row of the index."""
+    """Vectors of a key that has many. Mutable: `refs` tells for each row of the index which item it is."""
 
     index: Index
     refs: list[Ref]
     limit: int
-    """The number of vectors at which the lists of an approximate index are learned."""
+    """Vectors at which the lists of an approximate index are to be learned."""
 
     def nearest(self, queries: Vectors, threshold: float) -> list[Match | None]:
         found = self.index.nearest(queries, threshold)
@@ -97,7 +97,7 @@ class _Many:
         ]
 
     def add(self, refs: Sequence[Ref], vectors: Vectors) -> None:
-        """Lists are learned at exactly `limit` vectors, however many vectors one call adds."""
+        """Lists are learned at exactly `limit` vectors, so that they do not depend on how many came at once."""
         self.refs.extend(refs)
         while len(self.index) + len(vectors) >= self.limit:
             ahead = self.limit - len(self.index)
@@ -111,7 +111,7 @@ class _Many:
 class Duplicates:
     """Mutable state: texts and vectors of everything accepted.
 
-    Texts may be looked up while another thread compares or adds vectors; vectors allow one call at a time.
+    Texts may be asked for while another thread compares, or adds, vectors; these one call at a time.
     """
 
     def __init__(self, same: str, threshold: float | None = None, policy: str = "auto") -> None:
@@ -137,7 +137,7 @@ class Duplicates:
         return None if ref is None else Match(ref, 1.0, by_text=True)
 
     def add(self, items: Iterable[tuple[Ref, Comparable]], vectors: Vectors | None = None) -> None:
-        """Adds accepted items unchecked; shape [items, dimensions]. Items without a vector count by text."""
+        """Accepted items, unchecked; shape [items, dimensions]. Those without a vector count by their text."""
         there = list(items)
         self.add_texts(there)
         if vectors is not None:
@@ -148,7 +148,7 @@ class Duplicates:
             self._texts.setdefault(text_key(item), ref)
 
     def add_vectors(self, items: Sequence[tuple[Ref, Comparable]], vectors: Vectors) -> None:
-        """Uses processor time. Rows that are not finite are left out."""
+        """Takes processor time. Rows that are not finite are left out."""
         refs: dict[Key, list[Ref]] = {}
         rows: dict[Key, list[int]] = {}
         for place, (ref, item) in enumerate(items):
@@ -160,7 +160,7 @@ class Duplicates:
             self._extend(key, refs[key], vectors[places])
 
     def compare(self, items: Sequence[Comparable], vectors: Vectors | None) -> Comparison:
-        """The neighbours of each item; shape [items, dimensions]. Uses processor time, changes nothing."""
+        """What each of these is near to; shape [items, dimensions]. Takes processor time, changes nothing."""
         texts = [text_key(item) for item in items]
         if vectors is None or not self.needs_vectors:
             return Comparison(self, items, texts, None)
@@ -193,7 +193,7 @@ class Duplicates:
         return [None] * len(queries)
 
     def add_accepted(self, comparison: Comparison, refs: Sequence[Ref]) -> None:
-        """Adds the accepted items of a comparison; `refs` identify all its items."""
+        """What was accepted of a comparison; `refs` name its items."""
         self.add(comparison.chosen(refs), comparison.chosen_vectors())
 
     def _extend(self, key: Key, refs: Sequence[Ref], vectors: Vectors) -> None:
@@ -211,36 +211,36 @@ class Duplicates:
         return {"auto": EXACT_UP_TO, "ivf": IVF_FROM}.get(self._policy, 1 << 62)
 
     def policy(self) -> str:
-        """The kind of index in use, for the report."""
+        """Which index is in use, for the report."""
         return "ivf" if any(isinstance(many.index, Ivf) for many in self._many.values()) else "exact"
 
 
 @dataclass
 class Comparison:
-    """The neighbours of a micro-batch's items. Mutable: its accepted items, in order, and their texts."""
+    """What a micro-batch's items are near to. Mutable: what was accepted of it, in order, and the texts of that."""
 
     duplicates: Duplicates
     items: Sequence[Comparable]
     texts: Sequence[Key]
     vectors: Vectors | None
     outside: dict[int, Match] = field(default_factory=dict)
-    """By place in the batch: the nearest item accepted before the batch."""
+    """By place in the batch: the nearest of what was accepted before it."""
     inside: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
-    """By place: earlier places of the batch that are near enough, with their similarity."""
+    """By place: earlier places of the batch that are near enough, and how near."""
     accepted: list[int] = field(default_factory=list)
     """Places, in order."""
     _accepted: set[int] = field(default_factory=set)
     _texts: dict[Key, int] = field(default_factory=dict)
 
     def same_text(self, place: int, refs: Sequence[Ref]) -> Match | None:
-        """An accepted item with the same text, from this batch or from before it."""
+        """An accepted item, of before or of this batch, with the same text."""
         if (match := self.duplicates.same_text(self.items[place])) is not None:
             return match
         earlier = self._texts.get(self.texts[place])
         return None if earlier is None else Match(refs[earlier], 1.0, by_text=True)
 
     def nearest(self, place: int, refs: Sequence[Ref]) -> Match | None:
-        """The nearest accepted item, from this batch or from before it; None if none is near enough."""
+        """The accepted item, of before or of this batch, that this one is nearest to, if any is near enough."""
         best = self.outside.get(place)
         for earlier, near in self.inside.get(place, ()):
             if earlier in self._accepted and (best is None or near > best.similarity):
@@ -248,13 +248,13 @@ class Comparison:
         return best
 
     def accept(self, place: int) -> None:
-        """Accepts an item: later items of the batch are compared with it too."""
+        """Later ones of the batch are compared with this item too."""
         self.accepted.append(place)
         self._accepted.add(place)
         self._texts.setdefault(self.texts[place], place)
 
     def chosen(self, refs: Sequence[Ref]) -> list[tuple[Ref, Comparable]]:
-        """The accepted items; `refs` identify all items of the batch."""
+        """What was accepted; `refs` name all items of the batch."""
         return [(refs[place], self.items[place]) for place in self.accepted]
 
     def chosen_vectors(self) -> Vectors | None:

@@ -1,12 +1,12 @@
-"""Indexes of unit vectors: for each query, the nearest vector that reaches a given similarity.
+"""Indexes of unit vectors: for each query, the nearest vector of at least some similarity.
 
-    Exact      finds every neighbour; a scan, narrowed by a bound once there are many vectors
-    Ivf        FAISS's inverted file: searches only the lists nearest to a query
+    Exact      every neighbour is found; a scan, narrowed by a bound once there are many vectors
+    Ivf        FAISS's inverted file: only the lists nearest to a query are looked into
 
 The bound, after a rotation R that puts most of the length into the first k coordinates (principal components):
 x.y = Rx.Ry <= x1.y1 + |x2||y2|, where x1 are the first k coordinates of Rx and x2 the others (Cauchy-Schwarz). With
-|x2| as one more coordinate, the bound is a single product of k + 1 dimensions; only pairs whose bound reaches
-the threshold are compared in full. benchmarks/groupcheck.py measures the cost and the recall of each index.
+|x2| as one more coordinate that is a single product of k + 1 dimensions; only pairs that reach the threshold
+there are compared in full. benchmarks/groupcheck.py has what each costs and finds.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
 RowNumbers = npt.NDArray[np.int64]
 
 FRONT = 95
-"""Coordinates that the bound uses; with the length of the others, a round number for matrix products."""
+"""Coordinates that the bound looks at; with the length of the others, a round number for matrix products."""
 NARROWED_FROM = 4096
-"""From this number of vectors on the bound saves time; below, all coordinates are compared at once."""
+"""Vectors from which the bound pays; below, all coordinates are compared at once."""
 _BLOCK = 4096
-"""Vectors in one product, so that its result stays in the processor's cache."""
+"""Vectors of one product, so that its result stays in the processor's cache."""
 _QUERIES = 512
-"""Queries in one product, for the same reason."""
+"""Queries of one product, for the same reason."""
 _PAIRS = 4096
-"""Pairs that are compared in full at once."""
+"""Pairs compared in full at once."""
 _SLACK = 1e-4
-"""More than the rounding error of single precision, so that the bound never hides a neighbour."""
+"""More than single precision can be off, so that the bound never hides a neighbour."""
 
 
 class Nearest(NamedTuple):
-    """For each query, its nearest neighbour's row (-1 where none is near enough) and their similarity."""
+    """For each query the row of its nearest neighbour, -1 where none is near enough, and their similarity."""
 
     rows: RowNumbers
     similarities: Vectors
 
 
 class Index(Protocol):
-    """Rows are numbered from 0 in the order in which they were added."""
+    """RowNumbers are counted from 0 in the order in which they were added."""
 
     def add(self, vectors: Vectors) -> None: ...
 
@@ -60,12 +60,12 @@ class Index(Protocol):
 
 
 def similarity(left: Vectors, right: Vectors) -> Vectors:
-    """Row by row. A pair gives the same number to the last bit, whatever other pairs are in the call."""
+    """Row by row. The same pair gives the same number to the last bit, whatever it is computed among."""
     return np.einsum("ij,ij->i", left, right)  # type: ignore[no-any-return]
 
 
 class Growing:
-    """An array that gains half its rows when it is full. Mutable state: the array, and the rows used."""
+    """RowNumbers of an array that grows by half when it is full. Mutable state: the array, and how much is used."""
 
     def __init__(self, width: int, dtype: npt.DTypeLike) -> None:
         self._rows = np.empty((0, width), dtype)
@@ -86,7 +86,7 @@ class Growing:
 
 
 class Exact:
-    """Finds every neighbour. Keeps vectors in half precision; its inputs must already be rounded to it.
+    """Finds every neighbour. Keeps vectors in half precision, which those given must be rounded to already.
 
     Mutable state: the vectors, and from NARROWED_FROM on the rotation and their leading coordinates.
     """
@@ -129,7 +129,7 @@ class Exact:
             left, right = self._leading(queries), self._front.rows
         space = np.empty(
             (len(queries), _BLOCK if len(self) >= _BLOCK else 0), np.float32
-        )  # reused for every block
+        )  # filled again and again
         for start in range(0, len(self), _BLOCK):
             block = right[start : start + _BLOCK]
             bounds = np.matmul(left, block.T, out=space if len(block) == _BLOCK else None)
@@ -141,11 +141,11 @@ class Exact:
         return best
 
     def _compare(self, queries: Vectors, which: RowNumbers, rows: RowNumbers, best: Nearest) -> None:
-        """Compares candidates in full and updates `best` where one is better."""
+        """Candidates in full; what is better than the best so far takes its place."""
         for start in range(0, len(which), _PAIRS):
             query, row = which[start : start + _PAIRS], rows[start : start + _PAIRS]
             full = similarity(queries[query], self._vectors.rows[row].astype(np.float32))
-            order = np.lexsort((row, -full, query))  # per query: best first; equals as they were added
+            order = np.lexsort((row, -full, query))  # per query the best first, of equals the first added
             first = np.flatnonzero(np.r_[True, np.diff(query[order]) != 0])
             winners = order[first]
             query, row, full = query[winners], row[winners], full[winners]
@@ -158,7 +158,7 @@ class Exact:
     # --- the bound ---
 
     def _narrow(self) -> None:
-        """Learn the rotation from the present vectors. It changes no similarity, so any sample will do."""
+        """Learn the rotation from the vectors there are. It moves no similarity, so any sample will do."""
         sample = self._vectors.rows[:NARROWED_FROM].astype(np.float32)
         _, axes = np.linalg.eigh((sample.T @ sample).astype(np.float64))
         self._rotation = np.ascontiguousarray(axes[:, ::-1].astype(np.float32)[:, :FRONT])
@@ -175,13 +175,13 @@ class Exact:
 
 
 class Ivf:
-    """FAISS IVF, half precision, for millions of vectors. Approximate: the docs state its recall.
+    """FAISS IVF, half precision. Approximate: its recall is in the docs. For millions of vectors.
 
-    Concurrent add and search would corrupt it: its one owner makes one call at a time.
+    Concurrent add and search would corrupt it: it has one owner, who does one thing at a time.
     """
 
     def __init__(self, vectors: Vectors, lists: int | None = None, probes: int = 8) -> None:
-        """Learns the lists from these vectors and adds them."""
+        """Lists are learned from these vectors, and filled with them."""
         import faiss
 
         dimensions = vectors.shape[1]

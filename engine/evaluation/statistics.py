@@ -8,11 +8,11 @@ from statistics import NormalDist
 Interval = tuple[float, float]
 Z95 = NormalDist().inv_cdf(0.975)
 _EXACT = 1_000
-"""Most discordant pairs for which McNemar's test is exact."""
+"""Discordant pairs up to which McNemar's test is exact."""
 
 
 def wilson(right: int, of: int, z: float = Z95) -> Interval:
-    """The score interval of a share (Wilson, 1927), at 95 % confidence by default; (0, 1) if `of` is 0."""
+    """The score interval of a share (Wilson, 1927): where the true one lies with 95 %; (0, 1) of nothing."""
     if of == 0:
         return 0.0, 1.0
     share = right / of
@@ -20,7 +20,7 @@ def wilson(right: int, of: int, z: float = Z95) -> Interval:
     reach = z * sqrt(share * (1 - share) / of + z * z / (4 * of * of))
     whole = 1 + z * z / of
     low, high = (centre - reach) / whole, (centre + reach) / whole
-    return 0.0 if right == 0 else low, 1.0 if right == of else high  # exact bounds, without rounding errors
+    return 0.0 if right == 0 else low, 1.0 if right == of else high  # exactly, whatever the rounding
 
 
 def newcombe(right: int, of: int, right2: int, of2: int) -> Interval:
@@ -37,9 +37,9 @@ def newcombe(right: int, of: int, right2: int, of2: int) -> Interval:
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """The two-sided p-value for two models being equally good on the same items (McNemar, 1947).
+    """The p-value for two models being equally good on the same items (McNemar, 1947), two-sided.
 
-    It uses the items that only one model got right: exact binomial up to 1,000, else continuity-corrected.
+    By the items that one alone got right: exact binomial, or with the continuity correction beyond 1,000 of them.
     """
     of, fewer = only_first + only_second, min(only_first, only_second)
     if of == 0:

@@ -1,1 +1,1 @@
-"""Moves values from stage to stage; knows nothing about language models."""
+"""Moves values from stage to stage; has never heard of a language model."""

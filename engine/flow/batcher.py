@@ -1,4 +1,4 @@
-"""Combines many callers into one call: values that arrive during a call share the next one."""
+"""Many callers, one call: values that arrive while a call is under way share the next one."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class BatcherStatistics(NamedTuple):
 
 
 class Batcher(Generic[A, B]):
-    """`call` receives up to `size` values and returns as many results, in order.
+    """`call` is given up to `size` values and gives as many results, in order.
 
-    No value waits for a batch to fill: a call begins as soon as one of the `at_once` slots is free, with all
-    values that are waiting, up to `size`. An error from `call` is raised in each of its callers.
-    Mutable state: the waiting values, the tasks that make calls. One event loop only.
+    Nobody waits for a batch to fill: a call begins as soon as one of the `at_once` places is free, with
+    whatever has gathered. What `call` raises, each of its callers gets.
+    Mutable state: the values that wait, the tasks that make calls. One event loop only.
     """
 
     def __init__(self, call: Callable[[Sequence[A]], Awaitable[Sequence[B]]], size: int, at_once: int = 1):
@@ -43,7 +43,7 @@ class Batcher(Generic[A, B]):
         return await future
 
     async def _work(self) -> None:
-        """Makes calls while values wait, then frees its slot without an await, so no value is left behind."""
+        """Gives its place back in the very step that finds nothing waiting, so that no value is left behind."""
         try:
             while self._waiting:
                 count = min(self._size, len(self._waiting))
@@ -66,7 +66,7 @@ class Batcher(Generic[A, B]):
             for _, future in taken:
                 future.cancel()
             raise
-        except Exception as error:  # raised in the callers instead
+        except Exception as error:  # the callers are the ones to hear of it
             for _, future in taken:
                 if not future.done():
                     future.set_exception(error)

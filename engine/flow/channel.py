@@ -16,11 +16,11 @@ class ChannelStatistics(NamedTuple):
     waiting_putters: int
     waiting_getters: int
     passed: int
-    """The number of values put in since the start."""
+    """Values that have gone in since the start."""
 
 
 class Channel(Generic[T]):
-    """First in, first out; `put` waits while it is full, iteration ends once it is closed and empty.
+    """First in, first out; `put` waits while full, iteration ends once it is closed and empty.
 
     Mutable state: `_values`, the two queues of waiters, `_closed`, `_passed`. One event loop only.
     """
@@ -59,7 +59,7 @@ class Channel(Generic[T]):
         return value
 
     async def get_all(self) -> list[T]:
-        """All queued values, at least one. Raises StopAsyncIteration once closed and empty."""
+        """All that is queued, at least one value. Raises StopAsyncIteration once closed and empty."""
         values = [await self.get()]
         values.extend(self._values)
         self._values.clear()
@@ -68,7 +68,7 @@ class Channel(Generic[T]):
         return values
 
     def close(self) -> None:
-        """Allows no more puts; queued values can still be read."""
+        """No more puts; what is queued can still be got."""
         self._closed = True
         for waiters in (self._getters, self._putters):
             while waiters:
@@ -97,7 +97,7 @@ async def _wait_in(waiters: deque[asyncio.Future[None]]) -> None:
         await future
     except asyncio.CancelledError:
         if future.done() and not future.cancelled():
-            _wake_one(waiters)  # this waiter was woken; wake the next one instead
+            _wake_one(waiters)  # the wake-up was ours; hand it on
         elif future in waiters:
             waiters.remove(future)
         raise

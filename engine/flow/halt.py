@@ -9,9 +9,9 @@ from engine.errors import EngineError
 
 
 class Halt:
-    """After `set`, no new work begins; work in progress is finished.
+    """Nothing new is begun after `set`; what is under way is finished.
 
-    Mutable state: `reason`, set once (a later reason does not replace it).
+    Mutable state: `reason`, set once (a later, different reason does not replace it).
     """
 
     def __init__(self) -> None:
@@ -28,13 +28,13 @@ class Halt:
             callback(reason)
 
     def on_set(self, callback: Callable[[EngineError], None]) -> None:
-        """Calls `callback` when the signal is set; immediately if it is set already."""
+        """Call back once set; at once if it is set already."""
         self._callbacks.append(callback)
         if self.reason is not None:
             callback(self.reason)
 
     def check(self) -> None:
-        """Raises the reason if the signal is set."""
+        """Raises the reason, where there is one."""
         if self.reason is not None:
             raise self.reason
 

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def in_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Runs `work` to its end on uvloop, or on asyncio's own loop where uvloop is not installed."""
+    """Run to the end on uvloop, or on asyncio's own loop where uvloop is not installed."""
     try:
         from uvloop import new_event_loop
     except ImportError:

@@ -1,4 +1,4 @@
-"""Connects a source, stages and a sink by bounded channels."""
+"""A source, stages and a sink, joined by bounded channels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Sink = Callable[[Channel[Any]], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Pipeline:
-    """`run` returns once every channel is empty after the source has ended or the run was halted."""
+    """`run` returns once the source has ended, or the run was halted, and every channel is empty."""
 
     source: AsyncIterator[Any]
     stages: Sequence[Stage]
@@ -31,7 +31,7 @@ class Pipeline:
         return cls(source, stages, sink, halt, (*inboxes, Channel[Any]("commit", capacity=256)))
 
     async def run(self) -> None:
-        """Raises any error of a source, step or sink that is neither StopRun nor FatalError."""
+        """Raises what a source, step or sink raised that is neither StopRun nor FatalError."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._feed(self.channels[0]), name="plan")
             for stage, inbox, outbox in zip(self.stages, self.channels, self.channels[1:], strict=False):
@@ -55,7 +55,7 @@ class Pipeline:
         except FatalError as reason:
             self.halt.set(reason)
             async for _ in self.channels[-1]:
-                pass  # the journal cannot store them; the next start rebuilds them from its completions
+                pass  # the journal cannot take them; their completions are asked for again from it
 
     def statistics(self) -> dict[str, ChannelStatistics]:
         return {channel.name: channel.statistics() for channel in self.channels}

@@ -1,4 +1,4 @@
-"""A pool of workers that apply a step to each value of a channel."""
+"""A pool of workers that take a step with each value of a channel."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Step = Callable[[Any], Awaitable[Iterable[Any]]]
 
 @dataclass(frozen=True)
 class Stage:
-    """`step` turns one value into those that are passed on: often one, sometimes several or none.
+    """`step` turns one value into those that travel on: often one, sometimes several or none.
 
-    A step that raises StopRun or FatalError halts the run and drops its value: every call paid for it is in
-    the journal, and the next start repeats the step from there. Values that are still queued then also get
-    their step, so that work that needs no new call is finished.
+    A step that raises StopRun or FatalError halts the run and gives its value up: whatever was paid for
+    it is in the journal, and the next start does it again from there. Values that are still queued then
+    are given a step all the same, so that what needs no new call is finished.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A circuit breaker: takes an endpoint out after failures in a row, then tries it with one call at a time."""
+"""Whether an endpoint is worth asking: taken out after failures in a row, tried again with one call at a time."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import math
 import random
 
 FAILURES = 5
-"""Failures in a row, without an answer between them, that take an endpoint out."""
+"""In a row, with no answer between, that take an endpoint out."""
 FIRST_REST_S = 1.0
 LONGEST_REST_S = 60.0
 
 
 class Breaker:
-    """Closed: send. Open: rest. Half open: one call tests the endpoint (Nygard, Release It!, 2007).
+    """Closed: ask. Open: rest. Half open: one call tries whether it is back (Nygard, Release It!, 2007).
 
-    The rest doubles with each failed trial call, with jitter, up to a minute. Failures of calls sent before
-    the last answered call are ignored.
-    Mutable state: failures in a row, since when it is open, until when it rests, whether a trial runs.
+    The rest doubles with each failed try, with jitter, up to a minute. Calls sent before the last answer say
+    nothing new.
+    Mutable state: failures in a row, since when it is open, until when it rests, whether a try is under way.
     """
 
     def __init__(self, chance: random.Random | None = None) -> None:
         """`chance` is for the jitter of rests."""
         self._chance = chance or random.Random()
         self.opened: float | None = None
-        """When it was taken out; None while it is in use."""
+        """When it was taken out; None while it is asked."""
         self.trying = False
         self._by_tries = False
         self._failures = 0
@@ -32,13 +32,13 @@ class Breaker:
         self._answered = -math.inf
 
     def wait(self, now: float) -> float | None:
-        """Seconds until one more call may be sent; None while a trial call is under way."""
+        """Seconds until one more call may go; None while a try is under way."""
         if self.opened is None:
             return 0.0
         return None if self.trying else max(0.0, self._until - now)
 
     def answered(self, sent: float) -> bool:
-        """Records an answer. True if it brings the endpoint back."""
+        """True where this brings it back."""
         self._answered = max(self._answered, sent)
         self._failures = 0
         if self.opened is None or (self._by_tries and sent < self.opened):
@@ -47,7 +47,7 @@ class Breaker:
         return True
 
     def failed(self, sent: float, now: float) -> bool:
-        """Records a failure. True if it takes the endpoint out."""
+        """True where this takes it out."""
         if self.opened is not None:
             if self.trying and sent >= self.opened:
                 self._again(now)
@@ -61,12 +61,12 @@ class Breaker:
         return True
 
     def abandoned(self, sent: float) -> None:
-        """Records a call without a result; if it was the trial call, another may follow."""
+        """A call ended that says nothing; if it was the try, another may be."""
         if self.opened is not None and sent >= self.opened:
             self.trying = False
 
     def open(self, now: float, *, by_tries: bool = False) -> None:
-        """Takes it out. With `by_tries`, only a trial call brings it back, not an earlier call's answer."""
+        """Take it out. With `by_tries` only a try brings it back, not the answer to a call sent before."""
         self._by_tries = by_tries
         self.opened = now if self.opened is None else self.opened
         self._again(now)

@@ -1,4 +1,4 @@
-"""The run's budget: the worst-case cost of a call is reserved before it is sent, and settled afterwards."""
+"""The run's ceiling: the worst case of a call is set aside before it is sent, and settled after."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.llm.wait_queue import WaitQueue
 
 
 class BudgetStatistics(NamedTuple):
-    """Amounts in picodollars, and counts."""
+    """Picodollars, but for the counts."""
 
     cap: int | None
     spent: int
@@ -21,7 +21,7 @@ class BudgetStatistics(NamedTuple):
 
 
 class Reservation:
-    """Money reserved for one attempt. Call `settle` exactly once; with 0 if nothing was charged."""
+    """Money set aside for one attempt. `settle` exactly once; 0 where nothing was charged."""
 
     __slots__ = ("_budget", "amount")
 
@@ -36,9 +36,9 @@ class Reservation:
 class Budget:
     """spent + reserved never passes the cap.
 
-    A call that does not fit waits while others in flight may still give money back; if no call is in flight
-    and it still does not fit, the budget is exhausted.
-    Mutable state: `spent`, `reserved`, the count outstanding, the queue of waiters.
+    A call that does not fit waits while others in flight may still give money back; when none is left in
+    flight and it still does not fit, the budget is exhausted.
+    Mutable state: `spent`, `reserved`, the count outstanding, the line of waiters.
     """
 
     def __init__(self, cap: int | None, spent: int = 0) -> None:
@@ -51,20 +51,20 @@ class Budget:
 
     @property
     def exposed(self) -> int:
-        """The amount that this start has spent, plus what is reserved."""
+        """What this start has spent and may yet have to pay."""
         return self.spent - self._before + self.reserved
 
     def reachable(self, more: int) -> int:
-        """The most that this start may spend if `more` is reserved too, within the cap."""
+        """What this start may have to pay if `more` is set aside as well, within the cap."""
         most = self.exposed + more
         return most if self.cap is None else min(most, self.cap - self._before)
 
     def try_reserve(self, amount: int) -> Reservation | None:
-        """Reserves `amount` if it fits at once and no call is waiting; otherwise returns None."""
+        """Sets aside `amount` if that can be done at once, and nobody is waiting."""
         return self._grant(amount) if self._line.head is None and self._fits(amount) else None
 
     async def reserve(self, amount: int, priority: int = 0) -> Reservation:
-        """Reserves `amount` picodollars, after a wait if necessary. Raises BudgetExhausted."""
+        """Sets aside `amount` picodollars. Raises BudgetExhausted."""
         if (reservation := self.try_reserve(amount)) is not None:
             return reservation
         future = self._line.join(priority, amount)
@@ -73,12 +73,12 @@ class Budget:
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
-                future.result().settle(0)  # granted and cancelled at the same time
+                future.result().settle(0)  # granted in the same instant as cancelled
             self._admit()
             raise
 
     def close(self, reason: BaseException) -> None:
-        """Raises the reason in every waiting call."""
+        """Those in line get the reason instead of money."""
         self._line.dismiss(reason)
 
     def _fits(self, amount: int) -> bool:

@@ -1,4 +1,4 @@
-"""Finds whether more calls in flight bring more answers or only longer waits, by the slope of the latency."""
+"""Whether more calls in flight bring more answers, or only longer waits: the latency's slope over concurrency."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Mapping
 SATURATED = 0.75
 """If at least this share of the added concurrency merely waits, it is not worth having."""
 RISE = 1.4
-"""The least ratio between the concurrency of two spans that are compared."""
+"""How much more concurrency two spans must differ by to be compared."""
 SURE = 0.15
 """The standard error of the slope below which a comparison counts."""
 _LEAST = 20
 _OLD = 1000
 _REMEMBERED = 20_000
-"""All three are numbers of calls."""
+"""Calls, in both cases."""
 
 
 class _Moments:
@@ -38,7 +38,7 @@ class _Moments:
 
 
 class Span:
-    """A sequence of calls: their log latencies by purpose, their log concurrency. Mutable."""
+    """A stretch of calls: their log latencies by purpose, their log concurrency. Mutable."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -47,7 +47,7 @@ class Span:
 
     @property
     def level(self) -> float:
-        """The geometric mean of the calls in flight."""
+        """The geometric mean of calls in flight."""
         return math.exp(self.flight.mean)
 
     def add(self, purpose: str, seconds: float, in_flight: int) -> None:
@@ -60,14 +60,14 @@ class Span:
 
 
 class Gradient:
-    """Compares two spans of calls with different concurrency.
+    """Compares a span with one at other concurrency.
 
     Little's law: calls in flight = rate x latency. Where the latency grows as fast as the concurrency, the rate
-    does not grow at all, and the slope d log(latency) / d log(concurrency) is 1; without waiting it is 0. The
-    absolute latency shows nothing: it differs between models, and a batching server's grows with its rate.
-    A span ends when the comparison is certain, so that few even calls decide as well as many uneven ones.
-    If more calls only queue, fewer are tried, until fewer calls bring fewer answers.
-    Mutable state: the span to compare with, the span being filled, the concurrency that was found too low.
+    does not grow at all, and the slope d log(latency) / d log(concurrency) is 1; where nobody waits it is 0. The
+    absolute latency says nothing: it is another for each model, and a batching server's grows while its rate does.
+    Spans end when the comparison is sure, so that few calls of even length decide as well as many uneven ones.
+    Where more only queues, less is tried, until less costs answers.
+    Mutable state: the span to compare with, the one that is being filled, what was found to be too little.
     """
 
     def __init__(self) -> None:
@@ -78,12 +78,12 @@ class Gradient:
         self._remembered = 0
 
     def add(self, purpose: str, seconds: float, in_flight: int) -> bool:
-        """Adds a call. True if it is time for a verdict."""
+        """True where it is time for a verdict."""
         self._now.add(purpose, seconds, in_flight)
         return self._now.count % _LEAST == 0
 
     def verdict(self) -> float | None:
-        """The concurrency to change to, down or back up; None for no change."""
+        """The concurrency to go to, down or back up; None to go on as it is."""
         base, now = self._base, self._now
         self._forget()
         if base is None:
@@ -91,7 +91,7 @@ class Gradient:
             return None
         rise = now.flight.mean - base.flight.mean
         if abs(rise) < math.log(RISE):
-            if now.count > _OLD:  # about the same for long: earlier measurements are outdated
+            if now.count > _OLD:  # long at about the same: what was measured before is old
                 self._base, self._now = (now if rise < 0.1 else base), Span()
             return None
         if rise < 0 and not self._trying_less:
@@ -106,7 +106,7 @@ class Gradient:
         return self._compared(lower, upper, queues=slope >= SATURATED)
 
     def _compared(self, lower: Span, upper: Span, *, queues: bool) -> float | None:
-        """The verdict, once it is known whether the added calls of `upper` merely queue."""
+        """Whether `upper` merely queues is known."""
         if not queues and not self._trying_less:
             self._rebase(upper)
             return None
@@ -129,7 +129,7 @@ class Gradient:
 
 
 def _slope(below: Mapping[str, _Moments], now: Mapping[str, _Moments], rise: float) -> tuple[float, float]:
-    """(d log latency / d log concurrency, its standard error) over the purposes in both spans."""
+    """(d log latency / d log concurrency, its standard error) over the purposes that both spans saw."""
     total = weighed = variance = 0.0
     for purpose, later in now.items():
         earlier = below.get(purpose)

@@ -1,4 +1,4 @@
-"""Pacing: an amount per period, as a state machine that only computes how long to wait."""
+"""How fast: an amount per period, as a state machine that only tells how long to wait."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ Clock = Callable[[], float]
 PERIOD = 60.0
 """Seconds. Providers state their limits per minute."""
 CATCH_UP_S = 0.1
-"""Seconds of unused rate that may be sent at once: timers wake late, and that must not reduce the rate."""
+"""How much of what was not sent in time may be sent at once: timers wake late, and that must not cost rate."""
 _GRAIN_S = 0.01
-"""Log entries closer together than this are merged."""
+"""Entries of the log that are this near to each other are one."""
 
 
 class Pace:
-    """At most `per_minute` of something in any minute, spread evenly; unused amounts can be given back.
+    """At most `per_minute` of something in any minute, spread evenly, what was not used given back.
 
-    A log of the last minute enforces the limit; in addition, the amount is earned at the limit's rate (the
-    generic cell rate algorithm, ITU-T I.371), so that it is not sent in one burst.
-    Mutable state: the log, its sum, and the time at which everything sent so far is earned.
+    A log of the last minute is the law; in front of it the amount is earned at the limit's rate (the generic
+    cell rate algorithm, ITU-T I.371), so that it does not leave in one burst.
+    Mutable state: the log, its sum, and the time at which all that has left is earned.
     """
 
     def __init__(self, per_minute: float, clock: Clock = time.monotonic) -> None:
         self.per_minute = per_minute
-        # A limit below one per minute becomes one per longer period.
+        # A limit below one a minute is one in a longer period.
         self._period = PERIOD if per_minute >= 1 else PERIOD / per_minute
         self._limit = max(1, int(per_minute))
         self._rate = self._limit / self._period
@@ -35,7 +35,7 @@ class Pace:
         self._earned = 0.0
 
     def wait(self, amount: int = 1) -> float:
-        """Seconds until `amount` may be sent; 0 if now. More than the limit counts as the limit."""
+        """Seconds until so much may go; 0 for now. More than the limit counts as the limit."""
         now = self._clock()
         self._forget(now)
         amount = min(amount, self._limit)
@@ -48,14 +48,14 @@ class Pace:
         return max(self._earned - CATCH_UP_S - now, until - now, 0.0)
 
     def take(self, amount: int = 1) -> list[float]:
-        """Enters the amount in the log. Returns the entry, for `give_back`."""
+        """Enter it in the log. The entry is what `give_back` takes."""
         now = self._clock()
         amount = min(amount, self._limit)
         self._earned = max(self._earned, now) + amount / self._rate
         self._held += amount
         if self._log and now - self._log[-1][2] < _GRAIN_S:
             entry = self._log[-1]
-            entry[0] = now  # the later time, so that no part of it is forgotten too early
+            entry[0] = now  # the later time: it is forgotten later than it might be
             entry[1] += amount
             return entry
         entry = [now, float(amount), now]
@@ -63,7 +63,7 @@ class Pace:
         return entry
 
     def give_back(self, entry: list[float], taken: int, used: int) -> None:
-        """Corrects the entry of `take(taken)` to the amount really used, whether more or less."""
+        """Correct what `take(taken)` entered to what was really used, more or less."""
         difference = min(taken, self._limit) - used
         if entry[0] + self._period > self._clock():
             entry[1] -= difference

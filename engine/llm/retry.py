@@ -1,4 +1,4 @@
-"""Which failures are retried, how often and when: tenacity's policies, combined for model calls."""
+"""What is tried again, how often and after how long: tenacity's policies, put together for model calls."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tenacity.wait import wait_exponential
 from engine.errors import RateLimited, Renegotiated, Rerouted, TransientError, Unavailable
 
 #  a failed attempt                         counts against the call    next attempt
-#  429, 503, 529                            no                         in the queue; the endpoint is paused
-#  refused optional field                   no                         at once, without the field
-#  any, while the endpoint is out           no                         in the queue; one call tests it
-#  any, if it has never answered            no                         after a rest; the limiter ends it
+#  429, 503, 529                            no                         in line; the endpoint is paused
+#  refused optional field                   no                         at once, without it
+#  any, while the endpoint is out           no                         in line; one call tries the endpoint
+#  any, of one that has never answered      no                         after a rest; the limiter gives it up
 #  any other                                yes                        after a rest that doubles, with jitter
 
 OUTRIGHT = 3
@@ -27,18 +27,18 @@ UNWELCOME = 30
 
 
 class Standing(Protocol):
-    """The state of a call and of the endpoint of its last attempt."""
+    """How the endpoint of a call's last attempt stands."""
 
     def held(self) -> bool:
-        """Whether the endpoint is out: its queue holds all calls back, so the call itself does not rest."""
+        """It is out: its line holds everyone back, and the next attempt needs no rest of its own."""
         ...
 
     def unproven(self) -> bool:
-        """Whether the endpoint has never answered any call."""
+        """It has never answered anybody."""
         ...
 
     def own(self) -> float:
-        """Total seconds of the call's failed attempts."""
+        """Seconds that the call's failed attempts took."""
         ...
 
     def elapsed(self) -> float:
@@ -46,12 +46,12 @@ class Standing(Protocol):
         ...
 
     def answered_since(self) -> int:
-        """How many calls the endpoint has answered since the call's first failure."""
+        """How many calls it has answered since then."""
         ...
 
 
 def spared(error: BaseException | None) -> bool:
-    """Whether the failure does not count against the call."""
+    """Whether the failure says nothing against the call."""
     overloaded = isinstance(error, Unavailable) and error.overloaded
     return overloaded or isinstance(error, RateLimited | Renegotiated | Rerouted)
 
@@ -62,11 +62,11 @@ class RetryPolicy:
 
     retries: int = 6
     seconds: float = 600.0
-    """Limit for a call's failed attempts and the rests between them; waits in the queue do not count."""
+    """A call's failed attempts and its rests between them; its waits in line, as in an outage, are not its own."""
     first_wait: float = 0.5
     longest_wait: float = 60.0
     attempt_s: float = 120.0
-    """The longest that one attempt may take."""
+    """The most that one attempt may take."""
     outage_s: float = 3600.0
     """How long an endpoint may be out."""
     chance: random.Random = field(default_factory=random.Random, compare=False, repr=False)
@@ -93,11 +93,11 @@ class RetryPolicy:
         )
 
     def wait(self, state: RetryCallState) -> float:
-        """Seconds to rest: exponential with full jitter, or slightly more than the server asked for."""
+        """Exponential with full jitter, or what the server asked for and a little more."""
         assert state.outcome is not None
         error = state.outcome.exception()
         if spared(error):
-            return 0.0  # the endpoint's queue waits, not this call
+            return 0.0  # who is asked to wait is the endpoint's line
         asked = getattr(error, "retry_after", None)
         if asked is not None:
             least = min(float(asked), self.seconds)
@@ -107,7 +107,7 @@ class RetryPolicy:
 
 
 class _Failures:
-    """Counts one call's failed attempts, by cause."""
+    """Counts one call's failed attempts, by whose fault they are."""
 
     def __init__(self, policy: RetryPolicy, standing: Standing) -> None:
         self._policy = policy
@@ -131,6 +131,6 @@ class _Failures:
         return self._counted > self._policy.retries or took > self._policy.seconds
 
     def _blamed_for_the_outage(self) -> bool:
-        """Whether to give the call up: if it alone fails at the end of a run, that looks like an outage."""
+        """The call that always fails, alone at the end of a run, looks like an endpoint that is down."""
         tried = self._all > OUTRIGHT * (self._policy.retries + 1)
         return tried and self._standing.elapsed() > BLAMED * self._policy.outage_s

@@ -1,1 +1,1 @@
-"""What a model is asked, and what is read out of its answer."""
+"""Builds the prompts for models and parses their replies."""

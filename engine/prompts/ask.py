@@ -1,4 +1,4 @@
-"""One way to ask a model, for validators and the engine alike: prompt, key, seed and the reading of the reply."""
+"""One way to ask a model, for validators and the engine alike: prompt, key, seed, parsing of the reply."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from engine.protocols import Ask, M, Question, R
 
 @dataclass(frozen=True)
 class Call:
-    """Which of a run's calls a question is, attempt by attempt, from 1. The same key is never paid twice."""
+    """Identifies a question among a run's calls, by attempt, from 1. The same key is never paid twice."""
 
     key: Callable[[int], str]
     batch: int
     item: str = ""
     seed: Callable[[int], int] | None = None
-    """By the run's seed and the key where absent."""
+    """The seed of an attempt; by default derived from the run's seed and the key."""
     model: str = ""
 
     @classmethod
     def once(cls, key: str, batch: int, seed: int) -> Call:
-        """A question that is asked one time, whatever comes back."""
+        """A question that is asked only once, whatever the reply."""
         return cls(lambda _: key, batch, seed=lambda _: seed)
 
 
 @dataclass(frozen=True)
 class Answered(Generic[R]):
-    """What came of a question: `reply` is None where no attempt brought one that can be read."""
+    """The result of a question: `reply` is None if no attempt gave a reply that can be parsed."""
 
     reply: R | None
     completion: Completion
-    """The last one."""
+    """The completion of the last attempt."""
     usage: Usage
-    """Of all attempts."""
+    """The usage of all attempts."""
 
 
 class Asker:
@@ -75,7 +75,7 @@ class Asker:
         temperature: float = 0.0,
         max_tokens: int = 1024,
     ) -> Question[M]:
-        """See the door of the same name."""
+        """See the protocol of the same name."""
         schema, read = reply.model_json_schema(), partial(object_as, reply)
         own = self._template(purpose, template)
         return Question(purpose, own, schema, read, temperature, max_tokens)
@@ -90,7 +90,7 @@ class Asker:
         max_tokens: int = 1024,
         attempts: int = 1,
     ) -> Question[R]:
-        """A question of the engine's own, by its own template. Raises ConfigError as `question` does."""
+        """A question of the engine, with its built-in template. Raises ConfigError as `question` does."""
         template = self._template(purpose, built_in(purpose))
         return Question(purpose, template, schema, read, temperature, max_tokens, attempts)
 
@@ -100,8 +100,8 @@ class Asker:
     async def ask(
         self, question: Question[R], item: Item, shown: Mapping[str, Any], *, tag: str = "1", **values: Any
     ) -> R:
-        """See the door of the same name."""
-        # A revised item is another one to ask about.
+        """See the protocol of the same name."""
+        # Questions about a revised item have keys of their own.
         revision = f".{item.revisions}" if item.revisions else ""
         stem = f"{item.id}{revision}/{self._owner}/{question.purpose}/{tag}"
         call = Call(lambda attempt: stem if attempt == 1 else f"{stem}.{attempt}", item.batch.number, item.id)
@@ -113,7 +113,7 @@ class Asker:
     async def answered(
         self, question: Question[R], call: Call, shown: Mapping[str, Any] | None = None, **values: Any
     ) -> Answered[R]:
-        """Asked until a reply can be read, at most `question.attempts` times. Raises what a call raises."""
+        """Asks until a reply can be parsed, at most `question.attempts` times. Raises what a call raises."""
         given = {name: _harmless(value) for name, value in values.items()}
         if shown is not None:
             given["shown"] = fenced(shown)
@@ -146,7 +146,7 @@ class Asker:
 
 
 def object_as(reply: type[M], completion: Completion) -> M | None:
-    """The JSON object in a completion as that reply; None where there is none, or another one."""
+    """The JSON object in a completion as a `reply`; None if there is no object, or one of another form."""
     try:
         return reply.model_validate(object_in(completion.text))
     except ValidationError:
@@ -154,13 +154,13 @@ def object_as(reply: type[M], completion: Completion) -> M | None:
 
 
 def seed_of(seed: int, key: str) -> int:
-    """A call's own seed, of 31 bits, which every endpoint takes."""
+    """A call's own seed of 31 bits, a size that every endpoint accepts."""
     digest = hashlib.blake2b(f"{seed}/{key}".encode(), digest_size=4).digest()
     return int.from_bytes(digest) >> 1
 
 
 def _harmless(value: Any) -> Any:
-    """Somebody else's text cannot open or end a fence, at any depth."""
+    """The value without fences in its strings, at any depth: foreign text cannot open or close one."""
     if isinstance(value, str):
         return unfenced(value)
     if isinstance(value, Mapping):

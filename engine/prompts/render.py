@@ -1,4 +1,4 @@
-"""Batches into prompts, through text templates that a config can replace."""
+"""Turns batches into prompts, with text templates that a config can replace."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ItemPrompts:
     """Renders the request for a batch of new items. Mutable state: the examples rendered so far."""
 
     def __init__(self, config: RunConfig, dataset: BaseDataset) -> None:
-        """Raises ConfigError where the template is wrong; nothing has been sent then."""
+        """Raises ConfigError if the template is wrong, before anything is sent."""
         self._config = config
         self._dataset = dataset
         self._template = PromptTemplate.load("items", config.generate.template)
@@ -88,7 +88,7 @@ class ItemPrompts:
         }
 
     def _labels(self) -> tuple[str, ...]:
-        """The labels there are, where the constraints name them."""
+        """The permitted labels, if the constraints name them."""
         for constraint in self._config.dataset.constraints:
             if isinstance(constraint, LabelIn):
                 return constraint.labels

@@ -15,9 +15,9 @@ Found = list[dict[str, Any]]
 def items_in(text: str) -> Found:
     """Every object in the reply that looks like an item: with a `text`.
 
-    A clean reply is parsed and done. Of anything else, two readings are made, and the one that yields more
-    is taken: the whole JSON values that stand in it, and what json-repair makes of it. Both leave out an
-    item that was cut off at the end.
+    A clean reply is simply parsed. Any other reply is read in two ways, and the one that yields more items is
+    used: the complete JSON values in it, and the output of json-repair. Both leave out an item that was cut
+    off at the end.
     """
     try:
         return _items_of(orjson.loads(text))
@@ -38,7 +38,7 @@ def object_in(text: str) -> dict[str, Any] | None:
 
 
 def _repaired_object(text: str) -> Any:
-    """Without a closing brace the reply was cut: half of an answer is none."""
+    """None if the closing brace is missing: the reply was cut off, and half an answer is useless."""
     if _too_deep(text) or not text.rstrip("`\n ").endswith("}"):
         return None
     import json_repair

@@ -16,11 +16,11 @@ from engine.errors import ConfigError
 class PromptTemplate:
     """A Jinja template with the blocks `system` and `user`; a Template.
 
-    Values are data, never template text: what stands in a dataset row is not evaluated.
+    Values are data, never template text: the content of a dataset row is not evaluated.
     """
 
     def __init__(self, source: str, name: str) -> None:
-        """Raises ConfigError where the template is wrong."""
+        """Raises ConfigError if the template is wrong."""
         self.name = name
         self._environment = environment = Environment(
             undefined=StrictUndefined, trim_blocks=False, autoescape=False
@@ -38,7 +38,7 @@ class PromptTemplate:
 
     @classmethod
     def load(cls, purpose: str, replacement: Path | None = None) -> PromptTemplate:
-        """The user's template, or the engine's own of that purpose. Raises ConfigError."""
+        """The user's template, or the built-in one for that purpose. Raises ConfigError."""
         return cls.read(replacement) if replacement is not None else cls(built_in(purpose), f"{purpose}.j2")
 
     @classmethod
@@ -50,16 +50,16 @@ class PromptTemplate:
             raise ConfigError(f"the prompt template {path} cannot be read: {error}") from None
 
     def replaced(self, path: Path | None) -> PromptTemplate:
-        """The user's template in this one's place. Raises ConfigError where it asks for a value that there is not.
+        """The user's template instead of this one. Raises ConfigError if it uses a value that does not exist.
 
-        Where this one shows the item under discussion, so must the user's.
+        If this template shows the item under discussion, the user's must do so too.
         """
         if path is None:
             return self
         own = self.read(path)
         if unknown := sorted(own.variables - self.variables):
             known = ", ".join(sorted(self.variables))
-            raise ConfigError(f"{path}: there is no value {unknown[0]!r} for this prompt; there are {known}")
+            raise ConfigError(f"{path}: this prompt has no value {unknown[0]!r}; it has {known}")
         if "shown" in self.variables - own.variables:
             raise ConfigError(
                 f"{path}: must contain {{{{ shown }}}}: without it no model sees what it is asked about"
@@ -67,20 +67,20 @@ class PromptTemplate:
         return own
 
     def render(self, values: dict[str, Any]) -> tuple[str, str]:
-        """(system, user). Raises ConfigError for a variable that there is not."""
-        # Not template.new_context: that walks the environment's globals anew for each prompt.
+        """(system, user). Raises ConfigError for an undefined variable."""
+        # Not template.new_context: that copies the environment's globals for each prompt.
         context = Context(self._environment, {**self._globals, **values}, self.name, self._template.blocks)
         try:
             system, user = ("".join(self._template.blocks[block](context)) for block in ("system", "user"))
-        except Exception as error:  # a template is a program of the user's: it may fail in any way
+        except Exception as error:  # a template is the user's program: it may fail in any way
             raise ConfigError(f"{self.name}: {type(error).__name__}: {error}") from None
         return system.strip(), user.strip()
 
 
 def check_replacements(templates: Mapping[str, Path]) -> None:
-    """Whether the user's templates, by purpose, can be used as far as the engine knows the built-in ones.
+    """Checks the user's templates, by purpose; those with a built-in counterpart against it.
 
-    Validators check theirs as they are made. Raises ConfigError.
+    Validators check theirs when they are constructed. Raises ConfigError.
     """
     for purpose, path in templates.items():
         if (_FOLDER / f"{purpose}.j2").is_file():
@@ -93,5 +93,5 @@ _FOLDER = resources.files("engine.prompts") / "templates"
 
 
 def built_in(purpose: str) -> str:
-    """The text of the engine's own template."""
+    """The text of the built-in template."""
     return (_FOLDER / f"{purpose}.j2").read_text("utf-8")

@@ -1,1 +1,1 @@
-"""What a run is made of, and how it is started, driven and ended."""
+"""The parts of a run, and how it is started, driven and ended."""

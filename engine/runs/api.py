@@ -1,4 +1,4 @@
-"""Runs for programs: a config in, a report out."""
+"""The Python API for runs: a config in, a report out."""
 
 from __future__ import annotations
 
@@ -21,23 +21,22 @@ from engine.store.reading import connect, read_starts
 
 
 def run(config: RunConfig, folder: Path | str) -> Report:
-    """Start a run, or continue it; returns when it ends. The same as `datagen run`, for a program.
+    """Start a run, or continue it; returns when it ends. The same as `datagen run`, for programs.
 
-    Raises ConfigError where nothing can be begun. Every other end is the report's `outcome`.
+    Raises ConfigError if the run cannot begin. Every other end is in the report's `outcome`.
     """
     return in_loop(lambda: arun(config, folder))
 
 
 async def arun(config: RunConfig, folder: Path | str, *, show: TextIO | None = None) -> Report:
-    """`run` for a program that has an event loop already. `show` is where progress goes, if anywhere."""
+    """`run` for a program that has an event loop already. `show` receives the progress, if given."""
     return await started(GenerateMode(), config, folder, show)
 
 
 async def audit(config: RunConfig, folder: Path | str, *, show: TextIO | None = None) -> Report:
     """Check an existing dataset, `dataset.path`, with the config's validators; the same as `datagen audit`.
 
-    What passes is in accepted.jsonl, row by row as it stands in the dataset, or as a validator corrected it.
-    Raises as `run` does.
+    The rows that pass are in accepted.jsonl, unchanged or as corrected by a validator. Raises as `run` does.
     """
     return await started(AuditMode(), config, folder, show)
 
@@ -45,7 +44,7 @@ async def audit(config: RunConfig, folder: Path | str, *, show: TextIO | None = 
 async def enhance(config: RunConfig, folder: Path | str, *, show: TextIO | None = None) -> Report:
     """Make the items of an existing dataset, `dataset.path`, harder; the same as `datagen enhance`.
 
-    accepted.jsonl has every row: the harder item where its answer has survived, else the row as it was.
+    accepted.jsonl has every row: the harder item if its answer is unchanged, else the original row.
     Raises as `run` does.
     """
     return await started(EnhanceMode(), config, folder, show)
@@ -62,7 +61,7 @@ async def evaluate(
     """Put the rows of datasets to models and score the answers; the same as `datagen evaluate`.
 
     `data` and `against` join `evaluate.datasets`; `against` is the original that the others are compared with. The
-    results are in results.json. A folder whose answers have been judged goes on being judged. Raises as `run` does.
+    results are in results.json. In a folder with judged answers, judging continues. Raises as `run` does.
     """
     config = with_datasets(config, data, against)
     there = RunFolder(Path(folder))
@@ -71,9 +70,9 @@ async def evaluate(
 
 
 async def judge(config: RunConfig, folder: Path | str, *, show: TextIO | None = None) -> Report:
-    """`evaluate`, and a judge for the answers that no rule can score; what was answered is not asked again.
+    """`evaluate`, with a judge for answers that no rule can score; answered questions are not asked again.
 
-    Where all is judged already, and some of it could not be read, the judge is asked about that once more.
+    If all answers are judged and some judgements could not be parsed, the judge is asked for those once more.
     """
     again = _left_open(RunFolder(Path(folder)))
     return await started(JudgeMode(again=again), config, folder, show)
@@ -85,7 +84,7 @@ async def resumed(config: RunConfig, folder: Path | str, *, show: TextIO | None 
 
 
 async def started(mode: Mode, config: RunConfig, folder: Path | str, show: TextIO | None) -> Report:
-    """One start of a run of that mode, in its folder, to the end."""
+    """One start of a run of that mode in its folder; returns when it ends."""
     inputs = mode.load(config)
     there = RunFolder(Path(folder))
     there.refuse_foreign(inputs.config.dataset.path)
@@ -95,7 +94,7 @@ async def started(mode: Mode, config: RunConfig, folder: Path | str, show: TextI
 
 
 def _left_open(folder: RunFolder) -> bool:
-    """Whether a judgement has come to its end and answers are still without a word on them."""
+    """Whether a judge run has ended and some answers still have no judgement."""
     if not folder.database.is_file() or folder.mode() != JudgeMode.name or not folder.results.exists():
         return False
     with contextlib.closing(connect(folder.database)) as connection:
@@ -105,7 +104,7 @@ def _left_open(folder: RunFolder) -> bool:
 
 
 def with_datasets(config: RunConfig, data: Sequence[Path], against: Path | None) -> RunConfig:
-    """The config with further datasets to evaluate on, each called by its file's or folder's name."""
+    """The config with further datasets to evaluate on, each named after its file or folder."""
     spec = config.evaluate
     paths = {each.name: each.path for each in spec.datasets}
 

@@ -61,7 +61,7 @@ def _open_files() -> Finding:
 
 
 def _local_embedder() -> Finding:
-    """Whether vectors can be made on this machine, without a network."""
+    """Whether this machine can compute embeddings without a network."""
     from engine.diversity.model_files import DEFAULT, WAYS_OUT, on_this_machine
 
     if importlib.util.find_spec("sentence_transformers") is None:
@@ -85,7 +85,7 @@ def _version(package: str) -> Finding:
 
 
 def _clash(name: str) -> Finding:
-    """Whether the import name is this project's: PyPI has another `validators`."""
+    """Whether the import name resolves to this project: PyPI has another `validators`."""
     owners = set(metadata.packages_distributions().get(name, ())) - {DISTRIBUTION}
     spec = importlib.util.find_spec(name)
     found = Path(spec.origin).parent if spec is not None and spec.origin else None
@@ -108,5 +108,5 @@ def _examined(point: metadata.EntryPoint) -> Iterator[Finding]:
         yield Finding(f"validator {point.name}", True, point.value)
         if isinstance(factory, Examined):
             yield from (Finding(*found) for found in factory.examine())
-    except Exception as error:  # a plugin may fail in any way; the others are still told
+    except Exception as error:  # a plugin may fail in any way; the others are still reported
         yield Finding(f"validator {point.name}", False, f"cannot be loaded: {error}")

@@ -1,4 +1,4 @@
-"""The model endpoints of a run: opened, each with its limits and price, behind one limiter."""
+"""Opens the model endpoints of a run, each with its limits and price, behind one limiter."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from engine.protocols import Backend, Coordinator
 from engine.simulator.process import simulated_endpoint
 
 BEGINNING = 0.6
-"""Of the concurrency that the user names, the share to begin with: the first answers show what the rest may bring."""
+"""Share of the configured concurrency to begin with; the first answers show whether more is possible."""
 _SMALL = 8
 
 Open = Callable[..., Backend]
@@ -37,7 +37,7 @@ M = TypeVar("M", bound=ModelConfig)
 
 @dataclass(frozen=True)
 class Opened:
-    """A backend, and what the config says of it."""
+    """A backend and its section of the config."""
 
     backend: Backend
     model: ModelConfig
@@ -45,7 +45,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Backends:
-    """All that a run may ask: in general, and for single purposes."""
+    """All backends of a run: the main ones, and those for single purposes."""
 
     main: Sequence[Opened]
     others: Mapping[str, Opened]
@@ -55,9 +55,9 @@ class Backends:
 async def opened_backends(
     config: RunConfig, tested: Sequence[EvaluatedModel] = ()
 ) -> AsyncIterator[Backends]:
-    """Open while the block lasts; simulated endpoints are started, and stopped at the end. `tested` models answer.
+    """Backends, open while the block lasts; simulated endpoints run as long. `tested` models are evaluated.
 
-    Raises ConfigError, or EndpointError where a simulated one does not start.
+    Raises ConfigError, or EndpointError if a simulated endpoint does not start.
     """
     async with contextlib.AsyncExitStack() as stack:
 
@@ -83,7 +83,7 @@ async def opened_backends(
 
 
 def backend_for(model: ModelConfig, purpose: str) -> Open:
-    """The adapter for an endpoint's language."""
+    """The adapter for an endpoint's API."""
     if purpose == "embedding":
         from engine.llm.backends.embeddings import EmbeddingsEndpoint  # loads numpy: for runs that need it
 
@@ -97,7 +97,7 @@ def limiter_of(
     record: RecordEvent = lambda *_: None,
     clock: Clock = time.monotonic,
 ) -> Limiter:
-    """All endpoints behind one limiter, as the config says. `record` is called on pauses, outages and limits."""
+    """All endpoints behind one limiter, as configured. `record` is called for pauses, outages and limits."""
     limits = config.limits
     coordinator: Coordinator = MachineWide(clock=clock) if limits.share == "machine" else InProcess(clock)
     alone = len(backends.main) == 1 and not backends.others
@@ -106,9 +106,9 @@ def limiter_of(
 
     def endpoint(opened: Opened) -> Endpoint:
         own = opened.model.limits
-        names[opened.backend.name] += 1  # two keys of one endpoint are told apart by their number
+        names[opened.backend.name] += 1  # two keys of one endpoint are distinguished by number
         number = names[opened.backend.name]
-        # The run's rates are the endpoint's where it is the only one: then other runs can share them.
+        # If there is only one endpoint, the run's rates apply to it: then other runs can share them.
         requests = own.requests_per_minute or (limits.requests_per_minute if alone else None)
         tokens = own.tokens_per_minute or (limits.tokens_per_minute if alone else None)
         spec = EndpointSpec(
@@ -143,7 +143,7 @@ def _concurrency(told: int | None, most: int) -> Concurrency:
 
 
 def _digest(*models: ModelConfig) -> str:
-    """Names endpoints and their keys to other runs without telling the keys."""
+    """Identifies endpoints and their keys to other runs without revealing the keys."""
     told = [
         (model.base_url, model.deployment or model.name, model.api_key or "", sorted(model.headers.items()))
         for model in models

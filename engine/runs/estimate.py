@@ -1,4 +1,4 @@
-"""What a run will take, told before a cent is spent."""
+"""Estimates a run's calls, tokens, cost and time before any money is spent."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from engine.stages.schedule import EARLY, next_time
 CHARACTERS_PER_TOKEN = 4.0
 """English text, roughly; a run learns the real figure from the replies."""
 TOKENS_PER_ITEM = 80
-"""Completion tokens of one item where there is no base dataset to measure."""
+"""Completion tokens of one item if there is no base dataset to measure."""
 TOKENS_PER_SECOND = 60.0
 SECONDS_TO_FIRST_TOKEN = 0.6
-"""How fast one call is taken to be."""
+"""The assumed speed of one call."""
 ACCEPTANCE = (1.0, 0.75, 0.5, 0.25)
 _SAMPLES = 50
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """For one assumed share of accepted items."""
+    """The estimate for one assumed share of accepted items."""
 
     acceptance: float
     calls: int
@@ -43,10 +43,10 @@ class Estimate:
 
 
 def prompts(inputs: Inputs) -> Iterator[Prompt]:
-    """The prompts of the run in their order, as far as they do not depend on what is accepted.
+    """The prompts of the run in order, without the parts that depend on what is accepted.
 
-    Examples that the run chooses by their vectors are chosen by chance here, and attributes that it is to
-    extract are left out: both cost time or money.
+    Examples that the run selects by vectors are chosen at random here, and attributes that it extracts with a
+    model are left out: both cost time or money.
     """
     config = inputs.config
     selectors = selectors_of(config.generate, inputs.dataset, config.seed, None)
@@ -66,7 +66,7 @@ def prompts(inputs: Inputs) -> Iterator[Prompt]:
 
 
 def estimates(inputs: Inputs) -> list[Estimate]:
-    """One for each assumed acceptance. Validators that ask a model are not in it."""
+    """One estimate for each assumed acceptance. Validators' model calls are not included."""
     prompt_tokens = _prompt_tokens(inputs)
     completion_tokens = _completion_tokens(inputs)
     return [_estimate(inputs, acceptance, prompt_tokens, completion_tokens) for acceptance in ACCEPTANCE]
@@ -78,7 +78,7 @@ def _prompt_tokens(inputs: Inputs) -> float:
 
 
 def _completion_tokens(inputs: Inputs) -> float:
-    """One call's, from the size of the base dataset's own items."""
+    """The completion tokens of one call, from the size of the base dataset's items."""
     dataset, size = inputs.dataset, inputs.config.generate.batch_size
     shown = [orjson.dumps(dataset.fields.wire(example), default=str) for example in dataset.examples[:500]]
     each = sum(map(len, shown)) / len(shown) / CHARACTERS_PER_TOKEN if shown else TOKENS_PER_ITEM

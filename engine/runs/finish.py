@@ -1,4 +1,4 @@
-"""The end of a start: measures and map into the journal; items, report, results and page as files."""
+"""The end of a start: journals measures and map; writes items, report, results and page as files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Finish:
     notify: Notify = lambda _: None
 
     async def measure(self, journal: Journal, base_vectors: Vectors | None) -> None:
-        """How diverse the result is, where the run took care of that; its map; the base laid beside it."""
+        """Journals the result's diversity and map, and the base dataset's, if the run controls diversity."""
         inputs, config = self.inputs, self.inputs.config
         if self.mode.answers:
             return
@@ -53,10 +53,10 @@ class Finish:
                 return look.measured(connection), look.mapped(connection)
 
         try:
-            measures, found = await asyncio.to_thread(work)  # for it takes seconds
+            measures, found = await asyncio.to_thread(work)  # takes seconds
         except StoreError:
             raise
-        except Exception as error:  # figures about the items, never a reason to lose them
+        except Exception as error:  # statistics about the items are no reason to lose the items
             self.notify(f"The result could not be measured ({type(error).__name__}: {error})")
             return
         await journal.remember("measures", measures)
@@ -64,7 +64,7 @@ class Finish:
             await journal.keep_map(found.points, found.about)
 
     def write(self) -> Report:
-        """All files, from the journal. Raises StoreError."""
+        """Writes all files from the journal. Raises StoreError."""
         write_items(self.folder)
         with contextlib.closing(connect(self.folder.database)) as connection:
             report = self._report(connection)
@@ -76,7 +76,7 @@ class Finish:
         return report
 
     def without_files(self, reason: StoreError) -> Report:
-        """The disk does not take them; the journal is intact, and a resume writes them."""
+        """The report if the files cannot be written; the journal is intact, and a resume writes them."""
         with contextlib.closing(connect(self.folder.database)) as connection:
             report = self._report(connection)
         return Report({**report.data, "outcome": "fatal", "message": str(reason)})
@@ -86,7 +86,7 @@ class Finish:
         return summarize(connection, target=self.inputs.target, cap_usd=cap)
 
     def _write_page(self, report: Report) -> None:
-        """The page is for looking: whatever is wrong with it, the run has ended as it has ended."""
+        """Writes report.html; a failure does not change the outcome of the run."""
         try:
             write_page(self.folder, self.inputs.config, report, self.mode)
         except Exception as error:

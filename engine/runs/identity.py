@@ -1,4 +1,4 @@
-"""Whether a folder's run may go on with these inputs; and what a run's first start puts on record."""
+"""Checks whether a folder's run can continue with these inputs; defines what its first start records."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from engine.store.journal import Journal
 
 
 def check_identity(journal: Journal, mode: Mode, inputs: Inputs, folder: RunFolder) -> None:
-    """Raises ConfigError where the folder holds another run."""
+    """Raises ConfigError if the folder holds another run."""
     before = journal.fact("identity")
     if before is None:
         return
@@ -53,7 +53,7 @@ def identity_of(mode: Mode, inputs: Inputs) -> dict[str, Any]:
 
 
 def facts_of(mode: Mode, inputs: Inputs) -> dict[str, Any]:
-    """What the journal keeps of a run from its first start on."""
+    """The facts about a run that the journal keeps from its first start on."""
     config, dataset = inputs.config, inputs.dataset
     ways = list(config.generate.ways)
     return {

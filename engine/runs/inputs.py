@@ -1,4 +1,4 @@
-"""Everything a run needs, loaded and checked before the first call."""
+"""Everything that a run needs, loaded and checked before the first call."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from engine.runs.plugins import load_validators, no_calls
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything that can be wrong before the first call, loaded by a mode; see engine.runs.modes."""
+    """Everything that a mode loads and checks before the first call; see engine.runs.modes."""
 
     config: RunConfig
     dataset: BaseDataset
-    """What generation starts from; of a mode that works on rows, what it works on."""
+    """The base dataset of a generation; for a mode that works on rows, the dataset with these rows."""
     target: int
-    """Items that are to be accepted; of a mode that works on rows, how many there are."""
+    """The number of items to accept; for a mode that works on rows, the number of rows."""
     prompts: ItemPrompts
     prices: Prices | None
-    """None where the price of a model is not known."""
+    """None if the price of a model is unknown."""
     same: str = "text"
-    """The kind of sameness that the group check goes by, where there is one."""
+    """The kind of sameness that the group check uses, if there is a group check."""
     embedder: Embedder | None = None
-    """Not yet open; None where the run needs no vectors."""
+    """Not yet open; None if the run needs no vectors."""
     evaluated: tuple[Evaluated, ...] = ()
     """The datasets of an evaluation; `dataset` is the first."""
     tested: tuple[EvaluatedModel, ...] = ()
-    """The models that an evaluation puts to the test, where they are not the main one."""
+    """The models that an evaluation tests, if they are not the main one."""
 
 
 def loaded(
@@ -51,9 +51,9 @@ def loaded(
     evaluated: tuple[Evaluated, ...] = (),
     tested: tuple[EvaluatedModel, ...] = (),
 ) -> Inputs:
-    """What all modes need, checked. `vectors`: whether the run needs some besides those of a group check.
+    """Loads and checks what all modes need. `vectors`: whether the run needs vectors besides a group check's.
 
-    `target` becomes the config's own, so that the run folder tells it. Raises ConfigError.
+    `target` is set in the config, so that the run folder records it. Raises ConfigError.
     """
     config = config.changed(generate=config.generate.model_copy(update={"target": target}))
     prices = prices_within(config, tested)
@@ -67,7 +67,7 @@ def loaded(
 
 
 def prices_within(config: RunConfig, tested: tuple[EvaluatedModel, ...] = ()) -> Prices | None:
-    """Raises ConfigError where there is a cap and no price to keep it by."""
+    """The prices; None if one is unknown. Raises ConfigError if there is a cap, which needs all prices."""
     others = {**config.purpose_models(), **{f"answer@{model.called}": model for model in tested}}
     prices, unknown = prices_of(config.endpoints, others)
     if unknown is not None and config.limits.budget_usd is not None:
@@ -81,7 +81,7 @@ def prices_within(config: RunConfig, tested: tuple[EvaluatedModel, ...] = ()) ->
 
 
 def _price_key(unknown: str, others: Mapping[str, object]) -> str:
-    """Where the config says the price of the model that answers this."""
+    """The config key for the price of the model that answers this."""
     if unknown not in others:
         return "model.price"
     if unknown == "embedding":
@@ -90,7 +90,7 @@ def _price_key(unknown: str, others: Mapping[str, object]) -> str:
 
 
 def check_affordable(config: RunConfig, prices: Prices | None, prompt: Prompt) -> None:
-    """Raises ConfigError for limits under which no such call can ever be sent."""
+    """Raises ConfigError for limits under which such a call can never be sent."""
     limits = config.limits
     if limits.tokens_per_minute is not None and limits.tokens_per_minute < prompt.max_tokens:
         raise config.wrong(
@@ -110,7 +110,7 @@ def check_affordable(config: RunConfig, prices: Prices | None, prompt: Prompt) -
 
 
 def _sameness(config: RunConfig, dataset: BaseDataset) -> str:
-    """The declared kind of sameness, or the one that suits the dataset."""
+    """The configured kind of sameness, or the one that suits the dataset."""
     spec = config.groupcheck
     if spec is None:
         return "text"
@@ -120,10 +120,10 @@ def _sameness(config: RunConfig, dataset: BaseDataset) -> str:
 
 
 def _embedder(config: RunConfig) -> Embedder:
-    """Raises ConfigError where the model cannot be had."""
+    """Raises ConfigError if the model is not available."""
     from engine.diversity.embedding import embedder_of  # loads numpy: for runs that need it
 
-    # A simulated endpoint has another address at each start, and no real one's vectors.
+    # A simulated endpoint has a new address at each start, and its vectors match no real endpoint's.
     address = "a simulated endpoint" if config.main.simulated else config.main.base_url
     try:
         return embedder_of(config.embedding, address)

@@ -1,4 +1,4 @@
-"""Where a start stands: read for the display, for metrics, and for the lines over time that the journal keeps."""
+"""The progress of a start: for the display, for metrics, and for the time series in the journal."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from engine.stages.progress import Progress
 from engine.store.journal import Journal
 
 FIRST_SAMPLE_S = 0.25
-"""So that a short run has something to show, too."""
+"""Short, so that a short run has samples too."""
 SAMPLE_EVERY_S = 2.0
-"""How often this start's own counts are journaled."""
+"""Seconds between two samples of a long run; this start's counts are journaled as often."""
 
 
 @dataclass(frozen=True)
 class Instruments:
-    """All that tells where a start stands."""
+    """All sources of a start's progress."""
 
     progress: Progress
     budget: Budget
@@ -41,7 +41,7 @@ class Instruments:
     cap_usd: float | None
 
     def figures(self) -> Figures:
-        """For metrics."""
+        """The figures for metrics."""
         progress = self.progress
         queues = {name: found.queued for name, found in self.pipeline.statistics().items()}
         return Figures(
@@ -50,7 +50,7 @@ class Instruments:
         )  # fmt: skip
 
     def snapshots(self) -> Callable[[], Snapshot]:
-        """For the display: each call gives the present state, with speeds since the calls before."""
+        """For the display: each call returns the current state, with speeds since the previous calls."""
         calls, items = Speed(), Speed(self.progress.accepted)
 
         def snapshot() -> Snapshot:
@@ -88,14 +88,14 @@ async def sampled(
     clock: Clock,
     record_counts: Callable[[], Awaitable[None]],
 ) -> AsyncIterator[None]:
-    """While the block lasts, the journal gets a sample now and then, and this start's counts; one more at its end."""
+    """While the block lasts, journals periodic samples and this start's counts; a last sample at the end."""
     began = clock()
 
     def sample() -> None:
         progress, at = instruments.progress, round(clock() - began, 2)
         in_flight = instruments.limiter.statistics().in_flight
         calls, spent = instruments.counts.completed, instruments.budget.spent
-        with contextlib.suppress(StoreError):  # the pipeline meets the same failure, and ends the run
+        with contextlib.suppress(StoreError):  # the pipeline meets the same failure and ends the run
             journal.sample((at, progress.accepted, progress.rejected, calls, spent, in_flight))
 
     async def sampling() -> None:
@@ -105,7 +105,7 @@ async def sampled(
             await asyncio.sleep(pause)
             pause = min(SAMPLE_EVERY_S, 1.2 * pause)
             if (counts := asdict(instruments.counts)) == before:
-                continue  # nothing has happened: the disk may sleep
+                continue  # nothing has happened: write nothing
             before = counts
             sample()
             with contextlib.suppress(StoreError):  # as above

@@ -1,4 +1,4 @@
-"""The word for why a run ended."""
+"""Maps the reason why a run ended to the outcome in its report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engine.errors import (
 #  TargetReached      target       0
 #  BudgetExhausted    budget       3
 #  FatalError         fatal        4
-#  none: source done  attempts     5
+#  None: source done  attempts     5
 #  NearlyAllRejected  attempts     5
 #  Interrupted        interrupted  130
 
@@ -31,7 +31,7 @@ OUTCOMES: Sequence[tuple[type[EngineError], str]] = (
 
 
 def outcome_of(reason: EngineError | None, reached: bool) -> str:
-    """The word in report.json for why a run ended."""
+    """The outcome in report.json for the reason why a run ended."""
     if reached and not isinstance(reason, FatalError):
         return "target"
     if reason is None:

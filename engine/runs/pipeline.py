@@ -1,4 +1,4 @@
-"""The parts of pipelines that modes put together: validators, vectors, the commit."""
+"""The parts from which modes build pipelines: validators, vectors, the commit."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from engine.stages.refine import Refine
 from engine.store.journal import Journal
 
 WINDOW = 16
-"""Batches under way for each call in flight: how far ahead of the slowest call the others may get."""
+"""Open batches for each call in flight: how far the others may get ahead of the slowest call."""
 _MOST_EMBEDDING = 512
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a pipeline is made from."""
+    """What a pipeline is built from."""
 
     inputs: Inputs
     ask: Ask
@@ -42,12 +42,12 @@ class Parts:
 
 
 def window(parts: Parts) -> int:
-    """Batches that may be under way at once."""
+    """How many batches may be open at once."""
     return max(64, WINDOW * (parts.inputs.config.limits.concurrency or ASSUMED_CONCURRENCY))
 
 
 def asker(parts: Parts, owner: str, *, priority: int = 0) -> Asker:
-    """A way to ask for a step of the engine's own whose calls belong to items."""
+    """An Asker for a step of the engine whose calls belong to items."""
     ask = parts.meter.metered(parts.ask, owner)
     return asker_of(parts.inputs.config, ask, owner, priority=priority)
 
@@ -64,7 +64,7 @@ def refining(parts: Parts) -> list[Stage]:
 
 
 def embedding(parts: Parts) -> list[Stage]:
-    """As many items wait as make a full call, and as many again gather meanwhile."""
+    """The embedding stage: enough workers to fill the calls, and as many again to gather meanwhile."""
     group = parts.setup.group
     if group is None:
         return []

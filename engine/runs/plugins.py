@@ -1,4 +1,4 @@
-"""Validators, found by entry point: loaded with the config's options, opened, asked to describe themselves."""
+"""Finds validators by entry point, creates them with the config's options, opens and describes them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from engine.protocols import Ask, Described, Tally, Tools, Validator
 from engine.stages.meter import Meter
 
 VALIDATORS = "datagen.validators"
-"""The entry-point group in which validators are found."""
+"""The entry-point group of validators."""
 
 
 def load_validators(
@@ -45,7 +45,7 @@ def load_validators(
 
 
 def tools_of(config: RunConfig, ask: Ask, fields: Fields, *, priority: int) -> Tools:
-    """What one validator is given."""
+    """The tools for one validator."""
     return Tools(
         ask=ask,
         constraints=config.dataset.constraints,
@@ -61,7 +61,7 @@ def tools_of(config: RunConfig, ask: Ask, fields: Fields, *, priority: int) -> T
 
 
 def asker_of(config: RunConfig, ask: Ask, owner: str, *, priority: int = 0) -> Asker:
-    """A way to ask for one owner, with the templates that the config puts in place of the built-in ones."""
+    """An Asker for one owner, with the config's replacements for the built-in templates."""
     return Asker(ask, owner, config.seed, priority=priority, templates=config.prompts)
 
 
@@ -71,7 +71,7 @@ async def no_calls(prompt: Any) -> Any:
 
 @asynccontextmanager
 async def opened_validators(validators: Sequence[Validator]) -> AsyncIterator[None]:
-    """Those that hold resources are open inside. Raises FatalError, or ConfigError, where one cannot open."""
+    """Keeps validators that hold resources open. Raises FatalError or ConfigError if one cannot be opened."""
     async with contextlib.AsyncExitStack() as stack:
         for validator in validators:
             if isinstance(validator, AbstractAsyncContextManager):
@@ -79,7 +79,7 @@ async def opened_validators(validators: Sequence[Validator]) -> AsyncIterator[No
                     await stack.enter_async_context(validator)
                 except (EngineError, asyncio.CancelledError):
                     raise
-                except Exception as error:  # somebody else's code may fail in any way
+                except Exception as error:  # third-party code may fail in any way
                     said = f"the validator {validator.name} cannot be opened: {type(error).__name__}: {error}"
                     raise Defect(said) from error
         yield
@@ -87,11 +87,11 @@ async def opened_validators(validators: Sequence[Validator]) -> AsyncIterator[No
 
 @dataclass(frozen=True)
 class Description:
-    """What an open validator tells of itself; see the door Described."""
+    """How an open validator describes itself; see the protocol Described."""
 
     about: dict[str, Any]
     sections: list[dict[str, Any]]
-    """Its sections of the report, as the journal keeps them."""
+    """Its sections of the report, in the form that the journal stores."""
 
     @property
     def warning(self) -> str:
@@ -99,7 +99,7 @@ class Description:
 
 
 def described(validators: Sequence[Validator]) -> dict[str, Description]:
-    """By name; those that tell nothing are left out."""
+    """The descriptions by name; validators without one are left out."""
     return {each.name: _description(each) for each in validators if isinstance(each, Described)}
 
 
@@ -113,7 +113,7 @@ def _description(validator: Described) -> Description:
 
 
 def confirming(validators: Sequence[Validator]) -> frozenset[str]:
-    """Names of those whose PASS says that a label is right: of these, and of all that are installed."""
+    """Names of the validators whose PASS confirms a label: among the given ones and all installed ones."""
     found = {each.name for each in validators if getattr(each, "confirms", False)}
     for point in entry_points(group=VALIDATORS):
         with contextlib.suppress(ImportError):

@@ -1,4 +1,4 @@
-"""Whether a config, its endpoint and this machine are fit for a run: each ok, or what to do."""
+"""Checks whether a config, its endpoints and this machine are ready for a run, and says what to fix."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Finding:
 
 
 async def check(path: Path, overrides: dict[str, object]) -> AsyncIterator[Finding]:
-    """Everything that `run` needs, tried. One tiny model call is made."""
+    """Tries everything that `run` needs. Makes one tiny call to each endpoint."""
     try:
         config = RunConfig.load(path, overrides)
         yield Finding("config", True, f"{path} is valid")
@@ -58,7 +58,7 @@ async def check(path: Path, overrides: dict[str, object]) -> AsyncIterator[Findi
 
 
 def _inputs(config: RunConfig) -> Inputs:
-    """What the config's run would load; of one that only tests models, the datasets may come with the command line.
+    """What the config's run would load; if it only tests models, the command line may name the datasets.
 
     Raises ConfigError.
     """
@@ -68,7 +68,7 @@ def _inputs(config: RunConfig) -> Inputs:
 
 
 async def _validators(inputs: Inputs) -> AsyncIterator[Finding]:
-    """Each configured one, opened and closed again."""
+    """Opens and closes each configured validator."""
     for validator in load_validators(inputs.config, no_calls, inputs.dataset.fields):
         name = f"validator {validator.name}"
         try:
@@ -82,7 +82,7 @@ async def _validators(inputs: Inputs) -> AsyncIterator[Finding]:
 
 
 def _in_short(facts: Mapping[str, object]) -> str:
-    """What a validator says of itself, in short."""
+    """A validator's description of itself, in short."""
     flat = (
         (key, value)
         for key, value in facts.items()
@@ -94,7 +94,7 @@ def _in_short(facts: Mapping[str, object]) -> str:
 
 
 async def _embedder(inputs: Inputs, embedder: Embedder) -> Finding:
-    """Opened and tried with one text: of an endpoint, one more tiny call."""
+    """Opens the embedder and tries it with one text; an endpoint gets one more tiny call."""
     from engine.diversity.embedding import Embedding, EndpointModel
 
     try:
@@ -130,7 +130,7 @@ def _price(inputs: Inputs) -> Finding:
 
 
 async def _endpoints(inputs: Inputs) -> AsyncIterator[Finding]:
-    """One tiny call to each."""
+    """Makes one tiny call to each endpoint."""
     config = inputs.config
     try:
         async with opened_backends(config, inputs.tested) as backends:

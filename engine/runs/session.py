@@ -1,4 +1,4 @@
-"""One start of a run: the journal opened, the work done, what came of it written."""
+"""One start of a run: opens the journal, does the work, writes the results."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ async def opened(
 ) -> AsyncIterator[Session]:
     """A session with its journal, open while the block lasts. The folder is locked by the caller.
 
-    `show` is where progress goes, if anywhere. `backends` opens the endpoints, `clock` counts seconds, `wall` is the
-    time of day: all three are for simulations. Raises ConfigError where the folder holds another run, StoreError where
-    it cannot be opened.
+    `show` receives the progress, if given. `backends` opens the endpoints, `clock` counts seconds, `wall` is
+    the time of day: all three are for simulations. Raises ConfigError if the folder holds another run,
+    StoreError if it cannot be opened.
     """
     journal = Journal(folder.database)
     try:
@@ -95,7 +95,7 @@ async def opened(
 
 
 def progress_so_far(inputs: Inputs, journal: Journal) -> Progress:
-    """Where earlier starts have left the run."""
+    """The progress of the run after its earlier starts."""
     tallies = journal.tallies()
     progress = Progress(inputs.target, journal.committed, tallies.accepted, tallies.rejected, tallies.surplus)
     if inputs.config.dataset.ratio is not None:
@@ -137,7 +137,7 @@ class Session:
         self._counts = CallCounts()
 
     async def run(self) -> Report:
-        """To the end, whatever it is: it stands in the report. Raises ConfigError where something cannot begin."""
+        """Run to the end; its outcome is in the report. Raises ConfigError if something cannot be started."""
         base_vectors = None
         if self._progress.reached:
             self._halt.set(TargetReached("the target was reached before"))
@@ -151,7 +151,7 @@ class Session:
     # --- the work ---
 
     async def _work(self) -> Vectors | None:
-        """The base dataset's vectors, where the run made them."""
+        """Does the work. Returns the base dataset's vectors if the run made them."""
         config = self._inputs.config
         async with self._backends(self._inputs) as backends:
             limiter = limiter_of(config, backends, self._events.record, self._clock)
@@ -187,7 +187,7 @@ class Session:
 
     @asynccontextmanager
     async def _observed(self, client: Client, instruments: Instruments) -> AsyncIterator[None]:
-        """Whoever watches the run does so inside. Raises ConfigError where one cannot."""
+        """Observers (log, metrics) are active in the block. Raises ConfigError if one cannot start."""
         progress = self._progress
         async with observed(self._inputs.config.observe, self._folder.log, instruments.figures) as watchers:
             client.watch = watchers.call
@@ -205,7 +205,7 @@ class Session:
                 watchers.event("end", {"accepted": progress.accepted, "reason": reason})
 
     async def _describe(self, validators: Sequence[Validator]) -> None:
-        """What the validators tell of themselves goes on record; what a user should know of it is said once."""
+        """Records how the validators describe themselves, and shows their warnings to the user once."""
         found = described(validators)
         about = {name: each.about for name, each in found.items() if each.about}
         await self.journal.remember("described", about)
@@ -217,7 +217,7 @@ class Session:
     async def _interruptible(
         self, work: Coroutine[Any, Any, Vectors | None], limiter: Limiter
     ) -> Vectors | None:
-        """Raises what ends a start before its first batch: something cannot open, or the user stops it there."""
+        """Raises what ends a start before its first batch: something cannot open, or the user stops it."""
 
         def first() -> None:
             self._halt.set(Interrupted("interrupted"))
@@ -229,15 +229,15 @@ class Session:
             return await interruptible(work, first)
         except (ConfigError, FatalError, StopRun):
             raise
-        except Exception as error:  # not foreseen: what was done is kept and told, as after any fatal error
+        except Exception as error:  # unexpected: work so far is kept and reported, as after a fatal error
             self._halt.set(Defect.caused_by(error))
             return None
 
     async def _keep_lessons(self, setup: Setup) -> None:
-        """What lessons there were, for the report."""
+        """Records the lessons for the report."""
         lessons = setup.adviser.lessons if setup.adviser is not None else None
         if lessons is not None and lessons.drawn:
-            with contextlib.suppress(StoreError):  # the run ends by the same failure
+            with contextlib.suppress(StoreError):  # the run ends with the same failure
                 await self.journal.remember("lessons", lessons.as_dict())
 
     def _notify(self, sentence: str) -> None:
@@ -260,7 +260,7 @@ class Session:
             return finish.without_files(reason if isinstance(reason, StoreError) else error)
 
     async def _record_counts(self, outcome: str | None = None) -> None:
-        """This start's own counts so far, on disk; with an outcome, its end. Raises StoreError."""
+        """Writes this start's own counts to disk; with an outcome, also its end. Raises StoreError."""
         counts = {
             **asdict(self._counts),
             "events": self._events.as_list(),
@@ -281,7 +281,7 @@ def client_of(
     counts: CallCounts,
     clock: Clock,
 ) -> Client:
-    """A client that keeps to the config's limits."""
+    """A client that observes the config's limits."""
     limits = config.limits
     policy = RetryPolicy(
         limits.retries, limits.call_timeout_s, attempt_s=limits.attempt_timeout_s, outage_s=limits.outage_s

@@ -1,4 +1,4 @@
-"""What a run makes ready before its first batch: vectors of the base dataset, group check, guidance."""
+"""Prepares a run before its first batch: vectors of the base dataset, group check, guidance."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ from engine.store.reading import (
     read_plans,
 )
 
-if TYPE_CHECKING:  # what loads numpy is loaded by the runs that need it
+if TYPE_CHECKING:  # only runs that need it import what loads numpy
     from engine.diversity.embedding import Embedding
     from engine.protocols import Vectors
     from engine.stages.groupcheck import GroupCheck
 
 LAG = 4
-"""Batches for each call in flight that lie between an outcome and the choices that rest on it."""
+"""Batches, for each call in flight, between an outcome and the choices that depend on it."""
 _LEAST_LAG = 16
 _PARTS = 8
-"""Of a run that learns from its mistakes, the outcome of each eighth at the latest counts in the next."""
+"""In a run that learns from its mistakes, the outcomes of each eighth count at the latest in the next."""
 _MANY = 50_000
-"""Accepted items from which reading them back is worth a word."""
+"""Number of accepted items above which reading them back is announced to the user."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Preparing:
-    """What things are made ready with."""
+    """What the preparation needs."""
 
     inputs: Inputs
     ask: Ask
@@ -70,20 +70,20 @@ class Preparing:
 
 @dataclass(frozen=True)
 class Setup:
-    """What the pipeline is made with."""
+    """The prepared parts of a pipeline."""
 
     base_vectors: Vectors | None = None
-    """Of the base dataset's examples, where the run made them."""
+    """The vectors of the base dataset's examples, if the run made them."""
     group: GroupCheck | None = None
     embedding: Embedding | None = None
     selectors: Mapping[str, Selector] = field(default_factory=dict)
-    """By strategy; of a run that generates, as what follows."""
+    """The selectors by strategy; this and the following fields are only for a run that generates."""
     mix: Mix | None = None
     adviser: Adviser | None = None
     attributes: Sequence[Attribute] = ()
 
     def about(self) -> dict[str, Any]:
-        """What the report says of it."""
+        """Its description for the report."""
         found: dict[str, Any] = {"attributes": [each.as_dict() for each in self.attributes]}
         if self.embedding is not None:
             embedder = self.embedding.embedder
@@ -96,9 +96,9 @@ class Setup:
 
 @asynccontextmanager
 async def prepared(preparing: Preparing) -> AsyncIterator[Setup]:
-    """Vectors and group check. What takes long runs in a thread, and ends between two steps once the run is halted.
+    """Vectors and group check. Long steps run in a thread, and stop between two steps once the run is halted.
 
-    Raises FatalError where no vectors can be made, StopRun where the run is halted here.
+    Raises FatalError if vectors cannot be made, StopRun if the run is halted here.
     """
     async with _opened(preparing) as embedding:
         vectors = await _base_vectors(preparing, embedding)
@@ -110,7 +110,7 @@ async def prepared(preparing: Preparing) -> AsyncIterator[Setup]:
 
 @asynccontextmanager
 async def guided(preparing: Preparing) -> AsyncIterator[Setup]:
-    """`prepared`, and what batches are asked for with: examples, attributes, strategies, feedback."""
+    """`prepared`, and the guidance for requests: examples, attributes, strategies, feedback."""
     config, dataset = preparing.inputs.config, preparing.inputs.dataset
     async with prepared(preparing) as setup:
         attributes = await _attributes(preparing)
@@ -123,7 +123,7 @@ async def guided(preparing: Preparing) -> AsyncIterator[Setup]:
 
 
 async def _from_journal(journal: Journal, work: Callable[[sqlite3.Connection], T]) -> T:
-    """What `work` makes of the journal, in a thread with a connection of its own."""
+    """The result of `work` on the journal, run in a thread with its own connection."""
 
     def read() -> T:
         with contextlib.closing(connect(journal.path)) as connection:
@@ -137,7 +137,7 @@ async def _from_journal(journal: Journal, work: Callable[[sqlite3.Connection], T
 
 @asynccontextmanager
 async def _opened(preparing: Preparing) -> AsyncIterator[Embedding | None]:
-    """The embedder, open while the block lasts; None where the run needs no vectors."""
+    """The embedder, open while the block lasts; None if the run needs no vectors."""
     embedder, journal = preparing.inputs.embedder, preparing.journal
     if embedder is None:
         yield None
@@ -149,7 +149,7 @@ async def _opened(preparing: Preparing) -> AsyncIterator[Embedding | None]:
         embedder.asking(preparing.ask)
     local = embedder if isinstance(embedder, LocalModel) else None
     if local is not None:
-        # The first start measures which precision is the faster; all starts of a run then use the same.
+        # The first start measures which precision is faster; all later starts of a run use the same.
         local.precision = journal.fact("precision") or local.precision
         preparing.notify(f"Loading the embedding model {embedder.name}.")
     async with contextlib.AsyncExitStack() as stack:
@@ -161,7 +161,7 @@ async def _opened(preparing: Preparing) -> AsyncIterator[Embedding | None]:
 
 
 async def _base_vectors(preparing: Preparing, embedding: Embedding | None) -> Vectors | None:
-    """Of the base dataset's examples, from the cache as far as it has them."""
+    """The vectors of the base dataset's examples, from the cache where possible."""
     config, examples = preparing.inputs.config, preparing.inputs.dataset.examples
     wanted = config.groupcheck is not None and config.groupcheck.against_base
     if embedding is None or not examples or not (wanted or selects_by_vectors(config.generate)):
@@ -181,7 +181,7 @@ async def _base_vectors(preparing: Preparing, embedding: Embedding | None) -> Ve
 
 
 async def _attributes(preparing: Preparing) -> list[Attribute]:
-    """Found once; a resumed run reads them from its journal."""
+    """The attributes, determined once; a resumed run reads them from its journal."""
     inputs, journal, generate = preparing.inputs, preparing.journal, preparing.inputs.config.generate
     if not generate.attributes:
         return []
@@ -195,7 +195,7 @@ async def _attributes(preparing: Preparing) -> list[Attribute]:
 
 
 async def _mix(preparing: Preparing, attributes: Sequence[Attribute]) -> Mix | None:
-    """None where every batch is asked for alike."""
+    """The mix of strategies and attributes; None if all batches are requested alike."""
     inputs, journal, config = preparing.inputs, preparing.journal, preparing.inputs.config
     retry = config.groupcheck is not None and config.groupcheck.on_duplicate == "retry"
     learns = retry or config.generate.strategy == "adaptive"
@@ -218,7 +218,7 @@ async def _mix(preparing: Preparing, attributes: Sequence[Attribute]) -> Mix | N
 
 
 async def _adviser(preparing: Preparing) -> Adviser | None:
-    """None where there is nothing to advise of. Lessons of earlier starts come out of the journal."""
+    """The adviser; None if there is no advice to give. Lessons of earlier starts come from the journal."""
     inputs, journal, generate = preparing.inputs, preparing.journal, preparing.inputs.config.generate
     notes = await _from_journal(journal, read_notes) if generate.feedback == "human" else []
     plans = await _from_journal(journal, read_plans)
@@ -246,12 +246,12 @@ async def _lessons(preparing: Preparing) -> Lessons | None:
 
 
 def _costs_something(inputs: Inputs) -> bool:
-    """Whether calls for items have a price above nothing."""
+    """Whether calls for items have a price above zero."""
     return inputs.prices is not None and inputs.prices.for_route("items").worst(1000, 1000) > 0
 
 
 async def _lag_of_lessons(inputs: Inputs, journal: Journal) -> int:
-    """As `_lag`, but short enough for a small run to learn something before it ends; kept, too."""
+    """Like `_lag`, but short enough for a small run to learn before it ends; also journaled."""
     held = journal.fact("lessons_lag")
     if held is None:
         generate, limits = inputs.config.generate, inputs.config.limits
@@ -263,7 +263,7 @@ async def _lag_of_lessons(inputs: Inputs, journal: Journal) -> int:
 
 
 async def _lag(concurrency: int, journal: Journal) -> int:
-    """By the first start's concurrency, and kept: the choices rest on it."""
+    """The lag from the first start's concurrency; journaled, since the choices depend on it."""
     held = journal.fact("lag")
     if held is None:
         held = max(_LEAST_LAG, LAG * concurrency)
@@ -272,14 +272,14 @@ async def _lag(concurrency: int, journal: Journal) -> int:
 
 
 class Earlier(NamedTuple):
-    """Outcomes of earlier starts: of whole batches, and of the one that was decided in part."""
+    """Outcomes of earlier starts: of complete batches, and of the one that was partly decided."""
 
     whole: Sequence[BatchOutcome]
     partial: BatchOutcome | None
 
     @classmethod
     def split(cls, outcomes: Sequence[BatchOutcome], committed: int) -> Earlier:
-        """`committed`: every batch below it is decided whole."""
+        """`committed`: every batch below this number is completely decided."""
         partial = next((each for each in outcomes if each.batch == committed), None)
         return cls([each for each in outcomes if each.batch < committed], partial)
 
@@ -287,7 +287,7 @@ class Earlier(NamedTuple):
 def _outcomes(
     inputs: Inputs, connection: sqlite3.Connection, plans: Mapping[int, Mapping[str, Any]]
 ) -> list[BatchOutcome]:
-    """Those of earlier starts, made of the journal as the commit stage makes them of its items."""
+    """The outcomes of earlier starts, rebuilt from the journal as the commit stage builds them from items."""
     remembered, several = inputs.dataset.fields.remembered, len(inputs.config.generate.ways) > 1
     found = []
     for batch, rows in groupby(read_fates(connection), key=lambda row: row.item // POSITIONS):

@@ -1,4 +1,4 @@
-"""The signals that ask for an end: the first drains what is under way, the second stops it at once."""
+"""Signals that end a run: the first lets calls in flight finish, the second stops immediately."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def ending_signals() -> list[signal.Signals]:
-    """Ctrl-C, a service manager's, a closed terminal's (not under nohup)."""
+    """SIGINT (Ctrl-C), SIGTERM (service managers) and SIGHUP (closed terminal; not under nohup)."""
     found = [signal.SIGINT, signal.SIGTERM]
     hangup = getattr(signal, "SIGHUP", None)
     if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
@@ -21,9 +21,9 @@ def ending_signals() -> list[signal.Signals]:
 
 
 async def interruptible(work: Coroutine[Any, Any, T], first: Callable[[], None]) -> T | None:
-    """What the work returns. The first signal calls `first`, the second one cancels the work, and this returns None.
+    """The result of the work. The first signal calls `first`; the second cancels the work; then None.
 
-    Raises what the work raises, and CancelledError where it is the caller who is cancelled.
+    Raises what the work raises, and CancelledError if the caller is cancelled.
     """
     task = asyncio.create_task(work, name="work")
     loop = asyncio.get_running_loop()

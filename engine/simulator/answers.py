@@ -1,4 +1,4 @@
-"""The simulated answer to every purpose of the wire, from what the simulator knows to be true."""
+"""The simulated answer for every purpose on the wire, based on what the simulator knows to be true."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STOP_WORDS = frozenset(
 
 
 def answer(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> str:
-    """The message content for a request: JSON, unless a defect of the form is drawn."""
+    """The message content for a request: JSON, unless a format defect is drawn."""
     if chance.random() < knobs.refusals:
         return "I'm sorry, but I can't help with that request."
     content = _ANSWERS.get(asked.purpose, _free)(asked, knobs, chance)
@@ -34,7 +34,7 @@ def answer(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> str:
 
 
 def _broken(text: str, chance: random.Random) -> str:
-    """A trailing comma, or an end that is missing."""
+    """The text with a trailing comma or without its end."""
     if chance.random() < 0.5 and text.endswith("]}"):
         return text[:-2] + ",]}"
     return text[: int(len(text) * chance.uniform(0.5, 0.95))]
@@ -82,7 +82,7 @@ def _program(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dic
 
 
 def _guess(asked: Asked) -> str:
-    """For a text that is not the simulator's own: the sum of its numbers."""
+    """For a text that the simulator did not write: the sum of its numbers."""
     numbers = re.findall(r"\d+", str(asked.item.get("text", "")).replace(",", ""))[:10]
     return f"print(sum([{', '.join(numbers) or '0'}]))"
 
@@ -93,7 +93,7 @@ def _same_answer(asked: Asked, knobs: SimulatorConfig, chance: random.Random) ->
 
 
 def _constraint_check(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
-    """It holds its own violations for broken rules, and errs as often as a review does."""
+    """Treats the simulator's own violations as broken rules, and errs as often as a review does."""
     kept = not is_violation(str(asked.item.get("text", "")))
     if chance.random() >= knobs.review_accuracy:
         kept = not kept
@@ -145,7 +145,7 @@ def _judgement(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> d
 
 
 def _ends_with(given: str, right: str) -> bool:
-    """Whether the right answer stands at the end of what was said, as words of its own."""
+    """Whether the given answer ends with the right one as whole words."""
     said, wanted = _plain(given), _plain(right)
     return bool(wanted) and said.endswith(wanted) and not said[: -len(wanted)][-1:].isalnum()
 

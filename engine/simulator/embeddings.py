@@ -1,4 +1,4 @@
-"""The simulated `/embeddings`: hashed words and word pairs, so that texts with the same words are near."""
+"""The simulated `/embeddings`: hashed words and word pairs, so that texts with the same words are close."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DIMENSIONS = 256
 
 
 def embedding(text: str, dimensions: int = DIMENSIONS) -> list[float]:
-    """A unit vector (feature hashing, Weinberger et al., 2009); the same text has the same one."""
+    """A unit vector (feature hashing, Weinberger et al., 2009); the same text has the same vector."""
     words = re.findall(r"\w+", text.casefold()) or [""]
     features = Counter([*words, *(f"{one} {other}" for one, other in pairwise(words))])
     vector = [0.0] * dimensions

@@ -1,4 +1,4 @@
-"""The simulated harder item: the truth of the first one stays, unless a defect is drawn."""
+"""The simulated harder item: its right answer stays the same, unless a defect is drawn."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _UNWORDED = re.compile("|".join(re.escape(form).replace(r"\{\}", "(.+)") for for
 
 
 def plan(asked: Asked, chance: random.Random) -> dict[str, Any]:
-    """Some of the four principles that fit the item; those of the user's own are left to others."""
+    """Chooses some of the four principles that fit the item; ignores the user's own principles."""
     named = re.findall(r"^- ([a-z_0-9]+): ", asked.text, re.MULTILINE)
     fitting = [name for name in PRINCIPLES if name in named] or list(PRINCIPLES[:2])
     return {
@@ -37,7 +37,7 @@ def plan(asked: Asked, chance: random.Random) -> dict[str, Any]:
 
 
 def harder(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
-    """The item by the principles that the request names."""
+    """Applies the principles that the request names to the item."""
     item = dict(asked.item)
     chosen = [name for name in PRINCIPLES if f"- {name}: " in asked.text]
     for name in chosen or ["add_context"]:
@@ -54,7 +54,7 @@ def plain_choice(choice: str) -> str:
 
 
 def is_harder(item: Mapping[str, Any]) -> bool:
-    """Whether one of the principles has been applied to it here."""
+    """Whether this module has applied one of the principles to the item."""
     text, choices = str(item.get("text", "")), item.get("choices") or ()
     worded = any(text.startswith(form.removesuffix("{}")) for form in _REWORDED + _CONTEXT)
     return worded or any(plain_choice(str(choice)) != choice for choice in choices)
@@ -91,7 +91,7 @@ _APPLIED = {
 
 
 def _other_number(item: Mapping[str, Any], chance: random.Random) -> dict[str, Any]:
-    """One number of the text is another; without one, the label goes."""
+    """Changes one number of the text; without a number, changes the label."""
     text = str(item.get("text", ""))
     found = list(re.finditer(r"\d+", text))
     if not found:
@@ -101,7 +101,7 @@ def _other_number(item: Mapping[str, Any], chance: random.Random) -> dict[str, A
 
 
 def _other_label(item: Mapping[str, Any], chance: random.Random) -> dict[str, Any]:
-    """Of choices, the right one changes places and the letter stays; else the label is another."""
+    """Moves the choices but keeps the letter; without choices, changes the label."""
     choices = list(item.get("choices", ()))
     if len(choices) > 1:
         return {**item, "choices": [*choices[1:], choices[0]]}

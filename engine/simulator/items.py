@@ -1,4 +1,4 @@
-"""The simulated answer to a request for new items, with its share of defects."""
+"""The simulated answer to a request for new items, with the configured share of defects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.simulator.content import facts, word_problems
 from engine.simulator.request import Asked
 
 _POOL = 12
-"""Well-worn items that near-duplicates are made of, by kind and by what is asked for: guidance leads elsewhere."""
+"""Items that near-duplicates are made from, for each kind and request: guidance leads to other items."""
 _REWORDINGS = ("Here is a question: {}", "Consider this. {}", "{} Think carefully.", "Please answer: {}")
 _FOREIGN = (
     "Ein Händler verkauft am Vormittag vierzehn Körbe und am Nachmittag neun weitere. Wie viele Körbe sind das?",
@@ -27,7 +27,7 @@ _PADDING = (
 
 
 def new_items(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> list[dict[str, Any]]:
-    """As many items as were asked for, in the form asked for; some of them defective."""
+    """The requested number of items in the requested form; some of them are defective."""
     kind = kind_of(asked, knobs)
     if asked.advised:
         left = 1.0 - knobs.heeds_lessons
@@ -49,7 +49,7 @@ def _enumerated(asked: Asked) -> int:
 
 
 def kind_of(asked: Asked, knobs: SimulatorConfig) -> str:
-    """The configured kind, or what the request looks like."""
+    """The configured kind, or the kind that the request suggests."""
     if knobs.kind != "auto":
         return knobs.kind
     if "choices" in asked.properties:
@@ -125,17 +125,17 @@ _WRITERS = {
 
 
 def _violating(text: str, chance: random.Random) -> str:
-    """Far too long, or in another language."""
+    """A text that is far too long, or in another language."""
     return chance.choice(_FOREIGN) if chance.random() < 0.5 else f"{text} {_PADDING} {_PADDING}"
 
 
 def is_violation(text: str) -> bool:
-    """Whether a text is one that `violations` makes."""
+    """Whether a text is one that the knob `violations` produces."""
     return text in _FOREIGN or _PADDING in text
 
 
 def _extra(name: str, schema: Any, asked: Asked, chance: random.Random) -> Any:
-    """A field of the dataset's own: as in one of the examples, or a plain word."""
+    """A value for an additional field of the dataset: from one of the examples, or a default."""
     seen = [example[name] for example in asked.examples if example.get(name) is not None]
     if seen:
         return chance.choice(seen)

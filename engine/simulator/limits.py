@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 class Bucket:
-    """Refills evenly, a second's worth at most at once (one request or 5,000 tokens at least).
+    """Refills evenly; holds one second's worth, but at least one request or 5,000 tokens.
 
     Mutable state: the level and the time it was last filled.
     """
@@ -24,7 +24,7 @@ class Bucket:
         self._at = clock()
 
     def wait(self, amount: float) -> float:
-        """Seconds until so much is there; 0 for now. More than the bucket holds counts as full."""
+        """Seconds until `amount` is available; 0 means now. More than the bucket holds counts as full."""
         now = self._clock()
         self._level = min(self._size, self._level + (now - self._at) * self._rate)
         self._at = now
@@ -39,7 +39,7 @@ class Bucket:
 
 
 class Limits:
-    """Requests and tokens per minute, either may be absent."""
+    """Limits for requests and tokens per minute; either may be absent."""
 
     def __init__(self, requests: float | None, tokens: float | None) -> None:
         self._buckets = {
@@ -49,7 +49,7 @@ class Limits:
         }
 
     def admit(self, tokens: int) -> tuple[str, float] | None:
-        """None where the request may pass; else which limit it breaks and for how many seconds."""
+        """None if the request may pass; otherwise the limit that it exceeds, and for how many seconds."""
         amounts = {"requests": 1.0, "tokens": float(tokens)}
         for name, bucket in self._buckets.items():
             if (wait := bucket.wait(amounts[name])) > 0:
@@ -59,7 +59,7 @@ class Limits:
         return None
 
     def headers(self) -> dict[str, str]:
-        """x-ratelimit-*, in OpenAI's spelling."""
+        """The x-ratelimit-* headers, in OpenAI's spelling."""
         shown: dict[str, str] = {}
         for name, bucket in self._buckets.items():
             shown[f"x-ratelimit-limit-{name}"] = f"{bucket.per_minute:.0f}"

@@ -1,4 +1,4 @@
-"""The simulated endpoint in a process of its own, for the length of a run."""
+"""Runs the simulated endpoint in a separate process for the duration of a run."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ START_SECONDS = 60.0
 
 @asynccontextmanager
 async def simulated_endpoint(knobs: SimulatorConfig) -> AsyncIterator[str]:
-    """Its base URL while the block lasts. It ends with this process, however that ends.
+    """The endpoint's base URL while the block lasts. It ends with this process, however that ends.
 
-    Raises EndpointError where it does not start.
+    Raises EndpointError if it does not start.
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        "-P",  # whatever lies in the current folder is not imported
+        "-P",  # do not import from the current folder
         "-m",
         "engine.simulator",
         knobs.model_dump_json(),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        start_new_session=True,  # a Ctrl-C in the terminal is the run's to handle
+        start_new_session=True,  # the run handles a Ctrl-C in the terminal
     )
     assert process.stdin is not None
     assert process.stdout is not None

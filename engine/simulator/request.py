@@ -1,4 +1,4 @@
-"""What a request to the simulated endpoint asks for, read out of its body."""
+"""Parses from its body what a request to the simulated endpoint asks for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import orjson
 
 @dataclass(frozen=True)
 class Asked:
-    """A chat request. `purpose` is the name of its JSON schema; without one it is taken for `items`."""
+    """A chat request. `purpose` is the name of its JSON schema; without a schema it is `items`."""
 
     body: Mapping[str, Any]
 
@@ -50,7 +50,7 @@ class Asked:
 
     @cached_property
     def examples(self) -> list[Mapping[str, Any]]:
-        """Items that stand in the prompt one a line."""
+        """The items in the prompt, which has one per line."""
         found = []
         for line in self.text.splitlines():
             if line.startswith('{"text"'):
@@ -62,7 +62,7 @@ class Asked:
 
     @cached_property
     def count(self) -> int:
-        """Items asked for."""
+        """The number of items requested."""
         array = self._items_schema
         if isinstance(array.get("minItems"), int):
             return int(array["minItems"])
@@ -79,7 +79,7 @@ class Asked:
 
     @cached_property
     def properties(self) -> Mapping[str, Any]:
-        """The fields of one item with their schemas; from the examples where the schema names none."""
+        """The fields of one item with their schemas; else from the prompt's form or examples."""
         inner = self._items_schema.get("items")
         if isinstance(inner, dict) and isinstance(inner.get("properties"), dict):
             return dict(inner["properties"])
@@ -89,18 +89,18 @@ class Asked:
 
     @cached_property
     def labels(self) -> list[str]:
-        """The labels asked for, one for each item, where the prompt says how many of each."""
+        """The requested labels, one for each item, if the prompt says how many of each it wants."""
         asked = re.findall(r'(\d+) with the label "([^"]+)"', self.text)
         return [label for count, label in asked for _ in range(min(1000, int(count)))]
 
     @cached_property
     def advised(self) -> bool:
-        """Whether the prompt says what earlier items were turned away for."""
+        """Whether the prompt says why earlier items were rejected."""
         return "Earlier items were turned away." in self.text
 
     @cached_property
     def attributes(self) -> str:
-        """What the items are to be about, as the prompt says it; empty where it does not."""
+        """The attributes that the prompt asks for, as text; empty if it names none."""
         match = re.search(r"Every one of them is of this kind: (.+?)\. Do not", self.text)
         return match[1] if match else ""
 

@@ -27,7 +27,7 @@ CHARACTERS_PER_TOKEN = 4
 
 @dataclass
 class Statistics:
-    """What /stats shows. Mutable; one event loop."""
+    """The content of /stats. Mutable; used from one event loop."""
 
     began: float = field(default_factory=time.monotonic)
     served: int = 0
@@ -36,11 +36,11 @@ class Statistics:
     limit_violations: int = 0
     refused: int = 0
     repeated: int = 0
-    """Requests served that were served before, byte for byte."""
+    """Served requests that repeat an earlier one byte for byte."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     embedded: int = 0
-    """Texts given to /embeddings."""
+    """Texts sent to /embeddings."""
     purposes: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     seen: set[bytes] = field(default_factory=set)
@@ -65,9 +65,9 @@ class Statistics:
 
 
 class Simulator:
-    """One endpoint. The same seed and request body give the same reply; faults come by their own dice.
+    """One endpoint. The same seed and request body give the same reply; faults use a separate generator.
 
-    Mutable state: `statistics`, the limits, the dice of faults and latency.
+    Mutable state: `statistics`, the limits, the random generator of faults and latency.
     """
 
     def __init__(self, knobs: SimulatorConfig) -> None:
@@ -239,7 +239,7 @@ def _chat_completion(text: str, finish: str, model: str, name: str) -> dict[str,
 
 
 def _usage(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
-    """In the shape of openai.types.CompletionUsage."""
+    """Usage in the shape of openai.types.CompletionUsage."""
     return {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
@@ -268,14 +268,14 @@ def _reset(request: web.Request) -> web.StreamResponse:
 
 
 _FIRST_TOKEN = 0.2
-"""Of a streamed answer's time, the share before its first token."""
+"""The share of a streamed answer's time that passes before its first token."""
 _PIECES = 8
 
 
 async def _streamed(
     request: web.Request, payload: bytes, asked: Mapping[str, Any], seconds: float, limits: dict[str, str]
 ) -> web.StreamResponse:
-    """The answer as server-sent events, spread over so many seconds."""
+    """Sends the answer as server-sent events, spread over `seconds`."""
     whole = orjson.loads(payload)
     [choice] = whole["choices"]
     text, usage = choice["message"]["content"], whole.pop("usage", None)

@@ -20,7 +20,7 @@ HOST = "127.0.0.1"
 
 @asynccontextmanager
 async def serving(knobs: SimulatorConfig, port: int = 0) -> AsyncIterator[tuple[str, Simulator]]:
-    """(base URL, the simulator) while the block lasts. Raises ConfigError where the port is taken."""
+    """(base URL, the simulator) while the block lasts. Raises ConfigError if the port is in use."""
     simulator = Simulator(knobs)
     runner = web.AppRunner(simulator.app(), access_log=None, shutdown_timeout=0.1)
     await runner.setup()
@@ -39,7 +39,7 @@ async def serving(knobs: SimulatorConfig, port: int = 0) -> AsyncIterator[tuple[
 async def serve(
     knobs: SimulatorConfig, port: int, ready: Callable[[str], None], *, with_parent: bool
 ) -> None:
-    """Until SIGINT or SIGTERM; `with_parent` also until standard input closes, as it does when a parent dies."""
+    """Serves until SIGINT or SIGTERM; `with_parent`: or until standard input closes (the parent died)."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     with contextlib.suppress(NotImplementedError):

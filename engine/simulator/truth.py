@@ -1,4 +1,4 @@
-"""What is true of an item that the simulated endpoint wrote, so that quality can be measured."""
+"""The right answers to items that the simulated endpoint wrote, so that quality can be measured."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.simulator.harder import plain_choice
 
 
 class Truth(NamedTuple):
-    """`answer` is the right label's text; `program` prints it, where it is a number."""
+    """`answer` is the right label's text; `program` prints it if it is a number."""
 
     answer: str
     subject: str
@@ -40,6 +40,6 @@ def right_label(item: Mapping[str, Any]) -> str | None:
 
 
 def is_right(item: Mapping[str, Any]) -> bool | None:
-    """Whether the item's label is the right one; None where this simulator cannot know."""
+    """Whether the item's label is right; None if this simulator cannot know."""
     right = right_label(item)
     return None if right is None else str(item.get("label", "")).strip().casefold() == right.casefold()

@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to the next timer when there is nothing to do: hours in seconds, no sleeping."""
+"""An event loop whose clock jumps to the next timer when it is idle: hours pass in seconds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LOOK_S = 0.001
 
 
 class _Jumping(selectors.DefaultSelector):  # type: ignore[misc, unused-ignore] # the platform's own
-    """Selects without waiting; where there is nothing and nobody outside is at work, the time passes at once."""
+    """Selects without waiting; if no event is ready and no thread is working, the clock jumps ahead."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,23 +26,23 @@ class _Jumping(selectors.DefaultSelector):  # type: ignore[misc, unused-ignore] 
         if events or timeout == 0:
             return events
         if self.outside() or timeout is None:
-            return super().select(_LOOK_S)  # a thread is at work, or will call
+            return super().select(_LOOK_S)  # a thread is working, or will call back
         self.now += max(timeout, self.grain)
         return []
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """For programs whose waiting is all timers: no sockets, no subprocesses. Work in threads takes no time.
+    """For programs that wait only for timers: no sockets, no subprocesses. Work in threads takes no time.
 
-    Mutable state: the count of threads at work, and who else may be.
+    Mutable state: the number of working threads, and the test for other work.
     """
 
     def __init__(
         self, outside: Callable[[], bool] = lambda: False, *, start: float = 0.0, grain: float = 1e-9
     ) -> None:
-        """`outside` tells whether anybody else is at work for this loop: a thread that will call back.
+        """`outside` returns whether other work for this loop is going on: a thread that will call back.
 
-        The clock begins at `start` and moves by at least `grain` seconds, so that timers wake together.
+        The clock begins at `start` and moves by at least `grain` seconds, so that close timers fire together.
         """
         self._jumping = _Jumping()
         self._threads = 0
@@ -57,7 +57,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def run_in_executor(  # type: ignore[override]
         self, executor: Executor | None, func: Any, *args: Any
     ) -> asyncio.Future[Any]:
-        """As ever; meanwhile the time stands still."""
+        """As in the base class; the clock stands still meanwhile."""
         self._threads += 1
         future = super().run_in_executor(executor, func, *args)
 
@@ -69,7 +69,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def in_virtual_time(work: Callable[[VirtualLoop], Coroutine[Any, Any, T]]) -> T:
-    """What `work` returns, run in a loop of its own."""
+    """The result of `work`, run in a loop of its own."""
     loop = VirtualLoop()
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(work(loop))

@@ -66,7 +66,7 @@ def owner_of(key: str) -> str:
 CAVEATS_BEFORE = {
     "code": "Labels were confirmed by programs that a model wrote; both can be wrong in the same way.",
     "facts": "Facts were compared with retrieved passages; a passage can be missing, outdated or wrong.",
-    "reflection": "Items were reviewed by a language model, which can be wrong as the one that wrote them.",
+    "reflection": "Items were reviewed by a language model, which can err like the one that wrote them.",
 }
 """The caveats of release 0.1's validators, which its journals lack, for the card of an exported dataset."""
 

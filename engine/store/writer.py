@@ -20,7 +20,7 @@ Values = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """Rows for one table; `verb` is, for example, INSERT OR IGNORE."""
+    """Rows for one table, `verb` being INSERT OR IGNORE and the like."""
 
     verb: str
     table: str
@@ -40,24 +40,20 @@ Operation = Insert | Statement
 Entry = tuple[Sequence[Operation], asyncio.Future[None] | None]
 
 _LINGER = 0.005
-"""Seconds to wait, under load, for more entries of the same transaction.
-
-One disk synchronisation then serves hundreds of calls instead of dozens. Without load the writer does not
-wait, so that few calls are unrecorded, and have to be repeated, when the run is killed."""
+"""Seconds to let more arrive for the same transaction, under load: a disk synchronisation for hundreds of calls
+instead of dozens. Otherwise none, so that few calls are in flight, and asked again, when the run is killed."""
 _BUSY = 32
-"""Number of entries in a transaction from which on the writer is under load."""
+"""Entries in a transaction that mean load."""
 _CHUNKS = (64, 8, 1)
-"""Rows per statement.
-
-Each statement releases and reacquires the interpreter's lock once, so the thread waits for a busy event loop
-once in 64 rows instead of once in each row; fixed sizes keep the statements cached."""
+"""Rows per statement. Each statement takes and gives the interpreter's lock once, so a busy event loop
+is waited for once in 64 rows instead of at each of them; fixed sizes keep the statements cached."""
 
 
 class GroupWriter:
     """Everything submitted while one transaction is being written goes into the next one.
 
-    Mutable state: the entries and the wake-up (any thread), `failure`, set once by the thread, and whether
-    the writer is closed.
+    Mutable state: the entries and the wake-up (any thread), `failure`, set once by the thread, and whether it
+    is closed.
     """
 
     def __init__(self, path: Path, setup: Callable[[sqlite3.Connection], None]) -> None:
@@ -80,13 +76,13 @@ class GroupWriter:
         self._thread.start()
 
     def submit(self, operations: Sequence[Operation]) -> None:
-        """Queues operations for the next group, in order; does not wait. Raises StoreError after failure."""
+        """Written with the next group, in order; nobody waits. Raises StoreError once writing has failed."""
         if self.failure is not None:
             raise self.failure
         self._put((operations, None))
 
     async def write(self, operations: Sequence[Operation]) -> None:
-        """Returns once the operations and everything submitted before are on disk. Raises StoreError."""
+        """Returns once they are on disk, with everything submitted before. Raises StoreError."""
         if self.failure is not None:
             raise self.failure
         if self._closed:
@@ -100,7 +96,7 @@ class GroupWriter:
             self._unanswered -= 1
 
     async def close(self) -> None:
-        """Writes what is queued, then ends the thread. Never raises; see `failure`."""
+        """Write what is queued, then end. Never raises; see `failure`."""
         self._closed = True
         self._put(None)
         await asyncio.to_thread(self._thread.join)
@@ -116,7 +112,7 @@ class GroupWriter:
 
     @property
     def unanswered(self) -> int:
-        """How many callers wait for their writes to reach the disk."""
+        """How many wait to hear that what they wrote is on disk."""
         return self._unanswered
 
     # --- the thread ---
@@ -144,11 +140,11 @@ class GroupWriter:
                 self.groups += 1
             except StoreError as failure:
                 self.failure = failure
-            except Exception as error:  # whatever the error is, the waiting callers must get it
+            except Exception as error:  # whatever it is, those who wait must hear of it
                 self.failure = StoreError(f"{self._path}: {type(error).__name__}: {error}")
         futures = [future for _, future in group if future is not None]
         if futures:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: no caller waits any more
+            with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
                 self._loop.call_soon_threadsafe(self._answer, futures)
 
     def _answer(self, futures: Sequence[asyncio.Future[None]]) -> None:
@@ -183,7 +179,7 @@ def _merged(operations: Sequence[Operation]) -> Sequence[Operation]:
     for operation in operations:
         if isinstance(operation, Statement):
             key = (operation.sql, operation.values[:1])
-            others.pop(key, None)  # of equal statements on the same key, only the last is kept
+            others.pop(key, None)  # the last of the same statements on the same key stands
             others[key] = operation
         else:
             inserts.setdefault((operation.verb, operation.table, operation.upsert), []).extend(operation.rows)
@@ -208,7 +204,7 @@ def _inserts(insert: Insert) -> list[tuple[str, list[Any]]]:
 
 @contextlib.contextmanager
 def translated(path: Path) -> Any:
-    """Turns SQLite's errors into the engine's. Raises StoreError."""
+    """SQLite's errors as the engine's. Raises StoreError."""
     try:
         yield
     except sqlite3.Error as error:

@@ -1,1 +1,1 @@
-"""Labels checked by running programs: the sandbox, the comparison of answers, the validator."""
+"""Checks labels by running programs: the sandbox, the comparison of answers, the validator."""

@@ -1,4 +1,4 @@
-"""Checks a label by programs that a model writes without seeing it, run in the sandbox."""
+"""Checks a label with programs that a model writes without seeing it; they run in the sandbox."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from validators.templates import template
 NAME = "code"
 UNVERIFIED = "unverified"
 _SHOWN_ERROR = 600
-"""Characters of a traceback that a model is shown, and that stay on record: its end."""
+"""How many characters from the end of a traceback are shown to a model and recorded."""
 
 
 class CodeOptions(BaseModel):
-    """What the config may say of this validator."""
+    """This validator's options in the config."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -41,7 +41,7 @@ class CodeOptions(BaseModel):
     relabel_margin: int = Field(default=0, ge=0, le=20)
     """For `confirm`: votes by which another answer must lead to replace the label; 0 never replaces it."""
     fixes: int = Field(default=1, ge=0, le=5)
-    """Times that a program which failed is shown its error and written again."""
+    """How often a failed program is rewritten by a model that sees its error."""
     temperature: float = Field(default=0.7, ge=0, le=2)
     max_tokens: int = Field(default=1024, ge=64)
     sandbox: SandboxOptions = SandboxOptions()
@@ -59,7 +59,7 @@ class Program(Reply):
 
 @dataclass
 class _Case:
-    """One item's programs. Mutable state: the answers so far, each with the programs that gave it."""
+    """One item's programs. Mutable state: the answers so far, each with its number of programs."""
 
     item: Item
     answers: list[str]
@@ -69,16 +69,16 @@ class _Case:
 
 
 class CodeCheck:
-    """PASS where the label is confirmed, REVISE where it is replaced, REJECT (`unverified`) else.
+    """PASS if the label is confirmed, REVISE if it is replaced, REJECT (`unverified`) otherwise.
 
-    `_meta` gets every program's outcome; the programs themselves are in the journal under their `call`.
+    `_meta` records every program's outcome; the programs themselves are in the journal under their `call`.
     """
 
     name = NAME
     confirms = True
 
     def __init__(self, tools: Tools, **options: Any) -> None:
-        """Raises ValueError for options that make no sense."""
+        """Raises ValueError for invalid options."""
         self._options = parsed(CodeOptions, options)
         self._policy = self._options.as_policy()
         self._tools = tools
@@ -103,7 +103,7 @@ class CodeCheck:
         await self._sandbox.__aexit__(*failure)
 
     def describe(self) -> dict[str, Any]:
-        """The sandbox's level and layers, and a warning below the tightest."""
+        """The sandbox's level and layers, and a warning if the level is below the tightest."""
         level = self._sandbox.level
         found: dict[str, Any] = {
             "sandbox": {"level": self._sandbox.described, **self._sandbox.layers},
@@ -119,7 +119,7 @@ class CodeCheck:
         yield _examined()
 
     async def validate(self, item: Item) -> Verdict:
-        """Raises SandboxUnavailable where programs can no longer be run."""
+        """Raises SandboxUnavailable if programs can no longer be run."""
         if item.label is None:
             return Verdict.rejected(NAME, "no_label", "there is no label to check")
         case = _Case(item, [item.label])
@@ -132,7 +132,7 @@ class CodeCheck:
     # --- programs ---
 
     async def _another(self, case: _Case) -> None:
-        """One more independent program, mended where it fails; its answer is counted."""
+        """Runs one more independent program, rewritten if it fails, and counts its answer."""
         case.asked += 1
         try:
             outcome = await self._run_mended(case)
@@ -167,14 +167,14 @@ class CodeCheck:
         return outcome
 
     def _shown(self, item: Item) -> dict[str, Any]:
-        """The question alone: the label, and anything that may give it away, stays out."""
+        """The question alone, without the label and anything that may reveal it."""
         shown = self._tools.shown(item)
         return {name: shown[name] for name in ("text", "choices") if name in shown}
 
     # --- answers ---
 
     async def _place(self, case: _Case, answer: str) -> int:
-        """Which of the answers so far this is; a new one is added."""
+        """The index of this answer among those so far; a new answer is added."""
         for place, known in enumerate(case.answers):
             if await self._same(case, answer, known):
                 return place
@@ -183,7 +183,7 @@ class CodeCheck:
         return len(case.answers) - 1
 
     async def _same(self, case: _Case, answer: str, known: str) -> bool:
-        """Decided by rule where one can tell, else by a model."""
+        """Whether two answers are the same: decided by a rule if possible, else by a model."""
         decided = same(answer, known, case.item.choices)
         if decided is not None:
             return decided
@@ -219,7 +219,7 @@ class CodeCheck:
 
 
 def _run(tag: str, outcome: ProgramResult) -> dict[str, Any]:
-    """One program's outcome, as it stays on record."""
+    """One program's outcome, in the form that is recorded."""
     shown: dict[str, Any] = {"call": f"program/{tag}", "status": outcome.status}
     if outcome.ok:
         shown["answer"] = outcome.last_line[:200]
@@ -232,7 +232,7 @@ _MENDED = (
     "This program was to answer the question below, and failed:\n\n{failed}\n\nHow it ended: {status}; "
     "{error}\n\nWrite a program that works."
 )
-"""What the fingerprint of a call for a mended program is made of; a change of it would have these calls paid again."""
+"""The fingerprint of a call for a rewrite is made from this; a change would pay for these calls again."""
 
 
 def _failure(code: str, outcome: ProgramResult) -> dict[str, str]:
@@ -247,11 +247,11 @@ _RESULTS = ("answer", "result", "final_answer")
 
 
 def printing(code: str) -> str:
-    """The program, made to print its result where it only names or returns one (`answer`, `solution()`)."""
+    """The program, made to print its result if it only assigns or returns it (`answer`, `solution()`)."""
     try:
         tree = ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return code  # the sandbox will say what is wrong with it
+        return code  # the sandbox will report what is wrong with it
     if any(isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print" for node in ast.walk(tree)):
         return code
     named = set(_top_level(tree))
@@ -271,7 +271,7 @@ def _top_level(tree: ast.Module) -> Iterator[str]:
 
 
 def spelled(answer: str, item: Item) -> str | None:
-    """A program's answer as a label: a choice's letter, a whole number without `.0`; None where it is no choice."""
+    """A program's answer as a label: a choice's letter, a whole number without `.0`; None if not a choice."""
     if item.choices:
         return letter_of(bare(answer), item.choices)
     plain = bare(answer)

@@ -1,4 +1,4 @@
-"""One zygote's process, seen from outside: how it is started, spoken to and ended."""
+"""One zygote's process, seen from the front end: starts it, exchanges messages with it, ends it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from validators.code.jail import wire
 from validators.code.settings import SandboxOptions
 
 SLOTS = 2
-"""Programs under way in one zygote: one runs while the next is being started."""
+"""Concurrent programs in one zygote: one runs while the next is being started."""
 START_S = 60.0
 
 
@@ -43,7 +43,7 @@ class ProgramResult:
 
 
 class Died(Exception):
-    """A zygote has ended with programs in it."""
+    """A zygote has ended while programs ran in it."""
 
 
 async def started(step: Awaitable[Any]) -> Any:
@@ -55,7 +55,7 @@ async def started(step: Awaitable[Any]) -> Any:
 
 
 class ZygoteProcess(asyncio.SubprocessProtocol):
-    """One zygote's process, seen from outside. Mutable state: its transport, the programs in it."""
+    """One zygote's process, seen from the front end. Mutable state: its transport, the programs in it."""
 
     _transport: asyncio.SubprocessTransport
     _stdin: asyncio.WriteTransport
@@ -73,7 +73,7 @@ class ZygoteProcess(asyncio.SubprocessProtocol):
 
     @classmethod
     async def begun(cls, argv: Sequence[str]) -> ZygoteProcess:
-        """Raises SandboxUnavailable where it does not come up."""
+        """Starts a zygote. Raises SandboxUnavailable if it does not start."""
         loop = asyncio.get_running_loop()
         try:
             transport, zygote = await loop.subprocess_exec(
@@ -92,10 +92,10 @@ class ZygoteProcess(asyncio.SubprocessProtocol):
         return zygote
 
     def ask(self, ask: wire.Ask) -> asyncio.Future[ProgramResult]:
-        """The future of a program's outcome; fails with Died where the zygote ends first."""
+        """A future for the program's outcome; fails with Died if the zygote ends first."""
         self._numbers = (self._numbers + 1) & 0xFFFFFFFF
         answer: asyncio.Future[ProgramResult] = asyncio.get_running_loop().create_future()
-        answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # may be nobody's by then
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # it may not be awaited
         self._waiting[self._numbers] = answer
         self._stdin.write(ask._replace(number=self._numbers).packed())
         return answer
@@ -106,7 +106,7 @@ class ZygoteProcess(asyncio.SubprocessProtocol):
         self._die()
 
     async def close(self) -> None:
-        """Returns when the process is gone, and with it every program."""
+        """Returns when the process and all its programs have ended."""
         self._stdin.close()
         try:
             async with asyncio.timeout(5):
@@ -116,7 +116,7 @@ class ZygoteProcess(asyncio.SubprocessProtocol):
             await self._gone
         self._transport.close()
 
-    # --- what asyncio tells ---
+    # --- callbacks from asyncio ---
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         if fd == 2:
@@ -163,7 +163,7 @@ class ZygoteProcess(asyncio.SubprocessProtocol):
         for answer in pending:
             if not answer.done():
                 answer.set_exception(Died())
-                answer.exception()  # whoever still waits is told; nobody else need be
+                answer.exception()  # marks it as retrieved: whoever awaits it still gets it
 
 
 # --- the command -----------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ _BOOT = (
     "sys.path += options['readable']; main(options)"
 )
 PACKAGES = Path(__file__).resolve().parents[2]
-"""Where the package `validators` lies."""
+"""The folder that contains the package `validators`."""
 _CLEAN = {
     "PYTHONHASHSEED": "0",
     "PYTHONDONTWRITEBYTECODE": "1",
@@ -187,7 +187,7 @@ _CLEAN = {
     "HOME": "/",
     "TZ": "UTC",
 }
-"""All the environment that a zygote has."""
+"""The complete environment of a zygote."""
 
 
 def command(options: SandboxOptions, given: dict[str, Any]) -> list[str]:
@@ -207,5 +207,5 @@ def command(options: SandboxOptions, given: dict[str, Any]) -> list[str]:
 
 
 def _environment(argv: Sequence[str]) -> dict[str, str]:
-    """A container's client needs to find its daemon; a zygote gets nothing of ours."""
+    """A container client needs our environment to find its daemon; a zygote gets none of it."""
     return dict(_CLEAN) if argv[0] == sys.executable else dict(os.environ)

@@ -1,4 +1,4 @@
-"""Runs untrusted programs by the thousand: the front end of a few zygotes."""
+"""Runs thousands of untrusted programs: the front end of a few zygotes."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ PRELOAD = (
     " string operator heapq bisect typing dataclasses enum copy numbers"
 ).split()
 MOST_SOURCE = 1 << 20
-"""Bytes of a program; a longer one is not run."""
+"""Maximum size of a program in bytes; a longer one is not run."""
 TRIES = 3
-"""Times that a program is run when its zygote dies under it."""
+"""How often a program is tried if its zygote dies while running it."""
 HANG_S = 10.0
-"""Beyond a program's wall time, after which its zygote itself is taken to hang."""
+"""Seconds beyond a program's wall time after which its zygote is assumed to hang."""
 SEED = 0
 
 
 class Sandbox:
     """`async with Sandbox(options) as sandbox: outcome = await sandbox.run(source)`.
 
-    Programs that import a third-party module which is preloaded go to zygotes of their own, started when
-    the first such program comes: forking costs by the memory that a zygote has touched.
+    Programs that import a preloaded third-party module run in separate zygotes, started for the first such
+    program: the cost of forking grows with the memory that a zygote has touched.
     Mutable state: the pools.
     """
 
     def __init__(self, options: SandboxOptions | None = None, *, without: Sequence[str] = ()) -> None:
-        """`without` leaves layers out (namespaces, landlock, seccomp), for tests. Raises ValueError for a
+        """`without`: layers to leave out (namespaces, landlock, seccomp), for tests. Raises ValueError for a
         module to preload that is not installed."""
         self.options = options or SandboxOptions()
         self._without = tuple(without)
@@ -66,12 +66,12 @@ class Sandbox:
 
     @property
     def level(self) -> Level:
-        """What was found at the start."""
+        """The level that was found at the start."""
         return self._light.level
 
     @property
     def described(self) -> str:
-        """The level as it stands on every record; with the container's kind before it, where there is one."""
+        """The level as written in every record, preceded by the kind of container if there is one."""
         kind = self.options.backend
         return self.level if kind == "native" else f"{kind}:{self.level}"
 
@@ -80,7 +80,7 @@ class Sandbox:
         return self._light.layers
 
     async def run(self, source: str | bytes) -> ProgramResult:
-        """Raises SandboxUnavailable where the zygotes cannot be kept alive; a bad program is an ProgramResult."""
+        """Raises SandboxUnavailable if the zygotes cannot be kept alive; a failed program is a result."""
         program = source.encode("utf-8", "replace") if isinstance(source, str) else source
         if len(program) > MOST_SOURCE:
             return ProgramResult("too_long", stderr=f"the program is longer than {MOST_SOURCE} bytes")
@@ -88,13 +88,13 @@ class Sandbox:
         pool = self._heavy if heavy and self._heavy is not None else self._light
         outcome = await pool.run(program)
         if outcome.status == "timeout" and outcome.cpu_s > 0.05 * outcome.wall_s:
-            # It was computing, and did not get the processor: on a loaded machine the clock proves nothing.
+            # It was computing but did not get enough CPU: on a loaded machine wall time proves nothing.
             outcome = await pool.run(program, patience=3.0)
         return outcome
 
 
 def _third_party(name: str) -> bool:
-    """Raises ValueError where there is no such module."""
+    """Whether a module is third-party. Raises ValueError if it is not installed."""
     top = name.partition(".")[0]
     if top in sys.stdlib_module_names:
         return False
@@ -104,7 +104,7 @@ def _third_party(name: str) -> bool:
 
 
 def _folders(names: set[str]) -> tuple[str, ...]:
-    """Where these modules, and what they import in turn, are installed."""
+    """The folders where these modules, and what they import in turn, are installed."""
     found = set()
     for name in names:
         spec = find_spec(name.partition(".")[0])
@@ -161,12 +161,12 @@ class _Pool:
             except BaseException:
                 self._free.put_nowait(index)
                 raise
-            # The slot is free when the program is dead, not when its caller has lost interest.
+            # The slot is free when the program has ended, not when its caller stops waiting.
             answer.add_done_callback(partial(self._release, index))
             try:
                 return await self._awaited(zygote, answer, patience)
             except Died:
-                continue  # a neighbour may have taken the zygote down
+                continue  # another program may have killed the zygote
         return ProgramResult(
             "crash", stderr="the sandbox's own process ended each time while this program ran in it"
         )
@@ -190,7 +190,7 @@ class _Pool:
         return wire.Ask(0, o.cpu_s, o.wall_s * patience, o.memory_mb, o.output_bytes, program)
 
     async def _alive(self, index: int) -> ZygoteProcess:
-        """The zygote in this place; a new one where it has died. Raises SandboxUnavailable."""
+        """The zygote with this index; a new one if it has died. Raises SandboxUnavailable."""
         async with self._mending[index]:
             zygote = self._zygotes[index]
             if zygote is None or zygote.dead:
@@ -217,7 +217,7 @@ class _Pool:
         return zygote
 
     async def _proved(self, zygote: ZygoteProcess) -> None:
-        """Raises SandboxUnavailable where the level is too low, or a canary gets through."""
+        """Raises SandboxUnavailable if the level is too low, or a canary breaks out."""
         level, required = level_of(zygote.layers), self._options.require
         if not tight_enough(level, required):
             raise SandboxUnavailable(

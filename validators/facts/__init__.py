@@ -1,1 +1,1 @@
-"""Facts checked against passages: sources of evidence, their ranking, the validator."""
+"""Checks facts against passages: sources of evidence, ranking of passages, the validator."""

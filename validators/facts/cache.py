@@ -1,4 +1,4 @@
-"""Pages on disk between runs: what was found, what was not there, and under which names."""
+"""Pages cached on disk between runs: found pages, missing pages, and the names that were looked up."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def default_path(folder: Path, api_url: str) -> Path:
 
 
 class PageCache:
-    """Names, each with its page or with the knowledge that there is none. For one thread at a time."""
+    """Names, each with its page or marked as missing. Use from one thread at a time."""
 
     def __init__(self, path: Path | str, fresh_s: float, negative_s: float) -> None:
-        """`fresh_s`, `negative_s`: how long a page, and a missing one, may be taken from here.
+        """`fresh_s`, `negative_s`: how many seconds a page, and a missing one, may be used from the cache.
 
         Raises sqlite3.Error or OSError.
         """
@@ -44,7 +44,7 @@ class PageCache:
         )
 
     def find(self, names: Iterable[str], *, however_old: bool = False) -> dict[str, Page | None]:
-        """Those names that are known here; None for a page that there is not."""
+        """The names that are in the cache, each with its page; None for a page that does not exist."""
         now, found = time.time(), dict[str, Page | None]()
         for name in names:
             row = self._db.execute(

@@ -1,4 +1,4 @@
-"""Checks an item's facts against passages from a source, corrects it where they say otherwise."""
+"""Checks an item's facts against passages from a source and corrects it if they contradict it."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ NAME = "facts"
 UNVERIFIABLE, REFUTED = "unverifiable", "refuted"
 MOST_ENTITIES = 3
 _SHOWN = 400
-"""Characters of a model's reasoning that stay on record."""
+"""How many characters of a model's reasoning are recorded."""
 
 
 class FactOptions(BaseModel):
-    """What the config may say of this validator."""
+    """This validator's options in the config."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: Annotated[MediaWikiOptions | LocalOptions | ZimOptions, Field(discriminator="kind")]
     passages: int = Field(default=3, ge=1, le=20)
-    """Of each entity's article."""
+    """How many passages of each entity's article to use."""
     unverifiable: Literal["reject", "keep"] = "reject"
-    """What becomes of an item that nothing could be looked up for."""
+    """What to do with an item for which no evidence is found."""
     max_tokens: int = Field(default=1024, ge=64)
 
 
@@ -57,14 +57,14 @@ class FactReply(Reply):
 class FactCheck:
     """PASS (supported), REVISE (corrected, and the correction supported), REJECT (`refuted`, `unverifiable`).
 
-    Passages with their revisions stand in `_meta`; an item for which nothing is found is never called supported.
+    Passages with their revisions are recorded in `_meta`; an item without evidence never counts as supported.
     """
 
     name = NAME
     confirms = True
 
     def __init__(self, tools: Tools, **options: Any) -> None:
-        """Raises ValueError for options that make no sense."""
+        """Raises ValueError for invalid options."""
         self._options = parsed(FactOptions, options, unnamed=("mediawiki", "local", "zim"))
         self._source = _source(self._options.source, tools.cache)
         self._tools = tools
@@ -87,7 +87,7 @@ class FactCheck:
         return {**self._source.describe(), "caveat": caveat}
 
     async def validate(self, item: Item) -> Verdict:
-        """Raises RetrieverUnavailable where the source has never answered, and what `Tools.ask` raises."""
+        """Raises RetrieverUnavailable if the source has never answered, and what `Tools.ask` raises."""
         entities = await self._named(item)
         passages = await self._evidence(entities, item)
         record: dict[str, Any] = {"entities": entities, "passages": [_cited(passage) for passage in passages]}
@@ -104,7 +104,7 @@ class FactCheck:
     async def _corrected(
         self, item: Item, reply: FactReply, entities: Sequence[str], record: dict[str, Any]
     ) -> Verdict:
-        """The correction is checked once more, against what is found for it."""
+        """Checks the correction once more, against passages retrieved for it."""
         said = reply.reasoning[:_SHOWN]
         try:
             candidate = self._tools.revised(item, reply.item or {})
@@ -132,7 +132,7 @@ class FactCheck:
         return [entity for entity in dict.fromkeys(named) if entity][:MOST_ENTITIES]
 
     async def _evidence(self, entities: Sequence[str], item: Item) -> list[Passage]:
-        """The best passages of each entity's article against what the item says, each once."""
+        """The passages of each entity's article that best match the item's text and answer, each once."""
         claim = f"{item.text} {_answer(item)}".strip()
         found = await self._source.retrieve([(entity, claim) for entity in entities], self._options.passages)
         return list(dict.fromkeys(passage for passages in found for passage in passages))
@@ -151,7 +151,7 @@ class FactCheck:
 
 
 def _source(options: MediaWikiOptions | LocalOptions | ZimOptions, cache: Path) -> MediaWiki | Local | Zim:
-    """Raises ValueError where the source cannot be what the options say."""
+    """Raises ValueError if the options do not describe a usable source."""
     match options:
         case LocalOptions():
             return Local(options)
@@ -161,14 +161,14 @@ def _source(options: MediaWikiOptions | LocalOptions | ZimOptions, cache: Path) 
 
 
 def _answer(item: Item) -> str:
-    """What the label stands for, in words."""
+    """The label's text: the choice itself where the label is a letter."""
     if item.choices and item.label and item.label in ascii_uppercase[: len(item.choices)]:
         return item.choices[ascii_uppercase.index(item.label)]
     return item.label or ""
 
 
 def _cited(passage: Passage) -> dict[str, Any]:
-    """Where a passage is from, and how it begins."""
+    """The source of a passage, and its beginning."""
     shown: dict[str, Any] = {"title": passage.title, "text": passage.text[:120], "source": passage.source}
     for name in ("revid", "url", "licence"):
         if value := getattr(passage, name):

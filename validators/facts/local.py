@@ -1,4 +1,4 @@
-"""Evidence from documents of one's own: a .jsonl, .csv or .parquet file with titles and texts, or a folder."""
+"""Evidence from your own documents: a .jsonl, .csv or .parquet file with titles and texts, or a folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ENDINGS = (".txt", ".md", ".rst")
 
 
 class LocalOptions(BaseModel):
-    """What the config may say of this source."""
+    """This source's options in the config."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -31,23 +31,23 @@ class LocalOptions(BaseModel):
     """A .jsonl, .csv or .parquet file, or a folder of .txt, .md and .rst files, each an article named after it."""
     title: str = "title"
     text: str = "text"
-    """The fields that hold them."""
+    """The names of the fields that hold title and text."""
     url: str | None = None
-    """The field that holds an address, if there is one."""
+    """The field that holds a document's address, if there is such a field."""
     licence: str = ""
 
 
 class Local:
-    """All documents in memory, read when it is opened; `retrieve` goes by title, else over everything."""
+    """Holds all documents in memory once open; `retrieve` searches the titled article, or else all."""
 
     def __init__(self, options: LocalOptions) -> None:
-        """Raises ValueError where there is nothing at the path, or nothing that it can read."""
+        """Raises ValueError if the path does not exist or its file type is not supported."""
         self._options = options
         path = options.path
         if not path.exists():
             raise ValueError(f"source.path: {path} does not exist")
         if path.is_file() and path.suffix not in _READERS:
-            raise ValueError(f"source.path: {path} is none of {', '.join(_READERS)}, nor a folder")
+            raise ValueError(f"source.path: {path} is neither a folder nor one of {', '.join(_READERS)}")
         self._paragraphs = Paragraphs()
         self._titles = Titles()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="evidence")
@@ -95,7 +95,7 @@ class Local:
         reader = _folder if options.path.is_dir() else _READERS[options.path.suffix]
         for row in reader(options.path):
             if not isinstance(row, dict):
-                raise ValueError("a row is no object")
+                raise ValueError("a row is not an object")
             title, text = row.get(options.title), row.get(options.text)
             if not isinstance(title, str) or not isinstance(text, str):
                 raise ValueError(f"a row has no text in {options.title!r} and {options.text!r}")

@@ -1,4 +1,4 @@
-"""Evidence from Wikipedia, or any other MediaWiki: whole articles, fifty to a request, each asked for once."""
+"""Evidence from Wikipedia or any other MediaWiki: whole articles, fifty per request, each fetched once."""
 
 from __future__ import annotations
 
@@ -33,33 +33,33 @@ from validators.facts.wiki_api import (
 
 _DAY_S = 86_400.0
 _MOST_PAGES = 2_000
-"""Articles held in memory, ready to be searched."""
+"""How many articles are held in memory for searching."""
 _CONTACT = re.compile(r"\S+@\S+\.\S+|https?://\S+")
 
 
 class MediaWikiOptions(BaseModel):
-    """What the config may say of this source."""
+    """This source's options in the config."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["mediawiki"] = "mediawiki"
     api_url: str = Field(default="https://en.wikipedia.org/w/api.php", pattern=r"^https?://")
     contact: str | None = None
-    """Your address, mail or web: Wikimedia asks that a program says whose it is, and blocks those that do not."""
+    """Your mail or web address: Wikimedia asks programs to name their operator and blocks others."""
     offline: bool = False
-    """Take everything from the cache, and never touch the network."""
+    """Read everything from the cache and never use the network."""
     cache: Path | None = None
-    """A file; in the user's cache folder where absent."""
+    """The cache file; by default one in the user's cache folder."""
     fresh_days: float = Field(default=30.0, gt=0)
     negative_days: float = Field(default=7.0, gt=0)
-    """How long a page, and a missing one, is taken from the cache."""
+    """For how many days a page, and a missing one, is served from the cache."""
     at_once: int = Field(default=1, ge=1, le=50)
     per_second: float = Field(default=3.0, gt=0, le=1000)
     timeout_s: float = Field(default=60.0, gt=0)
     linger_s: float = Field(default=0.01, ge=0)
-    """How long a request waits for more titles."""
+    """Seconds that a request waits for more titles."""
     search: bool = True
-    """Search the wiki's full text where no page has the name."""
+    """Search the wiki's full text if no page has the name."""
     licence: str = "CC BY-SA 4.0"
 
 
@@ -78,7 +78,7 @@ class MediaWiki:
     """
 
     def __init__(self, options: MediaWikiOptions, folder: Path | None = None) -> None:
-        """`folder` is for the cache, where the options name none. Raises ValueError without either, or a contact."""
+        """`folder` holds the cache by default. Raises ValueError without a place for the cache or a contact."""
         if not options.offline and not _CONTACT.search(options.contact or ""):
             raise ValueError(
                 "source.contact: is missing; give your mail or web address, which the wiki's operators ask for "
@@ -135,7 +135,7 @@ class MediaWiki:
         return {"source": "mediawiki", "api_url": self._options.api_url, "offline": self._options.offline}
 
     async def retrieve(self, wanted: Sequence[tuple[str, str]], k: int) -> list[list[Passage]]:
-        """Raises RetrieverUnavailable where the wiki does not answer; a page that it cannot give is no evidence."""
+        """Raises RetrieverUnavailable if the wiki does not answer; a page that it refuses is no evidence."""
         return list(await asyncio.gather(*(self._one(entity, claim, k) for entity, claim in wanted)))
 
     async def _one(self, entity: str, claim: str, k: int) -> list[Passage]:
@@ -159,7 +159,7 @@ class MediaWiki:
     # --- pages ---
 
     async def _page(self, name: str) -> Page | None:
-        """The article of this name, or None. Many may ask for one name at once; it is fetched once."""
+        """The article of this name, or None. Concurrent callers share one fetch of a name."""
         name = normal(name)
         self.counts["lookups"] += 1
         if not name or any(character in name for character in "<>[]{}\x1f"):
@@ -176,9 +176,7 @@ class MediaWiki:
         else:
             self.counts["shared"] += 1
         try:
-            return await asyncio.shield(
-                future
-            )  # a caller that gives up must not take the others' answer along
+            return await asyncio.shield(future)  # a cancelled caller must not cancel the others' answer
         except Unanswered as error:
             raise RetrieverUnavailable(f"{self._options.api_url} does not answer: {error}") from None
         except Refused as error:
@@ -188,7 +186,7 @@ class MediaWiki:
             return None
 
     async def _dispatch(self) -> None:
-        """One request at a time; while it is under way, names gather for the next."""
+        """Sends one request at a time; meanwhile the names for the next one are collected."""
         while True:
             names = [await self._waiting.get()]
             until = asyncio.get_running_loop().time() + self._options.linger_s
@@ -217,12 +215,12 @@ class MediaWiki:
                     self._settle(name, None)
             elif missing:
                 await self._fetch(missing)
-        except Exception as error:  # whatever it is: these names are answered, and the next ones are served
+        except Exception as error:  # whatever the error: fail these names and serve the next ones
             for name in names:
                 self._fail(name, error)
 
     async def _fetch(self, names: Sequence[str]) -> None:
-        """From the wiki. A batch that fails is split, so that one bad title does not cost the others."""
+        """Fetches from the wiki. A failed batch is split, so that one bad title does not fail the others."""
         try:
             found = await self._queried(names)
         except (Refused, TooMuch) as error:
@@ -248,10 +246,10 @@ class MediaWiki:
         return {name: await self._in_thread(self._read, gathered.page(name)) for name in names}
 
     def _read(self, found: dict[str, Any] | None) -> Page | None:
-        """A page that cannot be read costs itself alone."""
+        """A page that cannot be parsed counts as missing; other pages are unaffected."""
         try:
             return page_of(found)
-        except Exception:  # wikitext is anybody's text
+        except Exception:  # anybody can write wikitext
             self.counts["unreadable"] += 1
             return None
 
@@ -269,7 +267,7 @@ class MediaWiki:
             future.set_exception(error)
 
     async def _searched(self, entity: str, claim: str) -> list[Page]:
-        """Articles that speak of an entity which has none of its name."""
+        """Articles that mention an entity which has no article of its own."""
         words = " ".join(terms(entity)[:6])
         if not self._options.search or self._options.offline or not words:
             return []

@@ -1,7 +1,7 @@
-"""Which paragraphs of an article bear on a claim: BM25 over SQLite's FTS5, in memory.
+"""Finds the paragraphs of an article that are relevant to a claim: BM25 over SQLite's FTS5, in memory.
 
-An article's first paragraph holds the answer to a question about it one time in twelve, the three paragraphs
-that rank best against the question nineteen times in twenty; so articles are read whole, and ranked.
+The first paragraph of an article answers a question about it one time in twelve; the three paragraphs that
+match the question best do so nineteen times in twenty. So articles are read whole and ranked.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from engine.protocols import Passage
 
 SHORTEST = 600
-"""Characters; a shorter paragraph joins the one after it: a passage should hold a whole thought."""
+"""Characters; a shorter paragraph is joined with the next: a passage should hold a complete thought."""
 LONGEST = 2_500
 """Characters of one passage; a longer paragraph is cut at the end of a sentence."""
 _TITLE_WEIGHT = 2.0
@@ -32,7 +32,7 @@ _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 
 
 def terms(text: str) -> list[str]:
-    """The words that a search goes by, each once; the stop words too where there is nothing else."""
+    """The search terms of a text, without duplicates; stop words only if there is no other word."""
     words = [word.casefold().removesuffix("'s").removesuffix("’s") for word in _WORD.findall(text)]
     telling = [word for word in words if word not in STOP_WORDS] or words
     return list(dict.fromkeys(telling))[:_MOST_TERMS]
@@ -62,10 +62,10 @@ def _pieces(block: str) -> Iterator[str]:
 
 
 _STEM = 5
-"""Letters that two words must share to count as one, where candidates are compared."""
+"""Leading letters that two words must share to count as the same when candidates are compared."""
 _CANDIDATES = 12
 _WHOLE, _CLOSE = 0.3, 0.6
-"""Weights of the two coverages against BM25's own score, where the best candidate has 1."""
+"""Weights of the two coverages relative to BM25's score, which is 1 for the best candidate."""
 
 
 def stems(text: str) -> list[str]:
@@ -75,12 +75,12 @@ def stems(text: str) -> list[str]:
 class Paragraphs:
     """Articles' paragraphs, searchable within one article or over all of them.
 
-    BM25 finds the candidates. They are ordered by its score together with the share of the claim's words, by
-    their rarity, that a candidate holds, and that two neighbouring sentences of it hold. On the SQuAD questions
-    (benchmarks/retrieval.py) that lifts the answers inside the best three passages from 0.950 to 0.954 in the
+    BM25 finds the candidates. They are ordered by its score plus the share of the claim's words, weighted by
+    rarity, that a candidate contains, and that two adjacent sentences of it contain. On the SQuAD questions
+    (benchmarks/retrieval.py) this lifts the answers inside the best three passages from 0.950 to 0.954 in the
     right article, and from 0.924 to 0.937 over all articles.
 
-    Not for use from two threads at once. Mutable state: the table, and where each article's rows stand in it.
+    Not for use from two threads at once. Mutable state: the table, and the row range of each article in it.
     """
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class Paragraphs:
         self._by_title: dict[str, int] = {}
         self._next = 1
         self._frequency: Counter[str] = Counter()
-        """In how many paragraphs each stem occurs."""
+        """The number of paragraphs in which each stem occurs."""
 
     def __contains__(self, title: str) -> bool:
         return title in self._by_title
@@ -104,7 +104,7 @@ class Paragraphs:
 
     @property
     def count(self) -> int:
-        """Paragraphs of all articles."""
+        """The number of paragraphs in all articles."""
         return self._next - 1
 
     def titles(self) -> list[str]:
@@ -114,7 +114,7 @@ class Paragraphs:
         self._db.close()
 
     def add(self, articles: Iterable[tuple[Passage, str]]) -> None:
-        """Articles as (a passage without text: title, url and so on; the whole text). One title, one article."""
+        """Adds articles as (a passage without text: title, url etc.; the whole text). Skips known titles."""
         self._db.execute("BEGIN")
         for head, text in articles:
             if head.title in self._by_title:
@@ -138,7 +138,7 @@ class Paragraphs:
         self._db.execute("COMMIT")
 
     def best(self, claim: str, k: int, titles: Sequence[str] = ()) -> list[Passage]:
-        """The `k` best paragraphs against the claim, best first: of these articles, or of all."""
+        """The `k` paragraphs that best match the claim, best first: from the given articles, or from all."""
         wanted = terms(claim)
         if not wanted:
             return self._first(titles, k)
@@ -155,8 +155,8 @@ class Paragraphs:
         return self._ordered(wanted, rows)[:k] or self._first(titles, k)
 
     def _ordered(self, wanted: Sequence[str], rows: Sequence[tuple[int, float]]) -> list[Passage]:
-        """Candidates with BM25's scores (lower is better), best first by all three measures."""
-        best = (rows[0][1] if rows else 0.0) or -1.0  # 0 where only a title matches, which has no weight here
+        """Orders candidates with BM25 scores (lower is better) by all three measures, best first."""
+        best = (rows[0][1] if rows else 0.0) or -1.0  # 0 if only a title matches, which has no weight here
         weights = {term[:_STEM]: self._rarity(term[:_STEM]) for term in wanted}
         scored = []
         for row, score in rows:
@@ -171,7 +171,7 @@ class Paragraphs:
         return math.log(1 + (self.count - seen + 0.5) / (seen + 0.5))
 
     def _first(self, titles: Sequence[str], k: int) -> list[Passage]:
-        """Where no word matches: how the articles begin."""
+        """The first paragraphs of the articles, used if no word matches."""
         spans = [self._articles[self._by_title[title]][1] for title in titles if title in self._by_title]
         return [self._passage(row) for span in spans for row in span[:k]][:k]
 
@@ -182,7 +182,7 @@ class Paragraphs:
 
 
 def _coverage(text: str, weights: Mapping[str, float]) -> tuple[float, float]:
-    """The share of the weights whose stems the text holds; and the most that two sentences in a row hold."""
+    """The share of the weights whose stems the text holds, and the most that two adjacent sentences hold."""
     sentences = [weights.keys() & set(stems(sentence)) for sentence in re.split(r"(?<=[.!?;])\s+", text)]
     total = sum(weights.values()) or 1.0
     pairs = [one | other for one, other in zip(sentences, [*sentences[1:], set()], strict=True)]

@@ -1,4 +1,4 @@
-"""From the name of a thing to an article's title: exact, then case and accents aside, then by spelling."""
+"""Finds an article's title by name: exact, then ignoring case and accents, then by similar spelling."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from difflib import SequenceMatcher
 from validators.facts.paragraphs import terms
 
 _LIKENESS = 0.8
-"""Share of letters, in their order, that two spellings must have in common."""
+"""Share of letters, in the same order, that two spellings must have in common."""
 _SHORTEST_FUZZY = 5
 
 
 def normal(title: str) -> str:
-    """As MediaWiki spells a title: NFC, blanks for underscores, no fragment, the first letter large."""
+    """A title as MediaWiki spells it: NFC, spaces for underscores, no fragment, upper-case first letter."""
     title = " ".join(unicodedata.normalize("NFC", title).replace("_", " ").partition("#")[0].split())
     return title[:1].upper() + title[1:]
 
 
 def folded(title: str) -> str:
-    """Without case, accents and a bracket at the end; for finding one that is written a little differently."""
+    """A title without case, accents and a final bracket, to find one that is spelled slightly differently."""
     plain = unicodedata.normalize("NFKD", normal(title).casefold())
     plain = "".join(character for character in plain if not unicodedata.combining(character))
     return " ".join(re.sub(r"\s*\([^()]*\)$", "", plain).split())
 
 
 class Titles:
-    """The titles that there are. Mutable state: the table."""
+    """The known titles. Mutable state: the tables."""
 
     def __init__(self) -> None:
         self._db = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
@@ -64,7 +64,7 @@ class Titles:
         return self._folded.get(plain) or self._by_words(plain) or self._by_spelling(plain)
 
     def _by_words(self, plain: str) -> str | None:
-        """A title with just the same words, in whatever order and ending."""
+        """A title with the same words, in any order and with any endings."""
         wanted = terms(plain)
         if not wanted:
             return None
@@ -75,7 +75,7 @@ class Titles:
         return str(row[0]) if row is not None and len(terms(row[1])) == len(wanted) else None
 
     def _by_spelling(self, plain: str) -> str | None:
-        """A title that is spelled much the same: a letter dropped, doubled or swapped."""
+        """A title with a similar spelling: a letter dropped, doubled or swapped."""
         if len(plain) < _SHORTEST_FUZZY:
             return None
         pieces = _pieces(plain)

@@ -1,4 +1,4 @@
-"""Requests to a MediaWiki's api.php, and what its replies mean. Pure functions, but for one class that asks."""
+"""Requests to a MediaWiki's api.php and parsing of its replies: pure functions, and one class with I/O."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from validators.facts.cache import Page
 from validators.facts.titles import normal
 
 MOST_TITLES = 50
-"""Titles of one request; the API refuses more (with a status of 200)."""
+"""Titles per request; the API refuses more (with status 200)."""
 _SEPARATOR = "\x1f"
-"""Stands before and between titles, so that a title may hold a '|'."""
+"""Written before and between titles, so that a title may contain a '|'."""
 _TRIES = 8
 _REFUSALS = 3
-"""Of these tries, those that may be answered with an error."""
+"""How many of these tries may be answered with an error."""
 _LONGEST_WAIT_S = 120.0
 _REFER = re.compile(r"\bmay (?:also )?(?:refer|mean)\b[^.]*:?\s*$|\bmay (?:also )?refer to\b", re.MULTILINE)
 
 
 class Unanswered(Exception):
-    """The wiki did not reply, however often it was asked."""
+    """The wiki did not reply to any of the tries."""
 
 
 class Refused(Exception):
-    """It replies, but not to this request: an error of its own, each time. Others may pass."""
+    """The wiki answers this request with an error each time. Other requests may succeed."""
 
 
 class Slow(Exception):
-    """It asks us to wait: a status of 429 or 503, or its replicas lag."""
+    """The wiki asks us to wait: status 429 or 503, or its replicas lag."""
 
     def __init__(self, seconds: float | None) -> None:
         super().__init__("asked to wait")
@@ -43,7 +43,7 @@ class Slow(Exception):
 
 
 class TooMuch(Exception):
-    """This request is refused as it is; a smaller one may pass."""
+    """This request is too large; a smaller one may succeed."""
 
 
 def query(titles: Sequence[str]) -> dict[str, str]:
@@ -80,14 +80,14 @@ def search_query(words: str, limit: int) -> dict[str, str]:
 
 
 class Gathered:
-    """What the parts of one query say together. Mutable state: pages and aliases so far."""
+    """Combines the parts of one query's reply. Mutable state: pages and aliases so far."""
 
     def __init__(self) -> None:
         self._pages: dict[str, dict[str, Any]] = {}
         self._aliases: dict[str, str] = {}
 
     def add(self, reply: Mapping[str, Any]) -> dict[str, str] | None:
-        """One part; what to add to the request for the next part, or None at the end."""
+        """Adds one part. Returns the parameters to add for the next part, or None at the end."""
         found = reply.get("query") or {}
         for kind in ("normalized", "converted", "redirects"):
             for each in found.get(kind, ()):
@@ -100,7 +100,7 @@ class Gathered:
         return {name: str(value) for name, value in follow.items()} if follow else None
 
     def page(self, asked: str) -> dict[str, Any] | None:
-        """The page that a title led to, through all its aliases."""
+        """The page for a title, with all aliases resolved."""
         title, seen = asked, set[str]()
         while title in self._aliases and title not in seen:
             seen.add(title)
@@ -109,7 +109,7 @@ class Gathered:
 
 
 def page_of(found: Mapping[str, Any] | None) -> Page | None:
-    """The article, or None where there is none: missing, invalid, empty, or a list of other things."""
+    """The article; None if it is missing, invalid, empty or a disambiguation page."""
     if found is None or found.get("missing") or found.get("invalid") or not found.get("revisions"):
         return None
     revision = found["revisions"][0]
@@ -121,7 +121,7 @@ def page_of(found: Mapping[str, Any] | None) -> Page | None:
 
 
 def plain_text(wikitext: str) -> str:
-    """Wikitext without templates, references, tables, files and marks; headings stay as lines."""
+    """Wikitext without templates, references, tables, files and markup; headings stay as lines."""
     if not re.search(r"[\[\]{}<=']", wikitext):
         return wikitext.strip()
     import mwparserfromhell
@@ -138,7 +138,7 @@ def plain_text(wikitext: str) -> str:
 
 
 def understood(status: int, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-    """The reply as an object. Raises Slow, TooMuch, or ValueError for one that is none."""
+    """The reply as an object. Raises Slow, TooMuch, or ValueError for any other reply."""
     wait = headers.get("Retry-After", "")
     seconds = float(wait) if wait.isdigit() else None
     if status in (429, 503):
@@ -149,7 +149,7 @@ def understood(status: int, headers: Mapping[str, str], body: bytes) -> dict[str
         raise ValueError(f"status {status}")
     reply = orjson.loads(body)
     if not isinstance(reply, dict):
-        raise ValueError("the reply is no object")
+        raise ValueError("the reply is not an object")
     code = str((reply.get("error") or {}).get("code", ""))
     if code in ("maxlag", "ratelimited", "readonly"):
         raise Slow(seconds)
@@ -161,7 +161,7 @@ def understood(status: int, headers: Mapping[str, str], body: bytes) -> dict[str
 
 
 class WikiApi:
-    """Asks politely: identified, few at once, at a pace, and not at all while the wiki asks for a pause.
+    """Asks politely: identifies itself, limits concurrency and rate, and pauses while the wiki asks it to.
 
     Mutable state: the pause, and the counts.
     """
@@ -181,7 +181,7 @@ class WikiApi:
         await self._session.close()
 
     async def ask(self, parameters: Mapping[str, str]) -> dict[str, Any]:
-        """Raises Unanswered and Refused after several tries, TooMuch at once."""
+        """Raises Unanswered and Refused after several tries, TooMuch immediately."""
         trouble, refusals = "", 0
         for attempt in range(_TRIES):
             try:
@@ -200,7 +200,7 @@ class WikiApi:
         raise Unanswered(trouble)
 
     def _pause(self, seconds: float) -> None:
-        """The whole wiki rests, not only this request."""
+        """Pauses all requests to the wiki, not only this one."""
         until = asyncio.get_running_loop().time() + min(seconds, _LONGEST_WAIT_S)
         self._resume = max(self._resume, until)
 
@@ -210,7 +210,7 @@ class WikiApi:
                 await asyncio.sleep(rest)
             async with self._pace:
                 self.requests += 1
-                # POST: fifty titles may be longer than an address is allowed to be.
+                # POST: fifty titles may exceed the permitted length of a URL.
                 async with self._session.post(
                     self._url, data=dict(parameters), allow_redirects=False
                 ) as reply:

@@ -1,4 +1,4 @@
-"""Evidence from a ZIM file, such as a whole Wikipedia in one file that needs no network (the extra `zim`)."""
+"""Evidence from a ZIM file, such as a whole offline Wikipedia in one file (needs the extra `zim`)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from validators.facts.paragraphs import Paragraphs
 from validators.facts.titles import folded, normal
 
 _MOST_PAGES = 2_000
-"""Articles held in memory, ready to be searched."""
+"""How many articles are held in memory for searching."""
 _SUGGESTIONS = 5
 
 
 class ZimOptions(BaseModel):
-    """What the config may say of this source."""
+    """This source's options in the config."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,10 +33,10 @@ class ZimOptions(BaseModel):
 
 
 class Zim:
-    """Articles by title, or by the file's own title search. Mutable state: the articles read so far."""
+    """Finds articles by title, or by the file's own title search. Mutable state: the articles read so far."""
 
     def __init__(self, options: ZimOptions) -> None:
-        """Raises ValueError where there is no such file, or the package libzim is missing."""
+        """Raises ValueError if the file does not exist or the package libzim is missing."""
         if find_spec("libzim") is None:
             raise ValueError("source: a ZIM file needs the package libzim: pip install 'datagen-engine[zim]'")
         if not options.path.is_file():
@@ -47,7 +47,7 @@ class Zim:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="evidence")
 
     async def __aenter__(self) -> Self:
-        """Raises RetrieverUnavailable where the file is no ZIM file."""
+        """Raises RetrieverUnavailable if the file is not a ZIM file."""
         from libzim.reader import Archive
 
         try:
@@ -99,7 +99,7 @@ class Zim:
 
 
 class _Text(HTMLParser):
-    """Collects what a reader sees of the paragraphs, headings and lists."""
+    """Collects the visible text of paragraphs, headings and lists."""
 
     _BLOCKS = frozenset("p li h1 h2 h3 h4 h5 h6 dd dt blockquote".split())
     _HIDDEN = frozenset("script style table sup figure nav head".split())
@@ -123,7 +123,7 @@ class _Text(HTMLParser):
 
 
 def text_of(html: str) -> str:
-    """The article's text, a blank line between paragraphs."""
+    """The article's text, with a blank line between paragraphs."""
     parser = _Text()
     parser.feed(html)
     parser.close()

@@ -1,1 +1,1 @@
-"""The commands of `datagen`, by what they are about; engine.cli.app puts them together."""
+"""The commands of `datagen`, grouped by subject; engine.cli.app combines them."""

@@ -1,4 +1,4 @@
-"""`datagen bench`: how many calls at once an endpoint is worth asking."""
+"""`datagen bench`: how many concurrent calls to an endpoint are worthwhile."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def _check_options(same: str, threshold: float | None) -> None:
 
 
 def _check_output(out: Path | None, read: Sequence[Path | None]) -> None:
-    """Raises ConfigError where what is read would be overwritten."""
+    """Raises ConfigError if an input file would be overwritten."""
     from engine.errors import ConfigError
 
     if out is not None and out.resolve() in [path.resolve() for path in read if path is not None]:

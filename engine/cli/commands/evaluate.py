@@ -1,4 +1,4 @@
-"""The commands that put models to the test: `evaluate`, `judge`."""
+"""The commands that test models: `evaluate`, `judge`."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def judge(
 
 
 def _check_finished(folder: Path, mode: Mode) -> None:
-    """A judge is asked about answers; raises ConfigError where questions are still to be asked."""
+    """A judge needs all answers: raises ConfigError if questions have not been asked yet."""
     from engine.errors import ConfigError
 
     items = report_of(folder)[0].data["items"]

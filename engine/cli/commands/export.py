@@ -1,4 +1,4 @@
-"""The command that hands a run's items on: `export`."""
+"""The command that exports a run's items: `export`."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def export(
 
 
 def _spare(places: Iterable[Path], folder: RunFolder, config: RunConfig) -> None:
-    """Raises ConfigError where the run, or what it was made from, would be overwritten."""
+    """Raises ConfigError if the run or its base dataset would be overwritten."""
     from engine.errors import ConfigError
 
     runs = [file.resolve() for file in (folder.path, *folder.files)]

@@ -39,7 +39,7 @@ def report(
 
 
 def _map(folder: RunFolder, config: RunConfig) -> None:
-    """By the run's local embedding model; kept in the journal. Raises ConfigError while the run is running."""
+    """Makes the map with the run's local embedding model and journals it. Raises ConfigError during a run."""
     from engine.analysis.maps import mapped
     from engine.flow.loop import in_loop
 

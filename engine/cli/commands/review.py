@@ -1,4 +1,4 @@
-"""The command with which people look at a run's items one by one: `review`."""
+"""The command with which people review a run's items one by one: `review`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def review(
                     if not _asked(reviews, reviewed, fields.remembered(reviewed.record).text):
                         break
             except KeyboardInterrupt:
-                typer.echo()  # as q: what was decided is kept
+                typer.echo()  # like q: the decisions so far are kept
             write_items(folder)
             counts = reviews.counts()
         _close(run_dir, counts, len(there), config)
@@ -75,7 +75,7 @@ def _show(reviewed: Any, config: Any, place: str) -> None:
 
 
 def _trail(meta: dict[str, Any]) -> str:
-    """Who has looked at it, in short."""
+    """The validators that checked it and their verdicts, in short."""
     verdicts = [f"{each.get('by')} {each.get('verdict')}" for each in meta.get("verdicts", ())]
     return printable(", ".join(verdicts) or "no validator has looked at it")
 
@@ -87,7 +87,7 @@ def _text(value: Any) -> str:
 
 
 def _asked(reviews: Any, reviewed: Any, text: str) -> bool:
-    """Whether to go on."""
+    """Asks for a decision on one item. Returns whether to continue."""
     while True:
         answer = _line(f"{_KEYS}: ")
         if answer is None or answer[:1] == "q":
@@ -107,7 +107,7 @@ def _asked(reviews: Any, reviewed: Any, text: str) -> bool:
 
 
 def _line(prompt: str) -> str | None:
-    """A line from standard input, None at its end. Lines that are piped in work as those that are typed."""
+    """A line from standard input, None at its end. Piped lines work like typed ones."""
     import sys
 
     typer.echo(prompt, nl=False)

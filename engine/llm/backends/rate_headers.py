@@ -1,4 +1,4 @@
-"""Reads rate limits from response headers, as OpenAI, Azure, Groq, Anthropic and others spell them."""
+"""What an endpoint's headers say of its limits: in the spellings of OpenAI, Azure, Groq, Anthropic and others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 
 from engine.items import RateLimits
 
-#  provider                   requests per minute                        tokens per minute
+#  who                        requests per minute                        tokens per minute
 #  OpenAI, Azure, vLLM        x-ratelimit-limit-requests                 x-ratelimit-limit-tokens
 #  Groq                       x-ratelimit-limit-requests is per DAY      x-ratelimit-limit-tokens
 #  Cerebras, Mistral          x-ratelimit-limit-requests-minute, -day    x-ratelimit-limit-tokens-minute, -day
@@ -23,7 +23,7 @@ _NAMES = {
 
 
 def announced(headers: Mapping[str, str], host: str = "") -> RateLimits | None:
-    """Limits per minute; None if the headers contain no limit. `headers` must ignore case."""
+    """Limits per minute; None where the headers tell of none. `headers` ignores case."""
     daily = host.endswith("groq.com")
     requests = _limit(headers, "requests", 1440.0 if daily else 1.0)
     tokens = _limit(headers, "tokens", 1.0)
@@ -31,7 +31,7 @@ def announced(headers: Mapping[str, str], host: str = "") -> RateLimits | None:
 
 
 def _limit(headers: Mapping[str, str], kind: str, minutes: float) -> float | None:
-    """The lowest of the limits in the headers."""
+    """The tightest of those that are told."""
     found = []
     for name in _NAMES[kind]:
         for suffix, period in _MINUTES.items():

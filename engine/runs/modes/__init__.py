@@ -1,4 +1,4 @@
-"""What a run can be: one file for each mode."""
+"""The modes of a run, one file for each."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ from engine.runs.modes.mode import Mode
 MODES: Mapping[str, Mode] = {
     mode.name: mode for mode in (GenerateMode(), AuditMode(), EnhanceMode(), EvaluateMode(), JudgeMode())
 }
-"""By the name on record in a run's journal."""
+"""The modes by the name that a run's journal records."""
 
 __all__ = ["MODES", "AuditMode", "EnhanceMode", "EvaluateMode", "GenerateMode", "JudgeMode", "Mode"]

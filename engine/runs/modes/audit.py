@@ -1,4 +1,4 @@
-"""`datagen audit`: the rows of a dataset that is there, past the validators and the group check."""
+"""`datagen audit`: checks the rows of an existing dataset with the validators and the group check."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engine.stages.dataset_rows import DatasetRows
 
 
 class AuditMode(Mode):
-    """Which rows hold, which are corrected, which do not."""
+    """Sorts rows into passed, corrected and rejected ones."""
 
     name = family = "audit"
     completed = "Every row is checked."
@@ -34,14 +34,14 @@ class AuditMode(Mode):
 
 
 def rows_of(config: RunConfig, mode: str) -> BaseDataset:
-    """The dataset that is worked on. Raises ConfigError."""
+    """The dataset to work on. Raises ConfigError."""
     if config.dataset.path is None:
         raise config.wrong("dataset.path", f"is missing; it is the dataset to {mode}")
     return BaseDataset.streamed(config.dataset)
 
 
 def dataset_rows(parts: Parts) -> tuple[AsyncIterator[Batch], Stage]:
-    """Batches of rows that are there already, and the stage that makes items of them."""
+    """Batches of existing rows, and the stage that turns them into items."""
     spec = parts.inputs.config.dataset
     assert spec.path is not None
     rows = read_rows(spec.path, spec.format, spec.max_row_bytes)

@@ -1,4 +1,4 @@
-"""`datagen enhance`: the rows of a dataset made harder, where their answer survives it."""
+"""`datagen enhance`: makes the rows of a dataset harder if their answers stay the same."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from engine.runs.modes.mode import Mode
 from engine.runs.pipeline import Parts, commit, refining
 
 DIFFICULTY = "difficulty"
-"""The validator that does it."""
+"""The validator that makes items harder."""
 
 
 class EnhanceMode(Mode):
-    """Every row that can be read comes out: harder, or as it was."""
+    """Outputs every readable row, harder or unchanged."""
 
     name = family = "enhance"
     completed = "Every row that can be read is harder, or as it was."
@@ -27,13 +27,13 @@ class EnhanceMode(Mode):
 
     def pipeline(self, parts: Parts) -> Pipeline:
         batches, read = dataset_rows(parts)
-        # The other validators check what the last one makes, and leave the rows themselves alone.
+        # The other validators check the last one's results, not the rows themselves.
         stages = [read, *refining(parts)[-1:]]
         return Pipeline.joined(batches, stages, commit(parts).run, parts.halt)
 
 
 def _difficulty_last(config: RunConfig) -> RunConfig:
-    """With the difficulty validator behind all others, whether the config names it or not; and rows stay rows."""
+    """The config with the difficulty validator last, added if missing; and without a group check."""
     others = [spec for spec in config.validators if spec.name != DIFFICULTY]
     named = [spec for spec in config.validators if spec.name == DIFFICULTY]
     last = named[0] if named else ValidatorConfig(name=DIFFICULTY)

@@ -1,4 +1,4 @@
-"""`datagen evaluate`: the rows of datasets put to models, the answers scored by rule."""
+"""`datagen evaluate`: asks models the questions of datasets and scores the answers by rule."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from engine.store.folder import RunFolder
 
 
 class EvaluateMode(Mode):
-    """Its items are answers: one for each row and model."""
+    """Its items are answers, one for each row and model."""
 
     name = family = "evaluate"
     answers = True
@@ -51,7 +51,7 @@ class EvaluateMode(Mode):
         return loaded(config, first, max(total, 1), evaluated=evaluated, tested=spec.models)
 
     def pipeline(self, parts: Parts) -> Pipeline:
-        """Rows put to models; their labels confirmed by the validators that can."""
+        """Asks models about the rows; validators that can do so confirm the labels."""
         config, models = parts.inputs.config, parts.inputs.config.tested
         rows = EvaluatedRows(parts.inputs.evaluated, models, parts.progress, parts.halt, window(parts))
         workers = config.limits.most_in_flight
@@ -64,7 +64,7 @@ class EvaluateMode(Mode):
         )
 
     def steps(self, parts: Parts) -> list[Validator]:
-        """What each answer goes through, in order."""
+        """The steps of each answer, in order."""
         config, names = parts.inputs.config, confirming(parts.validators)
         confirm = [each for each in parts.validators if getattr(each, "confirms", False)]
         answer = Answering(asker(parts, ANSWER), config, names)
@@ -75,7 +75,7 @@ class EvaluateMode(Mode):
         return {**contents, **super().identity(inputs)}
 
     def kept(self, inputs: Inputs, folder: RunFolder) -> RunConfig:
-        """With copies of the datasets, so that the run can go on whatever becomes of them."""
+        """With copies of the datasets, so that the run can continue if the originals change or disappear."""
         kept = []
         for number, each in enumerate(inputs.evaluated, 1):
             assert each.spec.path is not None
@@ -85,7 +85,7 @@ class EvaluateMode(Mode):
         return inputs.config.changed(evaluate=evaluate)
 
     def write(self, connection: sqlite3.Connection, inputs: Inputs, folder: RunFolder) -> None:
-        """results.json and results.csv."""
+        """Writes results.json and results.csv."""
         found = self.results(connection, inputs.config)
         with replacing(folder.results) as file:
             file.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
@@ -98,7 +98,7 @@ class EvaluateMode(Mode):
 
 
 def _evaluated(config: RunConfig, data: EvaluatedData) -> Evaluated:
-    """A file, or what a run accepted. Raises ConfigError."""
+    """A dataset from a file, or from a run's accepted items. Raises ConfigError."""
     path = data.path / "accepted.jsonl" if data.path.is_dir() else data.path
     spec = config.dataset.model_copy(update={"path": path, "format": None})
     return Evaluated(data.name, spec, BaseDataset.streamed(spec))

@@ -1,4 +1,4 @@
-"""`datagen run`: new items, asked of a model until enough are accepted."""
+"""`datagen run`: asks a model for new items until enough are accepted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from engine.stages.source import LabelRounds, Source
 
 
 class GenerateMode(Mode):
-    """The main job."""
+    """Generates new items, the engine's main task."""
 
     name = family = "run"
     generates = True
@@ -48,7 +48,7 @@ class GenerateMode(Mode):
         config, setup = parts.inputs.config, parts.setup
         limits, ratio = config.limits, config.dataset.ratio
         make = Generate(parts.ask, parts.inputs.prompts, parts.inputs.dataset.fields)
-        # A few more workers than calls in flight: while one waits for the disk, another has its place.
+        # A few more workers than calls in flight: while one waits for the disk, another makes its call.
         stages = [
             Stage("generate", make, limits.most_in_flight * 5 // 4 + 1),
             *refining(parts),
@@ -85,7 +85,7 @@ def _source(parts: Parts) -> AsyncIterator[Batch]:
 
 
 def _sample(config: RunConfig, dataset: BaseDataset) -> Batch:
-    """A batch with all that a template may speak of."""
+    """A batch with every value that a template may use."""
     ratio, spec = config.dataset.ratio, config.generate
     labels = tuple((label, 1) for label in ratio.weights) if ratio is not None else ()
     selectors = selectors_of(spec, dataset, config.seed, None)

@@ -1,4 +1,4 @@
-"""`datagen judge`: an evaluation gone over once more, with a judge for the answers that no rule can score."""
+"""`datagen judge`: continues an evaluation with a judge for the answers that no rule can score."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from engine.store.journal import Journal
 
 
 class JudgeMode(EvaluateMode):
-    """Goes on in the folder of its evaluation: what was answered is not asked again."""
+    """Continues in the folder of its evaluation: answered questions are not asked again."""
 
     name = "judge"
     completed = "Every answer is scored."
     unscored = "On {pending:,} answers the judge gave no word that can be read. Ask once more: datagen judge {folder}"
 
     def __init__(self, *, again: bool = False) -> None:
-        """`again`: what is judged is gone through once more, for what was left open."""
+        """`again`: repeat a finished judge run for the answers that still have no judgement."""
         self._again = again
 
     async def begin(self, journal: Journal) -> None:

@@ -1,1 +1,1 @@
-"""What the simulated endpoint writes about, and what is true of it."""
+"""The subjects that the simulated endpoint writes about, and the truth about them."""

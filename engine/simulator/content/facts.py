@@ -1,4 +1,4 @@
-"""Short facts in tables, asked about in several ways, whose truth can be read back from the question."""
+"""Tables of short facts with several question forms; the right answer can be derived from the question."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Relation:
 
 @dataclass(frozen=True)
 class Fact:
-    """A question with its right answer, and others of the same kind that are wrong for it."""
+    """A question with its right answer, and wrong answers of the same kind."""
 
     question: str
     answer: str
@@ -42,7 +42,7 @@ def relations() -> tuple[Relation, ...]:
 
 
 def draw(chance: random.Random) -> Fact:
-    """One fact: from a table, or a sum, so that there is no end of them."""
+    """One fact: from a table, or a Roman numeral, so that facts do not run out soon."""
     if chance.random() < 0.25:
         return _computed(chance)
     relation = chance.choices(relations(), weights=[len(found.pairs) for found in relations()])[0]
@@ -51,7 +51,7 @@ def draw(chance: random.Random) -> Fact:
 
 
 def known(question: str) -> Fact | None:
-    """The fact that a text asks for; None where it is none of ours."""
+    """The fact that a text asks for; None if the text is not from here."""
     for relation, asked, regex in _regexes():
         match = regex.search(question)
         if match is not None and match["subject"] in relation.pairs:

@@ -1,4 +1,4 @@
-"""Grade-school word problems from patterns, whose answer can be read back from their text."""
+"""Grade-school word problems from patterns; the answer can be derived from the text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PLACES = (
 
 @dataclass(frozen=True)
 class Pattern:
-    """`formula` is Python over the slots a, b, c; `ranges` are theirs; `holds` keeps a draw sensible."""
+    """`formula` is Python over the slots a, b, c; `ranges` are their bounds; `holds` must be true."""
 
     text: str
     formula: str
@@ -114,7 +114,7 @@ PATTERNS = tuple(
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem and what is true of it. `program` is Python that prints the answer."""
+    """A problem and its answer. `program` is Python that prints the answer."""
 
     text: str
     answer: int
@@ -122,7 +122,7 @@ class Problem:
 
 
 def draw(chance: random.Random) -> Problem:
-    """One problem; the same state of `chance` gives the same."""
+    """One problem; the same state of `chance` gives the same problem."""
     pattern = chance.choice(PATTERNS)
     while True:
         numbers = {slot: chance.randint(*bounds) for slot, bounds in pattern.ranges.items()}
@@ -136,7 +136,7 @@ def draw(chance: random.Random) -> Problem:
 
 
 def known(text: str) -> Problem | None:
-    """The problem that this text is, or contains; None where it is none of ours."""
+    """The problem that this text is or contains; None if it is not from here."""
     for pattern, regex in _regexes():
         if (match := regex.search(text)) is not None:
             numbers = {slot: int(match[slot]) for slot in pattern.ranges}

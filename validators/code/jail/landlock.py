@@ -15,7 +15,7 @@ _SCOPES = 3  # abstract unix sockets and signals, from version 6
 
 
 def abi() -> int:
-    """The kernel's version of Landlock; 0 where there is none."""
+    """The ABI version of the kernel's Landlock; 0 if it has none."""
     try:
         return syscall("landlock_create_ruleset", 0, 0, 1)
     except OSError:

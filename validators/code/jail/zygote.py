@@ -318,7 +318,7 @@ class Zygote:
         self._outgoing.clear()
 
     def _read(self, job: Job, descriptor: int) -> bool:
-        """One piece of output; False when there is no more for now."""
+        """Reads one piece of output; False if there is no more for now."""
         try:
             data = os.read(descriptor, _CHUNK)
         except BlockingIOError:
