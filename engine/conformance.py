@@ -127,11 +127,11 @@ async def check_embedder(embedder: Embedder) -> None:
     assert embedder.fingerprint, "an embedder has a fingerprint"
     assert embedder.at_once >= 1, "at least one call at once"
     assert embedder.inputs >= 1, "at least one text in a call"
-    found = np.asarray(await embedder.embed(texts), np.float32)
-    assert found.ndim == 2, f"vectors have the shape [texts, dimensions], not {found.shape}"
-    assert len(found) == len(texts), f"{len(texts)} texts, {len(found)} vectors"
-    assert np.isfinite(found).all(), "a text has no vector"
-    unit = found / np.linalg.norm(found, axis=1, keepdims=True)
+    vectors = np.asarray(await embedder.embed(texts), np.float32)
+    assert vectors.ndim == 2, f"vectors have the shape [texts, dimensions], not {vectors.shape}"
+    assert len(vectors) == len(texts), f"{len(texts)} texts, {len(vectors)} vectors"
+    assert np.isfinite(vectors).all(), "a text has no vector"
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     for place, text in enumerate(texts):
         [alone] = np.asarray(await embedder.embed([text]), np.float32)
         near = float(unit[place] @ (alone / np.linalg.norm(alone)))

@@ -83,14 +83,14 @@ class Constraints:
 
     async def validate(self, item: Item) -> Verdict:
         """Raises what `Tools.ask` raises, and Unparseable."""
-        found = [
+        complaints = [
             (place, reason, said)
             for place, reason, check in self._checks
             if (said := check(item)) is not None
         ]
-        if found:
-            _, reason, complaint = found[0]
-            record = {"broken": [place for place, _, _ in found]}
+        if complaints:
+            _, reason, complaint = complaints[0]
+            record = {"broken": [place for place, _, _ in complaints]}
             return Verdict.rejected(self.name, reason, complaint, record)
         return await self._judged(item) if self._judges else Verdict.passed(self.name)
 
@@ -151,11 +151,11 @@ def _regex(pattern: str, field: str) -> Check:
     """Uses the regex package, whose timeout, unlike re, stops patterns that backtrack excessively."""
     import regex
 
-    found = regex.compile(pattern)
+    compiled = regex.compile(pattern)
 
     def check(item: Item) -> str | None:
         try:
-            matches = found.search(part(item, field), timeout=_REGEX_SECONDS)
+            matches = compiled.search(part(item, field), timeout=_REGEX_SECONDS)
         except TimeoutError:
             return f"matching the {field} with {pattern} takes too long; simplify the pattern"
         return None if matches else f"the {field} does not match {pattern}"
@@ -204,7 +204,7 @@ def _language(code: str, field: str) -> Check:
         text = part(item, field)
         if sum(map(str.isalpha, text)) < _FEWEST_LETTERS:
             return None
-        found = identifier.classify(text)[0]
-        return None if found == code else f"the {field} reads as {found!r}, not {code!r}"
+        language = identifier.classify(text)[0]
+        return None if language == code else f"the {field} reads as {language!r}, not {code!r}"
 
     return check

@@ -62,17 +62,17 @@ class DifficultyOptions(BaseModel):
     def _by_name(cls, given: Any) -> Any:
         """Turns a list of names, or of `{name: sentence}`, into one mapping."""
         entries: list[Any] = given if isinstance(given, list) else [given]
-        found: dict[str, Any] = {}
+        principles: dict[str, Any] = {}
         for entry in entries:
             if isinstance(entry, Mapping):
-                found.update(entry)
+                principles.update(entry)
             elif entry in PRINCIPLES:
-                found[entry] = PRINCIPLES[entry]
+                principles[entry] = PRINCIPLES[entry]
             else:
                 raise ValueError(
                     f"{entry!r} needs a sentence that says what to do; known: {', '.join(PRINCIPLES)}"
                 )
-        return found
+        return principles
 
     @field_validator("principles")
     @classmethod
@@ -252,15 +252,15 @@ _NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
 
 def numbers(text: str) -> Counter[str]:
     """The numbers written in digits in a text, with their counts; 1,000 is 1000."""
-    return Counter(found.replace(",", "") for found in _NUMBER.findall(text))
+    return Counter(number.replace(",", "") for number in _NUMBER.findall(text))
 
 
 def gives_away(answer: str, before: str, after: str) -> bool:
     """Whether `after` contains the answer as whole words and `before` does not."""
     if len(answer.strip()) < 2:
         return False  # a single letter or digit occurs anywhere
-    found = re.compile(rf"(?<!\w){re.escape(plain(answer))}(?!\w)")
-    return bool(found.search(plain(after))) and not found.search(plain(before))
+    whole_words = re.compile(rf"(?<!\w){re.escape(plain(answer))}(?!\w)")
+    return bool(whole_words.search(plain(after))) and not whole_words.search(plain(before))
 
 
 def plain(text: str) -> str:
@@ -288,11 +288,11 @@ def paired(before: Sequence[str], after: Sequence[str], *, may_reword: bool, may
     if not len(before) <= len(after) <= len(before) + may_add:
         raise AnswerLost("choices_lost", f"{len(before)} choices became {len(after)}")
     places = {plain(choice): place for place, choice in enumerate(after)}
-    found = [places.get(plain(choice)) for choice in before]
-    taken = {place for place in found if place is not None}
-    for place, now in enumerate(found):
+    partners = [places.get(plain(choice)) for choice in before]
+    taken = {place for place in partners if place is not None}
+    for place, now in enumerate(partners):
         if now is None:
             if not may_reword or place in taken:
                 raise AnswerLost("choices_lost", f"the choice {before[place][:100]!r} is gone")
-            found[place] = place
-    return [place for place in found if place is not None]
+            partners[place] = place
+    return [place for place in partners if place is not None]

@@ -81,12 +81,12 @@ class Data:
             path = path / "accepted.jsonl"
         if not path.exists():
             raise ConfigError(f"{path}: no such file")
-        found = list(every_example(_dataset(path, names.fields(path))))
-        examples = [each for each in found if isinstance(each, Example)]
+        rows = list(every_example(_dataset(path, names.fields(path))))
+        examples = [each for each in rows if isinstance(each, Example)]
         if not examples:
-            reason = next((each.detail for each in found if isinstance(each, BadRow)), "the file is empty")
+            reason = next((each.detail for each in rows if isinstance(each, BadRow)), "the file is empty")
             raise ConfigError(f"{path}: no usable row; {reason}")
-        bad = {each.number: each.detail for each in found if isinstance(each, BadRow)}
+        bad = {each.number: each.detail for each in rows if isinstance(each, BadRow)}
         return cls(path, examples, bad)
 
     def measured(self, vectors: Vectors | None) -> Measured:

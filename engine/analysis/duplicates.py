@@ -88,8 +88,8 @@ async def near_duplicates(
         if base is not None:
             vectors = await vectoriser.vectors(base)
             memory.add(((-example.number, example) for example in base.examples), vectors)
-        found = dict(_checked(data, await vectoriser.vectors(data), memory))
-    return NearDuplicates(kind, memory.threshold, len(data.examples), data.bad, found)
+        matches = dict(_checked(data, await vectoriser.vectors(data), memory))
+    return NearDuplicates(kind, memory.threshold, len(data.examples), data.bad, matches)
 
 
 def _checked(data: Data, vectors: Vectors | None, memory: Duplicates) -> Iterator[tuple[int, Match]]:
@@ -106,12 +106,16 @@ def _checked(data: Data, vectors: Vectors | None, memory: Duplicates) -> Iterato
         memory.add_accepted(comparison, refs)
 
 
-def write_kept(source: Path, found: NearDuplicates, out: Path) -> int:
+def write_kept(source: Path, duplicates: NearDuplicates, out: Path) -> int:
     """Writes the file's other items unchanged as JSON lines; returns their number. Raises StoreError."""
     count = 0
     with replacing(out) as file:
         for number, row in read_rows(source):
-            if number not in found.matches and number not in found.unreadable and isinstance(row, dict):
+            if (
+                number not in duplicates.matches
+                and number not in duplicates.unreadable
+                and isinstance(row, dict)
+            ):
                 file.write(orjson.dumps(row, default=str).decode() + "\n")
                 count += 1
     return count

@@ -43,12 +43,12 @@ async def mapped(folder: RunFolder, config: RunConfig, notify: Notify) -> bool:
         return False
     async with Vectoriser(config.embedding, notify) as vectoriser:
         some = [await _some(vectoriser, folder.path, examples) for examples in (items, base)]
-    found = drawn(*some)
-    if found is None:
+    drawing = drawn(*some)
+    if drawing is None:
         return False
     journal = Journal(folder.database)
     try:
-        await journal.keep_map(found.points, found.about)
+        await journal.keep_map(drawing.points, drawing.about)
     finally:
         await journal.close()
     return True

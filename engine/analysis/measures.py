@@ -26,12 +26,12 @@ class Loaded:
 
     def measured(self, seed: int) -> dict[str, Any]:
         """Measures of each dataset by its path; if their sizes differ, also at equal size."""
-        found: dict[str, Any] = {
+        result: dict[str, Any] = {
             "datasets": {name: measures(data, self.base, seed) for name, data in self.datasets.items()}
         }
         if len({len(data.texts) for data in self.datasets.values()}) > 1:
-            found["at_equal_size"] = at_equal_size(self.datasets, seed)
-        return found
+            result["at_equal_size"] = at_equal_size(self.datasets, seed)
+        return result
 
 
 async def load(

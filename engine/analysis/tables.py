@@ -41,8 +41,8 @@ def _flat(found: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, found
 
 
-def _with_deviation(found: Any) -> str:
-    return f"{found['mean']:g}" + (f" +- {found['deviation']:.2g}" if found["deviation"] else "")
+def _with_deviation(figure: Any) -> str:
+    return f"{figure['mean']:g}" + (f" +- {figure['deviation']:.2g}" if figure["deviation"] else "")
 
 
 def calibration_tables(confusions: Sequence[Confusion]) -> Iterator[Table]:
@@ -60,19 +60,19 @@ def calibration_tables(confusions: Sequence[Confusion]) -> Iterator[Table]:
         yield table
 
 
-def duplicates_lines(found: NearDuplicates, shown: int = 20) -> Iterator[str]:
+def duplicates_lines(duplicates: NearDuplicates, shown: int = 20) -> Iterator[str]:
     """Lists the rows that say the same as another, and counts them."""
-    for row, match in list(found.matches.items())[:shown]:
+    for row, match in list(duplicates.matches.items())[:shown]:
         other = f"row {-match.ref} of the base dataset" if match.ref < 0 else f"row {match.ref}"
         how = "has the text" if match.by_text else f"says the same (similarity {match.similarity:.3f})"
         yield f"row {row} {how} of {other}" if match.by_text else f"row {row} {how} as {other}"
-    if len(found.matches) > shown:
-        yield f"... and {len(found.matches) - shown:,} more (--json lists all)"
-    for row, why in list(found.unreadable.items())[:3]:
+    if len(duplicates.matches) > shown:
+        yield f"... and {len(duplicates.matches) - shown:,} more (--json lists all)"
+    for row, why in list(duplicates.unreadable.items())[:3]:
         yield f"row {row} is no item and is left out: {why}"
-    if len(found.unreadable) > 3:
-        yield f"... and {len(found.unreadable) - 3:,} more that are no items"
+    if len(duplicates.unreadable) > 3:
+        yield f"... and {len(duplicates.unreadable) - 3:,} more that are no items"
     yield (
-        f"{len(found.matches):,} of {found.rows:,} rows say the same as another "
-        f"(same: {found.same}, threshold {found.threshold:g})."
+        f"{len(duplicates.matches):,} of {duplicates.rows:,} rows say the same as another "
+        f"(same: {duplicates.same}, threshold {duplicates.threshold:g})."
     )

@@ -84,12 +84,12 @@ def prepare(folder: Path) -> None:
         raise ConfigError(f"-o {folder}: cannot be written: {error.strerror or error}") from None
 
 
-def write(folder: Path, found: Mapping[str, Any], levels: Sequence[Level]) -> None:
+def write(folder: Path, bench: Mapping[str, Any], levels: Sequence[Level]) -> None:
     """Writes bench.json and bench.svg. Raises StoreError."""
     with replacing(folder / "bench.json") as file:
-        file.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
+        file.write(orjson.dumps(bench, option=orjson.OPT_INDENT_2).decode() + "\n")
     with replacing(folder / "bench.svg") as file:
-        file.write(plot(levels, str(found["model"])))
+        file.write(plot(levels, str(bench["model"])))
 
 
 def plot(levels: Sequence[Level], model: str) -> str:

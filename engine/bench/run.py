@@ -44,11 +44,11 @@ async def benched(
         opened = backends.main[endpoint]
         price = price_of(opened.model) or FREE.main
         bench = Bench(opened.backend, price, budget, _endless(inputs), sweep)
-        found = []
+        levels_done = []
         async for level in bench.levels():
-            found.append(level)
+            levels_done.append(level)
             notify(f"{level.concurrency:,} at once: {level.calls_per_s:.2f} calls/s, {level.seconds:.1f} s")
-    return bench, found, opened.backend.name
+    return bench, levels_done, opened.backend.name
 
 
 def _unlimited(config: RunConfig, most: int) -> RunConfig:
@@ -69,7 +69,7 @@ def _endless(inputs: Inputs) -> Iterator[Prompt]:
 
 def doubled(most: int) -> list[int]:
     """1, 2, 4 … and finally `most` itself."""
-    found = [1]
-    while found[-1] * 2 < most:
-        found.append(found[-1] * 2)
-    return found if most == 1 else [*found, most]
+    levels = [1]
+    while levels[-1] * 2 < most:
+        levels.append(levels[-1] * 2)
+    return levels if most == 1 else [*levels, most]

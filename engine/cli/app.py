@@ -182,11 +182,11 @@ def check(config: Config, set_: Sets = None) -> None:
     from engine.runs.preflight import Finding, check
 
     async def all_findings() -> list[Finding]:
-        found = []
+        findings_so_far = []
         async for finding in check(config, overrides(set_, None, None)):
-            found.append(finding)
+            findings_so_far.append(finding)
             _say(finding)
-        return found
+        return findings_so_far
 
     with mistakes():
         findings = in_loop(all_findings)

@@ -49,17 +49,17 @@ def overrides(sets: list[str] | None, target: int | None, budget: float | None) 
     from engine.config.file import scalar
     from engine.errors import ConfigError
 
-    found: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     for entry in sets or ():
         key, equals, value = entry.partition("=")
         if not equals or not key.strip():
             raise ConfigError(f"--set {entry}: must be KEY=VALUE, such as limits.concurrency=128")
-        found[key.strip()] = scalar(value)
+        given[key.strip()] = scalar(value)
     if target is not None:
-        found["generate.target"] = target
+        given["generate.target"] = target
     if budget is not None:
-        found["limits.budget_usd"] = budget
-    return found
+        given["limits.budget_usd"] = budget
+    return given
 
 
 def tell(sentence: str) -> None:
@@ -146,11 +146,11 @@ def _say_results(report: Report, folder: Path, mode: Mode) -> None:
     from engine.store.folder import RunFolder
 
     there = RunFolder(folder)
-    found = orjson.loads(there.results.read_bytes()) if there.results.exists() else None
-    for listing in listings(found) if found is not None else ():
+    results = orjson.loads(there.results.read_bytes()) if there.results.exists() else None
+    for listing in listings(results) if results is not None else ():
         show(listed(listing))
         typer.echo()
-    for line in evaluation_lines(report, folder, found, mode.completed, mode.unscored):
+    for line in evaluation_lines(report, folder, results, mode.completed, mode.unscored):
         typer.echo(line)
 
 

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 def plan_table(estimates: Sequence[Estimate], cap: float | None) -> Table:
     """One row for each assumed acceptance."""
     table = text_table("accepted", "calls", "prompt tokens", "completion tokens", "dollars", "time")
-    for found in estimates:
-        dollars = "unknown" if found.dollars is None else f"${found.dollars:.2f}"
-        if cap is not None and found.dollars is not None and found.dollars > cap:
+    for estimate in estimates:
+        dollars = "unknown" if estimate.dollars is None else f"${estimate.dollars:.2f}"
+        if cap is not None and estimate.dollars is not None and estimate.dollars > cap:
             dollars += f" (stops at ${cap:g})"
         table.add_row(
-            f"{found.acceptance:.0%}",
-            f"{found.calls:,}",
-            f"{found.prompt_tokens:,}",
-            f"{found.completion_tokens:,}",
+            f"{estimate.acceptance:.0%}",
+            f"{estimate.calls:,}",
+            f"{estimate.prompt_tokens:,}",
+            f"{estimate.completion_tokens:,}",
             dollars,
-            duration(found.seconds),
+            duration(estimate.seconds),
         )
     table.caption = "Estimates: 4 characters a token, 60 tokens a second and call; item calls only."
     return table

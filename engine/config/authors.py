@@ -57,13 +57,13 @@ class Theirs:
 
     def get(self, section: str, *names: str) -> Any:
         """The value of the first of these keys that is set; a placeholder counts as not set."""
-        found = None
+        found_value = None
         for name in names:
             self._seen.add(f"{section}.{name}")
             value = self._raw.get(section, {}).get(name)
-            if found is None and value is not None and not _placeholder(value):
-                found = value
-        return found
+            if found_value is None and value is not None and not _placeholder(value):
+                found_value = value
+        return found_value
 
     def flag(self, section: str, *names: str) -> bool:
         return bool(self.get(section, *names))
@@ -123,9 +123,9 @@ def translated(raw: Mapping[str, Any]) -> Translation:
 
 def _dataset(theirs: Theirs, generate: dict[str, Any]) -> dict[str, Any]:
     hint = "generation_hint"
-    found: dict[str, Any] = {"description": theirs.get(hint, "dataset_description")}
+    ours: dict[str, Any] = {"description": theirs.get(hint, "dataset_description")}
     if (path := theirs.get(hint, "original_dataset_path")) is not None:
-        found["path"] = path
+        ours["path"] = path
     fields: dict[str, Any] = {"text": "text"}
     if theirs.get(hint, "with_label") is not False:
         fields["label"] = "label"
@@ -135,15 +135,15 @@ def _dataset(theirs: Theirs, generate: dict[str, Any]) -> dict[str, Any]:
         extras.append(key)
     if extras:
         fields["extras"] = extras
-    found["fields"] = fields
+    ours["fields"] = fields
     constraints: list[Any] = list(theirs.get(hint, "dataset_constraint") or ())
     ratio = theirs.get("generation_settings", "label_ratio")
     if isinstance(ratio, Mapping) and ratio:
         constraints.append({"label_ratio": {str(label): weight for label, weight in ratio.items()}})
     theirs.get("generation_settings", "label_constraint")
     if constraints:
-        found["constraints"] = constraints
-    return found
+        ours["constraints"] = constraints
+    return ours
 
 
 def _attribute(theirs: Theirs, generate: dict[str, Any]) -> str | None:
@@ -176,19 +176,19 @@ def _generate(theirs: Theirs) -> dict[str, Any]:
         "few_shot": theirs.get(settings, "few_shot_num"),
         "temperature": theirs.get(settings, "temperature"),
     }
-    found = {name: value for name, value in pairs.items() if value is not None}
+    ours = {name: value for name, value in pairs.items() if value is not None}
     theirs.get(settings, "fixed_example")
-    if theirs.get(settings, "random_example") is False and found.get("few_shot", 5):
-        found["selection"] = "clustered"
+    if theirs.get(settings, "random_example") is False and ours.get("few_shot", 5):
+        ours["selection"] = "clustered"
     if theirs.flag("efficiency_configuration", "learn_from_mistake"):
-        found["learn_from_mistakes"] = True
+        ours["learn_from_mistakes"] = True
     if theirs.flag("efficiency_configuration", "learn_from_human_feedback"):
-        found["feedback"] = "human"
+        ours["feedback"] = "human"
         theirs.note(
             "efficiency_configuration.learn_from_human_feedback", "give feedback with: datagen review RUN_DIR"
         )
     theirs.get("efficiency_configuration", "feedback_iteration")
-    return found
+    return ours
 
 
 def _model(theirs: Theirs) -> dict[str, Any]:
@@ -207,13 +207,13 @@ def _model(theirs: Theirs) -> dict[str, Any]:
     address, version = theirs.get(api, "azure_base_url", "api_base"), theirs.get(api, "azure_version")
     deployment, base_url = theirs.get(api, "azure_model"), theirs.get(api, "base_url", "api_base")
     if theirs.flag(api, "use_azure"):
-        found: dict[str, Any] = {"name": name or deployment or _GPT, "api": "azure"}
-        if deployment and deployment != found["name"]:
-            found["deployment"] = deployment
+        ours: dict[str, Any] = {"name": name or deployment or _GPT, "api": "azure"}
+        if deployment and deployment != ours["name"]:
+            ours["deployment"] = deployment
         if version:
-            found["api_version"] = str(version)
+            ours["api_version"] = str(version)
         return {
-            **found,
+            **ours,
             "base_url": address or "${AZURE_OPENAI_ENDPOINT}",
             **_key(theirs, keys["azure"], "AZURE_OPENAI_API_KEY"),
         }

@@ -173,14 +173,14 @@ class _Reader:
 
     def _substituted(self, text: str, keys: Keys) -> Any:
         def fill(match: re.Match[str]) -> str:
-            found = os.environ.get(match[1], match[2])
-            if found is None and self._lenient:
+            value = os.environ.get(match[1], match[2])
+            if value is None and self._lenient:
                 return match[0]
-            if found is None:
+            if value is None:
                 raise ConfigError(
                     f"{self.place.describe(keys)}: the environment variable {match[1]} is not set"
                 )
-            return found
+            return value
 
         filled = VARIABLE.sub(fill, text)
         if filled != text:
@@ -242,6 +242,6 @@ def _section(annotation: Any) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for inner in getattr(annotation, "__args__", ()):
-        if (found := _section(inner)) is not None:
-            return found
+        if (section := _section(inner)) is not None:
+            return section
     return _section(annotation.__origin__) if hasattr(annotation, "__metadata__") else None

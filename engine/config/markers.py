@@ -84,9 +84,9 @@ def below(keys: Sequence[object], pattern: Pattern) -> bool:
 
 def _places(model: type[BaseModel], marker: type[M], keys: Pattern) -> Iterator[tuple[Pattern, M]]:
     for name, field in model.model_fields.items():
-        for found in field.metadata:
-            if isinstance(found, marker):
-                yield (*keys, name), found
+        for mark in field.metadata:
+            if isinstance(mark, marker):
+                yield (*keys, name), mark
         for inner, section in sections(field.annotation):
             yield from _places(section, marker, (*keys, name, *inner))
 

@@ -24,10 +24,10 @@ Change = Callable[[Any], Any]
 
 def rooted(model: type[BaseModel], raw: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The settings as read, before validation, with absolute paths."""
-    found: Any = raw
+    settings: Any = raw
     for pattern, marker in places(model, PathFrom):
-        found = _changed(found, pattern, partial(_absolute, marker, folder))
-    return dict(found)
+        settings = _changed(settings, pattern, partial(_absolute, marker, folder))
+    return dict(settings)
 
 
 def _changed(value: Any, pattern: Pattern, change: Change) -> Any:

@@ -197,10 +197,10 @@ class RunConfig(Section):
     def purpose_models(self) -> dict[str, ModelConfig]:
         """The models that replace the main ones for single purposes."""
         main = self.main
-        found = {purpose: main.for_purpose(purpose) for purpose in main.purposes}
+        models = {purpose: main.for_purpose(purpose) for purpose in main.purposes}
         if self.embedding.endpoint is not None:
-            found["embedding"] = self._embedding_model(self.embedding.endpoint)
-        return found
+            models["embedding"] = self._embedding_model(self.embedding.endpoint)
+        return models
 
     def _embedding_model(self, endpoint: EmbeddingEndpoint) -> ModelConfig:
         """The embedding endpoint as a model; uses the main model's address and key where it has none."""
@@ -234,10 +234,10 @@ class RunConfig(Section):
 
         `lenient` is for inspecting a run, not for running it: variables that are not set stay as written.
         """
-        found = read(cls, Path(path), overrides or {}, lenient=lenient)
-        config = found.settings
-        config._references, config._translation = found.references, found.translation
-        config._place = found.place
+        parsed = read(cls, Path(path), overrides or {}, lenient=lenient)
+        config = parsed.settings
+        config._references, config._translation = parsed.references, parsed.translation
+        config._place = parsed.place
         return config
 
     def wrong(self, key: str, said: str) -> ConfigError:

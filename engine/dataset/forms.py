@@ -114,10 +114,10 @@ class Shape:
         for example in examples:
             for name, value in example.extras.items():
                 types.setdefault(name, set()).add(_type_name(value))
-        for found in types.values():
-            if found == {"integer", "number"}:
-                found.discard("integer")
-        extras = {name: next(iter(found)) for name, found in types.items() if len(found) == 1}
+        for names in types.values():
+            if names == {"integer", "number"}:
+                names.discard("integer")
+        extras = {name: next(iter(names)) for name, names in types.items() if len(names) == 1}
         return cls(counts.pop() or None if len(counts) == 1 else None, extras)
 
 

@@ -67,8 +67,8 @@ async def calibrated(
         changed = [(row, _variant(examples[row], name, change(examples[row].text, chance))) for row in drawn]
         changed = [(row, example) for row, example in changed if example.text != examples[row].text]
         if changed:
-            found = await embed([compared(example) for _, example in changed])
-            varied[name] = [example for _, example in changed], [row for row, _ in changed], found
+            vectors_changed = await embed([compared(example) for _, example in changed])
+            varied[name] = [example for _, example in changed], [row for row, _ in changed], vectors_changed
     return [_confusion(same, examples, vectors, drawn, varied) for same in KINDS]
 
 
@@ -87,8 +87,8 @@ def _confusion(
 ) -> Confusion:
     key = KEYS[same]
     rows: dict[str, list[float]] = {}
-    for name, (changed, places, found) in varied.items():
-        near = similarity(found, vectors[places])
+    for name, (changed, places, vectors_changed) in varied.items():
+        near = similarity(vectors_changed, vectors[places])
         alike = np.array(
             [key(one) == key(examples[place]) for one, place in zip(changed, places, strict=True)]
         )

@@ -133,13 +133,13 @@ class Function:
         module, _, name = place.partition(":")
         try:
             imported = import_module(module)
-            found = getattr(imported, name)
+            function = getattr(imported, name)
         except (ImportError, AttributeError) as error:
             said = f"embedding.function: {place} cannot be imported: {error}"
             raise ConfigError(f"{said}; is the folder of its module in PYTHONPATH?") from None
-        if not callable(found):
+        if not callable(function):
             raise ConfigError(f"embedding.function: {place} is no function")
-        self._function: Callable[..., Any] = found
+        self._function: Callable[..., Any] = function
         self.fingerprint = self.version = f"function {place} {_digest_of(imported)}".strip()
 
     async def __aenter__(self) -> Self:
@@ -151,11 +151,11 @@ class Function:
     async def embed(self, texts: Sequence[str]) -> Vectors:
         try:
             if inspect.iscoroutinefunction(self._function):
-                found = await self._function(list(texts))
+                vectors = await self._function(list(texts))
             else:
-                found = await asyncio.to_thread(self._function, list(texts))
+                vectors = await asyncio.to_thread(self._function, list(texts))
             with np.errstate(over="ignore"):  # a value that is too large becomes infinite and is reported so
-                return np.asarray(found, np.float32)
+                return np.asarray(vectors, np.float32)
         except (Exception, SystemExit) as error:  # a user's code may fail in any way
             raise EmbedderUnavailable(
                 f"embedding.function: {self.name}: {type(error).__name__}: {error}"
@@ -192,14 +192,14 @@ class Embedding:
 
     async def all(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors, shape [texts, dimensions]; a row of NaN where a text has no vector."""
-        found = np.asarray(await self.embedder.embed(texts), np.float32)
-        if found.ndim != 2 or len(found) != len(texts):
+        vectors = np.asarray(await self.embedder.embed(texts), np.float32)
+        if vectors.ndim != 2 or len(vectors) != len(texts):
             raise EmbedderUnavailable(
-                f"{self.embedder.name} was given {len(texts)} texts and gave an array of shape {found.shape}"
+                f"{self.embedder.name} was given {len(texts)} texts and gave an array of shape {vectors.shape}"
             )
-        if np.isfinite(found).any():
-            self.compare(found.shape[1])
-        return as_kept(found)
+        if np.isfinite(vectors).any():
+            self.compare(vectors.shape[1])
+        return as_kept(vectors)
 
     def compare(self, dimensions: int) -> None:
         """Raises EmbedderUnavailable where the dimensions differ from those of earlier vectors."""

@@ -202,8 +202,8 @@ class Ivf:
 
     @property
     def vectors(self) -> Vectors:
-        found: Vectors = self._index.reconstruct_n(0, len(self))
-        return found
+        vectors: Vectors = self._index.reconstruct_n(0, len(self))
+        return vectors
 
     def add(self, vectors: Vectors) -> None:
         self._index.add(np.ascontiguousarray(vectors))

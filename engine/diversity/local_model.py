@@ -101,14 +101,14 @@ class LocalModel:
 
     def _encode(self, texts: Sequence[str]) -> Vectors:
         assert self._model is not None, "the embedder is not open"
-        found = self._model.encode(
+        encoded = self._model.encode(
             list(texts),
             batch_size=CHUNK,
             show_progress_bar=False,
             convert_to_tensor=True,
             normalize_embeddings=True,
         )
-        return found.float().cpu().numpy()
+        return encoded.float().cpu().numpy()
 
 
 def _loaded(folder: Path) -> SentenceTransformer:

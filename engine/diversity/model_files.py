@@ -58,8 +58,8 @@ def _from_cache(name: str, revision: str | None) -> Path | None:
 
 def _from_hub(name: str, revision: str | None) -> Path:
     """The folder of a model on the hub, downloaded if it is not in the cache."""
-    if (found := _from_cache(name, revision)) is not None:
-        return found
+    if (cached := _from_cache(name, revision)) is not None:
+        return cached
     try:
         return _snapshot(name, revision, here_only=False)
     except ImportError:
@@ -82,7 +82,7 @@ def fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
     settings = [folder / name for name in ("modules.json", "config.json", "tokenizer.json", "vocab.txt")]
     poolings = sorted(folder.glob("*_Pooling/config.json"))
-    weights = next((found for kind in _WEIGHTS if (found := sorted(folder.glob(kind)))), [])
+    weights = next((files for kind in _WEIGHTS if (files := sorted(folder.glob(kind)))), [])
     if not weights:
         raise EmbedderUnavailable(
             f"embedding.model: {folder} holds no weights ({', '.join(_WEIGHTS)}); {WAYS_OUT}"

@@ -35,10 +35,10 @@ class Groups:
 
     def members(self) -> list[list[int]]:
         """The items of each group; groups are ordered by their first item."""
-        found: dict[int, list[int]] = {}
+        groups: dict[int, list[int]] = {}
         for item in range(len(self._parent)):
-            found.setdefault(self.root(item), []).append(item)
-        return list(found.values())
+            groups.setdefault(self.root(item), []).append(item)
+        return list(groups.values())
 
 
 def join_by_words(groups: Groups, texts: Iterable[str], n: int = N) -> None:
@@ -58,9 +58,9 @@ def join_by_vectors(groups: Groups, vectors: Vectors, closeness: float = CLOSE) 
     index = faiss.IndexFlatIP(there.shape[1])
     index.add(there)
     for start in range(0, len(there), _QUERIES):
-        ends, _, found = index.range_search(there[start : start + _QUERIES], closeness)
+        ends, _, neighbours = index.range_search(there[start : start + _QUERIES], closeness)
         for place, (low, high) in enumerate(zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)):
-            for other in found[low:high].tolist():
+            for other in neighbours[low:high].tolist():
                 groups.join(int(rows[start + place]), int(rows[other]))
 
 

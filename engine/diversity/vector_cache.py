@@ -43,22 +43,22 @@ class VectorCache:
         for start in range(0, len(texts), SHARD):
             shard = texts[start : start + SHARD]
             place = self._place(embedding.embedder.version, shard)
-            found = _read(place, len(shard))
-            if found is not None:
-                embedding.compare(found.shape[1])
+            made = _read(place, len(shard))
+            if made is not None:
+                embedding.compare(made.shape[1])
             else:
-                found = await embedded(shard, embedding)
-                if np.isfinite(found).all():  # a text without a vector today may have one tomorrow
-                    _write(place, found)
+                made = await embedded(shard, embedding)
+                if np.isfinite(made).all():  # a text without a vector today may have one tomorrow
+                    _write(place, made)
                 if tell is not None:
                     tell(start + len(shard), len(texts))
-            parts.append(found)
-        found = joined(parts) if parts else np.empty((0, 0), np.float32)
-        if texts and not np.isfinite(found).any():
+            parts.append(made)
+        made = joined(parts) if parts else np.empty((0, 0), np.float32)
+        if texts and not np.isfinite(made).any():
             raise EmbedderUnavailable(
                 f"{embedding.embedder.name} gives no vector for any of {len(texts):,} texts"
             )
-        return found
+        return made
 
     def _place(self, version: str, texts: Sequence[str]) -> Path:
         digest = hashlib.blake2b(version.encode() + b"\0", digest_size=20)
@@ -86,11 +86,11 @@ async def embedded(texts: Sequence[str], embedding: Embedding) -> Vectors:
 def _read(place: Path, rows: int) -> Vectors | None:
     """None where the file is missing or incomplete."""
     try:
-        found = np.load(place, allow_pickle=False)
+        vectors = np.load(place, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    sound = found.dtype == KEPT_AS and found.ndim == 2 and len(found) == rows
-    return found.astype(np.float32) if sound else None
+    sound = vectors.dtype == KEPT_AS and vectors.ndim == 2 and len(vectors) == rows
+    return vectors.astype(np.float32) if sound else None
 
 
 def _write(place: Path, vectors: Vectors) -> None:

@@ -112,8 +112,8 @@ class Answering:
 def _answer(completion: Completion) -> str | None:
     """'' for an answer that was cut short, since a retry would be too; None for one that cannot be read."""
     whole = completion.finish_reason != "length"
-    found = answer_in(completion.text, whole=whole)
-    return found if found or not whole else None
+    answer = answer_in(completion.text, whole=whole)
+    return answer if answer or not whole else None
 
 
 class Judging:
@@ -135,10 +135,10 @@ class Judging:
         if answered["correct"] is not None:
             return Verdict.passed(JUDGE)
         try:
-            found = await self._judged(item, str(answered["answer"]))
+            judgement = await self._judged(item, str(answered["answer"]))
         except PermanentError as error:
             return Verdict(Decision.PASS, JUDGE, error.reason, str(error))
-        return Verdict.passed(JUDGE, found)
+        return Verdict.passed(JUDGE, judgement)
 
     async def _judged(self, item: Item, answer: str) -> dict[str, Any]:
         shown: dict[str, Any] = {"text": item.text, "label": item.label, "answer": answer}
@@ -156,9 +156,9 @@ class Judging:
 
 def _judgement(completion: Completion) -> tuple[bool, str] | None:
     """Whether the answer is right, and the final answer that the judge read from it."""
-    found = object_in(completion.text) or {}
-    same = found.get("same")
-    return (same, str(found.get("final_answer", ""))[:_SHOWN]) if isinstance(same, bool) else None
+    reply = object_in(completion.text) or {}
+    same = reply.get("same")
+    return (same, str(reply.get("final_answer", ""))[:_SHOWN]) if isinstance(same, bool) else None
 
 
 class Confirming:

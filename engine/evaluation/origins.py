@@ -20,13 +20,13 @@ def open_question(reason: Any, record: Any) -> bool:
 
 def meta_of(item: Item) -> Mapping[str, Any]:
     """The row's `_meta`; empty where it has none."""
-    found = item.origin.get("_meta")
-    return found if isinstance(found, Mapping) else {}
+    meta = item.origin.get("_meta")
+    return meta if isinstance(meta, Mapping) else {}
 
 
 def _verdicts(meta: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    found = meta.get("verdicts")
-    return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+    verdicts = meta.get("verdicts")
+    return [each for each in verdicts if isinstance(each, Mapping)] if isinstance(verdicts, list) else []
 
 
 def confirmed(item: Item, confirming: Collection[str]) -> bool | None:
@@ -39,13 +39,15 @@ def confirmed(item: Item, confirming: Collection[str]) -> bool | None:
             return bool(verdict.record["confirmed"])
     meta = meta_of(item)
     while True:
-        found = [
+        verdicts = [
             each
             for each in _verdicts(meta)
             if each.get("by") in confirming and not open_question(each.get("reason"), each.get("record"))
         ]
-        if found:
-            return all(each.get("verdict") in (Decision.PASS.value, Decision.REVISE.value) for each in found)
+        if verdicts:
+            return all(
+                each.get("verdict") in (Decision.PASS.value, Decision.REVISE.value) for each in verdicts
+            )
         before = meta.get("before")
         if meta.get("revisions") or not isinstance(before, Mapping):
             return None
@@ -54,16 +56,16 @@ def confirmed(item: Item, confirming: Collection[str]) -> bool | None:
 
 def groups(item: Item, by: Sequence[str]) -> dict[str, str]:
     """The groups for breaking down results: named fields of the row, requested attributes, difficulty."""
-    found = {}
+    values = {}
     for name in by:
         value = item.origin.get(name)
         value = value[0] if isinstance(value, list) and value else value
-        found[name] = "" if value is None or isinstance(value, dict | list) else str(value)
+        values[name] = "" if value is None or isinstance(value, dict | list) else str(value)
     meta = meta_of(item)
     attributes = meta.get("attributes")
     for name, value in attributes.items() if isinstance(attributes, Mapping) else ():
-        found.setdefault(str(name), str(value))
+        values.setdefault(str(name), str(value))
     for verdict in _verdicts(meta):
         if verdict.get("by") == "difficulty":
-            found["difficulty"] = HARDER if verdict.get("verdict") == Decision.REVISE.value else AS_IT_WAS
-    return found
+            values["difficulty"] = HARDER if verdict.get("verdict") == Decision.REVISE.value else AS_IT_WAS
+    return values

@@ -62,16 +62,16 @@ class Tested:
         return counted
 
     def broken_down(self) -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Count]] = {}
+        counts: dict[str, dict[str, Count]] = {}
         for row, right in self.right.items():
             for name, value in self.groups.get(row, {}).items():
-                found.setdefault(name, {}).setdefault(value, Count()).add(right)
+                counts.setdefault(name, {}).setdefault(value, Count()).add(right)
         return {
             name: {
                 value: count.as_dict()
                 for value, count in sorted(values.items(), key=_largest_first)[:_GROUPS]
             }
-            for name, values in found.items()
+            for name, values in counts.items()
         }
 
 
@@ -158,7 +158,7 @@ def _differences(
             continue
         for model in models:
             new, old = tested[dataset, model], tested[str(against), model]
-            found = {
+            difference = {
                 "dataset": dataset,
                 "against": against,
                 "model": model,
@@ -166,8 +166,8 @@ def _differences(
             }
             if solvable[dataset]:
                 old_rows = solvable[str(against)] or None
-                found["on_confirmed"] = _difference(new.count(solvable[dataset]), old.count(old_rows))
-            yield found
+                difference["on_confirmed"] = _difference(new.count(solvable[dataset]), old.count(old_rows))
+            yield difference
 
 
 def _difference(new: Count, old: Count) -> dict[str, Any]:
@@ -202,11 +202,11 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def write_csv(found: Mapping[str, Any], file: IO[str]) -> None:
+def write_csv(results: Mapping[str, Any], file: IO[str]) -> None:
     """Writes a line for each model and dataset, and for each value by which results are broken down."""
     writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for result in found["results"]:
+    for result in results["results"]:
         whole = {"dataset": result["dataset"], "model": result["model"]}
         solvability = result["solvability"]
         confirmed = solvability["on_confirmed"] or {}

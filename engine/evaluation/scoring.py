@@ -46,9 +46,9 @@ def answer_in(reply: str, *, whole: bool = True) -> str:
     An object without that field, or one that breaks off, holds no answer, whatever numbers it contains. A
     reply that is not `whole` has no answer either, since it was cut short.
     """
-    found = object_in(reply) if "{" in reply else None
-    if found is not None and "answer" in found:
-        value = found["answer"]
+    reply_object = object_in(reply) if "{" in reply else None
+    if reply_object is not None and "answer" in reply_object:
+        value = reply_object["answer"]
         return "" if value is None or isinstance(value, dict | list) else str(value).strip()
     return "" if not whole or _OBJECT.match(reply) else reply.strip()
 
@@ -88,9 +88,9 @@ def _candidates(answer: str, label: str, choices: Sequence[str]) -> Iterator[str
         if len(named) == 1:
             yield named[0]
     elif readings(label):
-        found = list(_NUMBERS.finditer(answer))
-        numbers = {match[0].replace("\u2212", "-") for match in found}
-        if len(numbers) == 1 and not any(_GOES_ON.match(answer, match.end()) for match in found):
+        matches = list(_NUMBERS.finditer(answer))
+        numbers = {match[0].replace("\u2212", "-") for match in matches}
+        if len(numbers) == 1 and not any(_GOES_ON.match(answer, match.end()) for match in matches):
             yield re.sub(r"(?i)(?:minus|negative)\s+", "-", numbers.pop())
 
 

@@ -11,21 +11,21 @@ _VALUES = 12
 """Most values of a breakdown that are shown; results.json has more."""
 
 
-def listings(found: Mapping[str, Any]) -> Iterator[Listing]:
+def listings(results: Mapping[str, Any]) -> Iterator[Listing]:
     """Accuracy; original against generated; models against one another; the breakdowns."""
-    yield _accuracy(found)
-    if found["differences"]:
-        yield _differences(found)
-    if found["comparisons"]:
-        yield _comparisons(found)
-    yield from _breakdowns(found)
+    yield _accuracy(results)
+    if results["differences"]:
+        yield _differences(results)
+    if results["comparisons"]:
+        yield _comparisons(results)
+    yield from _breakdowns(results)
 
 
-def _accuracy(found: Mapping[str, Any]) -> Listing:
+def _accuracy(results: Mapping[str, Any]) -> Listing:
     heads = ("dataset", "model", "accuracy", "95 %", "n", "unanswered", "to judge", "solvability",
              "accuracy on solvable", "dollars")  # fmt: skip
     rows = []
-    for result in found["results"]:
+    for result in results["results"]:
         solvability = result["solvability"]
         known = (
             f"{solvability['confirmed']:,} of {solvability['checked']:,}"
@@ -50,12 +50,12 @@ def _accuracy(found: Mapping[str, Any]) -> Listing:
     return Listing("Accuracy", "", heads, rows, 2, wide=True)
 
 
-def _breakdowns(found: Mapping[str, Any]) -> Iterator[Listing]:
-    for name in dict.fromkeys(name for result in found["results"] for name in result["by"]):
+def _breakdowns(results: Mapping[str, Any]) -> Iterator[Listing]:
+    for name in dict.fromkeys(name for result in results["results"] for name in result["by"]):
         rows = [
             [result["dataset"], result["model"], value or "-", share(counted["accuracy"]),
              interval(counted["interval"]), f"{counted['n']:,}"]
-            for result in found["results"]
+            for result in results["results"]
             for value, counted in list(result["by"].get(name, {}).items())[:_VALUES]
         ]  # fmt: skip
         yield Listing(
@@ -63,9 +63,9 @@ def _breakdowns(found: Mapping[str, Any]) -> Iterator[Listing]:
         )
 
 
-def _differences(found: Mapping[str, Any]) -> Listing:
+def _differences(results: Mapping[str, Any]) -> Listing:
     rows = []
-    for each in found["differences"]:
+    for each in results["differences"]:
         on = each.get("on_confirmed")
         rows.append(
             [
@@ -82,7 +82,7 @@ def _differences(found: Mapping[str, Any]) -> Listing:
     return Listing("Against the original, in percentage points", "", heads, rows, 3, wide=True)
 
 
-def _comparisons(found: Mapping[str, Any]) -> Listing:
+def _comparisons(results: Mapping[str, Any]) -> Listing:
     rows = [
         [
             each["dataset"],
@@ -92,7 +92,7 @@ def _comparisons(found: Mapping[str, Any]) -> Listing:
             f"{each['n']:,}",
             "-" if not each["n"] else f"{each['p']:.4f}" if each["p"] >= 0.0001 else "< 0.0001",
         ]
-        for each in found["comparisons"]
+        for each in results["comparisons"]
     ]
     heads = ("dataset", "model", "against", "only the first right", "only the second", "n", "p")
     return Listing("Models on the same items (McNemar)", "", heads, rows, 3, wide=True)

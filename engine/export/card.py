@@ -22,14 +22,14 @@ def dataset_card(report: Report, config: RunConfig, rows: Mapping[str, int], ori
 
 def _front(config: RunConfig, rows: Mapping[str, int]) -> dict[str, Any]:
     whole = sum(rows.values())
-    found: dict[str, Any] = {}
+    front: dict[str, Any] = {}
     if config.dataset.licence:
-        found["license"] = config.dataset.licence.lower()
-    found["size_categories"] = [next((name for most, name in _SIZES if whole < most), "n>1M")]
-    found["tags"] = ["synthetic", "datagen"]
+        front["license"] = config.dataset.licence.lower()
+    front["size_categories"] = [next((name for most, name in _SIZES if whole < most), "n>1M")]
+    front["tags"] = ["synthetic", "datagen"]
     files = [{"split": name or "train", "path": f"data/{name or 'train'}-*.parquet"} for name in rows]
-    found["configs"] = [{"config_name": "default", "data_files": files}]
-    return found
+    front["configs"] = [{"config_name": "default", "data_files": files}]
+    return front
 
 
 def _lines(report: Report, config: RunConfig, rows: Mapping[str, int], originals: int) -> Iterator[str]:
@@ -94,12 +94,12 @@ def _checked(data: Mapping[str, Any]) -> Iterator[str]:
     rows = [
         (
             name,
-            f"{found['seen']:,}",
-            f"{found['passed']:,}",
-            f"{found['revised']:,}",
-            f"{found['rejected']:,}",
+            f"{counts['seen']:,}",
+            f"{counts['passed']:,}",
+            f"{counts['revised']:,}",
+            f"{counts['rejected']:,}",
         )
-        for name, found in data["validators"].items()
+        for name, counts in data["validators"].items()
     ]
     if rows:
         yield from _table(("validator", "saw", "passed", "corrected", "rejected"), rows)
@@ -135,7 +135,7 @@ def _diversity(data: Mapping[str, Any]) -> Iterator[str]:
 
 def _limitations(data: Mapping[str, Any], config: RunConfig) -> Iterator[str]:
     yield "Every generated item was written by a language model and may be wrong, biased or like something it has read."
-    about = [found.get("about", {}) for found in data["validators"].values()]
+    about = [validator.get("about", {}) for validator in data["validators"].values()]
     yield from (each["caveat"] for each in about if "caveat" in each)
     if not any("caveat" in each for each in about) and config.dataset.fields.label is not None:
         yield "Labels were not checked."

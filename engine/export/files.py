@@ -92,10 +92,9 @@ def write_parquet(rows: RowSource, path: Path, like: RowSource | None = None) ->
     columns = _columns((like or rows)())
     schema, count = None, 0
     for chunk in batched_rows((like or rows)(), columns):
-        found = pyarrow.Table.from_pylist(chunk).schema
-        schema = (
-            found if schema is None else pyarrow.unify_schemas([schema, found], promote_options="permissive")
-        )
+        chunk_schema = pyarrow.Table.from_pylist(chunk).schema
+        schemas = [chunk_schema] if schema is None else [schema, chunk_schema]
+        schema = pyarrow.unify_schemas(schemas, promote_options="permissive")
     if schema is None:
         raise ConfigError("there is no accepted item to export")
     temporary = path.with_name(f".{path.name}.part")
@@ -118,7 +117,7 @@ def _columns(rows: Iterable[Row]) -> dict[str, bool]:
     for row in rows:
         for name, value in row.items():
             types.setdefault(name, set()).update(_types(value))
-    return {name: len(found) <= 1 for name, found in types.items()}
+    return {name: len(kinds) <= 1 for name, kinds in types.items()}
 
 
 def _types(value: Any) -> set[tuple[type, ...]]:

@@ -41,17 +41,17 @@ def export(
         raise ConfigError(f"-f {form}: there is no such format; allowed: {', '.join([*FORMS, HUB])}")
     if form == HUB:
         return write_folder({name: _plain(rows, meta) for name, rows in splits.items()}, path, card)
-    found, count = FORMS[form], 0
+    shape, count = FORMS[form], 0
     shaped = {
-        name: _shaped(found.shape, _plain(rows, meta), fields, description) for name, rows in splits.items()
+        name: _shaped(shape.shape, _plain(rows, meta), fields, description) for name, rows in splits.items()
     }
     places = parts(splits, form, path)
-    for part in places.values() if found.formatting else ():
+    for part in places.values() if shape.formatting else ():
         entries(part)
     for name, part in places.items():
-        count += found.write(shaped[name], part)
-        if found.formatting:
-            register(part, found.formatting)
+        count += shape.write(shaped[name], part)
+        if shape.formatting:
+            register(part, shape.formatting)
     return count
 
 

@@ -34,10 +34,10 @@ def register(path: Path, formatting: str) -> None:
     """
     if not path.is_file():
         return
-    found = entries(path)
-    found[path.stem] = {"file_name": path.name, **_COLUMNS[formatting]}
+    registered = entries(path)
+    registered[path.stem] = {"file_name": path.name, **_COLUMNS[formatting]}
     with replacing(path.parent / NAME) as file:
-        file.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
+        file.write(orjson.dumps(registered, option=orjson.OPT_INDENT_2).decode() + "\n")
 
 
 def entries(path: Path) -> dict[str, Any]:
@@ -49,14 +49,14 @@ def entries(path: Path) -> dict[str, Any]:
     if not place.exists():
         return {}
     try:
-        found = orjson.loads(place.read_bytes())
+        registered = orjson.loads(place.read_bytes())
     except (OSError, orjson.JSONDecodeError):
-        found = None
-    if not isinstance(found, dict):
+        registered = None
+    if not isinstance(registered, dict):
         raise ConfigError(f"{place}: is no dataset_info.json of LLaMA-Factory; move it, or export elsewhere")
-    named = found.get(path.stem)
+    named = registered.get(path.stem)
     if isinstance(named, dict) and named.get("file_name") not in (None, path.name):
         raise ConfigError(
             f"{place}: calls {named['file_name']} {path.stem!r} already; export under another name"
         )
-    return found
+    return registered

@@ -305,8 +305,8 @@ class Client:
             now = self._clock()
             lease.succeeded(prompt.route, usage.prompt_tokens + usage.completion_tokens, now)
             seconds = round(now - call.began, 4)
-            found = Completion(reply.text, reply.model, reply.finish_reason, usage, attempts, seconds)
-            return _Answer(found, endpoint)
+            completion = Completion(reply.text, reply.model, reply.finish_reason, usage, attempts, seconds)
+            return _Answer(completion, endpoint)
         except Renegotiated as error:
             self._count_failure(error, 0)
             lease.refused(0)
@@ -391,20 +391,25 @@ class Client:
                 await self._journal.authorize(ceiling)
                 self._authorized = ceiling
 
-    def _counted(self, prompt: Prompt, endpoint: Endpoint, found: Usage, text: str) -> Usage:
+    def _counted(self, prompt: Prompt, endpoint: Endpoint, reported: Usage, text: str) -> Usage:
         """The usage of an answer in tokens and picodollars; estimated if the endpoint does not report it."""
-        prompt_tokens, completion_tokens = found.prompt_tokens, found.completion_tokens
-        if found.estimated:
+        prompt_tokens, completion_tokens = reported.prompt_tokens, reported.completion_tokens
+        if reported.estimated:
             prompt_tokens, completion_tokens = self._tokens.prompt(prompt), len(text) // 3 + 1
         else:
-            self._tokens.learn(prompt, found)
+            self._tokens.learn(prompt, reported)
         self.counts.prompt_tokens += prompt_tokens
         self.counts.completion_tokens += completion_tokens
         cost = endpoint.price.cost(
-            prompt_tokens, completion_tokens, found.cached_tokens, found.written_tokens
+            prompt_tokens, completion_tokens, reported.cached_tokens, reported.written_tokens
         )
         return Usage(
-            prompt_tokens, completion_tokens, found.cached_tokens, cost, found.estimated, found.written_tokens
+            prompt_tokens,
+            completion_tokens,
+            reported.cached_tokens,
+            cost,
+            reported.estimated,
+            reported.written_tokens,
         )
 
     def _whole(self, prompt: Prompt) -> int:

@@ -258,10 +258,10 @@ class Endpoint:
             self._event("limits", f"{self.name} announces {limit:,.0f} {kind} per minute; kept")
 
     def _latencies(self, route: str) -> Latencies:
-        found = self.latencies.get(route)
-        if found is None:
-            found = self.latencies[route] = Latencies()
-        return found
+        latencies = self.latencies.get(route)
+        if latencies is None:
+            latencies = self.latencies[route] = Latencies()
+        return latencies
 
     def _event(self, kind: str, sentence: str) -> None:
         self._record(self.name, kind, sentence)

@@ -118,7 +118,7 @@ class Limiter:
         """
         arrivals = count()
         self._main = Route(endpoints, WaitQueue(arrivals))
-        self._others = {name: Route(found, WaitQueue(arrivals)) for name, found in (others or {}).items()}
+        self._others = {name: Route(group, WaitQueue(arrivals)) for name, group in (others or {}).items()}
         self._routes = (self._main, *self._others.values())
         self._all = tuple(each for route in self._routes for each in route.endpoints)
         self._ceiling = concurrency

@@ -44,10 +44,10 @@ def runtime_folder() -> Path:
     folder = Path(base) / "datagen" if base else Path(tempfile.gettempdir()) / f"datagen-{os.getuid()}"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.lstat()
+        status = folder.lstat()
     except OSError as error:
         raise StoreError(f"{folder}: cannot be made: {error.strerror or error}") from error
-    if found.st_uid != os.getuid() or found.st_mode & 0o077 or folder.is_symlink():
+    if status.st_uid != os.getuid() or status.st_mode & 0o077 or folder.is_symlink():
         raise StoreError(f"{folder}: belongs to somebody else, or others may write there; remove it")
     return folder
 

@@ -83,12 +83,12 @@ def prices_of(
         if (price := price_of(model)) is None:
             return None, f"main: {model.name}"
         dear.append(price)
-    found: dict[str, Price] = {}
+    prices: dict[str, Price] = {}
     for purpose, model in others.items():
         if (price := price_of(model)) is None:
             return None, purpose
-        found[purpose] = price
-    return Prices(max(dear, key=lambda price: price.worst(1000, 1000)), found), None
+        prices[purpose] = price
+    return Prices(max(dear, key=lambda price: price.worst(1000, 1000)), prices), None
 
 
 def price_of(model: ModelConfig) -> Price | None:

@@ -113,17 +113,17 @@ def _gauges(seen: Figures) -> Iterator[Described]:
 def _seconds(seen: Figures) -> Iterator[Described]:
     labels = ("endpoint", "purpose")
     known = [(endpoint, *pair) for endpoint in seen.endpoints for pair in endpoint.latencies.items()]
-    counts = {(endpoint.name, purpose): float(found.count) for endpoint, purpose, found in known}
-    sums = {(endpoint.name, purpose): found.sum for endpoint, purpose, found in known}
+    counts = {(endpoint.name, purpose): float(latencies.count) for endpoint, purpose, latencies in known}
+    sums = {(endpoint.name, purpose): latencies.sum for endpoint, purpose, latencies in known}
     yield "datagen_answered_calls", "Calls of this start by endpoint and purpose", labels, counts
     yield "datagen_answered_calls_seconds", "Total seconds that these calls took", labels, sums
 
 
 def _quantiles(seen: Figures) -> Iterator[Described]:
     samples = {
-        (endpoint.name, purpose, str(share)): found.quantile(share)
+        (endpoint.name, purpose, str(share)): latencies.quantile(share)
         for endpoint in seen.endpoints
-        for purpose, found in endpoint.latencies.items()
+        for purpose, latencies in endpoint.latencies.items()
         for share in _SHARES
     }
     labels = ("endpoint", "purpose", "quantile")

@@ -49,8 +49,8 @@ class Attribute:
         }
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> Attribute:
-        return cls(found["name"], found["values"], found["of"])
+    def from_dict(cls, state: Mapping[str, Any]) -> Attribute:
+        return cls(state["name"], state["values"], state["of"])
 
 
 class Cells:
@@ -98,10 +98,10 @@ class Cells:
 
 def families(attributes: Sequence[Attribute]) -> dict[str, str]:
     """For each attribute, the root of its chain of dependence; itself if it depends on no other."""
-    found: dict[str, str] = {}
+    roots: dict[str, str] = {}
     for attribute in attributes:
-        found[attribute.name] = found.get(attribute.parent or "", attribute.name)
-    return found
+        roots[attribute.name] = roots.get(attribute.parent or "", attribute.name)
+    return roots
 
 
 def _ends(values: Mapping[str, float]) -> list[tuple[str, float]]:

@@ -51,15 +51,15 @@ async def extracted(config: RunConfig, dataset: BaseDataset, asker: Asker) -> di
     wanted = {
         name: spec.extract for name, spec in config.generate.attributes.items() if spec.extract is not None
     }
-    found = {}
+    keywords = {}
     for name, count in wanted.items():
-        found[name] = await _keywords(config, dataset, asker, name, count)
-        if not found[name]:
+        keywords[name] = await _keywords(config, dataset, asker, name, count)
+        if not keywords[name]:
             raise EndpointError(
                 f"generate.attributes.{name}: the model named no keyword for any of {count} examples; "
                 "try another model, or give the values in the config"
             )
-    return found
+    return keywords
 
 
 async def _keywords(
@@ -99,9 +99,9 @@ def _read(completion: Completion) -> list[str]:
 def keywords_in(reply: str) -> list[str]:
     """All keywords of a reply, whatever else it contains."""
     entries = (object_in(reply) or {}).get("attributes")
-    found: list[str] = []
+    words: list[str] = []
     for entry in entries if isinstance(entries, list) else ():
         keywords = entry.get("keywords") if isinstance(entry, dict) else None
         named = keywords if isinstance(keywords, list) else ()
-        found.extend(word for word in named if isinstance(word, str) and 0 < len(word.strip()) <= 80)
-    return found
+        words.extend(word for word in named if isinstance(word, str) and 0 < len(word.strip()) <= 80)
+    return words

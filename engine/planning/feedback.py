@@ -35,12 +35,12 @@ class Advice:
     lesson: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"notes": self.notes} if self.notes else {}
-        return found if self.lesson is None else {**found, "lesson": self.lesson}
+        state: dict[str, Any] = {"notes": self.notes} if self.notes else {}
+        return state if self.lesson is None else {**state, "lesson": self.lesson}
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> Advice:
-        return cls(found.get("notes", 0), found.get("lesson"))
+    def from_dict(cls, state: Mapping[str, Any]) -> Advice:
+        return cls(state.get("notes", 0), state.get("lesson"))
 
 
 @dataclass
@@ -94,11 +94,11 @@ class Lessons:
             if len(self._mistakes) >= self._spec.every and not self.off:
                 await self._learn()
         if not self.drawn or self.off:
-            found = 0 if self.off else None
+            lesson = 0 if self.off else None
         else:
-            found = 0 if self._control(number) else len(self.drawn)
-        self._given[number] = found
-        return found
+            lesson = 0 if self._control(number) else len(self.drawn)
+        self._given[number] = lesson
+        return lesson
 
     def remember(self, number: int, lesson: int | None) -> None:
         """Records the lesson of a batch from an earlier start."""
@@ -111,9 +111,9 @@ class Lessons:
     async def _learn(self) -> None:
         mistakes, self._mistakes = self._mistakes, []
         self._draws += 1  # a drawing that yields nothing still has its own number
-        found = await self._draw(self._draws, mistakes, self.drawn[-1] if self.drawn else ())
-        if found:
-            self.drawn.append(found)
+        lessons = await self._draw(self._draws, mistakes, self.drawn[-1] if self.drawn else ())
+        if lessons:
+            self.drawn.append(lessons)
 
     def _weigh(self, outcome: BatchOutcome) -> None:
         lesson = self._given.pop(outcome.batch, None)
@@ -145,7 +145,7 @@ class Adviser:
         committed: int, partial: BatchOutcome | None = None,
     ) -> None:  # fmt: skip
         """Restores advice and outcomes of earlier starts. Their lessons are drawn again, from the journal."""
-        self._made = {number: Advice.from_dict(found) for number, found in made}
+        self._made = {number: Advice.from_dict(state) for number, state in made}
         if self.lessons is None:
             return
         self.lessons.delayed.restore(outcomes, partial)

@@ -99,9 +99,9 @@ def clustered(vectors: Vectors, clusters: int, seed: int) -> FromGroups:
             vectors.shape[1], clusters, niter=_ITERATIONS, seed=seed % 2**31, spherical=True,
             min_points_per_centroid=1, max_points_per_centroid=10_000,
         )  # fmt: skip
-        found = np.ascontiguousarray(vectors[there])
-        means.train(found)
-        for row, cluster in zip(there.tolist(), means.index.search(found, 1)[1][:, 0].tolist(), strict=True):
+        usable = np.ascontiguousarray(vectors[there])
+        means.train(usable)
+        for row, cluster in zip(there.tolist(), means.index.search(usable, 1)[1][:, 0].tolist(), strict=True):
             groups[cluster].append(row)
     others = sorted(set(range(len(vectors))) - {row for group in groups for row in group})
     return FromGroups([group for group in [*groups, others] if group])

@@ -110,12 +110,12 @@ def attributes_of(
     generate: GenerateConfig, dataset: BaseDataset, extracted: Mapping[str, Sequence[str]]
 ) -> list[Attribute]:
     """All attributes that have values; `extracted` are the keywords that a model named, with repetitions."""
-    found = []
+    attributes = []
     for name, spec in generate.attributes.items():
         values = _values(name, spec, generate, dataset, extracted)
         if any(values.values()):
-            found.append(Attribute(name, values, spec.of))
-    return found
+            attributes.append(Attribute(name, values, spec.of))
+    return attributes
 
 
 def _values(

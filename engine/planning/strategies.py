@@ -41,23 +41,23 @@ class Choice:
     """The basis of an adaptive choice: the drawn rate of accepted items per dollar, by strategy."""
 
     def as_dict(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"strategy": self.strategy}
+        state: dict[str, Any] = {"strategy": self.strategy}
         if self.attributes:
-            found |= {"attributes": dict(self.attributes), "cell": self.cell}
+            state |= {"attributes": dict(self.attributes), "cell": self.cell}
         if self.unlike:
-            found["unlike"] = list(self.unlike)
+            state["unlike"] = list(self.unlike)
         if self.rates:
-            found["rates"] = dict(self.rates)
-        return found
+            state["rates"] = dict(self.rates)
+        return state
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> Choice:
+    def from_dict(cls, state: Mapping[str, Any]) -> Choice:
         return cls(
-            found["strategy"],
-            tuple(found.get("attributes", {}).items()),
-            found.get("cell"),
-            tuple(found.get("unlike", ())),
-            found.get("rates", {}),
+            state["strategy"],
+            tuple(state.get("attributes", {}).items()),
+            state.get("cell"),
+            tuple(state.get("unlike", ())),
+            state.get("rates", {}),
         )
 
 
@@ -101,8 +101,8 @@ class Mix:
         partial: BatchOutcome | None = None,
     ) -> None:
         """Restores earlier starts' choices and outcomes, in order; `partial` is of a partly decided batch."""
-        for number, found in made:
-            self._made[number] = Choice.from_dict(found)
+        for number, state in made:
+            self._made[number] = Choice.from_dict(state)
         self.delayed.restore(outcomes, partial)
 
     def observe(self, outcome: BatchOutcome) -> None:

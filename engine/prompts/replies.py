@@ -30,11 +30,11 @@ def items_in(text: str) -> Found:
 def object_in(text: str) -> dict[str, Any] | None:
     """The JSON object that a reply is, or holds: the first whole one, or what json-repair makes of it."""
     try:
-        found = orjson.loads(text)
+        parsed = orjson.loads(text)
     except orjson.JSONDecodeError:
         whole = (value for value in _whole_values(text) if isinstance(value, dict))
-        found = next(whole, None) or _repaired_object(text)
-    return found if isinstance(found, dict) else None
+        parsed = next(whole, None) or _repaired_object(text)
+    return parsed if isinstance(parsed, dict) else None
 
 
 def _repaired_object(text: str) -> Any:

@@ -43,9 +43,9 @@ def coverage(connection: sqlite3.Connection) -> dict[str, Any]:
     values: dict[str, dict[str, dict[str, int]]] = {}
     for cell, count in asked.items():
         for name, value in cell:
-            found = values.setdefault(name, {}).setdefault(value, {"asked": 0, "accepted": 0})
-            found["asked"] += count
-            found["accepted"] += accepted[cell]
+            counts = values.setdefault(name, {}).setdefault(value, {"asked": 0, "accepted": 0})
+            counts["asked"] += count
+            counts["accepted"] += accepted[cell]
     cells = [
         {"attributes": dict(cell), "asked": count, "accepted": accepted[cell]}
         for cell, count in asked.most_common(_CELLS)
@@ -55,7 +55,7 @@ def coverage(connection: sqlite3.Connection) -> dict[str, Any]:
 
 def strategies(connection: sqlite3.Connection) -> dict[str, Any]:
     """The batches and the yield of each strategy; the last rates that an adaptive mix drew."""
-    found: dict[str, Any] = {}
+    by_name: dict[str, Any] = {}
     for name, batches, items, accepted, duplicates, cost in connection.execute(
         f"SELECT json_extract(plans.state, '$.strategy'), count(DISTINCT plans.batch), count(*),"  # noqa: S608
         " sum(items.state = 'accepted'), sum(items.rejected_by = 'groupcheck'),"
@@ -64,7 +64,7 @@ def strategies(connection: sqlite3.Connection) -> dict[str, Any]:
         " WHERE items.state != 'surplus' GROUP BY 1"
     ):
         dollars = usd(cost or 0)
-        found[name] = {
+        by_name[name] = {
             "batches": batches,
             "items": items,
             "accepted": accepted,
@@ -75,7 +75,9 @@ def strategies(connection: sqlite3.Connection) -> dict[str, Any]:
     last = connection.execute(
         "SELECT state FROM plans WHERE json_extract(state, '$.rates') IS NOT NULL ORDER BY batch DESC LIMIT 1"
     ).fetchone()
-    return {"by_name": found, "last_rates": orjson.loads(last[0])["rates"] if last else {}} if found else {}
+    return (
+        {"by_name": by_name, "last_rates": orjson.loads(last[0])["rates"] if last else {}} if by_name else {}
+    )
 
 
 def lessons(connection: sqlite3.Connection) -> dict[str, Any]:
@@ -122,20 +124,20 @@ class RunMeasures:
         if len(rows) < 2:
             return None
         against = self._originals(range(len(self.base)))
-        found = measures(
+        result = measures(
             _data(connection, rows, self.fields.read), against, self.seed, BLEU_ITEMS, BLEU_REFERENCES
         )
         [accepted] = connection.execute("SELECT count(*) FROM items WHERE state = 'accepted'").fetchone()
         if accepted > len(rows):
-            found["sampled_from"] = accepted
+            result["sampled_from"] = accepted
         if isinstance(against, Measured) and len(self.base) > 1:
             chosen = random.Random(f"{self.seed}/base").sample(
                 range(len(self.base)), min(len(self.base), len(rows))
             )
             some = self._originals(sorted(chosen))
             assert some is not None
-            found["base"] = measures(some, None, self.seed, BLEU_ITEMS, BLEU_REFERENCES)
-        return found
+            result["base"] = measures(some, None, self.seed, BLEU_ITEMS, BLEU_REFERENCES)
+        return result
 
     def mapped(self, connection: sqlite3.Connection) -> Map | None:
         """The run's map; None where the items have no vectors."""

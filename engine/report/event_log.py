@@ -81,19 +81,19 @@ class EventLog:
     def _back(self, endpoint: str, now: float) -> None:
         gone = now - self._out.pop(endpoint, now)
         for kind in _OUT:
-            if (found := self._events.get((kind, endpoint))) is not None and gone:
-                found.seconds, found.last = found.seconds + max(0.0, gone), now
+            if (event := self._events.get((kind, endpoint))) is not None and gone:
+                event.seconds, event.last = event.seconds + max(0.0, gone), now
                 return
 
     def as_list(self) -> list[dict[str, Any]]:
         """Events in the order in which they began; an endpoint that is still out counts as out until now."""
         now = self._clock()
-        found = []
+        events = []
         for (kind, endpoint), each in sorted(self._events.items(), key=lambda pair: pair[1].first):
             if kind in _OUT and (since := self._out.get(endpoint)) is not None:
                 each = replace(each, seconds=each.seconds + max(0.0, now - since), still=True)
-            found.append(each.as_dict())
-        return found
+            events.append(each.as_dict())
+        return events
 
 
 def _clock(at: float) -> str:

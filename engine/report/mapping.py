@@ -145,18 +145,18 @@ def _pairs(some: Some, others: Some | None) -> list[dict[str, Any]]:
         best += [
             (float(v), start + row, int(c)) for row, (v, c) in enumerate(zip(values, columns, strict=True))
         ]
-    found: list[dict[str, Any]] = []
+    pairs: list[dict[str, Any]] = []
     used: set[int] = set()
     for similarity, row, column in sorted(best, reverse=True):
-        if len(found) == PAIRS or similarity < -1:
+        if len(pairs) == PAIRS or similarity < -1:
             break
         if row in used or (others is None and column in used):
             continue
         used |= {row, column} if others is None else {row}
-        found.append(
+        pairs.append(
             {
                 "similarity": round(min(similarity, 1.0), 4),
                 "texts": [some.texts[row][: 2 * TEXT], against.texts[column][: 2 * TEXT]],
             }
         )
-    return found
+    return pairs

@@ -29,7 +29,9 @@ def read_sections(connection: sqlite3.Connection) -> list[Described]:
     told = read_fact(connection, "sections")
     if told is None:
         told = sections_before(read_fact(connection, "rules") or [])
-    return [Described(validator, section_from(each)) for validator, found in told.items() for each in found]
+    return [
+        Described(validator, section_from(each)) for validator, sections in told.items() for each in sections
+    ]
 
 
 def read_descriptions(connection: sqlite3.Connection, validators: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -41,10 +43,10 @@ def read_descriptions(connection: sqlite3.Connection, validators: Sequence[str])
     return told
 
 
-def section_from(found: Mapping[str, Any]) -> Section:
+def section_from(kept: Mapping[str, Any]) -> Section:
     """The section from the form in which the journal stores it."""
-    given = {name: value for name, value in found.items() if name != "kind"}
-    if found["kind"] == "tally":
+    given = {name: value for name, value in kept.items() if name != "kind"}
+    if kept["kind"] == "tally":
         return Tally(**given)
     rules = tuple(RuleChecked(**rule) for rule in given.pop("rules"))
     return Compliance(**given, rules=rules)
@@ -52,28 +54,28 @@ def section_from(found: Mapping[str, Any]) -> Section:
 
 def counted(connection: sqlite3.Connection) -> dict[str, Any]:
     """The counted sections by their names in report.json."""
-    found = dict(STANDING)
+    sections = dict(STANDING)
     for validator, section in read_sections(connection):
         if isinstance(section, Tally):
-            found[section.name] = _tally(connection, validator, section)
+            sections[section.name] = _tally(connection, validator, section)
         else:
-            found[section.name] = _compliance(connection, validator, section)
-    return found
+            sections[section.name] = _compliance(connection, validator, section)
+    return sections
 
 
 def _tally(connection: sqlite3.Connection, validator: str, section: Tally) -> dict[str, dict[str, int]]:
     """By value: the number of verdicts that contain it, by decision."""
-    found: dict[str, dict[str, int]] = {}
+    tally: dict[str, dict[str, int]] = {}
     for value, decision, count in connection.execute(
         "SELECT p.value, json_extract(v.value, '$.verdict'), count(*) FROM items,"
         " json_each(items.meta, '$.verdicts') AS v, json_each(v.value, ?1) AS p"
         " WHERE json_extract(v.value, '$.by') = ?2 GROUP BY 1, 2 ORDER BY 1",
         (_path(section.counted), validator),
     ):
-        counts = found.setdefault(str(value), dict.fromkeys(section.columns, 0))
+        counts = tally.setdefault(str(value), dict.fromkeys(section.columns, 0))
         for column, decisions in section.columns.items():
             counts[column] += count if decision in decisions else 0
-    return found
+    return tally
 
 
 def _compliance(connection: sqlite3.Connection, validator: str, section: Compliance) -> list[dict[str, Any]]:

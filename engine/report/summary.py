@@ -82,25 +82,25 @@ def summarize(
 
 def _events(starts: Sequence[Start]) -> list[dict[str, Any]]:
     """The events of all starts; a limit that several starts found is listed once."""
-    found: dict[Any, dict[str, Any]] = {}
+    events: dict[Any, dict[str, Any]] = {}
     for number, start in enumerate(starts):
         for event in start.counts.get("events", ()):
             again = "" if event["kind"] == "limits" else number
-            found.setdefault((event["kind"], event["endpoint"], again), event)
-    return list(found.values())
+            events.setdefault((event["kind"], event["endpoint"], again), event)
+    return list(events.values())
 
 
 def _diversity(connection: sqlite3.Connection) -> dict[str, Any]:
     """The diversity settings and their results; `measures` date from the last end of the run."""
     about = read_fact(connection, "diversity") or {}
-    found = {name: about[name] for name in ("embedding", "groupcheck") if name in about}
+    section = {name: about[name] for name in ("embedding", "groupcheck") if name in about}
     if about.get("attributes"):
-        found["attributes"] = {"asked_for": about["attributes"], **coverage(connection)}
+        section["attributes"] = {"asked_for": about["attributes"], **coverage(connection)}
     if read_fact(connection, "strategies"):
-        found["strategies"] = strategies(connection)
+        section["strategies"] = strategies(connection)
     if (measures := read_fact(connection, "measures")) is not None:
-        found["measures"] = measures
-    return found
+        section["measures"] = measures
+    return section
 
 
 def _items(connection: sqlite3.Connection, target: int) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def _items(connection: sqlite3.Connection, target: int) -> dict[str, Any]:
         "accepted": tallies.accepted,
         "rejected": tallies.rejected,
         "surplus": tallies.surplus,
-        "rejected_by": {by: sum(found.values()) for by, found in reasons.items()},
+        "rejected_by": {by: sum(counts.values()) for by, counts in reasons.items()},
         "reasons": reasons,
     }
 
@@ -133,22 +133,22 @@ def _validators(connection: sqlite3.Connection, names: Sequence[str]) -> dict[st
         " FROM items, json_each(items.meta, '$.verdicts') AS v GROUP BY 1, 2, 3"
     ):
         if by in shown:
-            found = shown[by]
-            found["seen"] += count
-            found[_DONE.get(verdict, "rejected")] += count
-            found["seconds"] = round(found["seconds"] + seconds, 6)
+            entry = shown[by]
+            entry["seen"] += count
+            entry[_DONE.get(verdict, "rejected")] += count
+            entry["seconds"] = round(entry["seconds"] + seconds, 6)
             if reason:
-                found["reasons"][reason] = found["reasons"].get(reason, 0) + count
+                entry["reasons"][reason] = entry["reasons"].get(reason, 0) + count
     described = read_descriptions(connection, names)
     owners = connection.execute("SELECT owner, count(*), sum(cost) FROM calls GROUP BY owner").fetchall()
     calls = {owner: (count, cost) for owner, count, cost in owners}
-    for name, found in shown.items():
-        found["calls"], cost = calls.get(name, (0, 0))
-        caught = found["revised"] + found["rejected"]
-        found["cost_usd"] = usd(cost)
-        found["usd_per_catch"] = usd(cost) / caught if caught else None
+    for name, entry in shown.items():
+        entry["calls"], cost = calls.get(name, (0, 0))
+        caught = entry["revised"] + entry["rejected"]
+        entry["cost_usd"] = usd(cost)
+        entry["usd_per_catch"] = usd(cost) / caught if caught else None
         if name in described:
-            found["about"] = described[name]
+            entry["about"] = described[name]
     return shown
 
 

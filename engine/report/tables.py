@@ -100,8 +100,8 @@ def evaluation_lines(
     data = report.data
     items, calls, cost = data["items"], data["calls"], data["cost"]
     done = ending(data, completed)
-    found = results["results"] if results is not None else []
-    without = sum(each["unanswered"] for each in found)
+    per_model = results["results"] if results is not None else []
+    without = sum(each["unanswered"] for each in per_model)
     yield f"{done} {items['accepted']:,} answers, {without:,} questions without one; {calls['completed']:,} calls."
     for name, count in (results["unreadable_rows"] if results is not None else {}).items():
         if count:
@@ -114,7 +114,7 @@ def evaluation_lines(
         yield "A model's price is not known; costs were not counted."
     yield from _events(data["events"])
     yield f"Results: {folder / 'results.json'}, {folder / 'results.csv'}   Answers: {folder / 'accepted.jsonl'}"
-    pending = sum(each["pending"] for each in found)
+    pending = sum(each["pending"] for each in per_model)
     if report.outcome in NEXT:
         yield NEXT[report.outcome].format(folder=folder)
     elif pending:
@@ -149,11 +149,11 @@ _EVENTS = 8
 
 
 def _reasons(reasons: dict[str, dict[str, int]]) -> str:
-    return "; ".join(f"{by} {_counts(found)}" for by, found in reasons.items())
+    return "; ".join(f"{by} {_counts(counts)}" for by, counts in reasons.items())
 
 
-def _counts(found: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in sorted(found.items(), key=lambda pair: -pair[1]))
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items(), key=lambda pair: -pair[1]))
 
 
 def status_table(report: Report, running: bool, completed: str = "") -> Table:

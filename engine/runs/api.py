@@ -99,8 +99,8 @@ def _left_open(folder: RunFolder) -> bool:
         return False
     with contextlib.closing(connect(folder.database)) as connection:
         ended = read_starts(connection)[-1].outcome == "target"
-    found = orjson.loads(folder.results.read_bytes())
-    return ended and any(result["pending"] for result in found["results"])
+    results = orjson.loads(folder.results.read_bytes())
+    return ended and any(result["pending"] for result in results["results"])
 
 
 def with_datasets(config: RunConfig, data: Sequence[Path], against: Path | None) -> RunConfig:

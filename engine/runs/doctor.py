@@ -69,12 +69,12 @@ def _local_embedder() -> Finding:
             "embedder", None, f"no sentence-transformers; for the group check by meaning, {WAYS_OUT}"
         )
     version = metadata.version("sentence-transformers")
-    found = on_this_machine(DEFAULT)
-    if found is None:
+    folder = on_this_machine(DEFAULT)
+    if folder is None:
         return Finding(
             "embedder", None, f"sentence-transformers {version}; {DEFAULT} is to be fetched, or {WAYS_OUT}"
         )
-    return Finding("embedder", True, f"sentence-transformers {version}; {DEFAULT} at {found}")
+    return Finding("embedder", True, f"sentence-transformers {version}; {DEFAULT} at {folder}")
 
 
 def _version(package: str) -> Finding:
@@ -88,11 +88,11 @@ def _clash(name: str) -> Finding:
     """Whether the import name resolves to this project: PyPI has another `validators`."""
     owners = set(metadata.packages_distributions().get(name, ())) - {DISTRIBUTION}
     spec = importlib.util.find_spec(name)
-    found = Path(spec.origin).parent if spec is not None and spec.origin else None
+    there = Path(spec.origin).parent if spec is not None and spec.origin else None
     ours = Path(__file__).parents[2] / name
-    if found != ours:
+    if there != ours:
         return Finding(
-            f"import {name}", False, f"comes from {found}, not from this project ({ours}); remove the other"
+            f"import {name}", False, f"comes from {there}, not from this project ({ours}); remove the other"
         )
     if owners:
         return Finding(
@@ -107,6 +107,6 @@ def _examined(point: metadata.EntryPoint) -> Iterator[Finding]:
         factory = point.load()
         yield Finding(f"validator {point.name}", True, point.value)
         if isinstance(factory, Examined):
-            yield from (Finding(*found) for found in factory.examine())
+            yield from (Finding(*finding) for finding in factory.examine())
     except Exception as error:  # a plugin may fail in any way; the others are still reported
         yield Finding(f"validator {point.name}", False, f"cannot be loaded: {error}")

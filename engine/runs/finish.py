@@ -53,15 +53,15 @@ class Finish:
                 return look.measured(connection), look.mapped(connection)
 
         try:
-            measures, found = await asyncio.to_thread(work)  # takes seconds
+            measures, drawing = await asyncio.to_thread(work)  # takes seconds
         except StoreError:
             raise
         except Exception as error:  # statistics about the items are no reason to lose the items
             self.notify(f"The result could not be measured ({type(error).__name__}: {error})")
             return
         await journal.remember("measures", measures)
-        if found is not None:
-            await journal.keep_map(found.points, found.about)
+        if drawing is not None:
+            await journal.keep_map(drawing.points, drawing.about)
 
     def write(self) -> Report:
         """Writes all files from the journal. Raises StoreError."""

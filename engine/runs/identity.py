@@ -43,13 +43,13 @@ def identity_of(mode: Mode, inputs: Inputs) -> dict[str, Any]:
         "generate.template": digest(template) if template is not None else None,
         **{f"prompts.{purpose}": digest(path) for purpose, path in config.prompts.items()},
     }
-    found = identity(config.without_secrets(), contents)
+    settings = identity(config.without_secrets(), contents)
     if inputs.embedder is not None:
-        found["embedding.model"] = inputs.embedder.fingerprint
+        settings["embedding.model"] = inputs.embedder.fingerprint
     if group is not None:  # as resolved: naming a default changes nothing
-        found["groupcheck.same"] = inputs.same
-        found["groupcheck.threshold"] = group.threshold or THRESHOLDS[inputs.same]
-    return {**found, **mode.identity(inputs)}
+        settings["groupcheck.same"] = inputs.same
+        settings["groupcheck.threshold"] = group.threshold or THRESHOLDS[inputs.same]
+    return {**settings, **mode.identity(inputs)}
 
 
 def facts_of(mode: Mode, inputs: Inputs) -> dict[str, Any]:

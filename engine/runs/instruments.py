@@ -43,7 +43,7 @@ class Instruments:
     def figures(self) -> Figures:
         """The figures for metrics."""
         progress = self.progress
-        queues = {name: found.queued for name, found in self.pipeline.statistics().items()}
+        queues = {name: channel.queued for name, channel in self.pipeline.statistics().items()}
         return Figures(
             progress.accepted, progress.rejected, progress.surplus, progress.target, usd(self.budget.spent),
             self.cap_usd, self.counts, self.limiter.statistics(), self.limiter.endpoints, queues,

@@ -36,6 +36,6 @@ def page_of(
     fields = read_form(connection, config.dataset.fields)
     results = mode.results(connection, config)
     settings = folder.config.read_text("utf-8") if folder.config.exists() else ""
-    found = gather(connection, report, fields, settings, results, mode.completed)
+    gathered = gather(connection, report, fields, settings, results, mode.completed)
     title = folder.path.resolve().name
-    return page(found, title, config.dataset.description, list(listings(results)) if results else [])
+    return page(gathered, title, config.dataset.description, list(listings(results)) if results else [])

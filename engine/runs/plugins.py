@@ -28,7 +28,7 @@ def load_validators(
 ) -> list[Validator]:
     """The configured validators, found by entry point. `meter` counts their calls. Raises ConfigError."""
     known = {point.name: point for point in entry_points(group=VALIDATORS)}
-    found: list[Validator] = []
+    validators: list[Validator] = []
     for depth, spec in enumerate(config.validators, 1):
         if spec.name not in known:
             there = ", ".join(sorted(known)) or "none; is the package installed?"
@@ -36,12 +36,12 @@ def load_validators(
         own = (meter or Meter()).metered(ask, spec.name)
         tools = tools_of(config, own, fields, priority=-depth)
         try:
-            found.append(known[spec.name].load()(tools, **spec.options))
+            validators.append(known[spec.name].load()(tools, **spec.options))
         except (TypeError, ValueError) as error:
             raise ConfigError(f"validators: {spec.name}: {error}") from None
         except ImportError as error:
             raise ConfigError(f"validators: {spec.name} cannot be loaded: {error}") from None
-    return found
+    return validators
 
 
 def tools_of(config: RunConfig, ask: Ask, fields: Fields, *, priority: int) -> Tools:
@@ -114,9 +114,9 @@ def _description(validator: Described) -> Description:
 
 def confirming(validators: Sequence[Validator]) -> frozenset[str]:
     """Names of the validators whose PASS confirms a label: among the given ones and all installed ones."""
-    found = {each.name for each in validators if getattr(each, "confirms", False)}
+    names = {each.name for each in validators if getattr(each, "confirms", False)}
     for point in entry_points(group=VALIDATORS):
         with contextlib.suppress(ImportError):
             if getattr(point.load(), "confirms", False):
-                found.add(point.name)
-    return frozenset(found)
+                names.add(point.name)
+    return frozenset(names)

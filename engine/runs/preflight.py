@@ -73,11 +73,11 @@ async def _validators(inputs: Inputs) -> AsyncIterator[Finding]:
         name = f"validator {validator.name}"
         try:
             async with opened_validators([validator]):
-                found = described([validator]).get(validator.name)
+                description = described([validator]).get(validator.name)
         except EngineError as error:
             yield Finding(name, False, str(error))
             continue
-        warning, about = (found.warning, found.about) if found is not None else ("", {})
+        warning, about = (description.warning, description.about) if description is not None else ("", {})
         yield Finding(name, None if warning else True, warning or _in_short(about) or "ready")
 
 

@@ -206,11 +206,11 @@ class Session:
 
     async def _describe(self, validators: Sequence[Validator]) -> None:
         """Records how the validators describe themselves, and shows their warnings to the user once."""
-        found = described(validators)
-        about = {name: each.about for name, each in found.items() if each.about}
+        descriptions = described(validators)
+        about = {name: each.about for name, each in descriptions.items() if each.about}
         await self.journal.remember("described", about)
-        await self.journal.remember("sections", {name: each.sections for name, each in found.items()})
-        for name, each in found.items():
+        await self.journal.remember("sections", {name: each.sections for name, each in descriptions.items()})
+        for name, each in descriptions.items():
             if each.warning:
                 self._notify(f"{name}: {each.warning}")
 

@@ -84,14 +84,14 @@ class Setup:
 
     def about(self) -> dict[str, Any]:
         """Its description for the report."""
-        found: dict[str, Any] = {"attributes": [each.as_dict() for each in self.attributes]}
+        about: dict[str, Any] = {"attributes": [each.as_dict() for each in self.attributes]}
         if self.embedding is not None:
             embedder = self.embedding.embedder
-            found["embedding"] = {"model": embedder.name, "version": embedder.version}
+            about["embedding"] = {"model": embedder.name, "version": embedder.version}
         if self.group is not None:
             duplicates = self.group.duplicates
-            found["groupcheck"] = {"same": duplicates.same, "threshold": duplicates.threshold}
-        return found
+            about["groupcheck"] = {"same": duplicates.same, "threshold": duplicates.threshold}
+        return about
 
 
 @asynccontextmanager
@@ -289,16 +289,16 @@ def _outcomes(
 ) -> list[BatchOutcome]:
     """The outcomes of earlier starts, rebuilt from the journal as the commit stage builds them from items."""
     remembered, several = inputs.dataset.fields.remembered, len(inputs.config.generate.ways) > 1
-    found = []
+    outcomes = []
     for batch, rows in groupby(read_fates(connection), key=lambda row: row.item // POSITIONS):
         plan = plans.get(batch, {})
         strategy = str(plan.get("strategy", "")) if several else ""
         attributes = tuple(plan.get("attributes", {}).items())
         fates = [_fate(row, remembered) for row in rows]
-        found.append(
+        outcomes.append(
             batch_outcome(batch, strategy, attributes, replaces=bool(plan.get("unlike")), fates=fates)
         )
-    return found
+    return outcomes
 
 
 def _fate(row: FateRow, remembered: Callable[[Row], Example]) -> Fate:

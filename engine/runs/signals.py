@@ -13,11 +13,11 @@ T = TypeVar("T")
 
 def ending_signals() -> list[signal.Signals]:
     """SIGINT (Ctrl-C), SIGTERM (service managers) and SIGHUP (closed terminal; not under nohup)."""
-    found = [signal.SIGINT, signal.SIGTERM]
+    signals = [signal.SIGINT, signal.SIGTERM]
     hangup = getattr(signal, "SIGHUP", None)
     if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
-        found.append(hangup)
-    return found
+        signals.append(hangup)
+    return signals
 
 
 async def interruptible(work: Coroutine[Any, Any, T], first: Callable[[], None]) -> T | None:

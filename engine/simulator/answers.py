@@ -45,12 +45,12 @@ def _items(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[
 
 
 def _attributes(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
-    found = []
+    entries = []
     for index, example in enumerate(asked.examples or [asked.item]):
         words = re.findall(r"[a-z]{4,}", str(example.get("text", "")).casefold())
         keywords = list(dict.fromkeys(word for word in words if word not in _STOP_WORDS))[:4]
-        found.append({"index": index, "keywords": keywords or ["general"]})
-    return {"attributes": found}
+        entries.append({"index": index, "keywords": keywords or ["general"]})
+    return {"attributes": entries}
 
 
 def _review(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:

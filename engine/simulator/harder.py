@@ -93,10 +93,10 @@ _APPLIED = {
 def _other_number(item: Mapping[str, Any], chance: random.Random) -> dict[str, Any]:
     """Changes one number of the text; without a number, changes the label."""
     text = str(item.get("text", ""))
-    found = list(re.finditer(r"\d+", text))
-    if not found:
+    matches = list(re.finditer(r"\d+", text))
+    if not matches:
         return _other_label(item, chance)
-    match = chance.choice(found)
+    match = chance.choice(matches)
     return {**item, "text": f"{text[: match.start()]}{int(match[0]) + 1}{text[match.end() :]}"}
 
 

@@ -43,22 +43,22 @@ class Asked:
         users = [str(m.get("content", "")) for m in self._messages if m.get("role") == "user"]
         match = re.search(r"```json\s*(\{.*?\})\s*```", users[-1], re.DOTALL) if users else None
         try:
-            found = orjson.loads(match[1]) if match else {}
+            shown = orjson.loads(match[1]) if match else {}
         except orjson.JSONDecodeError:
-            found = {}
-        return found if isinstance(found, dict) else {}
+            shown = {}
+        return shown if isinstance(shown, dict) else {}
 
     @cached_property
     def examples(self) -> list[Mapping[str, Any]]:
         """The items in the prompt, which has one per line."""
-        found = []
+        examples = []
         for line in self.text.splitlines():
             if line.startswith('{"text"'):
                 try:
-                    found.append(orjson.loads(line))
+                    examples.append(orjson.loads(line))
                 except orjson.JSONDecodeError:
                     continue
-        return [example for example in found if isinstance(example, dict)]
+        return [example for example in examples if isinstance(example, dict)]
 
     @cached_property
     def count(self) -> int:
@@ -72,10 +72,10 @@ class Asked:
     @cached_property
     def _items_schema(self) -> Mapping[str, Any]:
         try:
-            found = self._schema_part["schema"]["properties"]["items"]
+            schema = self._schema_part["schema"]["properties"]["items"]
         except (KeyError, TypeError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return schema if isinstance(schema, dict) else {}
 
     @cached_property
     def properties(self) -> Mapping[str, Any]:

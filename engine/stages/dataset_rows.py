@@ -57,7 +57,7 @@ def item_of(batch: Batch, position: int, number: int, row: Row | BadRow, fields:
         return Item(batch, position, batch.size).judged(Verdict.rejected(NAME, row.reason, row.detail))
     bare = Item(batch, position, batch.size, origin=row)
     try:
-        found = fields.read(number, row)
+        content = fields.read(number, row)
     except FieldProblem as problem:
         return bare.judged(Verdict.rejected(NAME, problem.reason, str(problem)))
-    return bare.evolve(text=found.text, label=found.label, choices=found.choices, extras=found.extras)
+    return bare.evolve(text=content.text, label=content.label, choices=content.choices, extras=content.extras)

@@ -37,11 +37,11 @@ class Generate:
 
 def read_items(batch: Batch, completion: Completion, fields: Fields) -> list[Item]:
     """Returns an item for each one requested: those that are missing or unreadable are rejected here."""
-    found = items_in(completion.text)[: POSITIONS - 1]
-    of = max(len(found), batch.size)
-    share = _share(completion.usage, len(found) or of)
+    replies = items_in(completion.text)[: POSITIONS - 1]
+    of = max(len(replies), batch.size)
+    share = _share(completion.usage, len(replies) or of)
     items = []
-    for position, reply in enumerate(found):
+    for position, reply in enumerate(replies):
         try:
             content = fields.content(reply)
             items.append(Item(batch, position, of, *content, model=completion.model, usage=share))
@@ -49,10 +49,10 @@ def read_items(batch: Batch, completion: Completion, fields: Fields) -> list[Ite
             item = Item(batch, position, of, model=completion.model, usage=share)
             items.append(item.judged(Verdict.rejected(NAME, problem.reason, str(problem))))
     cut = completion.finish_reason == "length"
-    why = "truncated" if cut else "missing" if found else "unparseable"
-    for position in range(len(found), of):
-        item = Item(batch, position, of, model=completion.model, usage=Usage() if found else share)
-        items.append(item.judged(Verdict.rejected(NAME, why, completion.text[:200] if not found else "")))
+    why = "truncated" if cut else "missing" if replies else "unparseable"
+    for position in range(len(replies), of):
+        item = Item(batch, position, of, model=completion.model, usage=Usage() if replies else share)
+        items.append(item.judged(Verdict.rejected(NAME, why, completion.text[:200] if not replies else "")))
     return items
 
 

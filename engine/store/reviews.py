@@ -63,9 +63,9 @@ class Reviews:
                 "SELECT item FROM items WHERE state = 'accepted'"
                 " AND item NOT IN (SELECT item FROM reviews) ORDER BY item"
             ).fetchall()
-        found = [item for (item,) in rows]
-        random.Random(f"{seed}/review").shuffle(found)
-        return found
+        numbers = [item for (item,) in rows]
+        random.Random(f"{seed}/review").shuffle(numbers)
+        return numbers
 
     def read(self, items: Sequence[int]) -> Iterator[Reviewed]:
         for item in items:

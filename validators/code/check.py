@@ -105,13 +105,13 @@ class CodeCheck:
     def describe(self) -> dict[str, Any]:
         """The sandbox's level and layers, and a warning if the level is below the tightest."""
         level = self._sandbox.level
-        found: dict[str, Any] = {
+        about: dict[str, Any] = {
             "sandbox": {"level": self._sandbox.described, **self._sandbox.layers},
             "caveat": "Labels were confirmed by programs that a model wrote; both can be wrong in the same way.",
         }
         if level != "full":
-            found["warning"] = f"the sandbox is at the level {level!r}: {MISSING[level]}"
-        return found
+            about["warning"] = f"the sandbox is at the level {level!r}: {MISSING[level]}"
+        return about
 
     @staticmethod
     def examine() -> Iterator[tuple[str, bool | None, str]]:
@@ -275,11 +275,11 @@ def spelled(answer: str, item: Item) -> str | None:
     if item.choices:
         return letter_of(bare(answer), item.choices)
     plain = bare(answer)
-    found = readings(plain)
-    if found and not found[0].unit and found[0].value.denominator == 1:
-        return str(found[0].value.numerator)
-    if found and not found[0].unit and (found[0].decimals or 0) > 6:
-        rounded = f"{float(found[0].value):.6f}".rstrip("0").rstrip(".")
+    numbers = readings(plain)
+    if numbers and not numbers[0].unit and numbers[0].value.denominator == 1:
+        return str(numbers[0].value.numerator)
+    if numbers and not numbers[0].unit and (numbers[0].decimals or 0) > 6:
+        rounded = f"{float(numbers[0].value):.6f}".rstrip("0").rstrip(".")
         return rounded if float(rounded) else plain
     return plain
 

@@ -105,12 +105,12 @@ def _third_party(name: str) -> bool:
 
 def _folders(names: set[str]) -> tuple[str, ...]:
     """The folders where these modules, and what they import in turn, are installed."""
-    found = set()
+    folders = set()
     for name in names:
         spec = find_spec(name.partition(".")[0])
         for place in (spec.submodule_search_locations or ()) if spec is not None else ():
-            found.add(str(Path(place).parent))
-    return tuple(sorted(found))
+            folders.add(str(Path(place).parent))
+    return tuple(sorted(folders))
 
 
 # --- zygotes ---------------------------------------------------------------------------------------
@@ -140,8 +140,8 @@ class _Pool:
                 for index in range(self._count):
                     self._free.put_nowait(index)
             begun = (self._alive(index) for index in range(self._count))
-            found = await asyncio.gather(*begun, return_exceptions=True)
-            failures = [each for each in found if isinstance(each, BaseException)]
+            results = await asyncio.gather(*begun, return_exceptions=True)
+            failures = [each for each in results if isinstance(each, BaseException)]
             if failures:
                 await self.close()
                 raise failures[0]

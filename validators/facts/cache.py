@@ -45,7 +45,7 @@ class PageCache:
 
     def find(self, names: Iterable[str], *, however_old: bool = False) -> dict[str, Page | None]:
         """The names that are in the cache, each with its page; None for a page that does not exist."""
-        now, found = time.time(), dict[str, Page | None]()
+        now, pages = time.time(), dict[str, Page | None]()
         for name in names:
             row = self._db.execute(
                 "SELECT n.title, n.at, p.text, p.revid, p.url"
@@ -56,8 +56,8 @@ class PageCache:
                 continue
             title, at, text, revid, url = row
             if however_old or now - at < (self._negative if text is None else self._fresh):
-                found[name] = Page(title, text, revid, url) if text is not None else None
-        return found
+                pages[name] = Page(title, text, revid, url) if text is not None else None
+        return pages
 
     def keep(self, found: dict[str, Page | None]) -> None:
         now = time.time()

@@ -134,8 +134,10 @@ class FactCheck:
     async def _evidence(self, entities: Sequence[str], item: Item) -> list[Passage]:
         """The passages of each entity's article that best match the item's text and answer, each once."""
         claim = f"{item.text} {_answer(item)}".strip()
-        found = await self._source.retrieve([(entity, claim) for entity in entities], self._options.passages)
-        return list(dict.fromkeys(passage for passages in found for passage in passages))
+        by_entity = await self._source.retrieve(
+            [(entity, claim) for entity in entities], self._options.passages
+        )
+        return list(dict.fromkeys(passage for passages in by_entity for passage in passages))
 
     async def _checked(self, item: Item, candidate: Item, passages: Sequence[Passage], tag: str) -> FactReply:
         quoted = (orjson.dumps({"title": p.title, "text": p.text}).decode() for p in passages)

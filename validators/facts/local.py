@@ -66,8 +66,8 @@ class Local:
         return {"source": "local", "articles": len(self._paragraphs), "paragraphs": self._paragraphs.count}
 
     async def retrieve(self, wanted: Sequence[tuple[str, str]], k: int) -> list[list[Passage]]:
-        found: list[list[Passage]] = await self._in_thread(self._found, wanted, k)
-        return found
+        passages: list[list[Passage]] = await self._in_thread(self._found, wanted, k)
+        return passages
 
     async def _in_thread(self, step: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, step, *arguments)

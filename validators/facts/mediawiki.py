@@ -140,8 +140,8 @@ class MediaWiki:
 
     async def _one(self, entity: str, claim: str, k: int) -> list[Passage]:
         page = await self._page(entity)
-        found = [page] if page is not None else await self._searched(entity, claim)
-        return await self._in_thread(self._best, found, claim, k) if found else []
+        pages = [page] if page is not None else await self._searched(entity, claim)
+        return await self._in_thread(self._best, pages, claim, k) if pages else []
 
     async def _in_thread(self, step: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, step, *arguments)
@@ -222,7 +222,7 @@ class MediaWiki:
     async def _fetch(self, names: Sequence[str]) -> None:
         """Fetches from the wiki. A failed batch is split, so that one bad title does not fail the others."""
         try:
-            found = await self._queried(names)
+            pages = await self._queried(names)
         except (Refused, TooMuch) as error:
             if len(names) == 1 or (isinstance(error, Refused) and self._wiki.api.answered == 0):
                 for name in names:
@@ -232,8 +232,8 @@ class MediaWiki:
             await self._fetch(names[:middle])
             await self._fetch(names[middle:])
             return
-        await self._in_thread(self._wiki.cache.keep, found)
-        for name, page in found.items():
+        await self._in_thread(self._wiki.cache.keep, pages)
+        for name, page in pages.items():
             self._settle(name, page)
 
     async def _queried(self, names: Sequence[str]) -> dict[str, Page | None]:
@@ -245,10 +245,10 @@ class MediaWiki:
             further = follow
         return {name: await self._in_thread(self._read, gathered.page(name)) for name in names}
 
-    def _read(self, found: dict[str, Any] | None) -> Page | None:
+    def _read(self, raw: dict[str, Any] | None) -> Page | None:
         """A page that cannot be parsed counts as missing; other pages are unaffected."""
         try:
-            return page_of(found)
+            return page_of(raw)
         except Exception:  # anybody can write wikitext
             self.counts["unreadable"] += 1
             return None

@@ -88,11 +88,11 @@ class Gathered:
 
     def add(self, reply: Mapping[str, Any]) -> dict[str, str] | None:
         """Adds one part. Returns the parameters to add for the next part, or None at the end."""
-        found = reply.get("query") or {}
+        query = reply.get("query") or {}
         for kind in ("normalized", "converted", "redirects"):
-            for each in found.get(kind, ()):
+            for each in query.get(kind, ()):
                 self._aliases[each["from"]] = each["to"]
-        for page in found.get("pages", ()):
+        for page in query.get("pages", ()):
             known = self._pages.setdefault(str(page.get("title", "")), {})
             # A part may repeat a page without the revision that another part brought.
             known.update({name: value for name, value in page.items() if value not in ([], None)})
@@ -108,16 +108,16 @@ class Gathered:
         return self._pages.get(title) or self._pages.get(normal(title))
 
 
-def page_of(found: Mapping[str, Any] | None) -> Page | None:
+def page_of(raw: Mapping[str, Any] | None) -> Page | None:
     """The article; None if it is missing, invalid, empty or a disambiguation page."""
-    if found is None or found.get("missing") or found.get("invalid") or not found.get("revisions"):
+    if raw is None or raw.get("missing") or raw.get("invalid") or not raw.get("revisions"):
         return None
-    revision = found["revisions"][0]
+    revision = raw["revisions"][0]
     wikitext = str(revision.get("slots", {}).get("main", {}).get("content", ""))
     text = plain_text(wikitext)
-    if not text or "disambiguation" in found.get("pageprops", {}) or _REFER.search(text[:300]):
+    if not text or "disambiguation" in raw.get("pageprops", {}) or _REFER.search(text[:300]):
         return None
-    return Page(str(found["title"]), text, revision.get("revid"), str(found.get("canonicalurl") or ""))
+    return Page(str(raw["title"]), text, revision.get("revid"), str(raw.get("canonicalurl") or ""))
 
 
 def plain_text(wikitext: str) -> str:
@@ -214,6 +214,6 @@ class WikiApi:
                 async with self._session.post(
                     self._url, data=dict(parameters), allow_redirects=False
                 ) as reply:
-                    found = understood(reply.status, reply.headers, await reply.read())
+                    answer = understood(reply.status, reply.headers, await reply.read())
         self.answered += 1
-        return found
+        return answer

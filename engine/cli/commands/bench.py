@@ -51,15 +51,15 @@ def bench(
         async def work() -> tuple[Any, Any, str]:
             return await benched(loaded, told, calls, seconds, stream=stream, endpoint=endpoint, notify=tell)
 
-        found, done, model = in_loop(work)
-        result = summary(found, done, model)
+        sweep, done, model = in_loop(work)
+        result = summary(sweep, done, model)
         if out is not None:
             write(out, result, done)
         if json:
             typer.echo(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode())
         else:
             show(levels_table(done))
-            for line in advice(found, result, out):
+            for line in advice(sweep, result, out):
                 typer.echo(line)
         raise typer.Exit(0 if result["knee"] is not None else FATAL)
 
@@ -71,9 +71,9 @@ def levels_of(text: str | None) -> list[int] | None:
     if text is None:
         return None
     try:
-        found = sorted({int(part) for part in text.split(",")})
+        levels = sorted({int(part) for part in text.split(",")})
     except ValueError:
-        found = []
-    if not found or found[0] < 1 or found[-1] > 10_000:
+        levels = []
+    if not levels or levels[0] < 1 or levels[-1] > 10_000:
         raise ConfigError(f"--levels {text}: must be numbers from 1 to 10,000, such as 1,4,16")
-    return found
+    return levels

@@ -55,11 +55,11 @@ def metrics(
     with mistakes(), with_standard_input(data) as files:
         names = FieldNames(config, text, label)
         embedding = None if words_only else EmbeddingConfig(model=model)
-        found = in_loop(lambda: load(files, against, names, embedding, tell)).measured(seed)
+        measured = in_loop(lambda: load(files, against, names, embedding, tell)).measured(seed)
         if json:
-            typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+            typer.echo(orjson.dumps(measured, option=orjson.OPT_INDENT_2).decode())
         else:
-            for table in metrics_tables(found):
+            for table in metrics_tables(measured):
                 show(table)
 
 
@@ -113,11 +113,11 @@ def groupcheck(
             for table in calibration_tables(confusions) if not json else ():
                 show(table)
             return
-        found = in_loop(lambda: near_duplicates(file, against, names, same, threshold, embedding, tell))
-        for line in [orjson.dumps(found.as_dict()).decode()] if json else duplicates_lines(found):
+        duplicates = in_loop(lambda: near_duplicates(file, against, names, same, threshold, embedding, tell))
+        for line in [orjson.dumps(duplicates.as_dict()).decode()] if json else duplicates_lines(duplicates):
             typer.echo(line)
         if out is not None:
-            typer.echo(f"{write_kept(file, found, out):,} rows written to {out}", err=True)
+            typer.echo(f"{write_kept(file, duplicates, out):,} rows written to {out}", err=True)
 
 
 def _check_options(same: str, threshold: float | None) -> None:

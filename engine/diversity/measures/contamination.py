@@ -31,12 +31,12 @@ def shared_runs(texts: Sequence[str], base: Iterable[str], n: int = N) -> tuple[
     known: set[int] = set()
     for text in base:
         known.update(runs(words_of(text), n))
-    found, short = list[bool](), 0
+    shares, short = list[bool](), 0
     for text in texts:
         words = words_of(text)
         short += len(words) < n
-        found.append(any(run in known for run in runs(words, n)))
-    return found, short
+        shares.append(any(run in known for run in runs(words, n)))
+    return shares, short
 
 
 def runs(words: Sequence[str], n: int = N) -> Iterator[int]:
@@ -63,14 +63,14 @@ def repeated(texts: Sequence[str]) -> int:
 def contamination(texts: Sequence[str], base: Sequence[str], nearest: Vectors | None) -> dict[str, Any]:
     """Shares of the items. `nearest`: cosines to the nearest neighbours in the base, if there are vectors."""
     runs, short = shared_runs(texts, base)
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "exact": _share(same_texts(texts, base), len(texts)),
         f"ngram_{N}": _share(sum(runs), len(texts)),
         f"shorter_than_{N}_words": short,
     }
     if nearest is not None:
-        found["close"] = close(nearest)
-    return found
+        result["close"] = close(nearest)
+    return result
 
 
 def close(nearest: Vectors) -> dict[str, float]:

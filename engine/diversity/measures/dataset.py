@@ -80,38 +80,38 @@ def measures(
     chance = random.Random(seed)
     texts = _some(data.texts, MOST_TEXTS, chance)
     words = [tokens(text) for text in texts]
-    found: dict[str, Any] = {"items": len(data.texts)}
+    result: dict[str, Any] = {"items": len(data.texts)}
     if len(texts) < len(data.texts):
-        found["words_of"] = len(texts)
+        result["words_of"] = len(texts)
     nearest = None
     if data.vectors is not None:
         vectors = data.vectors[np.isfinite(data.vectors[:, 0])]
         rows = _some(range(len(vectors)), MOST_VECTORS, chance)
         if len(rows) < len(vectors):
-            found["vectors_of"] = len(rows)
+            result["vectors_of"] = len(rows)
         nearest = _nearest(vectors[rows], against)
-        found |= _of_vectors(vectors[rows], nearest)
-    found["duplicates"] = {"exact": repeated(data.texts)}
-    if "nearest_within" in found:
-        found["duplicates"]["close"] = found.pop("close_within")
+        result |= _of_vectors(vectors[rows], nearest)
+    result["duplicates"] = {"exact": repeated(data.texts)}
+    if "nearest_within" in result:
+        result["duplicates"]["close"] = result.pop("close_within")
     if against is not None:
-        found["contamination"] = contamination(data.texts, against.texts, nearest)
-    found["ingf"] = _rounded(inter_sample_frequency(words))
-    found["distinct_1"], found["distinct_2"] = _rounded(distinct(words, 1)), _rounded(distinct(words, 2))
+        result["contamination"] = contamination(data.texts, against.texts, nearest)
+    result["ingf"] = _rounded(inter_sample_frequency(words))
+    result["distinct_1"], result["distinct_2"] = _rounded(distinct(words, 1)), _rounded(distinct(words, 2))
     bleu = self_bleu(data.texts, seed, most, references)
-    found["self_bleu"] = {
+    result["self_bleu"] = {
         "score": round(bleu.score, 2),
         "half_width": round(bleu.half_width, 2),
         "items": bleu.sampled,
         "references": bleu.references,
         "seed": seed,
     }
-    found["length"] = lengths(words)
+    result["length"] = lengths(words)
     if data.labels:
-        found["labels"] = {**entropy(data.labels), **balance(data.labels)}
+        result["labels"] = {**entropy(data.labels), **balance(data.labels)}
     if data.attributes:
-        found["attributes"] = {name: entropy(values) for name, values in data.attributes.items()}
-    return found
+        result["attributes"] = {name: entropy(values) for name, values in data.attributes.items()}
+    return result
 
 
 def _some(values: Sequence[T], most: int, chance: random.Random) -> list[T]:
@@ -131,17 +131,17 @@ def _nearest(vectors: Vectors, against: Measured | None) -> Vectors | None:
 
 def _of_vectors(vectors: Vectors, nearest: Vectors | None) -> dict[str, Any]:
     clique = remote_clique(vectors)
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "remote_clique": {"paper": _rounded(clique.paper), "pairs": _rounded(clique.pairs)},
         "aps": _rounded(average_pairwise_similarity(vectors)),
         "vendi": round(vendi_score(vectors), 3),
     }
     if len(vectors) > 1:
         within = nearest_similarities(vectors)
-        found["nearest_within"], found["close_within"] = quantiles(within), close(within)
+        result["nearest_within"], result["close_within"] = quantiles(within), close(within)
     if nearest is not None:
-        found["nearest_in_base"] = quantiles(nearest)
-    return found
+        result["nearest_in_base"] = quantiles(nearest)
+    return result
 
 
 def at_equal_size(datasets: Mapping[str, Measured], seed: int = 0, draws: int = DRAWS) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def at_equal_size(datasets: Mapping[str, Measured], seed: int = 0, draws: int = 
     without replacement; the smallest dataset is measured whole, so it has no deviation.
     """
     size = min(MOST_DRAWN, *(len(data.texts) for data in datasets.values()))
-    found: dict[str, Any] = {"items": size, "draws": draws}
+    result: dict[str, Any] = {"items": size, "draws": draws}
     for name, data in datasets.items():
         chance = random.Random(f"{seed}/{name}")
         whole = len(data.texts) == size
@@ -159,31 +159,31 @@ def at_equal_size(datasets: Mapping[str, Measured], seed: int = 0, draws: int = 
             _numbers(data if whole else data.subset(chance.sample(range(len(data.texts)), size)))
             for _ in range(1 if whole else draws)
         ]
-        found[name] = {
+        result[name] = {
             measure: {
                 "mean": _rounded(statistics.fmean(each[measure] for each in drawn)),
                 "deviation": _rounded(statistics.pstdev(each[measure] for each in drawn)),
             }
             for measure in drawn[0]
         }
-    return found
+    return result
 
 
 def _numbers(data: Measured) -> dict[str, float]:
     """The measures that change with the number of items, except self-BLEU: its samples have equal size."""
     words = [tokens(text) for text in data.texts]
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     if data.vectors is not None:
         vectors = data.vectors[np.isfinite(data.vectors[:, 0])]
         clique = remote_clique(vectors)
-        found = {
+        numbers = {
             "remote_clique": clique.paper,
             "aps": average_pairwise_similarity(vectors),
             "vendi": vendi_score(vectors),
         }
-    found["ingf"] = inter_sample_frequency(words)
-    found["distinct_1"], found["distinct_2"] = distinct(words, 1), distinct(words, 2)
-    return found
+    numbers["ingf"] = inter_sample_frequency(words)
+    numbers["distinct_1"], numbers["distinct_2"] = distinct(words, 1), distinct(words, 2)
+    return numbers
 
 
 def _rounded(value: float) -> float:

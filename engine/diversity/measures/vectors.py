@@ -37,15 +37,15 @@ def remote_clique(vectors: Vectors) -> RemoteClique:
         rows = vectors[start : start + _BLOCK]
         for other in range(start, count, _BLOCK):
             columns = vectors[other : other + _BLOCK]
-            found = space[: len(rows), : len(columns)]
-            np.matmul(rows, columns.T, out=found)  # unit vectors: ||x - y||^2 = 2 - 2 x.y
-            np.multiply(found, -2, out=found)
-            np.add(found, 2, out=found)
-            np.maximum(found, 0, out=found)
-            np.sqrt(found, out=found)
+            block = space[: len(rows), : len(columns)]
+            np.matmul(rows, columns.T, out=block)  # unit vectors: ||x - y||^2 = 2 - 2 x.y
+            np.multiply(block, -2, out=block)
+            np.add(block, 2, out=block)
+            np.maximum(block, 0, out=block)
+            np.sqrt(block, out=block)
             if start == other:
-                np.fill_diagonal(found, 0)
-            total += float(found.sum(dtype=np.float64)) * (1 if start == other else 2)
+                np.fill_diagonal(block, 0)
+            total += float(block.sum(dtype=np.float64)) * (1 if start == other else 2)
     return RemoteClique(total / count**2, total / (count * (count - 1)))
 
 
@@ -88,10 +88,10 @@ def nearest_similarities(vectors: Vectors, others: Vectors | None = None) -> Vec
     for start in range(0, len(vectors), _BLOCK):
         rows = vectors[start : start + _BLOCK]
         for other in range(0, len(against), _BLOCK):
-            found = rows @ against[other : other + _BLOCK].T
+            block = rows @ against[other : other + _BLOCK].T
             if within and start == other:
-                np.fill_diagonal(found, -1)
-            np.maximum(best[start : start + _BLOCK], found.max(axis=1), out=best[start : start + _BLOCK])
+                np.fill_diagonal(block, -1)
+            np.maximum(best[start : start + _BLOCK], block.max(axis=1), out=best[start : start + _BLOCK])
     return np.minimum(best, 1.0)  # rounding to half precision can exceed 1
 
 
@@ -102,5 +102,5 @@ def quantiles(values: Vectors) -> dict[str, float]:
     """By name: '0.5' is the median. Empty for no values."""
     if not len(values):
         return {}
-    found = np.quantile(values.astype(np.float64), QUANTILES)
-    return {f"{share:g}": round(float(value), 4) for share, value in zip(QUANTILES, found, strict=True)}
+    levels = np.quantile(values.astype(np.float64), QUANTILES)
+    return {f"{share:g}": round(float(value), 4) for share, value in zip(QUANTILES, levels, strict=True)}

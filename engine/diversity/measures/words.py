@@ -33,10 +33,10 @@ def inter_sample_frequency(items: Iterable[Tokens], n: int = 3) -> float:
     AttrPrompt (Yu et al., 2023) adopts the measure from Mishra et al. (2020, DQI) and prints no formula;
     this is the mean document frequency, sum_g df(g) / |G|. Lower is more diverse. 0 without n-grams.
     """
-    found: Counter[tuple[str, ...]] = Counter()
+    documents: Counter[tuple[str, ...]] = Counter()
     for words in items:
-        found.update(set(_ngrams(words, n)))
-    return found.total() / len(found) if found else 0.0
+        documents.update(set(_ngrams(words, n)))
+    return documents.total() / len(documents) if documents else 0.0
 
 
 def distinct(items: Iterable[Tokens], n: int) -> float:
@@ -96,13 +96,13 @@ def lengths(items: Sequence[Tokens]) -> dict[str, float]:
     """Lengths in words and marks: mean, standard deviation, least, median, most."""
     if not items:
         return {}
-    found = [len(words) for words in items]
+    counts = [len(words) for words in items]
     return {
-        "mean": round(statistics.fmean(found), 2),
-        "deviation": round(statistics.pstdev(found), 2),
-        "least": min(found),
-        "median": statistics.median(found),
-        "most": max(found),
+        "mean": round(statistics.fmean(counts), 2),
+        "deviation": round(statistics.pstdev(counts), 2),
+        "least": min(counts),
+        "median": statistics.median(counts),
+        "most": max(counts),
     }
 
 

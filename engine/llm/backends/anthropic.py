@@ -161,10 +161,10 @@ def _text(blocks: list[dict[str, Any]]) -> str:
 
 def usage_of(usage: Any) -> Usage:
     """The usage; `input_tokens` excludes the tokens read from the prompt cache and written to it."""
-    found = usage if isinstance(usage, dict) else {}
-    fresh, completion = token_count(found.get("input_tokens")), token_count(found.get("output_tokens"))
+    reported = usage if isinstance(usage, dict) else {}
+    fresh, completion = token_count(reported.get("input_tokens")), token_count(reported.get("output_tokens"))
     if fresh is None or completion is None:
         return Usage(estimated=True)
-    read = token_count(found.get("cache_read_input_tokens")) or 0
-    written = token_count(found.get("cache_creation_input_tokens")) or 0
+    read = token_count(reported.get("cache_read_input_tokens")) or 0
+    written = token_count(reported.get("cache_creation_input_tokens")) or 0
     return Usage(fresh + read + written, completion, read, written_tokens=written)

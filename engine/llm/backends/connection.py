@@ -42,11 +42,11 @@ def _headers(model: ModelConfig) -> dict[str, str]:
 
 def _secrets(model: ModelConfig) -> dict[str, str]:
     """The headers with secrets: the key, and the user's own headers, which may hold secrets too."""
-    found = dict(model.headers)
+    secrets = dict(model.headers)
     if model.api_key:
         name = {"azure": "api-key", "anthropic": "x-api-key"}.get(model.api, "Authorization")
-        found[name] = f"Bearer {model.api_key}" if name == "Authorization" else model.api_key
-    return found
+        secrets[name] = f"Bearer {model.api_key}" if name == "Authorization" else model.api_key
+    return secrets
 
 
 class HttpBackend:

@@ -66,8 +66,8 @@ def _vectors(data: Sequence[Any], count: int) -> Vectors:
         raise ValueError("not one vector for each text")
     rows: list[Any] = [None] * count
     for place, entry in zip(places, data, strict=True):
-        found = entry["embedding"]
-        rows[place] = np.frombuffer(base64.b64decode(found), "<f4") if isinstance(found, str) else found
+        vector = entry["embedding"]
+        rows[place] = np.frombuffer(base64.b64decode(vector), "<f4") if isinstance(vector, str) else vector
     return np.asarray(rows, np.float32)
 
 

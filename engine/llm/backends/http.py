@@ -133,9 +133,9 @@ class HttpEndpoint:
         if now - self._looked < _LOOK_S and response.status != 429:
             return
         self._looked = now
-        found = announced(response.headers, self._url.host or "")
-        if found is not None and found != self.announced:
-            self.announced = found
+        limits = announced(response.headers, self._url.host or "")
+        if limits is not None and limits != self.announced:
+            self.announced = limits
 
     def _failure(self, response: aiohttp.ClientResponse, body: bytes) -> EngineError:
         return failure_of(response.status, response.headers, self._redacted(body))

@@ -135,11 +135,14 @@ def charged(error: PermanentError, usage: Usage) -> PermanentError:
 
 def usage_of(usage: Any) -> Usage:
     """Reads OpenAI's usage object; empty and marked as estimated if it is missing or implausible."""
-    found = usage if isinstance(usage, dict) else {}
-    prompt, completion = token_count(found.get("prompt_tokens")), token_count(found.get("completion_tokens"))
+    reported = usage if isinstance(usage, dict) else {}
+    prompt, completion = (
+        token_count(reported.get("prompt_tokens")),
+        token_count(reported.get("completion_tokens")),
+    )
     if prompt is None or completion is None:
         return Usage(estimated=True)
-    details = found.get("prompt_tokens_details")
+    details = reported.get("prompt_tokens_details")
     cached = token_count(details.get("cached_tokens")) if isinstance(details, dict) else None
     return Usage(prompt, completion, min(prompt, cached or 0))
 

@@ -32,13 +32,13 @@ def announced(headers: Mapping[str, str], host: str = "") -> RateLimits | None:
 
 def _limit(headers: Mapping[str, str], kind: str, minutes: float) -> float | None:
     """The tightest of those that are told."""
-    found = []
+    values = []
     for name in _NAMES[kind]:
         for suffix, period in _MINUTES.items():
             value = _number(headers.get(name + suffix))
             if value is not None and value > 0:
-                found.append(value / (period if suffix else minutes))
-    return min(found, default=None)
+                values.append(value / (period if suffix else minutes))
+    return min(values, default=None)
 
 
 def _number(value: str | None) -> float | None:

@@ -13,18 +13,20 @@ ACCEPTED, REVISED, REJECTED, ORIGINAL, SURPLUS = "#3a8fd6", "#c98a1b", "#c9484f"
 _BINS = 40
 
 
-def figures(found: Gathered) -> dict[str, Figure]:
+def figures(gathered: Gathered) -> dict[str, Figure]:
     """The figures by their place on the page; a figure without data is left out."""
     drawn = {
-        "flow": flow_figure(found.flow, found.report.data["items"]) if found.results is None else None,
-        "throughput": throughput_figure(found.series),
-        "in_flight": in_flight_figure(found.series),
-        "spend": spend_figure(found.series, found.report.data["cost"]),
-        "cost": cost_figure(found.report.data),
-        "map": map_figure(found),
-        "lengths": lengths_figure(found.accepted, found.original),
-        "labels": labels_figure(found.accepted, found.original),
-        "accuracy": accuracy_figure(found.results),
+        "flow": flow_figure(gathered.flow, gathered.report.data["items"])
+        if gathered.results is None
+        else None,
+        "throughput": throughput_figure(gathered.series),
+        "in_flight": in_flight_figure(gathered.series),
+        "spend": spend_figure(gathered.series, gathered.report.data["cost"]),
+        "cost": cost_figure(gathered.report.data),
+        "map": map_figure(gathered),
+        "lengths": lengths_figure(gathered.accepted, gathered.original),
+        "labels": labels_figure(gathered.accepted, gathered.original),
+        "accuracy": accuracy_figure(gathered.results),
     }
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
@@ -154,16 +156,16 @@ def cost_figure(report: Mapping[str, Any]) -> Figure | None:
     )
 
 
-def map_figure(found: Gathered) -> Figure | None:
+def map_figure(gathered: Gathered) -> Figure | None:
     """Drawn with WebGL. The texts are stored separately, and the page's own script shows them."""
-    if not found.points or found.about_map is None:
+    if not gathered.points or gathered.about_map is None:
         return None
     traces = []
     for kind, name, colour, opacity in (
         ("original", "original", ORIGINAL, 0.4),
         ("accepted", "generated", ACCEPTED, 0.75),
     ):
-        points = [point for point in found.points if point[0] == kind]
+        points = [point for point in gathered.points if point[0] == kind]
         if points:
             traces.append(
                 {
@@ -176,7 +178,7 @@ def map_figure(found: Gathered) -> Figure | None:
                     "hoverinfo": "none",
                 }
             )
-    first, second = found.about_map["explained"]
+    first, second = gathered.about_map["explained"]
     axis = {"zeroline": False, "showticklabels": False}
     return _figure(
         traces,

@@ -121,14 +121,14 @@ def flow(connection: sqlite3.Connection, report: Report) -> list[FlowStep]:
 
 def _revised(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
     """By validator, how many items it changed, by what rejected them in the end ('' if accepted)."""
-    found: dict[str, dict[str, int]] = {}
+    changed: dict[str, dict[str, int]] = {}
     for by, end, count in connection.execute(
         "SELECT json_extract(v.value, '$.by'), coalesce(rejected_by, ''), count(DISTINCT items.item)"
         " FROM items, json_each(items.meta, '$.verdicts') AS v"
         " WHERE json_extract(v.value, '$.verdict') = 'revise' AND state != 'surplus' GROUP BY 1, 2"
     ):
-        found.setdefault(by, {})[end] = count
-    return found
+        changed.setdefault(by, {})[end] = count
+    return changed
 
 
 # --- over time -------------------------------------------------------------------------------------
@@ -136,26 +136,26 @@ def _revised(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
 
 def series(connection: sqlite3.Connection) -> Series:
     """The samples of all starts, one start after another; thinned if there are many."""
-    found = Series()
+    lines = Series()
     if not _has(connection, "samples"):
-        return found
+        return lines
     rows = connection.execute(
         "SELECT start, at, accepted, rejected, calls, spent, in_flight FROM samples ORDER BY start, at"
     ).fetchall()
     offsets = _offsets(connection, rows)
     for start in sorted({row[0] for row in rows})[1:]:
-        found.starts.append(round(offsets[start], 1))
+        lines.starts.append(round(offsets[start], 1))
     step = max(1, -(-len(rows) // _SAMPLES))
     for place, (start, at, accepted, away, calls, spent, in_flight) in enumerate(rows):
         if place % step and place != len(rows) - 1:
             continue
-        found.seconds.append(round(offsets[start] + at, 2))
-        found.accepted.append(accepted)
-        found.rejected.append(away)
-        found.calls.append(calls)
-        found.spent.append(round(usd(spent), 6))
-        found.in_flight.append(in_flight)
-    return found
+        lines.seconds.append(round(offsets[start] + at, 2))
+        lines.accepted.append(accepted)
+        lines.rejected.append(away)
+        lines.calls.append(calls)
+        lines.spent.append(round(usd(spent), 6))
+        lines.in_flight.append(in_flight)
+    return lines
 
 
 def _offsets(connection: sqlite3.Connection, rows: list[Any]) -> dict[int, float]:
@@ -163,11 +163,11 @@ def _offsets(connection: sqlite3.Connection, rows: list[Any]) -> dict[int, float
     last: dict[int, float] = {}
     for row in rows:
         last[row[0]] = max(last.get(row[0], 0.0), row[1])
-    found, whole = {}, 0.0
+    offsets, whole = {}, 0.0
     for start in read_starts(connection):
-        found[start.number] = whole
+        offsets[start.number] = whole
         whole += max(last.get(start.number, 0.0), float(start.counts.get("wall_s", 0.0)))
-    return found
+    return offsets
 
 
 # --- items -----------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def _accepted(connection: sqlite3.Connection, fields: Fields) -> Iterator[Exampl
 
 def rejected(connection: sqlite3.Connection, fields: Fields) -> list[dict[str, Any]]:
     """Rejected items by validator and reason: how many, and some examples with their feedback."""
-    found = []
+    groups = []
     for by, reason, count in connection.execute(
         "SELECT rejected_by, coalesce(reason, ''), count(*) FROM items WHERE state = 'rejected'"
         " GROUP BY 1, 2 ORDER BY 3 DESC LIMIT ?",
@@ -204,8 +204,8 @@ def rejected(connection: sqlite3.Connection, fields: Fields) -> list[dict[str, A
                     "said": (said or "")[: 3 * TEXT],
                 }
             )
-        found.append({"by": by, "reason": reason[:TEXT], "count": count, "examples": shown})
-    return found
+        groups.append({"by": by, "reason": reason[:TEXT], "count": count, "examples": shown})
+    return groups
 
 
 def _points(connection: sqlite3.Connection) -> Iterator[tuple[str, float, float, str]]:

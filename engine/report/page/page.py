@@ -22,34 +22,34 @@ from engine.report.tables import Listing, ending
 _FILES = "engine.report.page"
 
 
-def page(found: Gathered, title: str, description: str, results: Sequence[Listing] = ()) -> list[bytes]:
+def page(gathered: Gathered, title: str, description: str, results: Sequence[Listing] = ()) -> list[bytes]:
     """The whole file in three pieces; `results` are an evaluation's tables.
 
     The middle piece is Plotly, which is large: it is neither decoded nor joined with the rest. The page
     loads nothing else.
     """
-    report = found.report.data
-    drawn = figures(found)
-    data = {"figures": drawn, "texts": _texts(found)}
+    report = gathered.report.data
+    drawn = figures(gathered)
+    data = {"figures": drawn, "texts": _texts(gathered)}
     pairs = []
-    if found.about_map is not None:
+    if gathered.about_map is not None:
         kinds = (("Generated items", "within"), ("A generated item and an original", "against"))
-        pairs = [(name, found.about_map[kind]) for name, kind in kinds if found.about_map.get(kind)]
+        pairs = [(name, gathered.about_map[kind]) for name, kind in kinds if gathered.about_map.get(kind)]
     text = str(
         _template().render(
             title=title,
             description=description,
             report=report,
-            outcome=ending(report, found.completed),
-            tiles=list(_tiles(report, found.results)),
+            outcome=ending(report, gathered.completed),
+            tiles=list(_tiles(report, gathered.results)),
             figures=drawn,
-            tables=list(_tables(found)),
+            tables=list(_tables(gathered)),
             results=results,
             pairs=pairs,
-            rejected=found.rejected,
+            rejected=gathered.rejected,
             lessons=_lessons(report),
             events=report["events"],
-            config=found.config,
+            config=gathered.config,
             style=Markup(_file("report.css")),  # noqa: S704 - our own file
             script=Markup(_file("report.js")),  # noqa: S704 - our own file
             plotly=_HERE,
@@ -74,10 +74,10 @@ def _packed(data: Mapping[str, Any]) -> str:
     return base64.b64encode(gzip.compress(orjson.dumps(data), 6, mtime=0)).decode()
 
 
-def _texts(found: Gathered) -> list[list[str]]:
+def _texts(gathered: Gathered) -> list[list[str]]:
     """The map's texts, by trace and point."""
     by_kind: dict[str, list[str]] = {}
-    for kind, _, _, text in found.points:
+    for kind, _, _, text in gathered.points:
         by_kind.setdefault(kind, []).append(text)
     return [by_kind[kind] for kind in ("original", "accepted") if kind in by_kind]
 
@@ -161,11 +161,11 @@ def _dollars(amount: float) -> str:
 # --- tables ----------------------------------------------------------------------------------------
 
 
-def _tables(found: Gathered) -> Iterator[Listing]:
-    report = found.report.data
-    if found.results is None:
+def _tables(gathered: Gathered) -> Iterator[Listing]:
+    report = gathered.report.data
+    if gathered.results is None:
         yield from _validator_tables(report)
-        yield from _section_tables(found)
+        yield from _section_tables(gathered)
         yield from _diversity_tables(report)
 
 
@@ -192,10 +192,10 @@ def _validator_tables(report: Mapping[str, Any]) -> Iterator[Listing]:
         yield Listing("What each validator did, and what it cost", said, heads, rows, wide=True)
 
 
-def _section_tables(found: Gathered) -> Iterator[Listing]:
+def _section_tables(gathered: Gathered) -> Iterator[Listing]:
     """The sections that the validators describe themselves."""
-    for _, section in found.sections:
-        counted = found.report.data.get(section.name)
+    for _, section in gathered.sections:
+        counted = gathered.report.data.get(section.name)
         if not counted:
             continue
         listing = _tally(section, counted) if isinstance(section, Tally) else _compliance(section, counted)
@@ -256,10 +256,10 @@ def _diversity_tables(report: Mapping[str, Any]) -> Iterator[Listing]:
     yield Listing("Diversity", said, heads, rows, 2)
 
 
-def _at(found: Mapping[str, Any] | None, keys: Sequence[str]) -> Any:
+def _at(measures: Mapping[str, Any] | None, keys: Sequence[str]) -> Any:
     for key in keys:
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return found
+        measures = measures.get(key) if isinstance(measures, Mapping) else None
+    return measures
 
 
 def _figure(value: Any) -> str:
@@ -267,12 +267,12 @@ def _figure(value: Any) -> str:
 
 
 def _lessons(report: Mapping[str, Any]) -> dict[str, Any] | None:
-    found = report["lessons"]
-    if not found:
+    lessons = report["lessons"]
+    if not lessons:
         return None
     arms = ", ".join(
-        f"{name} {arm['acceptance']:.0%} of {arm['items']:,}" for name, arm in found["acceptance"].items()
+        f"{name} {arm['acceptance']:.0%} of {arm['items']:,}" for name, arm in lessons["acceptance"].items()
     )
-    dropped = found["dropped_at_batch"]
+    dropped = lessons["dropped_at_batch"]
     end = "" if dropped is None else f" They were dropped at batch {dropped:,}, since they did not pay."
-    return {"lessons": found["lessons"], "said": f"Accepted: {arms}.{end}"}
+    return {"lessons": lessons["lessons"], "said": f"Accepted: {arms}.{end}"}

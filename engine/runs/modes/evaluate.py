@@ -86,11 +86,11 @@ class EvaluateMode(Mode):
 
     def write(self, connection: sqlite3.Connection, inputs: Inputs, folder: RunFolder) -> None:
         """Writes results.json and results.csv."""
-        found = self.results(connection, inputs.config)
+        results = self.results(connection, inputs.config)
         with replacing(folder.results) as file:
-            file.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
+            file.write(orjson.dumps(results, option=orjson.OPT_INDENT_2).decode() + "\n")
         with replacing(folder.results_csv) as file:
-            write_csv(found, file)
+            write_csv(results, file)
 
     def results(self, connection: sqlite3.Connection, config: RunConfig) -> Mapping[str, Any]:
         names = [each.name for each in config.evaluate.datasets]

@@ -45,7 +45,7 @@ def draw(chance: random.Random) -> Fact:
     """One fact: from a table, or a Roman numeral, so that facts do not run out soon."""
     if chance.random() < 0.25:
         return _computed(chance)
-    relation = chance.choices(relations(), weights=[len(found.pairs) for found in relations()])[0]
+    relation = chance.choices(relations(), weights=[len(candidate.pairs) for candidate in relations()])[0]
     subject = chance.choice(list(relation.pairs))
     return _fact(relation, subject, chance.choice(relation.questions))
 
