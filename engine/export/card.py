@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from engine.config import RunConfig
+from engine.report.shape import ReportData
 from engine.report.summary import Report
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -66,7 +67,7 @@ def _lines(report: Report, config: RunConfig, rows: Mapping[str, int], originals
     yield _licence(config)
 
 
-def _making(data: Mapping[str, Any], config: RunConfig) -> Iterator[tuple[str, str]]:
+def _making(data: ReportData, config: RunConfig) -> Iterator[tuple[str, str]]:
     cost = data["cost"]
     yield (
         "models",
@@ -82,15 +83,15 @@ def _making(data: Mapping[str, Any], config: RunConfig) -> Iterator[tuple[str, s
     yield "cost", f"${cost['spent_usd']:.4g}" if cost["priced"] else "not known"
 
 
-def _base(data: Mapping[str, Any], config: RunConfig) -> str:
+def _base(data: ReportData, config: RunConfig) -> str:
     if config.dataset.path is None:
         return "none: from the description alone"
-    rows = f"{(data['dataset'] or {}).get('rows', 0):,} rows"
+    rows = f"{data['dataset']['rows'] if data['dataset'] is not None else 0:,} rows"
     examples = config.generate.few_shot
     return f"{config.dataset.path.name} ({rows}); {examples} of them shown as examples in each request"
 
 
-def _checked(data: Mapping[str, Any]) -> Iterator[str]:
+def _checked(data: ReportData) -> Iterator[str]:
     rows = [
         (
             name,
@@ -116,7 +117,7 @@ def _checked(data: Mapping[str, Any]) -> Iterator[str]:
         yield ""
 
 
-def _diversity(data: Mapping[str, Any]) -> Iterator[str]:
+def _diversity(data: ReportData) -> Iterator[str]:
     measures = data["diversity"].get("measures") or {}
     known = [
         ("remote-clique", measures.get("remote_clique", {}).get("pairs")),
@@ -133,7 +134,7 @@ def _diversity(data: Mapping[str, Any]) -> Iterator[str]:
         yield from _table(("measure", ""), rows)
 
 
-def _limitations(data: Mapping[str, Any], config: RunConfig) -> Iterator[str]:
+def _limitations(data: ReportData, config: RunConfig) -> Iterator[str]:
     yield "Every generated item was written by a language model and may be wrong, biased or like something it has read."
     about = [validator.get("about", {}) for validator in data["validators"].values()]
     yield from (each["caveat"] for each in about if "caveat" in each)

@@ -4,31 +4,52 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import orjson
 
 from engine.items import usd
 from engine.report.diversity import coverage, lessons, strategies
 from engine.report.sections import counted, read_descriptions
-from engine.store.reading import Start, read_fact, read_spent, read_starts, read_tallies, read_unconfirmed
+from engine.report.shape import (
+    Calls,
+    Cost,
+    Diversity,
+    EventEntry,
+    Items,
+    Lessons,
+    ReportData,
+    Time,
+    Tokens,
+    ValidatorEntry,
+)
+from engine.store.reading import (
+    RunFacts,
+    Start,
+    read_fact,
+    read_facts,
+    read_spent,
+    read_starts,
+    read_tallies,
+    read_unconfirmed,
+)
 
 
 @dataclass(frozen=True)
 class Report:
     """The content of report.json."""
 
-    data: Mapping[str, Any]
+    data: ReportData
 
     @property
     def outcome(self) -> str:
-        return str(self.data["outcome"])
+        return self.data["outcome"]
 
     @property
     def accepted(self) -> int:
-        return int(self.data["items"]["accepted"])
+        return self.data["items"]["accepted"]
 
     def to_json(self) -> str:
         return orjson.dumps(self.data, option=orjson.OPT_INDENT_2).decode()
@@ -38,72 +59,88 @@ def summarize(
     connection: sqlite3.Connection, *, target: int, cap_usd: float | None, running: bool = False
 ) -> Report:
     """Counts and costs over all starts of the run; `time` is the last start's."""
-    starts = read_starts(connection)
-    last = starts[-1]
-    calls = _calls(connection, starts)
-    spent = read_spent(connection, running=running)
-    items = _items(connection, target)
-    wall = float(last.counts.get("wall_s", 0.0))
-    accepted = items["accepted"]
-    data: dict[str, Any] = {
+    starts, facts = read_starts(connection), read_facts(connection)
+    last, items = starts[-1], _items(connection, target)
+    data = {
         "outcome": last.outcome or "running",
-        "mode": read_fact(connection, "mode") or "run",
+        "mode": facts.mode,
         "message": last.counts.get("message", ""),
         "stopped_early": bool(last.counts.get("stopped_early")),
         "items": items,
-        "validators": _validators(connection, read_fact(connection, "validators") or []),
+        "validators": _validators(connection, facts.validators),
         **counted(connection),
-        "calls": calls,
+        "calls": _calls(connection, starts),
         "usage": _usage(connection),
-        "cost": {
-            "spent_usd": usd(spent),
-            "cap_usd": cap_usd,
-            "per_accepted_usd": usd(spent) / accepted if accepted else 0.0,
-            "by_purpose": _cost_by_purpose(connection),
-            "unconfirmed_usd": usd(read_unconfirmed(connection, running=running)),
-            "priced": bool(read_fact(connection, "priced")),
-        },
-        "time": {
-            "wall_s": round(wall, 3),
-            "items_per_s": round(last.counts.get("accepted", 0) / wall, 3) if wall else 0.0,
-            "calls_per_s": round(last.counts.get("completed", 0) / wall, 3) if wall else 0.0,
-        },
+        "cost": _cost(connection, cap_usd, items["accepted"], priced=facts.priced, running=running),
+        "time": _time(last),
         "events": _events(starts),
         "lessons": _lessons(connection),
-        "diversity": _diversity(connection),
-        "dataset": read_fact(connection, "dataset"),
-        "model": read_fact(connection, "model"),
-        "seed": read_fact(connection, "seed"),
+        "diversity": _diversity(connection, facts),
+        "dataset": facts.dataset,
+        "model": facts.model,
+        "seed": facts.seed,
         "starts": len(starts),
-        "engine_version": read_fact(connection, "engine_version"),
+        "engine_version": facts.engine_version,
     }
-    return Report(data)
+    return Report(cast(ReportData, data))
 
 
-def _events(starts: Sequence[Start]) -> list[dict[str, Any]]:
+def _cost(
+    connection: sqlite3.Connection, cap_usd: float | None, accepted: int, *, priced: bool, running: bool
+) -> Cost:
+    spent = usd(read_spent(connection, running=running))
+    by_purpose = connection.execute("SELECT purpose, sum(cost) FROM calls GROUP BY purpose")
+    return {
+        "spent_usd": spent,
+        "cap_usd": cap_usd,
+        "per_accepted_usd": spent / accepted if accepted else 0.0,
+        "by_purpose": {purpose: usd(cost) for purpose, cost in by_purpose},
+        "unconfirmed_usd": usd(read_unconfirmed(connection, running=running)),
+        "priced": priced,
+    }
+
+
+def _time(start: Start) -> Time:
+    wall = float(start.counts.get("wall_s", 0.0))
+
+    def per_second(count: str) -> float:
+        return round(start.counts.get(count, 0) / wall, 3) if wall else 0.0
+
+    return {
+        "wall_s": round(wall, 3),
+        "items_per_s": per_second("accepted"),
+        "calls_per_s": per_second("completed"),
+    }
+
+
+def _events(starts: Sequence[Start]) -> list[EventEntry]:
     """The events of all starts; a limit that several starts found is listed once."""
-    events: dict[Any, dict[str, Any]] = {}
+    events: dict[tuple[str, str, int], EventEntry] = {}
     for number, start in enumerate(starts):
         for event in start.counts.get("events", ()):
-            again = "" if event["kind"] == "limits" else number
+            again = -1 if event["kind"] == "limits" else number
             events.setdefault((event["kind"], event["endpoint"], again), event)
     return list(events.values())
 
 
-def _diversity(connection: sqlite3.Connection) -> dict[str, Any]:
+def _diversity(connection: sqlite3.Connection, facts: RunFacts) -> Diversity:
     """The diversity settings and their results; `measures` date from the last end of the run."""
     about = read_fact(connection, "diversity") or {}
-    section = {name: about[name] for name in ("embedding", "groupcheck") if name in about}
+    section: Diversity = {}
+    if "embedding" in about:
+        section["embedding"] = about["embedding"]
+    if "groupcheck" in about:
+        section["groupcheck"] = about["groupcheck"]
     if about.get("attributes"):
         section["attributes"] = {"asked_for": about["attributes"], **coverage(connection)}
-    if read_fact(connection, "strategies"):
+    if facts.strategies:
         section["strategies"] = strategies(connection)
     if (measures := read_fact(connection, "measures")) is not None:
         section["measures"] = measures
     return section
 
 
-def _items(connection: sqlite3.Connection, target: int) -> dict[str, Any]:
+def _items(connection: sqlite3.Connection, target: int) -> Items:
     tallies = read_tallies(connection)
     reasons: dict[str, dict[str, int]] = {}
     for by, reason, count in connection.execute(
@@ -121,47 +158,62 @@ def _items(connection: sqlite3.Connection, target: int) -> dict[str, Any]:
     }
 
 
-def _validators(connection: sqlite3.Connection, names: Sequence[str]) -> dict[str, Any]:
-    """Each validator's counts, time and cost. `usd_per_catch`: dollars per corrected or rejected item."""
-    shown: dict[str, dict[str, Any]] = {
-        name: {"seen": 0, "passed": 0, "revised": 0, "rejected": 0, "reasons": {}, "seconds": 0.0}
-        for name in names
-    }
-    for by, verdict, reason, count, seconds in connection.execute(
+def _validators(connection: sqlite3.Connection, names: Sequence[str]) -> dict[str, ValidatorEntry]:
+    """Each validator's counts, time and cost, in the order of the config."""
+    verdicts: dict[str, list[VerdictCount]] = {name: [] for name in names}
+    for by, *counted_ in connection.execute(
         "SELECT json_extract(v.value, '$.by'), json_extract(v.value, '$.verdict'),"
         " json_extract(v.value, '$.reason'), count(*), sum(json_extract(v.value, '$.seconds'))"
         " FROM items, json_each(items.meta, '$.verdicts') AS v GROUP BY 1, 2, 3"
     ):
-        if by in shown:
-            entry = shown[by]
-            entry["seen"] += count
-            entry[_DONE.get(verdict, "rejected")] += count
-            entry["seconds"] = round(entry["seconds"] + seconds, 6)
-            if reason:
-                entry["reasons"][reason] = entry["reasons"].get(reason, 0) + count
-    described = read_descriptions(connection, names)
+        if by in verdicts:
+            verdicts[by].append(VerdictCount(*counted_))
     owners = connection.execute("SELECT owner, count(*), sum(cost) FROM calls GROUP BY owner").fetchall()
     calls = {owner: (count, cost) for owner, count, cost in owners}
-    for name, entry in shown.items():
-        entry["calls"], cost = calls.get(name, (0, 0))
-        caught = entry["revised"] + entry["rejected"]
-        entry["cost_usd"] = usd(cost)
-        entry["usd_per_catch"] = usd(cost) / caught if caught else None
-        if name in described:
-            entry["about"] = described[name]
-    return shown
+    about = read_descriptions(connection, names)
+    return {name: _validator(verdicts[name], *calls.get(name, (0, 0)), about.get(name)) for name in names}
 
 
-def _lessons(connection: sqlite3.Connection) -> dict[str, Any]:
+class VerdictCount(NamedTuple):
+    """How often a validator decided so for that reason, and how long it took in all."""
+
+    decision: str
+    reason: str | None
+    times: int
+    seconds: float
+
+
+def _validator(
+    verdicts: Sequence[VerdictCount], calls: int, cost: int, about: dict[str, Any] | None
+) -> ValidatorEntry:
+    by_decision: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    for verdict in verdicts:
+        by_decision[verdict.decision] += verdict.times
+        if verdict.reason:
+            reasons[verdict.reason] += verdict.times
+    seen, passed, revised = by_decision.total(), by_decision["pass"], by_decision["revise"]
+    entry: ValidatorEntry = {
+        "seen": seen,
+        "passed": passed,
+        "revised": revised,
+        "rejected": seen - passed - revised,
+        "reasons": dict(reasons),
+        "seconds": round(sum(verdict.seconds for verdict in verdicts), 6),
+        "calls": calls,
+        "cost_usd": usd(cost),
+        "usd_per_catch": usd(cost) / (seen - passed) if seen > passed else None,
+    }
+    return entry if about is None else {**entry, "about": about}
+
+
+def _lessons(connection: sqlite3.Connection) -> Lessons:
     """The lessons that the generator was given, and their effect on acceptance."""
     state = read_fact(connection, "lessons")
-    return {**state, "acceptance": lessons(connection)} if state else {}
+    return cast(Lessons, {**state, "acceptance": lessons(connection)}) if state else {}
 
 
-_DONE = {"pass": "passed", "revise": "revised"}
-
-
-def _calls(connection: sqlite3.Connection, starts: Sequence[Start]) -> dict[str, Any]:
+def _calls(connection: sqlite3.Connection, starts: Sequence[Start]) -> Calls:
     completed, failed, estimated = connection.execute(
         "SELECT coalesce(sum(error IS NULL), 0), coalesce(sum(error IS NOT NULL), 0),"
         " coalesce(sum(estimated), 0) FROM calls"
@@ -182,14 +234,9 @@ def _calls(connection: sqlite3.Connection, starts: Sequence[Start]) -> dict[str,
     }
 
 
-def _usage(connection: sqlite3.Connection) -> dict[str, int]:
+def _usage(connection: sqlite3.Connection) -> Tokens:
     prompt, completion, cached = connection.execute(
         "SELECT coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0),"
         " coalesce(sum(cached_tokens), 0) FROM calls"
     ).fetchone()
     return {"prompt_tokens": prompt, "completion_tokens": completion, "cached_tokens": cached}
-
-
-def _cost_by_purpose(connection: sqlite3.Connection) -> dict[str, float]:
-    rows = connection.execute("SELECT purpose, sum(cost) FROM calls GROUP BY purpose")
-    return {purpose: usd(cost) for purpose, cost in rows}

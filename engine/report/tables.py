@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.escaping import printable
 from engine.report.formatting import duration
+from engine.report.shape import EventEntry, ReportData
 from engine.report.summary import Report
 
 if TYPE_CHECKING:
@@ -84,8 +85,9 @@ def outcome_lines(report: Report, folder: Path, completed: str = "") -> Iterator
             f"Diversity: remote-clique {clique:.3f}, average similarity {measures['aps']:.3f}, Vendi score "
             f"{measures['vendi']:.1f}, nearest pair {nearest:.3f}."
         )
-    if (bad := sum((data["dataset"] or {}).get("bad_rows", {}).values())) > 0:
-        yield f"{bad:,} bad rows of the base dataset were left out: {_counts(data['dataset']['bad_rows'])}."
+    bad_rows = data["dataset"]["bad_rows"] if data["dataset"] is not None else {}
+    if (bad := sum(bad_rows.values())) > 0:
+        yield f"{bad:,} bad rows of the base dataset were left out: {_counts(bad_rows)}."
     if (folder / "report.json").exists():
         page = f"   Page: {folder / 'report.html'}" if (folder / "report.html").exists() else ""
         yield f"Items: {folder / 'accepted.jsonl'}   Report: {folder / 'report.json'}{page}"
@@ -121,7 +123,7 @@ def evaluation_lines(
         yield unscored.format(pending=pending, folder=folder)
 
 
-def ending(data: Mapping[str, Any], completed: str, *, reason: bool = True) -> str:
+def ending(data: ReportData, completed: str, *, reason: bool = True) -> str:
     """How a run ended, as a sentence; of one over rows that reached their end, what `completed` says."""
     outcome, items = data["outcome"], data["items"]
     if outcome == "target" and completed:
@@ -137,7 +139,7 @@ def ending(data: Mapping[str, Any], completed: str, *, reason: bool = True) -> s
     return f"{said}{why}."
 
 
-def _events(events: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _events(events: Sequence[EventEntry]) -> Iterator[str]:
     """The last events in words; report.json has all of them."""
     for event in events[-_EVENTS:]:
         yield f"{event['words'].rstrip('.')}."
@@ -158,7 +160,7 @@ def _counts(counts: dict[str, int]) -> str:
 
 def status_table(report: Report, running: bool, completed: str = "") -> Table:
     """The present state of a run; `completed` as for `outcome_lines`."""
-    data: Any = report.data
+    data = report.data
     items, calls, cost = data["items"], data["calls"], data["cost"]
     table = text_table("", "", heading=False)
     killed = report.outcome == "running" and not running

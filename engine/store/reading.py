@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,6 +52,32 @@ def connect(path: Path) -> sqlite3.Connection:
 def read_fact(connection: sqlite3.Connection, name: str) -> Any:
     row = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
     return orjson.loads(row[0]) if row else None
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a run's first start put on record."""
+
+    mode: str = "run"
+    seed: int | None = None
+    validators: tuple[str, ...] = ()
+    """In the order of the config."""
+    strategies: tuple[str, ...] = ()
+    """Empty where there is one way to ask."""
+    priced: bool = False
+    model: str | None = None
+    engine_version: str | None = None
+    dataset: Any = None
+    """Rows, bad rows by reason, digest."""
+
+
+def read_facts(connection: sqlite3.Connection) -> RunFacts:
+    names = [field.name for field in fields(RunFacts)]
+    places = ", ".join("?" * len(names))
+    rows = connection.execute(f"SELECT name, value FROM facts WHERE name IN ({places})", names)  # noqa: S608
+    known = {name: orjson.loads(value) for name, value in rows}
+    listed = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
+    return RunFacts(**{**known, **listed})
 
 
 def read_form(connection: sqlite3.Connection, config: FieldsConfig) -> Fields:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.report.page.gathered import FlowStep, Gathered, Series
+from engine.report.shape import Cost, Items, ReportData
 
 Figure = dict[str, Any]
 ACCEPTED, REVISED, REJECTED, ORIGINAL, SURPLUS = "#3a8fd6", "#c98a1b", "#c9484f", "#8d95a0", "#9b8bb4"
@@ -31,7 +32,7 @@ def figures(gathered: Gathered) -> dict[str, Figure]:
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
-def flow_figure(steps: list[FlowStep], items: Mapping[str, Any]) -> Figure | None:
+def flow_figure(steps: list[FlowStep], items: Items) -> Figure | None:
     """A Sankey diagram from generated through each step to accepted, with the items rejected at each step."""
     whole = items["accepted"] + items["rejected"] + items["surplus"]
     if not whole:
@@ -94,7 +95,7 @@ def in_flight_figure(series: Series) -> Figure | None:
     return _over_time([_line(x, series.in_flight, "calls in flight", REVISED)], series, unit, "calls at once")
 
 
-def spend_figure(series: Series, cost: Mapping[str, Any]) -> Figure | None:
+def spend_figure(series: Series, cost: Cost) -> Figure | None:
     if len(series.seconds) < 2 or not cost["priced"]:
         return None
     unit, x = _time(series)
@@ -135,7 +136,7 @@ def _over_time(traces: list[dict[str, Any]], series: Series, unit: str, title: s
     return _figure(traces, height=260, shapes=resumed, **layout)
 
 
-def cost_figure(report: Mapping[str, Any]) -> Figure | None:
+def cost_figure(report: ReportData) -> Figure | None:
     """Dollars for each accepted item, by purpose."""
     accepted = report["items"]["accepted"]
     spent = {name: dollars for name, dollars in report["cost"]["by_purpose"].items() if dollars > 0}

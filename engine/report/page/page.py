@@ -7,7 +7,7 @@ import gzip
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from jinja2 import Environment, StrictUndefined
@@ -17,6 +17,7 @@ from engine.protocols import Compliance, Tally
 from engine.report.formatting import duration
 from engine.report.page.figures import figures
 from engine.report.page.gathered import Gathered
+from engine.report.shape import ReportData
 from engine.report.tables import Listing, ending
 
 _FILES = "engine.report.page"
@@ -122,7 +123,7 @@ def _html_table(table: Listing) -> Markup:
 # --- the top ---------------------------------------------------------------------------------------
 
 
-def _tiles(report: Mapping[str, Any], results: Mapping[str, Any] | None) -> Iterator[tuple[str, str, str]]:
+def _tiles(report: ReportData, results: Mapping[str, Any] | None) -> Iterator[tuple[str, str, str]]:
     items, cost, calls = report["items"], report["cost"], report["calls"]
     decided = items["accepted"] + items["rejected"]
     if results is not None:
@@ -169,7 +170,7 @@ def _tables(gathered: Gathered) -> Iterator[Listing]:
         yield from _diversity_tables(report)
 
 
-def _validator_tables(report: Mapping[str, Any]) -> Iterator[Listing]:
+def _validator_tables(report: ReportData) -> Iterator[Listing]:
     if report["validators"]:
         rows = []
         for name, each in report["validators"].items():
@@ -194,8 +195,9 @@ def _validator_tables(report: Mapping[str, Any]) -> Iterator[Listing]:
 
 def _section_tables(gathered: Gathered) -> Iterator[Listing]:
     """The sections that the validators describe themselves."""
+    data = cast(Mapping[str, Any], gathered.report.data)  # sections are the validators' own
     for _, section in gathered.sections:
-        counted = gathered.report.data.get(section.name)
+        counted = data.get(section.name)
         if not counted:
             continue
         listing = _tally(section, counted) if isinstance(section, Tally) else _compliance(section, counted)
@@ -237,7 +239,7 @@ _MEASURES = (
 )
 
 
-def _diversity_tables(report: Mapping[str, Any]) -> Iterator[Listing]:
+def _diversity_tables(report: ReportData) -> Iterator[Listing]:
     measures = report["diversity"].get("measures")
     if not measures:
         return
@@ -266,7 +268,7 @@ def _figure(value: Any) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-def _lessons(report: Mapping[str, Any]) -> dict[str, Any] | None:
+def _lessons(report: ReportData) -> dict[str, Any] | None:
     lessons = report["lessons"]
     if not lessons:
         return None

@@ -1,0 +1,151 @@
+"""The shape of report.json, section by section. People script against it: keys are added, none goes away."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypedDict
+
+
+class Items(TypedDict):
+    """Counts over all starts of the run."""
+
+    target: int
+    generated: int
+    accepted: int
+    rejected: int
+    surplus: int
+    rejected_by: dict[str, int]
+    reasons: dict[str, dict[str, int]]
+    """By validator or step, then by reason."""
+
+
+class ValidatorEntry(TypedDict):
+    """One validator's counts, time and cost."""
+
+    seen: int
+    passed: int
+    revised: int
+    rejected: int
+    reasons: dict[str, int]
+    seconds: float
+    calls: int
+    cost_usd: float
+    usd_per_catch: float | None
+    """Dollars per corrected or rejected item."""
+    about: NotRequired[dict[str, Any]]
+    """What it says of itself; see the door Described."""
+
+
+class Calls(TypedDict):
+    completed: int
+    retried: int
+    rate_limited: int
+    failed: int
+    by_purpose: dict[str, int]
+    usage_estimated: int
+    failed_attempts: dict[str, int]
+    hedged: int
+
+
+class Tokens(TypedDict):
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+
+
+class Cost(TypedDict):
+    spent_usd: float
+    cap_usd: float | None
+    per_accepted_usd: float
+    by_purpose: dict[str, float]
+    unconfirmed_usd: float
+    """The most that attempts without a reply may have cost; part of what is spent."""
+    priced: bool
+
+
+class Time(TypedDict):
+    """The last start's own."""
+
+    wall_s: float
+    items_per_s: float
+    calls_per_s: float
+
+
+class EventEntry(TypedDict):
+    """Something that happened at an endpoint; repetitions are counted."""
+
+    kind: str
+    endpoint: str
+    first: str
+    last: str
+    times: int
+    seconds: float
+    words: str
+
+
+class Acceptance(TypedDict):
+    """How batches with, or without, lessons fared."""
+
+    items: int
+    accepted: int
+    acceptance: float
+
+
+class Lessons(TypedDict, total=False):
+    """Empty where no lesson was drawn."""
+
+    drawn: int
+    lessons: list[str]
+    dropped_at_batch: int | None
+    acceptance: dict[str, Acceptance]
+
+
+class Embedding(TypedDict):
+    model: str
+    version: str
+
+
+class GroupCheck(TypedDict):
+    same: str
+    threshold: float
+
+
+class Diversity(TypedDict, total=False):
+    """What guided the run, and what came of it."""
+
+    embedding: Embedding
+    groupcheck: GroupCheck
+    attributes: dict[str, Any]
+    strategies: dict[str, Any]
+    measures: dict[str, Any]
+    """As engine.diversity.measures.dataset makes them."""
+
+
+class DatasetFacts(TypedDict):
+    rows: int
+    bad_rows: dict[str, int]
+    sha256: str
+
+
+class ReportData(TypedDict):
+    """All of it; validators add sections of their own."""
+
+    outcome: str
+    mode: str
+    message: str
+    stopped_early: bool
+    items: Items
+    validators: dict[str, ValidatorEntry]
+    difficulty: dict[str, dict[str, int]]
+    constraints: list[dict[str, Any]]
+    calls: Calls
+    usage: Tokens
+    cost: Cost
+    time: Time
+    events: list[EventEntry]
+    lessons: Lessons
+    diversity: Diversity
+    dataset: DatasetFacts | None
+    model: str | None
+    seed: int | None
+    starts: int
+    engine_version: str | None
