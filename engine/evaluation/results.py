@@ -6,12 +6,13 @@ import csv
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, product
 from typing import IO, Any
 
 import orjson
 
 from engine.evaluation.answering import ANSWER, JUDGE
+from engine.evaluation.shape import Against, Comparison, Counted, Difference, Result, Results
 from engine.evaluation.statistics import mcnemar, newcombe, wilson
 from engine.items import usd
 
@@ -30,7 +31,7 @@ class Count:
         self.scored += 1
         self.right += right
 
-    def as_dict(self) -> dict[str, Any]:
+    def counted(self) -> Counted:
         low, high = wilson(self.right, self.scored)
         return {
             "n": self.scored,
@@ -61,14 +62,14 @@ class Tested:
                 counted.add(right)
         return counted
 
-    def broken_down(self) -> dict[str, dict[str, Any]]:
+    def broken_down(self) -> dict[str, dict[str, Counted]]:
         counts: dict[str, dict[str, Count]] = {}
         for row, right in self.right.items():
             for name, value in self.groups.get(row, {}).items():
                 counts.setdefault(name, {}).setdefault(value, Count()).add(right)
         return {
             name: {
-                value: count.as_dict()
+                value: count.counted()
                 for value, count in sorted(values.items(), key=_largest_first)[:_GROUPS]
             }
             for name, values in counts.items()
@@ -81,7 +82,7 @@ def _largest_first(pair: tuple[str, Count]) -> tuple[int, str]:
 
 def results_of(
     connection: sqlite3.Connection, datasets: Sequence[str], models: Sequence[str], against: str | None
-) -> dict[str, Any]:
+) -> Results:
     """The content of results.json. Accuracy covers all scored rows; unanswered rows count as wrong."""
     tested = {(dataset, model): Tested(dataset, model) for dataset in datasets for model in models}
     solvable: dict[str, dict[int, bool]] = {dataset: {} for dataset in datasets}
@@ -128,18 +129,18 @@ def _rows(connection: sqlite3.Connection) -> Iterator[tuple[str, int, str, Any, 
         yield meta.get("dataset", ""), meta.get("row", 0), meta["model"], answer, judged, cost, by
 
 
-def _shown(one: Tested, solvable: Mapping[int, bool]) -> dict[str, Any]:
+def _shown(one: Tested, solvable: Mapping[int, bool]) -> Result:
     return {
         "dataset": one.dataset,
         "model": one.model,
-        **one.count().as_dict(),
+        **one.count().counted(),
         "unanswered": one.unanswered,
         "pending": one.pending,
         "cost_usd": round(one.cost_usd, 12),
         "solvability": {
             "checked": len(solvable),
             "confirmed": sum(solvable.values()),
-            "on_confirmed": one.count(solvable).as_dict() if solvable else None,
+            "on_confirmed": one.count(solvable).counted() if solvable else None,
         },
         "by": one.broken_down(),
     }
@@ -151,26 +152,27 @@ def _differences(
     datasets: Sequence[str],
     models: Sequence[str],
     against: str | None,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Against]:
     """Each dataset's accuracy less the original's, by model; also on confirmed items only, if known."""
-    for dataset in datasets if against is not None else ():
-        if dataset == against:
-            continue
-        for model in models:
-            new, old = tested[dataset, model], tested[str(against), model]
-            difference = {
-                "dataset": dataset,
-                "against": against,
-                "model": model,
-                **_difference(new.count(), old.count()),
-            }
-            if solvable[dataset]:
-                old_rows = solvable[str(against)] or None
-                difference["on_confirmed"] = _difference(new.count(solvable[dataset]), old.count(old_rows))
-            yield difference
+    if against is None:
+        return
+    for dataset, model in product((each for each in datasets if each != against), models):
+        new, old = tested[dataset, model], tested[against, model]
+        found = _difference(new.count(), old.count())
+        difference: Against = {
+            "dataset": dataset,
+            "against": against,
+            "model": model,
+            "difference": found["difference"],
+            "interval": found["interval"],
+        }
+        if solvable[dataset]:
+            old_rows = solvable[against] or None
+            difference["on_confirmed"] = _difference(new.count(solvable[dataset]), old.count(old_rows))
+        yield difference
 
 
-def _difference(new: Count, old: Count) -> dict[str, Any]:
+def _difference(new: Count, old: Count) -> Difference:
     if not new.scored or not old.scored:
         return {"difference": None, "interval": [-1.0, 1.0]}
     low, high = newcombe(new.right, new.scored, old.right, old.scored)
@@ -179,7 +181,7 @@ def _difference(new: Count, old: Count) -> dict[str, Any]:
 
 def _comparisons(
     tested: Mapping[tuple[str, str], Tested], datasets: Sequence[str], models: Sequence[str]
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Comparison]:
     """Compares each pair of models on the rows of a dataset for which both have a score."""
     for dataset in datasets:
         for first, second in combinations(models, 2):
@@ -202,14 +204,14 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def write_csv(results: Mapping[str, Any], file: IO[str]) -> None:
+def write_csv(results: Results, file: IO[str]) -> None:
     """Writes a line for each model and dataset, and for each value by which results are broken down."""
     writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
     writer.writeheader()
     for result in results["results"]:
         whole = {"dataset": result["dataset"], "model": result["model"]}
         solvability = result["solvability"]
-        confirmed = solvability["on_confirmed"] or {}
+        confirmed = solvability["on_confirmed"]
         writer.writerow(
             {
                 **whole,
@@ -218,7 +220,7 @@ def write_csv(results: Mapping[str, Any], file: IO[str]) -> None:
                 "pending": result["pending"],
                 "confirmed": solvability["confirmed"] if solvability["checked"] else "",
                 "checked": solvability["checked"],
-                "accuracy_on_confirmed": confirmed.get("accuracy", ""),
+                "accuracy_on_confirmed": confirmed["accuracy"] if confirmed is not None else "",
                 "cost_usd": result["cost_usd"],
             }
         )
@@ -227,7 +229,7 @@ def write_csv(results: Mapping[str, Any], file: IO[str]) -> None:
                 writer.writerow({**whole, "group": group, "value": value, **_cells(counted)})
 
 
-def _cells(counted: Mapping[str, Any]) -> dict[str, Any]:
+def _cells(counted: Counted) -> dict[str, Any]:
     low, high = counted["interval"]
     return {
         "n": counted["n"],

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
+from engine.evaluation.shape import Results
 from engine.report.tables import Listing
 
 _VALUES = 12
 """Most values of a breakdown that are shown; results.json has more."""
 
 
-def listings(results: Mapping[str, Any]) -> Iterator[Listing]:
+def listings(results: Results) -> Iterator[Listing]:
     """Accuracy; original against generated; models against one another; the breakdowns."""
     yield _accuracy(results)
     if results["differences"]:
@@ -21,7 +22,7 @@ def listings(results: Mapping[str, Any]) -> Iterator[Listing]:
     yield from _breakdowns(results)
 
 
-def _accuracy(results: Mapping[str, Any]) -> Listing:
+def _accuracy(results: Results) -> Listing:
     heads = ("dataset", "model", "accuracy", "95 %", "n", "unanswered", "to judge", "solvability",
              "accuracy on solvable", "dollars")  # fmt: skip
     rows = []
@@ -50,7 +51,7 @@ def _accuracy(results: Mapping[str, Any]) -> Listing:
     return Listing("Accuracy", "", heads, rows, 2, wide=True)
 
 
-def _breakdowns(results: Mapping[str, Any]) -> Iterator[Listing]:
+def _breakdowns(results: Results) -> Iterator[Listing]:
     for name in dict.fromkeys(name for result in results["results"] for name in result["by"]):
         rows = [
             [result["dataset"], result["model"], value or "-", share(counted["accuracy"]),
@@ -63,7 +64,7 @@ def _breakdowns(results: Mapping[str, Any]) -> Iterator[Listing]:
         )
 
 
-def _differences(results: Mapping[str, Any]) -> Listing:
+def _differences(results: Results) -> Listing:
     rows = []
     for each in results["differences"]:
         on = each.get("on_confirmed")
@@ -82,7 +83,7 @@ def _differences(results: Mapping[str, Any]) -> Listing:
     return Listing("Against the original, in percentage points", "", heads, rows, 3, wide=True)
 
 
-def _comparisons(results: Mapping[str, Any]) -> Listing:
+def _comparisons(results: Results) -> Listing:
     rows = [
         [
             each["dataset"],

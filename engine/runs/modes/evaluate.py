@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
@@ -16,6 +16,7 @@ from engine.dataset.base import BaseDataset
 from engine.evaluation.answering import ANSWER, Answering, Confirming
 from engine.evaluation.results import results_of, write_csv
 from engine.evaluation.rows import Evaluated, EvaluatedRows
+from engine.evaluation.shape import Results
 from engine.flow.pipeline import Pipeline
 from engine.flow.stage import Stage
 from engine.protocols import Validator
@@ -92,7 +93,7 @@ class EvaluateMode(Mode):
         with replacing(folder.results_csv) as file:
             write_csv(results, file)
 
-    def results(self, connection: sqlite3.Connection, config: RunConfig) -> Mapping[str, Any]:
+    def results(self, connection: sqlite3.Connection, config: RunConfig) -> Results:
         names = [each.name for each in config.evaluate.datasets]
         return results_of(connection, names, config.tested, config.evaluate.against)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar
 
 from engine.config import RunConfig
+from engine.evaluation.shape import Results
 from engine.flow.pipeline import Pipeline
 from engine.runs.inputs import Inputs
 from engine.runs.pipeline import Parts
@@ -62,6 +62,6 @@ class Mode(ABC):
     ) -> None:
         """Writes files of its own, besides the items and the report. Raises StoreError."""
 
-    def results(self, connection: sqlite3.Connection, config: RunConfig) -> Mapping[str, Any] | None:
+    def results(self, connection: sqlite3.Connection, config: RunConfig) -> Results | None:
         """The results about models; None for a mode that does not test models."""
         return None

@@ -1,0 +1,68 @@
+"""The shape of results.json."""
+
+from __future__ import annotations
+
+from typing import NotRequired, TypedDict
+
+
+class Counted(TypedDict):
+    """Scored answers: how many, how many are right, accuracy with its 95 % interval."""
+
+    n: int
+    right: int
+    accuracy: float | None
+    interval: list[float]
+
+
+class Solvability(TypedDict):
+    """Rows whose label a validator checked."""
+
+    checked: int
+    confirmed: int
+    on_confirmed: Counted | None
+
+
+class Result(Counted):
+    """One model on one dataset."""
+
+    dataset: str
+    model: str
+    unanswered: int
+    pending: int
+    cost_usd: float
+    solvability: Solvability
+    by: dict[str, dict[str, Counted]]
+    """By field, then by its value."""
+
+
+class Difference(TypedDict):
+    """Accuracy on one dataset less that on the original."""
+
+    difference: float | None
+    interval: list[float]
+
+
+class Against(Difference):
+    dataset: str
+    against: str
+    model: str
+    on_confirmed: NotRequired[Difference]
+
+
+class Comparison(TypedDict):
+    """Two models on the rows of a dataset that both have a score for."""
+
+    dataset: str
+    models: list[str]
+    n: int
+    only_first: int
+    only_second: int
+    p: float
+
+
+class Results(TypedDict):
+    results: list[Result]
+    unreadable_rows: dict[str, int]
+    differences: list[Against]
+    comparisons: list[Comparison]
+    judge_cost_usd: float
