@@ -18,7 +18,7 @@ from engine.conformance import check_validator, item, tools_for
 from engine.errors import ConfigError, Unparseable
 from engine.items import Completion, Prompt, Usage
 from engine.prompts.ask import Asker, Call, seed_of
-from engine.prompts.templates import PromptTemplate, built_in
+from engine.prompts.template import PromptTemplate, built_in
 from engine.protocols import Reply
 from engine.runs.api import arun, audit
 from engine.runs.modes import GenerateMode

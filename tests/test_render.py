@@ -9,7 +9,7 @@ import pytest
 from conftest import Configs
 from engine.errors import ConfigError
 from engine.items import Batch
-from engine.prompts.templates import PromptTemplate
+from engine.prompts.template import PromptTemplate
 from engine.runs.modes import GenerateMode
 
 

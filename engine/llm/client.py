@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 import orjson
 from tenacity import RetryCallState
@@ -26,6 +25,7 @@ from engine.errors import (
 from engine.flow.halt import Halt
 from engine.items import Completion, Prompt, Usage
 from engine.llm.budget import Budget, Reservation
+from engine.llm.call import Answer, Call, CallCounts, CallEnded, Watch
 from engine.llm.endpoint import Endpoint
 from engine.llm.hedge import Hedge
 from engine.llm.limiter import Lease, Limiter
@@ -36,106 +36,6 @@ from engine.protocols import CallJournal
 
 REFUSALS = 5
 """Refusals after which an endpoint that has never answered is given up."""
-
-
-@dataclass
-class CallCounts:
-    """Counts of calls and attempts in this start. The journal counts completed calls over all starts."""
-
-    completed: int = 0
-    replayed: int = 0
-    """Answers that the journal already held."""
-    retried: int = 0
-    rate_limited: int = 0
-    failed: int = 0
-    hedged: int = 0
-    """Second attempts for slow calls."""
-    unconfirmed: int = 0
-    """Picodollars counted as spent for attempts that may have been charged but returned no usage."""
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    errors: dict[str, int] = field(default_factory=dict)
-    """Failed attempts by kind."""
-
-
-class CallEnded(NamedTuple):
-    """A finished call, as reported to `Client.watch`."""
-
-    prompt: Prompt
-    outcome: Completion | PermanentError
-    endpoint: str
-    began: float
-    """Seconds since the epoch."""
-    seconds: float
-    """Including all attempts and waits."""
-
-
-Watch = Callable[[CallEnded], None]
-
-
-class _Answer(NamedTuple):
-    """The completion of one attempt, and the endpoint that sent it."""
-
-    completion: Completion
-    endpoint: Endpoint
-
-
-class _Call:
-    """One call with all its attempts; a Standing. Only its own attempts change it, one after another.
-
-    Mutable state: the number of attempts, the endpoint of the last one, the failures.
-    """
-
-    __slots__ = ("_answered", "_failed", "_now", "_own", "attempts", "began", "endpoint", "prompt")
-
-    def __init__(self, prompt: Prompt, began: float) -> None:
-        self.prompt = prompt
-        self.began = began
-        self.attempts = 0
-        self.endpoint: Endpoint | None = None
-        self._failed: float | None = None
-        self._now = began
-        self._own = 0.0
-        self._answered = 0
-
-    def sent(self, endpoint: Endpoint) -> None:
-        """Records that an attempt begins."""
-        self.attempts += 1
-        self.endpoint = endpoint
-
-    def failed(self, sent: float, now: float) -> None:
-        """Records that the attempt failed."""
-        self._now = now
-        self._own += now - sent
-        if self._failed is None:
-            self._failed = now
-            self._answered = self.endpoint.answered if self.endpoint is not None else 0
-
-    def beside(self) -> _Call:
-        """A copy of the call for a parallel second attempt, whose outcome does not change this object."""
-        other = _Call(self.prompt, self.began)
-        other.attempts = self.attempts
-        return other
-
-    def own(self) -> float:
-        """Total seconds of the failed attempts."""
-        return self._own
-
-    def elapsed(self) -> float:
-        """Seconds from the first failure to the last."""
-        return self._now - self._failed if self._failed is not None else 0.0
-
-    def answered_since(self) -> int:
-        """Calls that the endpoint has answered since the first failure; exact if that was its own."""
-        return self.endpoint.answered - self._answered if self.endpoint is not None else 0
-
-    def held(self) -> bool:
-        """Whether the endpoint is out, so that its queue holds all calls back."""
-        return self.endpoint is not None and self.endpoint.breaker.opened is not None
-
-    def unproven(self) -> bool:
-        """Whether the endpoint has never answered any call."""
-        return self.endpoint is not None and not self.endpoint.answered
 
 
 class Client:
@@ -186,7 +86,7 @@ class Client:
             if isinstance(held, PermanentError):
                 raise held
             return held
-        call = _Call(prompt, self._clock())
+        call = Call(prompt, self._clock())
         try:
             completion = await self._persist(call)
         except PermanentError as error:
@@ -199,7 +99,7 @@ class Client:
         self._watched(call, completion)
         return completion
 
-    def _watched(self, call: _Call, outcome: Completion | PermanentError) -> None:
+    def _watched(self, call: Call, outcome: Completion | PermanentError) -> None:
         if self.watch is not None:
             where = call.endpoint.name if call.endpoint is not None else ""
             seconds = self._clock() - call.began
@@ -207,13 +107,13 @@ class Client:
 
     # --- all attempts ---
 
-    async def _persist(self, call: _Call) -> Completion:
+    async def _persist(self, call: Call) -> Completion:
         try:
             return await self._attempt(call)
         except TransientError as first:
             return await self._again(call, first)
 
-    async def _again(self, call: _Call, first: TransientError) -> Completion:
+    async def _again(self, call: Call, first: TransientError) -> Completion:
         """All attempts after the first. The first has no retry overhead: most calls need only that one."""
         failed: list[TransientError] = [first]
         retrying = self._policy.retrying(call, self._rest, self._count_retry)
@@ -260,7 +160,7 @@ class Client:
 
     # --- one attempt ---
 
-    async def _attempt(self, call: _Call) -> Completion:
+    async def _attempt(self, call: Call) -> Completion:
         """Makes one attempt. Raises TransientError if a retry may help, if possible elsewhere."""
         lease, reservation = await self._admitted(call)
         patience = None
@@ -276,7 +176,7 @@ class Client:
         call.endpoint = answer.endpoint
         return answer.completion
 
-    async def _second(self, call: _Call, slow: Endpoint) -> _Answer | None:
+    async def _second(self, call: Call, slow: Endpoint) -> Answer | None:
         """Sends the same prompt again if a place and money are free at once; otherwise returns None."""
         prompt = call.prompt
         if self._halt.reason is not None:
@@ -293,7 +193,7 @@ class Client:
         self.counts.hedged += 1
         return await self._sent(call, lease, reservation)
 
-    async def _sent(self, call: _Call, lease: Lease, reservation: Reservation) -> _Answer:
+    async def _sent(self, call: Call, lease: Lease, reservation: Reservation) -> Answer:
         """Sends the request; settles place and money whatever the outcome."""
         endpoint, prompt, cost = lease.endpoint, call.prompt, 0
         call.sent(endpoint)
@@ -306,7 +206,7 @@ class Client:
             lease.succeeded(prompt.route, usage.prompt_tokens + usage.completion_tokens, now)
             seconds = round(now - call.began, 4)
             completion = Completion(reply.text, reply.model, reply.finish_reason, usage, attempts, seconds)
-            return _Answer(completion, endpoint)
+            return Answer(completion, endpoint)
         except Renegotiated as error:
             self._count_failure(error, 0)
             lease.refused(0)
@@ -349,7 +249,7 @@ class Client:
         self.counts.rate_limited += isinstance(error, RateLimited)
         self.counts.errors[error.reason] = self.counts.errors.get(error.reason, 0) + 1
 
-    async def _admitted(self, call: _Call) -> tuple[Lease, Reservation]:
+    async def _admitted(self, call: Call) -> tuple[Lease, Reservation]:
         """Gets a place and the money for one attempt. A call that waits for money gives its place back."""
         prompt, failed = call.prompt, call.endpoint
         tokens = self._whole(prompt)

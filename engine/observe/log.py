@@ -12,7 +12,7 @@ import orjson
 
 from engine.config.observe import ObserveConfig
 from engine.items import Completion, usd
-from engine.llm.client import CallEnded
+from engine.llm.call import CallEnded
 
 
 class RunLog:

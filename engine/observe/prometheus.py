@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import ConfigError
-from engine.llm.client import CallCounts
+from engine.llm.call import CallCounts
 from engine.llm.endpoint import Endpoint
 from engine.llm.limiter import LimiterStatistics
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.errors import ConfigError
 from engine.items import Completion, usd
-from engine.llm.client import CallEnded
+from engine.llm.call import CallEnded
 
 _NANO = 1_000_000_000
 

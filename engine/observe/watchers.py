@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config.observe import ObserveConfig
-from engine.llm.client import CallEnded, Watch
+from engine.llm.call import CallEnded, Watch
 from engine.observe.prometheus import ReadFigures, metrics_server
 
 OnEvent = Callable[[str, Mapping[str, Any]], None]

@@ -15,7 +15,7 @@ from engine.errors import Unparseable
 from engine.escaping import fenced, unfenced
 from engine.items import Completion, Item, Prompt, Usage
 from engine.prompts.replies import object_in
-from engine.prompts.templates import PromptTemplate, built_in
+from engine.prompts.template import PromptTemplate, built_in
 from engine.protocols import Ask, M, Question, R
 
 

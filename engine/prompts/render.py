@@ -11,7 +11,7 @@ from engine.config import RunConfig
 from engine.constraints import LabelIn, LabelRatio
 from engine.dataset.base import BaseDataset
 from engine.items import Batch, Prompt
-from engine.prompts.templates import PromptTemplate
+from engine.prompts.template import PromptTemplate
 
 _MEANINGS = {
     "text": "the item's text",

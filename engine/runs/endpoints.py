@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from engine.config import ModelConfig, RunConfig
 from engine.config.evaluate import EvaluatedModel
+from engine.config.run import LimitsConfig
 from engine.items import NO_LIMITS, RateLimits
 from engine.llm.backends.anthropic import AnthropicMessages
 from engine.llm.backends.openai_compatible import OpenAICompatible
@@ -101,26 +102,16 @@ def limiter_of(
     limits = config.limits
     coordinator: Coordinator = MachineWide(clock=clock) if limits.share == "machine" else InProcess(clock)
     alone = len(backends.main) == 1 and not backends.others
-
     names = Counter[str]()
 
     def endpoint(opened: Opened) -> Endpoint:
-        own = opened.model.limits
         names[opened.backend.name] += 1  # two keys of one endpoint are distinguished by number
         number = names[opened.backend.name]
-        # If there is only one endpoint, the run's rates apply to it: then other runs can share them.
-        requests = own.requests_per_minute or (limits.requests_per_minute if alone else None)
-        tokens = own.tokens_per_minute or (limits.tokens_per_minute if alone else None)
-        spec = EndpointSpec(
-            name=opened.backend.name if number == 1 else f"{opened.backend.name} ({number})",
-            price=price_of(opened.model) or FREE.main,
-            weight=opened.model.weight,
-            key=_digest(opened.model),
-            limits=RateLimits(requests, tokens),
-            patience=limits.outage_s,
-            first_patience=limits.first_answer_s,
+        name = opened.backend.name if number == 1 else f"{opened.backend.name} ({number})"
+        spec = _spec(limits, opened, name, alone=alone)
+        concurrency = _concurrency(
+            opened.model.limits.concurrency or limits.concurrency, limits.most_in_flight
         )
-        concurrency = _concurrency(own.concurrency or limits.concurrency, limits.most_in_flight)
         return Endpoint(
             opened.backend, concurrency, spec, coordinator=coordinator, clock=clock, record=record
         )
@@ -133,6 +124,22 @@ def limiter_of(
         coordinator=coordinator,
         key=_digest(*(opened.model for opened in backends.main)),
         clock=clock,
+    )
+
+
+def _spec(limits: LimitsConfig, opened: Opened, name: str, *, alone: bool) -> EndpointSpec:
+    """What the config says of an endpoint. One that is alone has the run's rates, so that runs can share them."""
+    own = opened.model.limits
+    requests = own.requests_per_minute or (limits.requests_per_minute if alone else None)
+    tokens = own.tokens_per_minute or (limits.tokens_per_minute if alone else None)
+    return EndpointSpec(
+        name=name,
+        price=price_of(opened.model) or FREE.main,
+        weight=opened.model.weight,
+        key=_digest(opened.model),
+        limits=RateLimits(requests, tokens),
+        patience=limits.outage_s,
+        first_patience=limits.first_answer_s,
     )
 
 

@@ -15,7 +15,7 @@ from engine.items import Prompt, usd
 from engine.llm.prices import Prices, prices_of
 from engine.llm.tokens import prompt_bound
 from engine.prompts.render import ItemPrompts
-from engine.prompts.templates import check_replacements
+from engine.prompts.template import check_replacements
 from engine.protocols import Embedder
 from engine.runs.plugins import load_validators, no_calls
 

@@ -14,7 +14,7 @@ from engine.flow.halt import Halt
 from engine.flow.pipeline import Pipeline
 from engine.items import usd
 from engine.llm.budget import Budget
-from engine.llm.client import CallCounts
+from engine.llm.call import CallCounts
 from engine.llm.limiter import Limiter
 from engine.llm.pacing import Clock
 from engine.observe.prometheus import Figures
@@ -81,40 +81,45 @@ class Instruments:
         return snapshot
 
 
-@asynccontextmanager
-async def sampled(
-    instruments: Instruments,
-    journal: Journal,
-    clock: Clock,
-    record_counts: Callable[[], Awaitable[None]],
-) -> AsyncIterator[None]:
-    """While the block lasts, journals periodic samples and this start's counts; a last sample at the end."""
-    began = clock()
+@dataclass(frozen=True)
+class Sampler:
+    """Journals samples of a start, and its counts, now and then."""
 
-    def sample() -> None:
-        progress, at = instruments.progress, round(clock() - began, 2)
-        in_flight = instruments.limiter.statistics().in_flight
-        calls, spent = instruments.counts.completed, instruments.budget.spent
+    instruments: Instruments
+    journal: Journal
+    clock: Clock
+    began: float
+    """When the start began, by the clock."""
+    record_counts: Callable[[], Awaitable[None]]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """While the block lasts; one more sample at its end."""
+        task = asyncio.create_task(self._work(), name="samples")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            self.sample()
+
+    def sample(self) -> None:
+        """Where the start stands, for the lines over time."""
+        progress, at = self.instruments.progress, round(self.clock() - self.began, 2)
+        in_flight = self.instruments.limiter.statistics().in_flight
+        calls, spent = self.instruments.counts.completed, self.instruments.budget.spent
         with contextlib.suppress(StoreError):  # the pipeline meets the same failure and ends the run
-            journal.sample((at, progress.accepted, progress.rejected, calls, spent, in_flight))
+            self.journal.sample((at, progress.accepted, progress.rejected, calls, spent, in_flight))
 
-    async def sampling() -> None:
-        before, pause = asdict(instruments.counts), FIRST_SAMPLE_S
-        sample()
+    async def _work(self) -> None:
+        before, pause = asdict(self.instruments.counts), FIRST_SAMPLE_S
+        self.sample()
         while True:
             await asyncio.sleep(pause)
             pause = min(SAMPLE_EVERY_S, 1.2 * pause)
-            if (counts := asdict(instruments.counts)) == before:
+            if (counts := asdict(self.instruments.counts)) == before:
                 continue  # nothing has happened: write nothing
             before = counts
-            sample()
+            self.sample()
             with contextlib.suppress(StoreError):  # as above
-                await record_counts()
-
-    task = asyncio.create_task(sampling(), name="samples")
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        sample()
+                await self.record_counts()

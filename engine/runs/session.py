@@ -24,7 +24,8 @@ from engine.errors import (
 from engine.flow.halt import Halt
 from engine.items import PICO
 from engine.llm.budget import Budget
-from engine.llm.client import CallCounts, Client
+from engine.llm.call import CallCounts
+from engine.llm.client import Client
 from engine.llm.hedge import Hedge
 from engine.llm.limiter import Limiter
 from engine.llm.pacing import Clock
@@ -39,7 +40,7 @@ from engine.runs.endpoints import Backends, limiter_of, opened_backends
 from engine.runs.finish import Finish
 from engine.runs.identity import check_identity, facts_of
 from engine.runs.inputs import Inputs
-from engine.runs.instruments import Instruments, sampled
+from engine.runs.instruments import Instruments, Sampler
 from engine.runs.modes import Mode
 from engine.runs.outcome import outcome_of
 from engine.runs.pipeline import Parts
@@ -181,7 +182,8 @@ class Session:
             if self._show is not None:
                 await stack.enter_async_context(display(instruments.snapshots(), self._show))
             stack.push_async_callback(self._keep_lessons, setup)
-            async with sampled(instruments, self.journal, self._clock, self._record_counts):
+            sampler = Sampler(instruments, self.journal, self._clock, self._began, self._record_counts)
+            async with sampler.running():
                 await pipeline.run()
             return setup.base_vectors
 
