@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -195,3 +196,15 @@ def test_identity_knows_what_may_change() -> None:
         "dataset.path (the file's content)",
         "generate.few_shot (2, now 3)",
     ]
+
+
+def test_a_files_permissions_are_those_of_any_new_file_and_the_umask_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The umask is the process's: to ask for it is to change it for every thread."""
+    expected = tmp_path / "plain"
+    expected.write_text("")
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("the umask was touched"))
+    with replacing(tmp_path / "file") as file:
+        file.write("x")
+    assert (tmp_path / "file").stat().st_mode == expected.stat().st_mode

@@ -24,6 +24,7 @@ from engine.errors import (
 from engine.flow.halt import Halt
 from engine.items import Completion, Prompt, RateLimits
 from engine.llm.budget import Budget
+from engine.llm.call import Call, CallEnded
 from engine.llm.client import Client
 from engine.llm.endpoint import Endpoint
 from engine.llm.hedge import Hedge
@@ -383,6 +384,38 @@ def test_a_straggler_is_asked_twice_where_that_is_wanted() -> None:
         assert sum(each.seconds > 10 for each in found) < 5
         counts = hedged.client.counts
         assert 20 < counts.hedged <= 0.05 * 2000 + 1
+
+    night(work)
+
+
+def test_a_hedge_that_fails_says_nothing_against_the_call() -> None:
+    """Its attempts are a call of their own: retries, patience and blame rest on the first alone."""
+    call = Call(prompt("1/items"), 100.0)
+    first, other = endpoint(), endpoint()
+    call.sent(first)
+    beside = call.beside()
+    beside.sent(other)
+    beside.failed(110.0, 400.0)
+    assert (call.attempts, call.endpoint, call.own(), call.elapsed()) == (1, first, 0.0, 0.0)
+    assert (beside.attempts, beside.endpoint, beside.own()) == (2, other, 290.0)
+
+
+def test_the_endpoint_of_a_hedged_call_is_the_one_that_answered() -> None:
+    async def work(loop: VirtualLoop) -> None:
+        both = [Provider(loop, name) for name in ("first", "second")]
+        made = [endpoint(each, 10, clock=loop.time) for each in both]
+        the_night = Night(loop, *made, hedge=Hedge(0.9, 0.5))
+        await the_night.calls(200)
+        ended: list[CallEnded] = []
+        the_night.client.watch = ended.append
+        both[0].latency = lambda: 1000.0
+        both[1].fault = lambda: None
+        made[1].in_flight += 1  # so that the first is asked first
+        [found] = await the_night.calls(1, workers=1, prefix="slow-")
+        made[1].in_flight -= 1
+        assert isinstance(found, Completion)
+        assert [each.endpoint for each in ended] == ["second"]
+        assert the_night.client.counts.hedged == 1
 
     night(work)
 
