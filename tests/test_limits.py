@@ -14,7 +14,7 @@ from endpoints import limiter as limiter_for
 from engine.errors import BudgetExhausted, Interrupted
 from engine.llm.budget import Budget
 from engine.llm.limiter import Lease, Limiter
-from engine.llm.pacing import CATCH_UP_S, PERIOD, Pace
+from engine.llm.pacing import CATCH_UP_S, PERIOD, Gcra
 
 
 async def spin(times: int = 20) -> None:
@@ -40,7 +40,7 @@ def windows_hold(log: list[tuple[float, float]], limit: float) -> bool:
 @given(st.floats(0.05, 5000), st.lists(st.floats(0, 3), min_size=1, max_size=60), st.integers(0, 2**32))
 def test_no_minute_holds_too_many_requests(per_minute: float, pauses: list[float], seed: int) -> None:
     clock, chance = Clock(), random.Random(seed)
-    pace, log = Pace(per_minute, clock), []
+    pace, log = Gcra(per_minute, clock), []
     for _ in range(min(150, int(per_minute * 3) + 3)):
         clock.now += chance.choice(pauses) if chance.random() < 0.1 else 0.0
         clock.now += pace.wait() + 1e-9
@@ -55,7 +55,7 @@ def test_no_minute_holds_too_many_requests(per_minute: float, pauses: list[float
 def test_timers_that_wake_late_cost_no_rate() -> None:
     """A thousand a minute, looked at every 60 ms only: all of them leave all the same."""
     clock = Clock()
-    pace, sent = Pace(1000, clock), 0
+    pace, sent = Gcra(1000, clock), 0
     end = clock.now + PERIOD
     while clock.now < end:
         while pace.wait() == 0:
@@ -71,7 +71,7 @@ def test_timers_that_wake_late_cost_no_rate() -> None:
 )
 def test_no_minute_holds_too_many_tokens(limit: int, calls: list[tuple[int, float, float]]) -> None:
     clock = Clock()
-    pace, log = Pace(limit, clock), []
+    pace, log = Gcra(limit, clock), []
     for tokens, used, pause in calls:
         clock.now += pace.wait(tokens) + 1e-9
         assert pace.wait(tokens) <= 1e-6
@@ -87,7 +87,7 @@ def test_no_minute_holds_too_many_tokens(limit: int, calls: list[tuple[int, floa
 
 def test_tokens_that_were_not_used_come_back() -> None:
     clock = Clock()
-    pace = Pace(6000, clock)
+    pace = Gcra(6000, clock)
     entry = pace.take(6000)
     assert pace.wait(100) == pytest.approx(60)
     pace.give_back(entry, 6000, 100)

@@ -23,7 +23,7 @@ from conftest import CLEAN, Configs, Start, datagen, finished, lines, run_in
 from engine.config import RunConfig
 from engine.report.mapping import Some, finite, mapped
 from engine.report.page.figures import flow_figure
-from engine.report.page.gathered import FlowStep
+from engine.report.page.page_data import FlowStep
 from engine.runs.api import evaluate
 from engine.simulator.content import word_problems
 from engine.simulator.embeddings import embedding

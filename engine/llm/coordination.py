@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from engine.llm.pacing import Clock, Pace
+from engine.llm.pacing import Clock, Gcra
 
 
 class InProcess:
@@ -15,11 +15,11 @@ class InProcess:
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
-        self._rates: dict[tuple[str, str, float], Pace] = {}
+        self._rates: dict[tuple[str, str, float], Gcra] = {}
 
-    def rate(self, endpoint: str, kind: str, per_minute: float) -> Pace:
+    def rate(self, endpoint: str, kind: str, per_minute: float) -> Gcra:
         """The rate of one endpoint; an endpoint without a name shares its rate with no other."""
         if not endpoint:
-            return Pace(per_minute, self._clock)
+            return Gcra(per_minute, self._clock)
         place = (endpoint, kind, per_minute)
-        return self._rates.setdefault(place, Pace(per_minute, self._clock))
+        return self._rates.setdefault(place, Gcra(per_minute, self._clock))

@@ -60,13 +60,13 @@ class MachineWide:
         self._folder = folder or runtime_folder()
         self._clock = clock
 
-    def rate(self, endpoint: str, kind: str, per_minute: float) -> SharedPace:
+    def rate(self, endpoint: str, kind: str, per_minute: float) -> SharedGcra:
         """The shared rate. Raises StoreError if its file cannot be opened."""
-        return SharedPace(self._folder / f"{endpoint}.{kind}", per_minute, self._clock)
+        return SharedGcra(self._folder / f"{endpoint}.{kind}", per_minute, self._clock)
 
 
-class SharedPace:
-    """A Rate: the log of the last minute and the even spread of `Pace`, in a file that other runs share.
+class SharedGcra:
+    """A Rate: the log of the last minute and the even spread of `Gcra`, in a file that other runs share.
 
     Each run keeps to its own limit, counting what all runs sent. A limit below one per minute is one per
     minute here. Mutable state: the file; corrections that wait for the lock; since when another holds it.

@@ -15,7 +15,7 @@ _GRAIN_S = 0.01
 """Entries of the log that are this near to each other are one."""
 
 
-class Pace:
+class Gcra:
     """At most `per_minute` of something in any minute, spread evenly, what was not used given back.
 
     A log of the last minute is the law; in front of it the amount is earned at the limit's rate (the generic

@@ -7,8 +7,8 @@ import sqlite3
 
 from engine.config import RunConfig
 from engine.evaluation.tables import listings
-from engine.report.page.gathered import gather
 from engine.report.page.page import page
+from engine.report.page.page_data import read_page_data
 from engine.report.summary import Report
 from engine.runs.modes import Mode
 from engine.store.files import replacing
@@ -36,6 +36,6 @@ def page_of(
     fields = read_form(connection, config.dataset.fields)
     results = mode.results(connection, config)
     settings = folder.config.read_text("utf-8") if folder.config.exists() else ""
-    gathered = gather(connection, report, fields, settings, results, mode.completed)
+    page_data = read_page_data(connection, report, fields, settings, results, mode.completed)
     title = folder.path.resolve().name
-    return page(gathered, title, config.dataset.description, list(listings(results)) if results else [])
+    return page(page_data, title, config.dataset.description, list(listings(results)) if results else [])

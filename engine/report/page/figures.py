@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.report.page.gathered import FlowStep, Gathered, Series
+from engine.report.page.page_data import FlowStep, PageData, Series
 from engine.report.shape import Cost, Items, ReportData
 
 Figure = dict[str, Any]
@@ -14,20 +14,20 @@ ACCEPTED, REVISED, REJECTED, ORIGINAL, SURPLUS = "#3a8fd6", "#c98a1b", "#c9484f"
 _BINS = 40
 
 
-def figures(gathered: Gathered) -> dict[str, Figure]:
+def figures(page_data: PageData) -> dict[str, Figure]:
     """The figures by their place on the page; a figure without data is left out."""
     drawn = {
-        "flow": flow_figure(gathered.flow, gathered.report.data["items"])
-        if gathered.results is None
+        "flow": flow_figure(page_data.flow, page_data.report.data["items"])
+        if page_data.results is None
         else None,
-        "throughput": throughput_figure(gathered.series),
-        "in_flight": in_flight_figure(gathered.series),
-        "spend": spend_figure(gathered.series, gathered.report.data["cost"]),
-        "cost": cost_figure(gathered.report.data),
-        "map": map_figure(gathered),
-        "lengths": lengths_figure(gathered.accepted, gathered.original),
-        "labels": labels_figure(gathered.accepted, gathered.original),
-        "accuracy": accuracy_figure(gathered.results),
+        "throughput": throughput_figure(page_data.series),
+        "in_flight": in_flight_figure(page_data.series),
+        "spend": spend_figure(page_data.series, page_data.report.data["cost"]),
+        "cost": cost_figure(page_data.report.data),
+        "map": map_figure(page_data),
+        "lengths": lengths_figure(page_data.accepted, page_data.original),
+        "labels": labels_figure(page_data.accepted, page_data.original),
+        "accuracy": accuracy_figure(page_data.results),
     }
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
@@ -157,16 +157,16 @@ def cost_figure(report: ReportData) -> Figure | None:
     )
 
 
-def map_figure(gathered: Gathered) -> Figure | None:
+def map_figure(page_data: PageData) -> Figure | None:
     """Drawn with WebGL. The texts are stored separately, and the page's own script shows them."""
-    if not gathered.points or gathered.about_map is None:
+    if not page_data.points or page_data.about_map is None:
         return None
     traces = []
     for kind, name, colour, opacity in (
         ("original", "original", ORIGINAL, 0.4),
         ("accepted", "generated", ACCEPTED, 0.75),
     ):
-        points = [point for point in gathered.points if point[0] == kind]
+        points = [point for point in page_data.points if point[0] == kind]
         if points:
             traces.append(
                 {
@@ -179,7 +179,7 @@ def map_figure(gathered: Gathered) -> Figure | None:
                     "hoverinfo": "none",
                 }
             )
-    first, second = gathered.about_map["explained"]
+    first, second = page_data.about_map["explained"]
     axis = {"zeroline": False, "showticklabels": False}
     return _figure(
         traces,

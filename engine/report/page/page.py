@@ -1,4 +1,4 @@
-"""Lays out the gathered values of a run as one HTML file, with every value escaped."""
+"""Lays out the page_data values of a run as one HTML file, with every value escaped."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from markupsafe import Markup
 from engine.protocols import Compliance, Tally
 from engine.report.formatting import duration
 from engine.report.page.figures import figures
-from engine.report.page.gathered import Gathered
+from engine.report.page.page_data import PageData
 from engine.report.shape import ReportData
 from engine.report.tables import Listing, ending
 
 _FILES = "engine.report.page"
 
 
-def page(gathered: Gathered, title: str, description: str, results: Sequence[Listing] = ()) -> list[bytes]:
+def page(page_data: PageData, title: str, description: str, results: Sequence[Listing] = ()) -> list[bytes]:
     """The whole file in three pieces; `results` are an evaluation's tables.
 
     The middle piece is Plotly, which is large: it is neither decoded nor joined with the rest. The page
     loads nothing else.
     """
-    report = gathered.report.data
-    drawn = figures(gathered)
-    data = {"figures": drawn, "texts": _texts(gathered)}
+    report = page_data.report.data
+    drawn = figures(page_data)
+    data = {"figures": drawn, "texts": _texts(page_data)}
     pairs = []
-    if gathered.about_map is not None:
+    if page_data.about_map is not None:
         kinds = (("Generated items", "within"), ("A generated item and an original", "against"))
-        pairs = [(name, gathered.about_map[kind]) for name, kind in kinds if gathered.about_map.get(kind)]
+        pairs = [(name, page_data.about_map[kind]) for name, kind in kinds if page_data.about_map.get(kind)]
     text = str(
         _template().render(
             title=title,
             description=description,
             report=report,
-            outcome=ending(report, gathered.completed),
-            tiles=list(_tiles(report, gathered.results)),
+            outcome=ending(report, page_data.completed),
+            tiles=list(_tiles(report, page_data.results)),
             figures=drawn,
-            tables=list(_tables(gathered)),
+            tables=list(_tables(page_data)),
             results=results,
             pairs=pairs,
-            rejected=gathered.rejected,
+            rejected=page_data.rejected,
             lessons=_lessons(report),
             events=report["events"],
-            config=gathered.config,
+            config=page_data.config,
             style=Markup(_file("report.css")),  # noqa: S704 - our own file
             script=Markup(_file("report.js")),  # noqa: S704 - our own file
             plotly=_HERE,
@@ -75,10 +75,10 @@ def _packed(data: Mapping[str, Any]) -> str:
     return base64.b64encode(gzip.compress(orjson.dumps(data), 6, mtime=0)).decode()
 
 
-def _texts(gathered: Gathered) -> list[list[str]]:
+def _texts(page_data: PageData) -> list[list[str]]:
     """The map's texts, by trace and point."""
     by_kind: dict[str, list[str]] = {}
-    for kind, _, _, text in gathered.points:
+    for kind, _, _, text in page_data.points:
         by_kind.setdefault(kind, []).append(text)
     return [by_kind[kind] for kind in ("original", "accepted") if kind in by_kind]
 
@@ -162,11 +162,11 @@ def _dollars(amount: float) -> str:
 # --- tables ----------------------------------------------------------------------------------------
 
 
-def _tables(gathered: Gathered) -> Iterator[Listing]:
-    report = gathered.report.data
-    if gathered.results is None:
+def _tables(page_data: PageData) -> Iterator[Listing]:
+    report = page_data.report.data
+    if page_data.results is None:
         yield from _validator_tables(report)
-        yield from _section_tables(gathered)
+        yield from _section_tables(page_data)
         yield from _diversity_tables(report)
 
 
@@ -193,10 +193,10 @@ def _validator_tables(report: ReportData) -> Iterator[Listing]:
         yield Listing("What each validator did, and what it cost", said, heads, rows, wide=True)
 
 
-def _section_tables(gathered: Gathered) -> Iterator[Listing]:
+def _section_tables(page_data: PageData) -> Iterator[Listing]:
     """The sections that the validators describe themselves."""
-    data = cast(Mapping[str, Any], gathered.report.data)  # sections are the validators' own
-    for _, section in gathered.sections:
+    data = cast(Mapping[str, Any], page_data.report.data)  # sections are the validators' own
+    for _, section in page_data.sections:
         counted = data.get(section.name)
         if not counted:
             continue

@@ -50,7 +50,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Gathered:
+class PageData:
     """Everything that a run's page shows."""
 
     report: Report
@@ -70,15 +70,15 @@ class Gathered:
     """The message for a run over rows that has reached the last row."""
 
 
-def gather(
+def read_page_data(
     connection: sqlite3.Connection,
     report: Report,
     fields: Fields,
     config: str,
     results: Mapping[str, Any] | None,
     completed: str,
-) -> Gathered:
-    return Gathered(
+) -> PageData:
+    return PageData(
         report,
         config,
         flow(connection, report),
