@@ -35,7 +35,7 @@ from engine.errors import AuthError, Disconnected, RateLimited, Unavailable
 from engine.items import PICO, Completion, Item, Prompt, Usage, Verdict
 from engine.llm.prices import price_of
 from engine.protocols import Tools
-from engine.runs.endpoints import Backends, Opened
+from engine.runs.endpoints import Backends, OpenBackend
 from engine.runs.inputs import Inputs
 from engine.runs.modes import GenerateMode
 from engine.runs.session import Session
@@ -186,7 +186,7 @@ def play(place: Path, start: float) -> None:
             names = [model.base_url.split("//")[1].split(".")[0] for model in inputs.config.endpoints]
             providers.extend(Provider(name, loop, served) for name in names)
             yield Backends(
-                [Opened(*pair) for pair in zip(providers, inputs.config.endpoints, strict=True)], {}
+                [OpenBackend(*pair) for pair in zip(providers, inputs.config.endpoints, strict=True)], {}
             )
 
         runs = RunFolder(place / "run")

@@ -65,8 +65,12 @@ class Rate(Protocol):
         """Use `amount`. Returns an entry for `give_back`; None if others used it up since `wait`."""
         ...
 
-    def give_back(self, entry: Any, taken: int, used: int) -> None:
-        """Correct an entry: `taken` was reserved, but `used`, which may be more, was needed."""
+    def give_back(self, entry: Any, used: int) -> None:
+        """Correct an entry: `used`, which may be more than was taken, was needed."""
+        ...
+
+    def change(self, per_minute: float) -> None:
+        """Keep to another limit from now on; what was taken before still counts."""
         ...
 
 
@@ -75,6 +79,10 @@ class Coordinator(Protocol):
 
     def rate(self, endpoint: str, kind: str, per_minute: float) -> Rate:
         """The rate for `endpoint`, a digest of its address, model and key; `kind` is requests or tokens."""
+        ...
+
+    def close(self) -> None:
+        """Release what the rates hold; they are not used after this."""
         ...
 
 

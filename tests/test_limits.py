@@ -10,11 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from endpoints import Script
 from endpoints import limiter as limiter_for
 from engine.errors import BudgetExhausted, Interrupted
+from engine.items import RateLimits
 from engine.llm.budget import Budget
+from engine.llm.concurrency import Concurrency
+from engine.llm.coordination import InProcess
+from engine.llm.endpoint import Endpoint, EndpointSpec
 from engine.llm.limiter import Lease, Limiter
 from engine.llm.pacing import CATCH_UP_S, PERIOD, Gcra
+from engine.llm.rates import Rates
 
 
 async def spin(times: int = 20) -> None:
@@ -78,7 +84,7 @@ def test_no_minute_holds_too_many_tokens(limit: int, calls: list[tuple[int, floa
         entry = pace.take(tokens)
         held = min(tokens, limit)
         if used < 0.5:
-            pace.give_back(entry, tokens, int(held * used))
+            pace.give_back(entry, int(held * used))
             held = int(held * used)
         log.append((clock.now, float(held)))
         clock.now += pause
@@ -90,7 +96,7 @@ def test_tokens_that_were_not_used_come_back() -> None:
     pace = Gcra(6000, clock)
     entry = pace.take(6000)
     assert pace.wait(100) == pytest.approx(60)
-    pace.give_back(entry, 6000, 100)
+    pace.give_back(entry, 100)
     assert pace.wait(100) == pytest.approx(1 - CATCH_UP_S)
 
 
@@ -102,13 +108,13 @@ async def admitted(limiter: Limiter, calls: list[tuple[int, int]]) -> list[int]:
         lease = await limiter.acquire(tokens, priority)
         order.append(number)
         await asyncio.sleep(0)
-        lease.abandoned()
+        lease.unsent()
 
     blocker = await limiter.acquire()
     tasks = [asyncio.create_task(call(n, tokens, priority)) for n, (tokens, priority) in enumerate(calls)]
     await spin()
     assert not order
-    blocker.abandoned()
+    blocker.unsent()
     await asyncio.gather(*tasks)
     return order
 
@@ -127,15 +133,17 @@ async def test_a_large_call_is_not_starved_by_small_ones() -> None:
 
 async def test_concurrency_is_never_passed() -> None:
     limiter = limiter_for(7)
+    seen = []
 
     async def call() -> None:
         lease = await limiter.acquire()
-        assert limiter.statistics().in_flight <= 7
+        seen.append(limiter.statistics().in_flight)
         await asyncio.sleep(0)
-        lease.abandoned()
+        lease.unsent()
 
     await asyncio.gather(*(call() for _ in range(200)))
-    assert limiter.statistics() == (0, 7, 0, 200)
+    assert (max(seen), len(seen)) == (7, 200)
+    assert limiter.statistics() == (0, 0)
 
 
 async def test_who_is_cancelled_in_line_gives_up_the_place() -> None:
@@ -144,12 +152,12 @@ async def test_who_is_cancelled_in_line_gives_up_the_place() -> None:
     tasks = [asyncio.create_task(limiter.acquire()) for _ in range(3)]
     await spin()
     tasks[0].cancel()
-    held.abandoned()
+    held.unsent()
     lease: Lease = await tasks[1]
     tasks[2].cancel()
-    lease.abandoned()
+    lease.unsent()
     await spin()
-    assert limiter.statistics()[:3] == (0, 1, 0)
+    assert limiter.statistics() == (0, 0)
 
 
 async def test_a_closed_limiter_and_budget_send_everyone_home() -> None:
@@ -179,7 +187,7 @@ async def test_waiting_costs_nothing() -> None:
     assert not loop._scheduled  # type: ignore[attr-defined]
     for task in tasks:
         task.cancel()
-    lease.abandoned()
+    lease.unsent()
     reservation.settle(0)
 
 
@@ -265,9 +273,77 @@ def test_waits_too_short_for_a_timer_are_waits_too() -> None:
         async def call() -> None:
             lease = await limiter.acquire()
             await asyncio.sleep(0.001)
-            lease.abandoned()
+            lease.unsent()
 
         await asyncio.gather(*(call() for _ in range(600)))
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(all_of_them())
+
+
+def test_a_lower_limit_counts_what_has_been_sent() -> None:
+    clock = Clock()
+    rates = Rates(InProcess(clock), "e", RateLimits(requests=600, tokens=60_000))
+    for _ in range(100):
+        clock.now += rates.wait(10)
+        taken = rates.take(10)
+        assert taken is not None
+    assert [kind for kind, _ in rates.heed(RateLimits(requests=60, tokens=None))] == ["requests"]
+    assert rates.wait(10) > 45  # 100 in the last 10 seconds, and now 60 a minute
+    clock.now += PERIOD + 1
+    assert rates.wait(10) == 0
+
+
+async def test_a_place_that_is_given_back_unsent_costs_no_rate() -> None:
+    clock = Clock()
+    endpoint = Endpoint(
+        Script(), Concurrency(4, first=4), EndpointSpec(limits=RateLimits(2, None)), clock=clock
+    )
+    limiter = Limiter([endpoint], 4, RateLimits(2, None), clock=clock)
+    for _ in range(5):
+        (await limiter.acquire()).unsent()
+    assert endpoint.rates.wait(0) == limiter._rates.wait(0) == 0
+    (await limiter.acquire()).abandoned()  # was sent
+    assert endpoint.rates.wait(0) > 0
+
+
+class Refusing:
+    """A Rate, or the Coordinator of several: another process uses up the tokens between `wait` and `take`."""
+
+    def __init__(self, kind: str = "") -> None:
+        self.kind = kind
+        self.held = 0
+        self.rates: dict[str, Refusing] = {}
+
+    def rate(self, endpoint: str, kind: str, per_minute: float) -> Refusing:
+        return self.rates.setdefault(kind, Refusing(kind))
+
+    def wait(self, amount: int = 1) -> float:
+        return 0.0
+
+    def take(self, amount: int = 1) -> int | None:
+        if self.kind == "tokens":
+            return None
+        self.held += amount
+        return amount
+
+    def give_back(self, entry: int, used: int) -> None:
+        self.held += used - entry
+
+    def change(self, per_minute: float) -> None: ...
+
+    def close(self) -> None: ...
+
+
+async def test_a_call_that_one_rate_refuses_takes_nothing_from_the_others() -> None:
+    both = Refusing()
+    assert Rates(both, "e", RateLimits(60, 600)).take(10) is None
+    assert both.rates["requests"].held == 0
+
+    free = Refusing()
+    endpoint = Endpoint(
+        Script(), Concurrency(4, first=4), EndpointSpec(limits=RateLimits(60, 600)), coordinator=both
+    )
+    limiter = Limiter([endpoint], 4, RateLimits(60, None), coordinator=free)
+    assert limiter._grant(limiter._main, endpoint, 10) is None
+    assert (free.rates["requests"].held, both.rates["requests"].held, endpoint.in_flight) == (0, 0, 0)

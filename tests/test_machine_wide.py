@@ -37,7 +37,7 @@ def test_no_minute_of_all_runs_together_holds_too_many(
         assert entry is not None
         used = min(amount, limit)
         if back:
-            runs[(run + 1) % 3].give_back(entry, amount, used // 2)
+            runs[(run + 1) % 3].give_back(entry, used // 2)
             used //= 2
         log.append((clock.now, float(used)))
         clock.now += pause
@@ -110,7 +110,7 @@ def test_more_used_than_was_thought_is_not_forgotten(tmp_path: Path) -> None:
     rate = MachineWide(tmp_path, clock).rate("e", "tokens", 1000)
     entry = rate.take(1000)
     assert entry is not None
-    rate.give_back(entry, 1000, 5000)
+    rate.give_back(entry, 5000)
     assert rate.wait(1000) > 200
     rate.close()
 
@@ -184,7 +184,7 @@ def test_a_correction_waits_for_the_lock(tmp_path: Path) -> None:
     entry = one.take(1000)
     assert entry is not None
     with other._locked():
-        one.give_back(entry, 1000, 100)
+        one.give_back(entry, 100)
         assert one.take(1) is None
     assert one.wait(900) <= 1e-6 + one.wait(0)
     assert one._corrections == []
@@ -210,3 +210,35 @@ async def test_two_runs_share_one_limit(
     folder = tmp_path / "datagen"
     assert len(list(folder.iterdir())) == 1
     assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_the_file_can_be_taken_over_more_than_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And by two at the same time: the one that was first then follows to the last one's file."""
+    clock = Clock()
+    one, other = (MachineWide(tmp_path, clock).rate("e", "requests", 60) for _ in range(2))
+    for first, second in ((one, other), (other, one), (one, other)):
+        monkeypatch.setattr(second._file, "replaced", lambda: False)  # it looked just before
+        first._take_over()
+        second._take_over()
+        first._checked = second._checked = 0.0  # half a second later
+        assert first.take() is not None
+        assert second.wait() > 0
+        assert second.take() is None
+        clock.now += PERIOD
+    assert [path.name for path in tmp_path.iterdir()] == ["e.requests"]
+    one.close()
+    other.close()
+
+
+def test_a_run_that_asks_seldom_takes_nothing_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, now = Clock(), [1000.0]
+    one, other = (MachineWide(tmp_path, clock).rate("e", "requests", 600) for _ in range(2))
+    monkeypatch.setattr("engine.llm.machine_wide.time.monotonic", lambda: now[0])
+    before = (tmp_path / "e.requests").stat().st_ino
+    for _ in range(3):
+        with other._locked():
+            assert one.take() is None
+        now[0] += 2 * STALE_S
+    assert (tmp_path / "e.requests").stat().st_ino == before
+    one.close()
+    other.close()

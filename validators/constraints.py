@@ -7,7 +7,17 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from engine.constraints import Constraint, Contains, Excludes, FreeText, LabelIn, Language, Length, Regex
+from engine.constraints import (
+    Constraint,
+    Contains,
+    Excludes,
+    FreeText,
+    LabelIn,
+    LabelRatio,
+    Language,
+    Length,
+    Regex,
+)
 from engine.items import Item, Verdict
 from engine.protocols import Compliance, Reply, RuleChecked, Tools
 from validators.templates import template
@@ -106,7 +116,7 @@ class Constraints:
 
 
 def _slug(constraint: Constraint) -> str:
-    return "label_in" if isinstance(constraint, LabelIn) else type(constraint).__name__.lower()
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(constraint).__name__).lower()
 
 
 def check_of(constraint: Constraint) -> Check | None:
@@ -122,7 +132,7 @@ def check_of(constraint: Constraint) -> Check | None:
             return lambda item: _words(item, field, words, wanted=True)
         case Excludes(words, field):
             return lambda item: _words(item, field, words, wanted=False)
-        case LabelIn(labels):
+        case LabelIn(labels) | LabelRatio(labels):
             return lambda item: None if item.label in labels else f"the label {item.label!r} is not allowed"
     return None
 

@@ -31,7 +31,7 @@ async def benched(
     notify: Notify,
 ) -> tuple[Bench, list[Level], str]:
     """(the sweep, its levels, the endpoint's name). Raises ConfigError, FatalError."""
-    inputs = GenerateMode().load(config)
+    inputs = GenerateMode().load(_generating(config))
     if endpoint >= len(config.endpoints):
         raise ConfigError(f"--endpoint {endpoint}: the config has {len(config.endpoints)}, counted from 0")
     limits = config.limits
@@ -49,6 +49,14 @@ async def benched(
             levels_done.append(level)
             notify(f"{level.concurrency:,} at once: {level.calls_per_s:.2f} calls/s, {level.seconds:.1f} s")
     return bench, levels_done, opened.backend.name
+
+
+def _generating(config: RunConfig) -> RunConfig:
+    """The config, with a target if it has none: an evaluation's endpoints can be measured too."""
+    if config.generate.target is not None:
+        return config
+    settings = {"target": 1} if config.dataset.path is not None else {"target": 1, "few_shot": 0}
+    return config.changed(generate=config.generate.model_copy(update=settings))
 
 
 def _unlimited(config: RunConfig, most: int) -> RunConfig:

@@ -91,12 +91,15 @@ def convert(
     """Translate a config of the paper's own code, and say what became of its keys."""
     from engine.config import RunConfig
     from engine.errors import ConfigError
+    from engine.planning.guidance import check_without_base
     from engine.store.files import replacing
 
     with mistakes():
-        translation = RunConfig.load(config, lenient=True).translation()
+        theirs = RunConfig.load(config, lenient=True)
+        translation = theirs.translation()
         if translation is None:
             raise ConfigError(f"{config}: is not a config of the paper's code; there is nothing to translate")
+        check_without_base(theirs)
         settings, notes = translation
         for note in notes:
             tell(note)
@@ -293,7 +296,7 @@ def _over_rows(
     from engine.store.files import spooled
 
     with mistakes():
-        source = spooled(sys.stdin.buffer, folder) if data == "-" else Path(data).absolute()
+        source = spooled(sys.stdin.buffer, folder).absolute() if data == "-" else Path(data).absolute()
         source = source / "accepted.jsonl" if source.is_dir() else source
         loaded = RunConfig.load(config, {**overrides(sets, None, budget), "dataset.path": str(source)})
         finish(in_loop_tuned(lambda: work(loaded, folder, show=sys.stderr)), folder)

@@ -40,7 +40,7 @@ class NotSecret:
 class FreeForm:
     """Settings whose names the engine does not know.
 
-    A value is secret if its name says so, or if it comes from the environment.
+    A value is secret if its name says so, or if it is a text that comes from the environment.
     """
 
 

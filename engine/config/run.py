@@ -246,9 +246,7 @@ class RunConfig(Section):
 
     def changed(self, **sections: Any) -> RunConfig:
         """A copy of this config with these sections replaced."""
-        copy = self.model_copy(update=sections)
-        copy._references, copy._place = self._references, self._place
-        return copy
+        return self.model_copy(update=sections)
 
     @property
     def tested(self) -> tuple[str, ...]:

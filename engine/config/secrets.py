@@ -32,14 +32,14 @@ def _veiled(model: type[BaseModel], value: Any, keys: Keys, references: Mapping[
         return {key: _veiled(model, inner, (*keys, key), references) for key, inner in value.items()}
     if isinstance(value, list):
         return [_veiled(model, inner, (*keys, index), references) for index, inner in enumerate(value)]
-    if not isinstance(value, str):
+    if value is None or isinstance(value, bool):
         return value
     secret = is_secret(model, keys)
     free = any(below(keys, pattern) for pattern, _ in places(model, FreeForm))
-    if (secret or free) and value in references:
-        return references[value]
     named = free and SECRET_NAME.search(str(keys[-1])) is not None
-    if not (named or secret) or VARIABLE.fullmatch(value):
+    if (secret or named or (free and isinstance(value, str))) and (text := str(value)) in references:
+        return references[text]
+    if not (named or secret) or VARIABLE.fullmatch(str(value)):
         return value
     name = _variable(keys, "OPTION" if named else str(keys[-2]), secret=secret)
     return f"${{DATAGEN_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}}}"

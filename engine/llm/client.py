@@ -188,7 +188,7 @@ class Client:
         if reservation is None or self._budget.exposed > self._authorized:
             if reservation is not None:
                 reservation.settle(0)
-            lease.abandoned()
+            lease.unsent()
             return None
         self.counts.hedged += 1
         return await self._sent(call, lease, reservation)
@@ -231,7 +231,7 @@ class Client:
         except BaseException:
             cost = reservation.amount  # the endpoint may charge for an answer that we do not wait for
             self.counts.unconfirmed += cost
-            lease.abandoned(None)
+            lease.abandoned()
             raise
         finally:
             reservation.settle(cost)
@@ -257,7 +257,7 @@ class Client:
         worst = self._worst(prompt, lease.endpoint)
         reservation = self._budget.try_reserve(worst)
         while reservation is None:
-            lease.abandoned()
+            lease.unsent()
             held = await self._budget.reserve(worst, prompt.priority)
             try:
                 lease = await self._limiter.acquire(tokens, prompt.priority, prompt.route, failed)
@@ -276,7 +276,7 @@ class Client:
                 await self._authorize(worst)
         except BaseException:
             reservation.settle(0)
-            lease.abandoned()
+            lease.unsent()
             raise
         return lease, reservation
 

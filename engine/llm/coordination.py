@@ -23,3 +23,6 @@ class InProcess:
             return Gcra(per_minute, self._clock)
         place = (endpoint, kind, per_minute)
         return self._rates.setdefault(place, Gcra(per_minute, self._clock))
+
+    def close(self) -> None:
+        """Does nothing: its rates hold no files."""

@@ -168,6 +168,12 @@ class Endpoint:
         self.in_flight -= 1
         self.rates.ended(taken, used)
 
+    def unsent(self, taken: Taken, sent: float) -> None:
+        """Records that a call was not sent after all: it takes no part of the rates."""
+        self.in_flight -= 1
+        self.breaker.abandoned(sent)
+        taken.unused()
+
     def succeeded(self, route: str, seconds: float, sent: float) -> None:
         """Records an answer. `seconds` is the attempt's duration, `sent` the time when it was admitted."""
         now = self._clock()
@@ -269,12 +275,15 @@ class Endpoint:
     # --- for people ---
 
     def statistics(self) -> EndpointStatistics:
-        out, resting = self.retired is not None, self.breaker.opened is not None
-        state = "out" if out else "resting" if resting else "asked"
-        if self._pause.active(self._clock()):
-            state = "paused"
         limit, announced = self.concurrency.limit, self.rates.announced
-        return EndpointStatistics(self.name, self.in_flight, limit, self.answered, state, announced)
+        return EndpointStatistics(self.name, self.in_flight, limit, self.answered, self._state(), announced)
+
+    def _state(self) -> str:
+        if self.retired is not None:
+            return "out"
+        if self._pause.active(self._clock()):
+            return "paused"
+        return "resting" if self.breaker.opened is not None else "asked"
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.statistics()}>"

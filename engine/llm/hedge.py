@@ -16,7 +16,7 @@ class Hedge:
     """Hedged requests (Dean and Barroso, The Tail at Scale, 2013), limited to a share of all calls."""
 
     def __init__(self, after: float, most: float) -> None:
-        """`after`: the latency quantile at which to hedge. `most`: most second attempts per call."""
+        """`after`: the latency quantile at which to hedge. `most`: most second attempts, as a share of all calls."""
         self._after = after
         self._most = most
 

@@ -25,9 +25,7 @@ TAKEN_S = 0.002
 
 class LimiterStatistics(NamedTuple):
     in_flight: int
-    peak_in_flight: int
     waiting: int
-    admitted: int
 
 
 class Route:
@@ -83,14 +81,21 @@ class Lease:
         self.endpoint.refused(self.sent, bool(used_tokens))
         self._ended(used_tokens)
 
-    def abandoned(self, used_tokens: int | None = 0) -> None:
-        """The attempt was not sent after all, or its answer is no longer wanted."""
+    def abandoned(self) -> None:
+        """The answer is no longer wanted; the endpoint may count it all the same."""
         self.endpoint.abandoned(self.sent)
-        self._ended(used_tokens)
+        self._ended(None)
+
+    def unsent(self) -> None:
+        """The attempt was not sent after all."""
+        self.endpoint.unsent(self._taken, self.sent)
+        self._overall.unused()
+        self._limiter._released(self._route)
 
     def _ended(self, used: int | None) -> None:
         self.endpoint.ended(self._taken, used)
-        self._limiter._released(self._route, self._overall, used)
+        self._limiter._rates.ended(self._overall, used)
+        self._limiter._released(self._route)
 
 
 class Limiter:
@@ -125,8 +130,6 @@ class Limiter:
         self._rates = Rates(coordinator or InProcess(clock), key, limits)
         self._clock = clock
         self._in_flight = 0
-        self._peak = 0
-        self._admitted = 0
         self._timer: asyncio.Handle | None = None
         self._wakes_at = 0.0
         self._closed: BaseException | None = None
@@ -140,7 +143,7 @@ class Limiter:
         """
         there = self._route(route)
         self._check(there)
-        if there.queue.head is None and (lease := self.try_acquire(tokens, route, avoid)) is not None:
+        if (lease := self.try_acquire(tokens, route, avoid)) is not None:
             return lease
         future = there.queue.join(priority, tokens, avoid)
         self._advance()
@@ -148,7 +151,7 @@ class Limiter:
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
-                future.result().abandoned()  # granted and cancelled at the same time
+                future.result().unsent()  # granted and cancelled at the same time
             self._advance()  # the head of the queue may have changed
             raise
 
@@ -257,16 +260,13 @@ class Limiter:
             return None
         taken = endpoint.admit(tokens)
         if taken is None:
-            overall.give_back(0, 0)
+            overall.unused()
             return None
         self._in_flight += 1
-        self._admitted += 1
-        self._peak = max(self._peak, self._in_flight)
         return Lease(self, route, endpoint, taken, overall, self._clock())
 
-    def _released(self, route: Route, overall: Taken, used: int | None) -> None:
+    def _released(self, route: Route) -> None:
         self._in_flight -= 1
-        self._rates.ended(overall, used)
         if len(route.endpoints) > 1:
             _compare(route.endpoints)
         self._advance()
@@ -284,7 +284,7 @@ class Limiter:
 
     def statistics(self) -> LimiterStatistics:
         waiting = sum(len(route.queue) for route in self._routes)
-        return LimiterStatistics(self._in_flight, self._peak, waiting, self._admitted)
+        return LimiterStatistics(self._in_flight, waiting)
 
     def __repr__(self) -> str:
         return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import secrets
 import tempfile
 import time
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ _BUSY_S = 0.002
 """Seconds to wait while another run holds the lock, which takes some microseconds."""
 STALE_S = 1.0
 """Seconds after which the holder of the lock is assumed to be stopped."""
+_GAP_S = 0.25
+"""Seconds without a refusal after which the lock may have been free in between."""
 _CHECK_S = 0.5
 """Seconds between two checks whether the file has been replaced."""
 
@@ -53,43 +56,60 @@ def runtime_folder() -> Path:
 
 
 class MachineWide:
-    """A Coordinator: all runs of this user that use it share one rate for each endpoint and key."""
+    """A Coordinator: all runs of this user that use it share one rate for each endpoint and key.
+
+    Mutable state: the rates whose files are open.
+    """
 
     def __init__(self, folder: Path | None = None, clock: Clock = time.monotonic) -> None:
         """Raises StoreError. `clock` must be the same in all processes, as the monotonic clock is."""
         self._folder = folder or runtime_folder()
         self._clock = clock
+        self._rates: list[SharedGcra] = []
 
     def rate(self, endpoint: str, kind: str, per_minute: float) -> SharedGcra:
         """The shared rate. Raises StoreError if its file cannot be opened."""
-        return SharedGcra(self._folder / f"{endpoint}.{kind}", per_minute, self._clock)
+        rate = SharedGcra(self._folder / f"{endpoint}.{kind}", per_minute, self._clock)
+        self._rates.append(rate)
+        return rate
+
+    def close(self) -> None:
+        """Closes the rates' files."""
+        for rate in self._rates:
+            rate.close()
+        self._rates.clear()
 
 
 class SharedGcra:
     """A Rate: the log of the last minute and the even spread of `Gcra`, in a file that other runs share.
 
     Each run keeps to its own limit, counting what all runs sent. A limit below one per minute is one per
-    minute here. Mutable state: the file; corrections that wait for the lock; since when another holds it.
+    minute here. Mutable state: the file; the limit; corrections that wait for the lock; since when another
+    holds it.
     """
 
     def __init__(self, path: Path, per_minute: float, clock: Clock = time.monotonic) -> None:
         """Raises StoreError."""
         self._path = path
-        self._limit = max(1, int(per_minute))
-        self._rate = self._limit / PERIOD
+        self._limit, self._rate = _spread(per_minute)
         self._clock = clock
         self._file = _Mapped(path)
         self._corrections: list[tuple[int, int]] = []
         self._busy_since: float | None = None
+        self._refused = 0.0
         self._checked = time.monotonic()
+
+    def change(self, per_minute: float) -> None:
+        """Keeps to another limit from now on; what all runs sent in the last minute still counts."""
+        self._limit, self._rate = _spread(per_minute)
 
     def wait(self, amount: int = 1) -> float:
         """Seconds until `amount` may be sent; 0 if now."""
         with self._locked() as at:
             return self._wait(at, min(amount, self._limit)) if at is not None else _BUSY_S
 
-    def take(self, amount: int = 1) -> int | None:
-        """The slot; None if another run was quicker or holds the lock."""
+    def take(self, amount: int = 1) -> tuple[int, int] | None:
+        """The slot and the amount; None if another run was quicker or holds the lock."""
         amount = min(amount, self._limit)
         with self._locked() as at:
             if at is None or self._wait(at, amount) > 0:
@@ -99,11 +119,12 @@ class SharedGcra:
             at[_EARNED] = max(at[_EARNED], now) + amount / self._rate
             at[_RING + slot % _SLOTS] += amount
             at[_HELD] += amount
-            return slot
+            return slot, amount
 
-    def give_back(self, entry: int, taken: int, used: int) -> None:
-        """Corrects the entry of `take(taken)` to the amount really used: now, or with the next lock."""
-        self._corrections.append((entry, min(taken, self._limit) - used))
+    def give_back(self, entry: tuple[int, int], used: int) -> None:
+        """Corrects an entry to the amount really used: now, or with the next lock."""
+        slot, amount = entry
+        self._corrections.append((slot, amount - used))
         with self._locked():
             pass
 
@@ -123,9 +144,9 @@ class SharedGcra:
         return max(at[_EARNED] - CATCH_UP_S - now, until - now, 0.0)
 
     def _correct(self, at: memoryview[float]) -> None:
-        for entry, difference in self._corrections:
-            if self._forget(at, self._clock()) - entry < _SLOTS:
-                at[_RING + entry % _SLOTS] -= difference
+        for slot, difference in self._corrections:
+            if self._forget(at, self._clock()) - slot < _SLOTS:
+                at[_RING + slot % _SLOTS] -= difference
                 at[_HELD] -= difference
             at[_EARNED] -= difference / self._rate
         self._corrections.clear()
@@ -152,7 +173,9 @@ class SharedGcra:
             self._file.unlock()
 
     def _busy(self, now: float) -> None:
-        if self._busy_since is None:
+        # A run that asks rarely may meet the lock twice by chance; only one that keeps asking knows it is stuck.
+        seldom, self._refused = now - self._refused > _GAP_S, now
+        if self._busy_since is None or seldom:
             self._busy_since = now
         elif now - self._busy_since > STALE_S:
             self._busy_since = None
@@ -169,12 +192,13 @@ class SharedGcra:
         if self._file.replaced():
             self._follow()
             return
-        own = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        own = self._path.with_name(f"{self._path.name}.{secrets.token_hex(6)}")
         copy = _Mapped(own)
         copy.fill(self._file)
+        copy.renamed(self._path)
         self._file.close()
         self._file = copy
-        own.replace(self._path)
+        self._checked = 0.0  # another run may have done the same at the same time: the last one's file counts
 
     def _forget(self, at: memoryview[float], now: float) -> int:
         """The present slot; empties the slots of more than a minute ago."""
@@ -191,6 +215,12 @@ class SharedGcra:
             at[_RING + gone % _SLOTS] = 0.0
         at[_NEWEST] = slot
         return slot
+
+
+def _spread(per_minute: float) -> tuple[int, float]:
+    """(amount in a minute, amount per second)."""
+    limit = max(1, int(per_minute))
+    return limit, limit / PERIOD
 
 
 class _Mapped:
@@ -232,6 +262,11 @@ class _Mapped:
             return False
         here = os.fstat(self._file)
         return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
+
+    def renamed(self, path: Path) -> None:
+        """Moves it to `path`, in place of the file there."""
+        self._path.replace(path)
+        self._path = path
 
     def fill(self, other: _Mapped) -> None:
         """Copies another file and recomputes its sum: the lock's holder may have stopped half-way."""

@@ -24,15 +24,15 @@ class Gcra:
     """
 
     def __init__(self, per_minute: float, clock: Clock = time.monotonic) -> None:
-        self.per_minute = per_minute
-        # A limit below one a minute is one in a longer period.
-        self._period = PERIOD if per_minute >= 1 else PERIOD / per_minute
-        self._limit = max(1, int(per_minute))
-        self._rate = self._limit / self._period
         self._clock = clock
         self._log: deque[list[float]] = deque()  # [last time, amount, first time], oldest first
         self._held = 0.0
         self._earned = 0.0
+        self._period, self._limit, self._rate = _spread(per_minute)
+
+    def change(self, per_minute: float) -> None:
+        """Keeps to another limit from now on; what has been sent in the last minute still counts."""
+        self._period, self._limit, self._rate = _spread(per_minute)
 
     def wait(self, amount: int = 1) -> float:
         """Seconds until so much may go; 0 for now. More than the limit counts as the limit."""
@@ -47,7 +47,7 @@ class Gcra:
             until = at + self._period
         return max(self._earned - CATCH_UP_S - now, until - now, 0.0)
 
-    def take(self, amount: int = 1) -> list[float]:
+    def take(self, amount: int = 1) -> tuple[list[float], int]:
         """Enter it in the log. The entry is what `give_back` takes."""
         now = self._clock()
         amount = min(amount, self._limit)
@@ -57,19 +57,27 @@ class Gcra:
             entry = self._log[-1]
             entry[0] = now  # the later time: it is forgotten later than it might be
             entry[1] += amount
-            return entry
+            return entry, amount
         entry = [now, float(amount), now]
         self._log.append(entry)
-        return entry
+        return entry, amount
 
-    def give_back(self, entry: list[float], taken: int, used: int) -> None:
-        """Correct what `take(taken)` entered to what was really used, more or less."""
-        difference = min(taken, self._limit) - used
-        if entry[0] + self._period > self._clock():
-            entry[1] -= difference
+    def give_back(self, entry: tuple[list[float], int], used: int) -> None:
+        """Correct what was entered to what was really used, more or less."""
+        logged, amount = entry
+        difference = amount - used
+        if logged[0] + self._period > self._clock():
+            logged[1] -= difference
             self._held -= difference
         self._earned -= difference / self._rate
 
     def _forget(self, now: float) -> None:
         while self._log and self._log[0][0] + self._period <= now:
             self._held -= self._log.popleft()[1]
+
+
+def _spread(per_minute: float) -> tuple[float, int, float]:
+    """(period in seconds, amount in a period, amount per second). Below one a minute, the period is longer."""
+    period = PERIOD if per_minute >= 1 else PERIOD / per_minute
+    limit = max(1, int(per_minute))
+    return period, limit, limit / period

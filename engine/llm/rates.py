@@ -10,20 +10,23 @@ from engine.protocols import Coordinator, Rate
 
 
 class Taken(NamedTuple):
-    """What a call took from which rates; the rates may be replaced before it is given back."""
+    """What a call took from which rates."""
 
     requests: Rate | None = None
     request: Any = None
     tokens: Rate | None = None
     token: Any = None
-    amount: int = 0
 
-    def give_back(self, requests: int, tokens: int) -> None:
-        """Corrects it to the real usage: 1 or 0 requests, and the number of tokens."""
-        if self.requests is not None and not requests:
-            self.requests.give_back(self.request, 1, 0)
+    def used(self, tokens: int) -> None:
+        """Corrects the tokens to the number that was used."""
         if self.tokens is not None:
-            self.tokens.give_back(self.token, self.amount, tokens)
+            self.tokens.give_back(self.token, tokens)
+
+    def unused(self) -> None:
+        """Gives all of it back: the call was not sent."""
+        if self.requests is not None:
+            self.requests.give_back(self.request, 0)
+        self.used(0)
 
 
 NOTHING = Taken()
@@ -65,14 +68,14 @@ class Rates:
         token = self._tokens.take(tokens) if self._tokens is not None else None
         if self._tokens is not None and token is None:
             if self._requests is not None:
-                self._requests.give_back(request, 1, 0)
+                self._requests.give_back(request, 0)
             return None
-        return Taken(self._requests, request, self._tokens, token, tokens)
+        return Taken(self._requests, request, self._tokens, token)
 
     def ended(self, taken: Taken, used: int | None) -> None:
         """Records the tokens that a call has used; None keeps the number taken for it."""
         if used is not None and not (self.charges_max_tokens_upfront and used):
-            taken.give_back(1, used)
+            taken.used(used)
 
     def heed(self, announced: RateLimits | None) -> Iterator[tuple[str, float]]:
         """Adopts announced limits that are lower than the present ones; yields (kind, limit) for each."""
@@ -80,14 +83,20 @@ class Rates:
         if announced is None:
             return
         if _less(announced.requests, self._limits.requests):
-            self._requests = self._rate("requests", announced.requests)
+            self._requests = self._changed(self._requests, "requests", announced.requests)
             yield "requests", announced.requests or 0.0
         if _less(announced.tokens, self._limits.tokens):
-            self._tokens = self._rate("tokens", announced.tokens)
+            self._tokens = self._changed(self._tokens, "tokens", announced.tokens)
             yield "tokens", announced.tokens or 0.0
         self._limits = RateLimits(
             _least(self._limits.requests, announced.requests), _least(self._limits.tokens, announced.tokens)
         )
+
+    def _changed(self, rate: Rate | None, kind: str, per_minute: float | None) -> Rate | None:
+        if rate is None or per_minute is None:
+            return self._rate(kind, per_minute)
+        rate.change(per_minute)
+        return rate
 
     def _rate(self, kind: str, per_minute: float | None) -> Rate | None:
         return None if per_minute is None else self._coordinator.rate(self._key, kind, per_minute)

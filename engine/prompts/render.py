@@ -11,7 +11,7 @@ from engine.config import RunConfig
 from engine.constraints import LabelIn, LabelRatio
 from engine.dataset.base import BaseDataset
 from engine.items import Batch, Prompt
-from engine.prompts.template import PromptTemplate
+from engine.prompts.template import PromptTemplate, naming
 
 _MEANINGS = {
     "text": "the item's text",
@@ -19,8 +19,12 @@ _MEANINGS = {
 }
 
 
-def _one_line(text: str, most: int = 600) -> str:
-    return " ".join(text.split())[:most]
+_LONGEST = 600
+"""Characters of a text that is only mentioned in a prompt."""
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:_LONGEST]
 
 
 class ItemPrompts:
@@ -30,7 +34,8 @@ class ItemPrompts:
         """Raises ConfigError if the template is wrong, before anything is sent."""
         self._config = config
         self._dataset = dataset
-        self._template = PromptTemplate.load("items", config.generate.template)
+        with naming(config, "generate.template"):
+            self._template = PromptTemplate.load("items", config.generate.template)
         self._schema = lru_cache(maxsize=8)(self._schema_of)
         schema = self._item_schema()
         self._constant = {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template, TemplateError, meta
 from jinja2.runtime import Context
 
+from engine.config import RunConfig
 from engine.errors import ConfigError
 
 
@@ -47,7 +49,7 @@ class PromptTemplate:
         try:
             return cls(path.read_text("utf-8"), str(path))
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"the prompt template {path} cannot be read: {error}") from None
+            raise ConfigError(f"{path}: cannot be read as a prompt template: {error}") from None
 
     def replaced(self, path: Path | None) -> PromptTemplate:
         """The user's template instead of this one. Raises ConfigError if it uses a value that does not exist.
@@ -77,16 +79,26 @@ class PromptTemplate:
         return system.strip(), user.strip()
 
 
-def check_replacements(templates: Mapping[str, Path]) -> None:
-    """Checks the user's templates, by purpose; those with a built-in counterpart against it.
+def check_replacements(config: RunConfig) -> None:
+    """Checks the user's templates; those with a built-in counterpart against it.
 
     Validators check theirs when they are constructed. Raises ConfigError.
     """
-    for purpose, path in templates.items():
-        if (_FOLDER / f"{purpose}.j2").is_file():
-            PromptTemplate.load(purpose).replaced(path)
-        else:
-            PromptTemplate.read(path)
+    for purpose, path in config.prompts.items():
+        with naming(config, f"prompts.{purpose}"):
+            if (_FOLDER / f"{purpose}.j2").is_file():
+                PromptTemplate.load(purpose).replaced(path)
+            else:
+                PromptTemplate.read(path)
+
+
+@contextmanager
+def naming(config: RunConfig, key: str) -> Iterator[None]:
+    """Adds the key that names a template, and its place in the file, to what is wrong with the template."""
+    try:
+        yield
+    except ConfigError as error:
+        raise config.wrong(key, str(error)) from None
 
 
 _FOLDER = resources.files("engine.prompts") / "templates"

@@ -46,7 +46,7 @@ SAID = {
 NEXT = {
     "budget": "Raise it and continue: datagen resume {folder} --budget USD",
     "fatal": "Fix the cause and continue: datagen resume {folder}",
-    "attempts": "Allow more and continue: datagen resume {folder} --set limits.attempts=20",
+    "attempts": "Allow more than now and continue: datagen resume {folder} --set limits.attempts=NUMBER",
     "interrupted": "Continue: datagen resume {folder}",
 }
 

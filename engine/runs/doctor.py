@@ -23,7 +23,7 @@ def doctor() -> Iterator[Finding]:
         "python", sys.version_info >= (3, 11), f"{platform.python_version()} on {platform.platform()}"
     )
     yield _event_loop()
-    yield Finding("sqlite", sqlite3.sqlite_version_info >= (3, 24), sqlite3.sqlite_version)
+    yield Finding("sqlite", sqlite3.sqlite_version_info >= (3, 31), sqlite3.sqlite_version)
     yield _open_files()
     for package in (
         "aiohttp",

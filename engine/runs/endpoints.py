@@ -32,12 +32,12 @@ BEGINNING = 0.6
 """Share of the configured concurrency to begin with; the first answers show whether more is possible."""
 _SMALL = 8
 
-Open = Callable[..., Backend]
+MakeBackend = Callable[..., Backend]
 M = TypeVar("M", bound=ModelConfig)
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenBackend:
     """A backend and its section of the config."""
 
     backend: Backend
@@ -48,8 +48,8 @@ class Opened:
 class Backends:
     """All backends of a run: the main ones, and those for single purposes."""
 
-    main: Sequence[Opened]
-    others: Mapping[str, Opened]
+    main: Sequence[OpenBackend]
+    others: Mapping[str, OpenBackend]
 
 
 @asynccontextmanager
@@ -68,22 +68,22 @@ async def opened_backends(
             base_url = await stack.enter_async_context(simulated_endpoint(model.simulator))
             return model.model_copy(update={"base_url": base_url, "api_key": model.simulator.api_key})
 
-        def opened(model: ModelConfig, purpose: str = "") -> Opened:
+        def open_(model: ModelConfig, purpose: str = "") -> OpenBackend:
             concurrency = model.limits.concurrency or config.limits.most_in_flight
             backend = backend_for(model, purpose)(model, concurrency=concurrency)
             stack.push_async_callback(backend.close)
-            return Opened(backend, model)
+            return OpenBackend(backend, model)
 
         models = [await addressed(model) for model in config.endpoints]
         others = config.changed(model=tuple(models)).purpose_models()
         others |= {f"answer@{model.called}": await addressed(model) for model in tested}
         yield Backends(
-            [opened(model) for model in models],
-            {purpose: opened(model, purpose) for purpose, model in others.items()},
+            [open_(model) for model in models],
+            {purpose: open_(model, purpose) for purpose, model in others.items()},
         )
 
 
-def backend_for(model: ModelConfig, purpose: str) -> Open:
+def backend_for(model: ModelConfig, purpose: str) -> MakeBackend:
     """The adapter for an endpoint's API."""
     if purpose == "embedding":
         from engine.llm.backends.embeddings import EmbeddingsEndpoint  # loads numpy: for runs that need it
@@ -92,51 +92,52 @@ def backend_for(model: ModelConfig, purpose: str) -> Open:
     return AnthropicMessages if model.api == "anthropic" else OpenAICompatible
 
 
+def coordinator_of(config: RunConfig, clock: Clock = time.monotonic) -> Coordinator:
+    """The owner of the rates, to be closed after the last call. Raises StoreError."""
+    return MachineWide(clock=clock) if config.limits.share == "machine" else InProcess(clock)
+
+
 def limiter_of(
     config: RunConfig,
     backends: Backends,
+    coordinator: Coordinator,
     record: RecordEvent = lambda *_: None,
     clock: Clock = time.monotonic,
 ) -> Limiter:
     """All endpoints behind one limiter, as configured. `record` is called for pauses, outages and limits."""
     limits = config.limits
-    coordinator: Coordinator = MachineWide(clock=clock) if limits.share == "machine" else InProcess(clock)
     alone = len(backends.main) == 1 and not backends.others
     names = Counter[str]()
 
-    def endpoint(opened: Opened) -> Endpoint:
-        names[opened.backend.name] += 1  # two keys of one endpoint are distinguished by number
-        number = names[opened.backend.name]
-        name = opened.backend.name if number == 1 else f"{opened.backend.name} ({number})"
-        spec = _spec(limits, opened, name, alone=alone)
-        concurrency = _concurrency(
-            opened.model.limits.concurrency or limits.concurrency, limits.most_in_flight
-        )
-        return Endpoint(
-            opened.backend, concurrency, spec, coordinator=coordinator, clock=clock, record=record
-        )
+    def endpoint(each: OpenBackend) -> Endpoint:
+        names[each.backend.name] += 1  # two keys of one endpoint are distinguished by number
+        number = names[each.backend.name]
+        name = each.backend.name if number == 1 else f"{each.backend.name} ({number})"
+        spec = _spec(limits, each, name, alone=alone)
+        concurrency = _concurrency(each.model.limits.concurrency or limits.concurrency, limits.most_in_flight)
+        return Endpoint(each.backend, concurrency, spec, coordinator=coordinator, clock=clock, record=record)
 
     return Limiter(
-        [endpoint(opened) for opened in backends.main],
+        [endpoint(each) for each in backends.main],
         limits.most_in_flight,
         NO_LIMITS if alone else RateLimits(limits.requests_per_minute, limits.tokens_per_minute),
-        others={purpose: [endpoint(opened)] for purpose, opened in backends.others.items()},
+        others={purpose: [endpoint(each)] for purpose, each in backends.others.items()},
         coordinator=coordinator,
-        key=_digest(*(opened.model for opened in backends.main)),
+        key=_digest(*(each.model for each in backends.main)),
         clock=clock,
     )
 
 
-def _spec(limits: LimitsConfig, opened: Opened, name: str, *, alone: bool) -> EndpointSpec:
+def _spec(limits: LimitsConfig, each: OpenBackend, name: str, *, alone: bool) -> EndpointSpec:
     """What the config says of an endpoint. One that is alone has the run's rates, so that runs can share them."""
-    own = opened.model.limits
+    own = each.model.limits
     requests = own.requests_per_minute or (limits.requests_per_minute if alone else None)
     tokens = own.tokens_per_minute or (limits.tokens_per_minute if alone else None)
     return EndpointSpec(
         name=name,
-        price=price_of(opened.model) or FREE.main,
-        weight=opened.model.weight,
-        key=_digest(opened.model),
+        price=price_of(each.model) or FREE.main,
+        weight=each.model.weight,
+        key=_digest(each.model),
         limits=RateLimits(requests, tokens),
         patience=limits.outage_s,
         first_patience=limits.first_answer_s,

@@ -98,6 +98,6 @@ def _estimate(inputs: Inputs, acceptance: float, prompt_tokens: float, completio
     if limits.finish_by is not None:
         now = time.time()
         seconds.append(EARLY * (next_time(limits.finish_by, now) - now))
-    tiers = inputs.prices.main.tiers[0] if inputs.prices is not None else None
-    dollars = usd(prompt * tiers.input + completion * tiers.output) if tiers is not None else None
+    tier = inputs.prices.main.tiers[0] if inputs.prices is not None else None
+    dollars = usd(prompt * tier.input + completion * tier.output) if tier is not None else None
     return Estimate(acceptance, calls, prompt, completion, dollars, max(seconds))

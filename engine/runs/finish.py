@@ -37,7 +37,7 @@ class Finish:
     notify: Notify = lambda _: None
 
     async def measure(self, journal: Journal, base_vectors: Vectors | None) -> None:
-        """Journals the result's diversity and map, and the base dataset's, if the run controls diversity."""
+        """Journals the base dataset's profile; if the run controls diversity, also the result's measures and map."""
         inputs, config = self.inputs, self.inputs.config
         if self.mode.answers:
             return
@@ -76,7 +76,10 @@ class Finish:
         return report
 
     def without_files(self, reason: StoreError) -> Report:
-        """The report if the files cannot be written; the journal is intact, and a resume writes them."""
+        """The report if the files cannot be written; the journal is intact, and a resume writes them.
+
+        Raises StoreError if the journal cannot be read either.
+        """
         with contextlib.closing(connect(self.folder.database)) as connection:
             report = self._report(connection)
         return Report({**report.data, "outcome": "fatal", "message": str(reason)})

@@ -37,7 +37,7 @@ def check_identity(journal: Journal, mode: Mode, inputs: Inputs, folder: RunFold
 def identity_of(mode: Mode, inputs: Inputs) -> dict[str, Any]:
     """What makes two starts the same run: settings, files by their content, models by their fingerprint."""
     config, group = inputs.config, inputs.config.groupcheck
-    template = config.generate.template
+    template = config.generate.template if "generate" not in mode.unread else None
     contents = {
         "dataset.path": inputs.dataset.sha256,
         "generate.template": digest(template) if template is not None else None,

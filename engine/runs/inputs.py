@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from engine.config import RunConfig
 from engine.config.evaluate import EvaluatedModel
@@ -29,7 +30,6 @@ class Inputs:
     """The base dataset of a generation; for a mode that works on rows, the dataset with these rows."""
     target: int
     """The number of items to accept; for a mode that works on rows, the number of rows."""
-    prompts: ItemPrompts
     prices: Prices | None
     """None if the price of a model is unknown."""
     same: str = "text"
@@ -40,6 +40,11 @@ class Inputs:
     """The datasets of an evaluation; `dataset` is the first."""
     tested: tuple[EvaluatedModel, ...] = ()
     """The models that an evaluation tests, if they are not the main one."""
+
+    @cached_property
+    def prompts(self) -> ItemPrompts:
+        """The requests for new items. Raises ConfigError if their template is wrong."""
+        return ItemPrompts(self.config, self.dataset)
 
 
 def loaded(
@@ -57,13 +62,12 @@ def loaded(
     """
     config = config.changed(generate=config.generate.model_copy(update={"target": target}))
     prices = prices_within(config, tested)
-    check_replacements(config.prompts)
-    prompts = ItemPrompts(config, dataset)
+    check_replacements(config)
     load_validators(config, no_calls, dataset.fields)
     same = _sameness(config, dataset)
     compares = config.groupcheck is not None and same != "text"
     embedder = _embedder(config) if compares or vectors else None
-    return Inputs(config, dataset, target, prompts, prices, same, embedder, evaluated, tested)
+    return Inputs(config, dataset, target, prices, same, embedder, evaluated, tested)
 
 
 def prices_within(config: RunConfig, tested: tuple[EvaluatedModel, ...] = ()) -> Prices | None:

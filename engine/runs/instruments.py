@@ -112,14 +112,20 @@ class Sampler:
             self.journal.sample((at, progress.accepted, progress.rejected, calls, spent, in_flight))
 
     async def _work(self) -> None:
-        before, pause = asdict(self.instruments.counts), FIRST_SAMPLE_S
+        before, pause = self._happened(), FIRST_SAMPLE_S
         self.sample()
         while True:
             await asyncio.sleep(pause)
             pause = min(SAMPLE_EVERY_S, 1.2 * pause)
-            if (counts := asdict(self.instruments.counts)) == before:
-                continue  # nothing has happened: write nothing
-            before = counts
+            if (now := self._happened()) == before:
+                continue  # write nothing
+            before = now
             self.sample()
             with contextlib.suppress(StoreError):  # as above
                 await self.record_counts()
+
+    def _happened(self) -> tuple[object, ...]:
+        """What changes whenever anything happens: calls, and the fates of items."""
+        progress = self.instruments.progress
+        fates = (progress.accepted, progress.rejected, progress.surplus)
+        return asdict(self.instruments.counts), *fates

@@ -14,12 +14,11 @@ from engine.dataset.base import BaseDataset
 from engine.errors import ConfigError, EngineError, TransientError
 from engine.items import Completion, Prompt
 from engine.protocols import Backend, Embedder
-from engine.runs.endpoints import Opened, opened_backends
+from engine.runs.endpoints import OpenBackend, opened_backends
 from engine.runs.inputs import Inputs, loaded
 from engine.runs.modes import GenerateMode
 from engine.runs.plugins import described, load_validators, no_calls, opened_validators
 
-DISTRIBUTION = "datagen-engine"
 _SCHEMA = {
     "type": "object",
     "properties": {"items": {"type": "array", "items": {"type": "string"}}},
@@ -42,11 +41,11 @@ async def check(path: Path, overrides: dict[str, object]) -> AsyncIterator[Findi
     """Tries everything that `run` needs. Makes one tiny call to each endpoint."""
     try:
         config = RunConfig.load(path, overrides)
-        yield Finding("config", True, f"{path} is valid")
         inputs = _inputs(config)
     except ConfigError as error:
         yield Finding("config", False, str(error))
         return
+    yield Finding("config", True, f"{path} is valid")
     yield _dataset(inputs)
     async for finding in _validators(inputs):
         yield finding
@@ -145,7 +144,7 @@ async def _endpoints(inputs: Inputs) -> AsyncIterator[Finding]:
         yield Finding("endpoint", False, str(error))
 
 
-async def _endpoint(name: str, opened: Opened, seed: int, patience: float) -> Finding:
+async def _endpoint(name: str, opened: OpenBackend, seed: int, patience: float) -> Finding:
     prompt = Prompt(
         key="check",
         purpose="items",

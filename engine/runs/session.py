@@ -36,7 +36,7 @@ from engine.protocols import Validator
 from engine.report.event_log import EventLog
 from engine.report.live import display
 from engine.report.summary import Report
-from engine.runs.endpoints import Backends, limiter_of, opened_backends
+from engine.runs.endpoints import Backends, coordinator_of, limiter_of, opened_backends
 from engine.runs.finish import Finish
 from engine.runs.identity import check_identity, facts_of
 from engine.runs.inputs import Inputs
@@ -138,7 +138,9 @@ class Session:
         self._counts = CallCounts()
 
     async def run(self) -> Report:
-        """Run to the end; its outcome is in the report. Raises ConfigError if something cannot be started."""
+        """Run to the end; its outcome is in the report. Raises ConfigError if something cannot be started,
+        StoreError if the journal can no longer be read.
+        """
         base_vectors = None
         if self._progress.reached:
             self._halt.set(TargetReached("the target was reached before"))
@@ -155,11 +157,12 @@ class Session:
         """Does the work. Returns the base dataset's vectors if the run made them."""
         config = self._inputs.config
         async with self._backends(self._inputs) as backends:
-            limiter = limiter_of(config, backends, self._events.record, self._clock)
-            client = client_of(
-                config, self.journal, limiter, self.budget, self._halt, self._counts, self._clock
-            )
-            return await self._interruptible(self._prepare_and_run(client, limiter), limiter)
+            with contextlib.closing(coordinator_of(config, self._clock)) as coordinator:
+                limiter = limiter_of(config, backends, coordinator, self._events.record, self._clock)
+                client = client_of(
+                    config, self.journal, limiter, self.budget, self._halt, self._counts, self._clock
+                )
+                return await self._interruptible(self._prepare_and_run(client, limiter), limiter)
 
     async def _prepare_and_run(self, client: Client, limiter: Limiter) -> Vectors | None:
         inputs, meter = self._inputs, Meter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -39,7 +40,8 @@ def copied(source: Path, place: Path) -> None:
     temporary = _beside(place)
     try:
         place.parent.mkdir(exist_ok=True)
-        shutil.copyfile(source, temporary)
+        with source.open("rb") as stream:
+            _save(stream, temporary)
         temporary.replace(place)
     except OSError as error:
         raise unwritable(place, error) from error
@@ -48,15 +50,31 @@ def copied(source: Path, place: Path) -> None:
 
 
 def spooled(stream: IO[bytes], folder: Path) -> Path:
-    """Saves standard input as a file in the run folder, so that the run can be resumed. Raises StoreError."""
-    path = folder / "input.jsonl"
+    """Saves standard input as a file in the run folder, so that the run can be resumed. Raises StoreError.
+
+    Its content is in its name, so that another input never replaces the one of the run that is in the folder.
+    """
+    temporary = _beside(folder / "input.jsonl")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            shutil.copyfileobj(stream, file)
+        _save(stream, temporary)
+        with temporary.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        path = folder / f"input-{content[:16]}.jsonl"
+        temporary.replace(path)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise unwritable(temporary, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
     return path
+
+
+def _save(stream: IO[bytes], path: Path) -> None:
+    """Writes a new file; on disk when this returns."""
+    with path.open("xb") as file:
+        shutil.copyfileobj(stream, file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def unwritable(path: Path, error: OSError) -> StoreError:

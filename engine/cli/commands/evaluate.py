@@ -47,6 +47,8 @@ def evaluate(
         *datasets, config = data
         if config.suffix.lower() not in (".yaml", ".yml"):
             raise ConfigError(f"{config}: the last argument must be the settings, a YAML file")
+        if [str(path) for path in datasets].count("-") > 1:
+            raise ConfigError("-: standard input can be read once")
         datasets = [spooled(sys.stdin.buffer, out) if str(path) == "-" else path for path in datasets]
         loaded = RunConfig.load(config, overrides(set_, None, budget))
         loaded = with_datasets(loaded, datasets, against)

@@ -21,7 +21,7 @@ class AuditMode(Mode):
 
     name = family = "audit"
     completed = "Every row is checked."
-    unread = ("generate",)
+    unread = ("generate", "evaluate")
 
     def load(self, config: RunConfig) -> Inputs:
         dataset = rows_of(config, self.name)

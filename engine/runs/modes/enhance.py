@@ -19,7 +19,7 @@ class EnhanceMode(Mode):
 
     name = family = "enhance"
     completed = "Every row that can be read is harder, or as it was."
-    unread = ("generate",)
+    unread = ("generate", "evaluate")
 
     def load(self, config: RunConfig) -> Inputs:
         dataset = rows_of(config, self.name)

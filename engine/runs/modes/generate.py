@@ -29,6 +29,7 @@ class GenerateMode(Mode):
 
     name = family = "run"
     generates = True
+    unread = ("evaluate",)
 
     def load(self, config: RunConfig) -> Inputs:
         target = config.generate.target
