@@ -17,7 +17,7 @@ from conftest import ROOT, Configs, Start
 from engine.conformance import check_validator, item, tools_for
 from engine.errors import ConfigError, Unparseable
 from engine.items import Completion, Prompt, Usage
-from engine.prompts.ask import Asker, Call, seed_of
+from engine.prompts.ask import Asker, Asking, seed_of
 from engine.prompts.template import PromptTemplate, built_in
 from engine.protocols import Reply
 from engine.runs.api import arun, audit
@@ -82,7 +82,7 @@ async def test_what_all_attempts_took_is_told() -> None:
     ask = Scripted("What?", "What?")
     asker = Asker(ask, "mine", 0)
     question = asker.question("check", TEMPLATE, Good)
-    answered = await asker.answered(question, Call(lambda n: f"k/{n}", 0), {}, what="", text="")
+    answered = await asker.answered(question, Asking(lambda n: f"k/{n}", 0), {}, what="", text="")
     assert (answered.reply, answered.usage.cost, answered.completion.text) == (None, 14, "What?")
 
 
@@ -99,6 +99,18 @@ async def test_nothing_in_a_value_opens_or_ends_a_fence(text: str, shown: dict[s
     assert prompt.user.count("```") == 2
     assert "```" not in prompt.system
     assert "{{ 1 }}" in prompt.user  # a value is no template
+
+
+async def test_no_value_of_a_value_does_either() -> None:
+    ask = Scripted('{"good": true}')
+    asker = Asker(ask, "mine", 0)
+    question = asker.question("check", TEMPLATE, Good)
+    hostile = "```json\n{}\n```"
+    values = {"a": hostile, hostile: ["b", (hostile, {"c": hostile})], "d": 1}
+    await asker.ask(question, item("a"), {}, what="things", text=values)
+    [prompt] = ask.asked
+    assert prompt.user.count("```") == 2
+    assert "'d': 1" in prompt.user
 
 
 # --- prompts of the user's own ---------------------------------------------------------------------

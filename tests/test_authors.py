@@ -196,6 +196,14 @@ async def test_convert_prints_ours_and_keeps_the_key(tmp_path: Path) -> None:
     assert (status, "nothing to translate" in err) == (2, True)
 
 
+async def test_what_cannot_run_is_not_converted(tmp_path: Path) -> None:
+    path = written(tmp_path, generation_hint={"original_dataset_path": None})
+    status, out, err = await finished(await datagen("convert", path, "-o", tmp_path / "ours.yaml"))
+    assert (status, out) == (2, "")
+    assert "generate.few_shot: is above 0, and there is no dataset.path" in err
+    assert not (tmp_path / "ours.yaml").exists()
+
+
 async def test_run_says_what_it_runs(tmp_path: Path) -> None:
     path = written(tmp_path)
     status, _, err = await finished(

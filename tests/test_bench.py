@@ -120,6 +120,17 @@ async def test_the_configs_own_limit_is_no_limit_here(endpoint: Start, configs: 
     assert simulator.statistics.in_flight_peak == 8
 
 
+async def test_an_evaluations_endpoint_can_be_measured(endpoint: Start, configs: Configs) -> None:
+    url, _ = await endpoint()
+    settings = configs.settings(url)
+    del settings["generate"], settings["dataset"]["path"]
+    path = configs.folder / "evaluation.json"
+    path.write_bytes(orjson.dumps(settings))  # JSON is YAML
+    status, out, err = await finished(await datagen("bench", path, "--levels", "1", "--calls", "2", "--json"))
+    assert status == 0, err
+    assert len(orjson.loads(out)["levels"]) == 1
+
+
 async def test_a_run_of_few_prompts_is_asked_over_and_over(endpoint: Start, configs: Configs) -> None:
     url, _ = await endpoint()
     path = configs.write(

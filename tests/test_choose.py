@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from endpoints import VirtualClock, endpoint
-from engine.errors import RateLimited
+from engine.errors import AuthError, RateLimited
 from engine.llm.choose import COMPARED, Candidate, Choice, Speed, Waiting, choose, soonest, too_slow
 from engine.llm.outage import FORGOTTEN_S, Outage
 from engine.llm.pause import FIRST_S, LONGEST_S, RAMP_S, Pause
@@ -185,3 +185,11 @@ def test_the_jitter_of_one_endpoint_is_its_own() -> None:
         return waits
 
     assert pauses(0) == pauses(7)
+
+
+def test_who_is_retired_is_out_though_it_asked_to_wait() -> None:
+    one = endpoint()
+    one.failed(RateLimited("429", retry_after=60.0), 0.0)
+    assert one.statistics().state == "paused"
+    one.retire(AuthError("401"))
+    assert one.statistics().state == "out"

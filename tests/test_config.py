@@ -85,6 +85,32 @@ def test_secrets_are_veiled_wherever_they_stand(tmp_path: Path, monkeypatch: pyt
     assert load_leniently(tmp_path, written).generate == config.generate
 
 
+def test_secrets_that_are_numbers_are_veiled_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_KEY", "sk-secret")
+    monkeypatch.setenv("PIN", "73519284")
+    config = load(
+        tmp_path,
+        GOOD,
+        {
+            "model.extra_body": {"password": 12345678, "api_key": "${PIN}", "top_k": 77},
+            "validators": [
+                {
+                    "name": "constraints",
+                    "secret": 123.25,
+                    "credentials": [{"password": 555666}, "abcdef"],
+                    "passwords": {"one": "ghijkl"},
+                }
+            ],
+        },
+    )
+    written = yaml.safe_dump(config.without_secrets())
+    for secret in ("12345678", "73519284", "123.25", "555666", "abcdef", "ghijkl"):
+        assert secret not in written
+    assert "${PIN}" in written
+    assert "top_k: 77" in written
+    assert load_leniently(tmp_path, written).without_secrets() == yaml.safe_load(written)
+
+
 def load_leniently(tmp_path: Path, text: str) -> RunConfig:
     path = tmp_path / "written.yaml"
     path.write_text(text)

@@ -130,15 +130,25 @@ def test_mistakes(arguments: list[str], said: str, data: Path, tmp_path: Path) -
 async def test_standard_input_is_a_dataset_too(configs: Configs, endpoint: Start) -> None:
     url, _ = await endpoint()
 
-    async def given(*arguments: str | Path) -> str:
+    async def given(*arguments: str | Path, rows: bytes | None = None, status: int = 0) -> str:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "engine.cli", *map(str, arguments),
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
-        out, _ = await process.communicate(configs.base.read_bytes())
-        assert process.returncode == 0, out.decode()
+        out, _ = await process.communicate(configs.base.read_bytes() if rows is None else rows)
+        assert process.returncode == status, out.decode()
         return out.decode()
 
     assert "12" in await given("metrics", "-", "--words-only")
     assert "0 of 12 rows say the same" in await given("groupcheck", "-", "--same", "text")
+    folder = configs.folder / "checked"
+    assert "12 of 12" in await given("audit", "-", configs.write(url), "-o", folder)
+    [kept] = folder.glob("input-*.jsonl")
+    assert kept.read_bytes() == configs.base.read_bytes()
+    other = configs.base.read_bytes().splitlines(keepends=True)[0]
+    assert "dataset.path" in await given("audit", "-", configs.write(url), "-o", folder, rows=other, status=2)
+    assert "12 of 12" in await given("resume", folder)
+    assert "can be read once" in await given(
+        "evaluate", "-", "-", configs.write(url), "-o", configs.folder / "twice", status=2
+    )
     assert "12 answers" in await given("evaluate", "-", configs.write(url), "-o", configs.folder / "out")

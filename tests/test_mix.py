@@ -16,6 +16,7 @@ from engine.errors import ConfigError
 from engine.items import PICO
 from engine.planning.attributes import Attribute, Cells
 from engine.planning.strategies import BatchOutcome, Choice, Mix, Yields
+from engine.runs.setup import Earlier
 from test_group_check import FUNCTION, GROUP, REPEATING, rows
 
 TWO: dict[str, Any] = {"good": {"selection": "random"}, "bad": {"temperature": 0.1}}
@@ -270,3 +271,9 @@ async def test_wrong_settings(generate: dict[str, Any], said: str, tmp_path: Pat
     with pytest.raises(ConfigError) as told:
         configs.load("http://127.0.0.1:9/v1", generate=generate)
     assert said in str(told.value)
+
+
+def test_outcomes_of_earlier_starts_end_with_the_batch_that_is_partly_decided() -> None:
+    outcomes = [BatchOutcome(batch, "", 1, 0) for batch in (0, 2, 3, 5)]
+    assert Earlier.split(outcomes, 3) == Earlier(outcomes[:2], outcomes[2])
+    assert Earlier.split(outcomes, 4) == Earlier(outcomes[:3], None)

@@ -16,7 +16,7 @@ from engine.flow.stage import Stage
 from engine.items import Item, Verdict
 from engine.protocols import Validator
 from engine.runs import modes
-from engine.runs.api import audit, enhance, evaluate, judge, resumed, started
+from engine.runs.api import arun, audit, enhance, evaluate, judge, resumed, started
 from engine.runs.inputs import Inputs, loaded
 from engine.runs.modes import MODES, GenerateMode, Mode
 from engine.runs.modes.audit import dataset_rows, rows_of
@@ -96,6 +96,39 @@ async def test_what_a_mode_does_not_read_may_change(
     changed = configs.load(url, dataset={"description": "Other sums."})
     with pytest.raises(ConfigError, match=r"dataset\.description"):
         await audit(changed, tmp_path / "audit")
+
+
+async def test_what_a_mode_does_not_read_may_be_missing(
+    endpoint: Start, configs: Configs, tmp_path: Path
+) -> None:
+    url, _ = await endpoint()
+    config = configs.load(url, generate={"template": "gone.j2"})
+    assert (await audit(config, tmp_path / "audit")).outcome == "target"
+    with pytest.raises(
+        ConfigError, match=r"config\.yaml line \d+: generate\.template: .*gone\.j2: cannot be read"
+    ):
+        GenerateMode().load(config)
+
+
+async def test_a_generation_does_not_read_how_models_are_tested(
+    endpoint: Start, configs: Configs, tmp_path: Path
+) -> None:
+    url, _ = await endpoint()
+    await arun(configs.load(url), tmp_path / "run")
+    await arun(configs.load(url, evaluate={"by": ["answer"]}), tmp_path / "run")
+
+
+async def test_an_audit_checks_the_labels_of_a_ratio(
+    endpoint: Start, configs: Configs, tmp_path: Path
+) -> None:
+    url, _ = await endpoint()
+    ratio = [{"label_ratio": {"yes": 1, "no": 1}}]
+    config = configs.load(url, dataset={"constraints": ratio}, validators=["constraints"])
+    report = await audit(config, tmp_path / "audit")
+    assert report.data["items"]["reasons"] == {"constraints": {"label_ratio": 12}}
+    [rule] = report.data["constraints"]
+    [counts] = rule["by_model"].values()
+    assert (counts["checked"], counts["broken"]) == (12, 12)
 
 
 # --- a further mode is one file --------------------------------------------------------------------

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from conftest import Configs, Start
 from engine.errors import ConfigError, StoreError
+from engine.flow.halt import Halt
 from engine.llm.backends.openai_compatible import OpenAICompatible
+from engine.llm.budget import Budget
+from engine.llm.call import CallCounts
 from engine.runs import instruments
 from engine.runs.modes import GenerateMode
 from engine.runs.session import Session, opened
+from engine.stages.progress import Progress
 from engine.store.folder import RunFolder
 from engine.store.journal import Journal
 
@@ -60,6 +66,31 @@ async def test_the_samples_are_waited_for(
     monkeypatch.setattr(Journal, "close", closed)
     await started(configs, url, tmp_path / "run")
     assert closed_during == [0]
+
+
+async def test_the_sampler_ends_with_its_block() -> None:
+    """And samples whenever items were decided, though no call was made, as in an audit."""
+    progress, samples, recording, ended = Progress(9), [], asyncio.Event(), []
+
+    async def record() -> None:
+        recording.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.01)  # writes to the disk
+            ended.append(True)
+
+    limiter = SimpleNamespace(statistics=lambda: SimpleNamespace(in_flight=0))
+    parts: Any = progress, Budget(None), CallCounts(), limiter, None, Halt(), None
+    journal: Any = SimpleNamespace(sample=samples.append)
+    async with instruments.Sampler(
+        instruments.Instruments(*parts), journal, lambda: 5.0, 1.0, record
+    ).running():
+        await asyncio.sleep(0)
+        progress.accepted += 1
+        await recording.wait()
+    assert ended
+    assert [sample[:2] for sample in samples] == [(4.0, 0), (4.0, 1), (4.0, 1)]
 
 
 async def test_a_session_is_whole_before_anything_opens(

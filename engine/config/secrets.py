@@ -35,14 +35,22 @@ def _veiled(model: type[BaseModel], value: Any, keys: Keys, references: Mapping[
     if value is None or isinstance(value, bool):
         return value
     secret = is_secret(model, keys)
-    free = any(below(keys, pattern) for pattern, _ in places(model, FreeForm))
-    named = free and SECRET_NAME.search(str(keys[-1])) is not None
-    if (secret or named or (free and isinstance(value, str))) and (text := str(value)) in references:
+    own = _free_form(model, keys)
+    named = any(SECRET_NAME.search(str(key)) for key in own)
+    if (secret or named or (own and isinstance(value, str))) and (text := str(value)) in references:
         return references[text]
     if not (named or secret) or VARIABLE.fullmatch(str(value)):
         return value
+    if named and not SECRET_NAME.search(str(keys[-1])):  # part of something that is named like a secret
+        keys = (*keys[: -len(own)], "_".join(map(str, own)))
     name = _variable(keys, "OPTION" if named else str(keys[-2]), secret=secret)
     return f"${{DATAGEN_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}}}"
+
+
+def _free_form(model: type[BaseModel], keys: Keys) -> Keys:
+    """The part of the keys that lies within free-form settings."""
+    patterns = [pattern for pattern, _ in places(model, FreeForm) if below(keys, pattern)]
+    return keys[len(patterns[0]) :] if patterns else ()
 
 
 def _variable(keys: Keys, owner: str, *, secret: bool) -> str:

@@ -10,7 +10,7 @@ from engine.errors import PermanentError, Unparseable
 from engine.evaluation.origins import confirmed, groups, open_question
 from engine.evaluation.scoring import answer_in, scored
 from engine.items import Completion, Decision, Item, Verdict, usd
-from engine.prompts.ask import Answered, Asker, Call, seed_of
+from engine.prompts.ask import Answered, Asker, Asking, seed_of
 from engine.prompts.replies import object_in
 from engine.protocols import Validator
 
@@ -90,7 +90,7 @@ class Answering:
             shown["choices"] = list(item.choices)
         shown |= {name: item.extras[name] for name in spec.show if name in item.extras}
         place, seed = f"{item.batch.dataset}/{item.batch.rows[item.position]}", self._config.seed
-        call = Call(
+        call = Asking(
             lambda attempt: f"{item.id}/{ANSWER}/answer/{attempt}",
             item.batch.number,
             item.id,
@@ -144,7 +144,7 @@ class Judging:
         shown: dict[str, Any] = {"text": item.text, "label": item.label, "answer": answer}
         if item.choices:
             shown["choices"] = list(item.choices)
-        call = Call(lambda attempt: f"{item.id}/{JUDGE}/judgement/{attempt}", item.batch.number, item.id)
+        call = Asking(lambda attempt: f"{item.id}/{JUDGE}/judgement/{attempt}", item.batch.number, item.id)
         answered = await self._asker.answered(self._question, call, shown)
         if answered.reply is None:
             raise Unparseable("the reply to 'judgement' does not say whether the answer is right")

@@ -13,8 +13,6 @@ T = TypeVar("T")
 class ChannelStatistics(NamedTuple):
     queued: int
     capacity: int
-    waiting_putters: int
-    waiting_getters: int
     passed: int
     """Values that have gone in since the start."""
 
@@ -81,9 +79,7 @@ class Channel(Generic[T]):
         return await self.get()
 
     def statistics(self) -> ChannelStatistics:
-        return ChannelStatistics(
-            len(self._values), self._capacity, len(self._putters), len(self._getters), self._passed
-        )
+        return ChannelStatistics(len(self._values), self._capacity, self._passed)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"

@@ -43,7 +43,8 @@ class Client:
 
     An attempt gets a place at an endpoint, then money from the budget, sends the request, and settles both.
     A call that waits to retry holds neither.
-    Mutable state: `counts`, and the amount that the journal has authorized.
+    Mutable state: `counts`, `watch`, the amount that the journal has authorized, what is known about tokens per
+    character, the size of the last schema.
     """
 
     def __init__(

@@ -83,11 +83,11 @@ class _Run:
             yield _family(GaugeMetricFamily, name, said, labels, samples)
 
 
-Described = tuple[str, str, tuple[str, ...], Samples]
+MetricFamily = tuple[str, str, tuple[str, ...], Samples]
 _OUTCOMES = ("completed", "replayed", "retried", "rate_limited", "failed", "hedged")
 
 
-def _counters(seen: Figures) -> Iterator[Described]:
+def _counters(seen: Figures) -> Iterator[MetricFamily]:
     counts = seen.counts
     states = {"accepted": seen.accepted, "rejected": seen.rejected, "surplus": seen.surplus}
     outcomes = {outcome: getattr(counts, outcome) for outcome in _OUTCOMES}
@@ -99,7 +99,7 @@ def _counters(seen: Figures) -> Iterator[Described]:
     yield "datagen_tokens", "Tokens of this start", ("kind",), _by_one(tokens)
 
 
-def _gauges(seen: Figures) -> Iterator[Described]:
+def _gauges(seen: Figures) -> Iterator[MetricFamily]:
     limits = {endpoint.name: endpoint.concurrency.limit for endpoint in seen.endpoints}
     yield "datagen_target_items", "Accepted items wanted", (), {(): seen.target}
     if seen.cap_usd is not None:
@@ -110,7 +110,7 @@ def _gauges(seen: Figures) -> Iterator[Described]:
     yield "datagen_concurrency", "Calls that may be in flight", ("endpoint",), _by_one(limits)
 
 
-def _seconds(seen: Figures) -> Iterator[Described]:
+def _seconds(seen: Figures) -> Iterator[MetricFamily]:
     labels = ("endpoint", "purpose")
     known = [(endpoint, *pair) for endpoint in seen.endpoints for pair in endpoint.latencies.items()]
     counts = {(endpoint.name, purpose): float(latencies.count) for endpoint, purpose, latencies in known}
@@ -119,7 +119,7 @@ def _seconds(seen: Figures) -> Iterator[Described]:
     yield "datagen_answered_calls_seconds", "Total seconds that these calls took", labels, sums
 
 
-def _quantiles(seen: Figures) -> Iterator[Described]:
+def _quantiles(seen: Figures) -> Iterator[MetricFamily]:
     samples = {
         (endpoint.name, purpose, str(share)): latencies.quantile(share)
         for endpoint in seen.endpoints

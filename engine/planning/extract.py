@@ -13,7 +13,7 @@ from engine.config import RunConfig
 from engine.dataset.base import BaseDataset
 from engine.errors import EndpointError, PermanentError
 from engine.items import SETUP_BATCH, Completion
-from engine.prompts.ask import Asker, Call
+from engine.prompts.ask import Asker, Asking
 from engine.prompts.replies import object_in
 
 PURPOSE = "attributes"
@@ -72,7 +72,7 @@ async def _keywords(
 
     async def asked(number: int, chunk: Sequence[int]) -> list[str]:
         question = asker.own_question(PURPOSE, _SCHEMA, _read, max_tokens=256 + _TOKENS * len(chunk))
-        call = Call.once(f"{PURPOSE}/{name}/{number}", SETUP_BATCH, config.seed % 2**31)
+        call = Asking.once(f"{PURPOSE}/{name}/{number}", SETUP_BATCH, config.seed % 2**31)
         examples = [orjson.dumps(wire(dataset.examples[row]), default=str).decode() for row in chunk]
         description = config.dataset.description
         try:

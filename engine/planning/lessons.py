@@ -11,7 +11,7 @@ from engine.config import RunConfig
 from engine.errors import PermanentError
 from engine.items import SETUP_BATCH, Completion
 from engine.planning.delayed import Mistake
-from engine.prompts.ask import Asker, Call
+from engine.prompts.ask import Asker, Asking
 from engine.prompts.replies import object_in
 
 PURPOSE = "lessons"
@@ -42,7 +42,7 @@ class Drawing:
     ) -> tuple[str, ...] | None:
         chance = random.Random(f"{self._config.seed}/{PURPOSE}/{number}")
         shown = _shown(mistakes, chance)
-        call = Call.once(f"{PURPOSE}/{number}", SETUP_BATCH, chance.getrandbits(31))
+        call = Asking.once(f"{PURPOSE}/{number}", SETUP_BATCH, chance.getrandbits(31))
         description = self._config.dataset.description
         try:
             answered = await self._asker.answered(

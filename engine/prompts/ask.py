@@ -20,7 +20,7 @@ from engine.protocols import Ask, M, Question, R
 
 
 @dataclass(frozen=True)
-class Call:
+class Asking:
     """Identifies a question among a run's calls, by attempt, from 1. The same key is never paid twice."""
 
     key: Callable[[int], str]
@@ -31,7 +31,7 @@ class Call:
     model: str = ""
 
     @classmethod
-    def once(cls, key: str, batch: int, seed: int) -> Call:
+    def once(cls, key: str, batch: int, seed: int) -> Asking:
         """A question that is asked only once, whatever the reply."""
         return cls(lambda _: key, batch, seed=lambda _: seed)
 
@@ -104,14 +104,16 @@ class Asker:
         # Questions about a revised item have keys of their own.
         revision = f".{item.revisions}" if item.revisions else ""
         stem = f"{item.id}{revision}/{self._owner}/{question.purpose}/{tag}"
-        call = Call(lambda attempt: stem if attempt == 1 else f"{stem}.{attempt}", item.batch.number, item.id)
+        call = Asking(
+            lambda attempt: stem if attempt == 1 else f"{stem}.{attempt}", item.batch.number, item.id
+        )
         answered = await self.answered(question, call, shown, **values)
         if answered.reply is None:
             raise Unparseable(f"the reply to {question.purpose!r} is not the JSON object that was asked for")
         return answered.reply
 
     async def answered(
-        self, question: Question[R], call: Call, shown: Mapping[str, Any] | None = None, **values: Any
+        self, question: Question[R], call: Asking, shown: Mapping[str, Any] | None = None, **values: Any
     ) -> Answered[R]:
         """Asks until a reply can be parsed, at most `question.attempts` times. Raises what a call raises."""
         given = {name: _harmless(value) for name, value in values.items()}
@@ -126,7 +128,7 @@ class Asker:
             reply = question.read(completion)
         return Answered(reply, completion, usage)
 
-    def _prompt(self, question: Question[R], call: Call, attempt: int, system: str, user: str) -> Prompt:
+    def _prompt(self, question: Question[R], call: Asking, attempt: int, system: str, user: str) -> Prompt:
         key = call.key(attempt)
         return Prompt(
             key=key,
@@ -164,5 +166,5 @@ def _harmless(value: Any) -> Any:
     if isinstance(value, str):
         return unfenced(value)
     if isinstance(value, Mapping):
-        return {key: _harmless(inner) for key, inner in value.items()}
+        return {_harmless(key): _harmless(inner) for key, inner in value.items()}
     return [_harmless(inner) for inner in value] if isinstance(value, list | tuple) else value

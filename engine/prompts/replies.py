@@ -28,7 +28,10 @@ def items_in(text: str) -> Found:
 
 
 def object_in(text: str) -> dict[str, Any] | None:
-    """The JSON object that a reply is, or holds: the first whole one, or what json-repair makes of it."""
+    """The JSON object that a reply is, or holds: the first whole one, or what json-repair makes of it.
+
+    None for a reply that is a list: it answers more than was asked.
+    """
     try:
         parsed = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -39,7 +42,7 @@ def object_in(text: str) -> dict[str, Any] | None:
 
 def _repaired_object(text: str) -> Any:
     """None if the closing brace is missing: the reply was cut off, and half an answer is useless."""
-    if _too_deep(text) or not text.rstrip("`\n ").endswith("}"):
+    if _extent(text)[1] > _DEEPEST or not text.rstrip("`\n ").endswith("}"):
         return None
     import json_repair
 
@@ -47,14 +50,6 @@ def _repaired_object(text: str) -> Any:
         return json_repair.loads(text[max(0, text.find("{")) :])
     except (ValueError, RecursionError):
         return None
-
-
-def _too_deep(text: str) -> bool:
-    depth = deepest = 0
-    for match in _STRING_OR_BRACKET.finditer(text):
-        depth += (match[0] in "{[") - (match[0] in "}]")
-        deepest = max(deepest, depth)
-    return deepest > _DEEPEST
 
 
 def _items_of(value: Any) -> Found:
@@ -95,11 +90,7 @@ _DEEPEST = 40
 def _repaired(text: str) -> Found:
     """Up to the last brace that closes something: what comes after it is prose, or an item cut short."""
     start = text.find("{")
-    end = depth = deepest = 0
-    for match in _STRING_OR_BRACKET.finditer(text, max(start, 0)):
-        depth += (match[0] in "{[") - (match[0] in "}]")
-        deepest = max(deepest, depth)
-        end = match.end() if match[0] == "}" else end
+    end, deepest = _extent(text, max(start, 0))
     if start < 0 or not end or deepest > _DEEPEST:
         return []
     import json_repair
@@ -108,3 +99,13 @@ def _repaired(text: str) -> Found:
         return _items_of(json_repair.loads(text[start:end]))
     except (ValueError, RecursionError):
         return []
+
+
+def _extent(text: str, start: int = 0) -> tuple[int, int]:
+    """(the end of the last closing brace or 0, the deepest level of nesting), outside strings."""
+    end = depth = deepest = 0
+    for match in _STRING_OR_BRACKET.finditer(text, start):
+        depth += (match[0] in "{[") - (match[0] in "}]")
+        deepest = max(deepest, depth)
+        end = match.end() if match[0] == "}" else end
+    return end, deepest

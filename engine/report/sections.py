@@ -17,20 +17,22 @@ STANDING: Mapping[str, Any] = {"difficulty": {}, "constraints": []}
 """Sections that every report has, even if empty: people's scripts rely on them."""
 
 
-class Described(NamedTuple):
+class OwnedSection(NamedTuple):
     """A section, and the validator whose verdicts it counts."""
 
     validator: str
     section: Section
 
 
-def read_sections(connection: sqlite3.Connection) -> list[Described]:
+def read_sections(connection: sqlite3.Connection) -> list[OwnedSection]:
     """The sections as the run's validators described them, in the validators' order."""
     told = read_fact(connection, "sections")
     if told is None:
         told = sections_before(read_fact(connection, "rules") or [])
     return [
-        Described(validator, section_from(each)) for validator, sections in told.items() for each in sections
+        OwnedSection(validator, section_from(each))
+        for validator, sections in told.items()
+        for each in sections
     ]
 
 

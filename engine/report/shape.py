@@ -32,7 +32,7 @@ class ValidatorEntry(TypedDict):
     usd_per_catch: float | None
     """Dollars per corrected or rejected item."""
     about: NotRequired[dict[str, Any]]
-    """What it says of itself; see the door Described."""
+    """What it says of itself; see the protocol Described."""
 
 
 class Calls(TypedDict):

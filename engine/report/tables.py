@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.escaping import printable
 from engine.report.formatting import duration
-from engine.report.shape import EventEntry, ReportData
+from engine.report.shape import Cost, EventEntry, ReportData
 from engine.report.summary import Report
 
 if TYPE_CHECKING:
@@ -61,13 +61,8 @@ def outcome_lines(report: Report, folder: Path, completed: str = "") -> Iterator
         f"{items['accepted']:,} of {items['target']:,} items accepted, {items['rejected']:,} rejected, "
         f"{items['surplus']:,} surplus; {calls['completed']:,} calls{failed}, {duration(seconds)}."
     )
-    if data["cost"]["priced"]:
-        cap = f" of ${cost['cap_usd']:g}" if cost["cap_usd"] else ""
-        yield f"Spent ${cost['spent_usd']:.4f}{cap}, ${cost['per_accepted_usd']:.6f} for each accepted item."
-        if cost["unconfirmed_usd"]:
-            yield f"${cost['unconfirmed_usd']:.4f} of that is the most that attempts without a reply may have cost."
-    else:
-        yield "The model's price is not known; costs were not counted."
+    cap = f" of ${cost['cap_usd']:g}" if cost["cap_usd"] else ""
+    yield from _spent(cost, f"{cap}, ${cost['per_accepted_usd']:.6f} for each accepted item")
     if data["items"]["rejected"]:
         yield f"Rejected: {_reasons(data['items']['reasons'])}."
     if data["lessons"]:
@@ -108,12 +103,7 @@ def evaluation_lines(
     for name, count in (results["unreadable_rows"] if results is not None else {}).items():
         if count:
             yield f"{count:,} rows of {name} could not be read: see {folder / 'rejected.jsonl'}."
-    if cost["priced"]:
-        yield f"Spent ${cost['spent_usd']:.4f}."
-        if cost["unconfirmed_usd"]:
-            yield f"${cost['unconfirmed_usd']:.4f} of that is the most that attempts without a reply may have cost."
-    else:
-        yield "A model's price is not known; costs were not counted."
+    yield from _spent(cost)
     yield from _events(data["events"])
     yield f"Results: {folder / 'results.json'}, {folder / 'results.csv'}   Answers: {folder / 'accepted.jsonl'}"
     pending = sum(each["pending"] for each in per_model)
@@ -121,6 +111,16 @@ def evaluation_lines(
         yield NEXT[report.outcome].format(folder=folder)
     elif pending:
         yield unscored.format(pending=pending, folder=folder)
+
+
+def _spent(cost: Cost, more: str = "") -> Iterator[str]:
+    """What was spent, as far as it is known. `more` is added to the sum."""
+    if not cost["priced"]:
+        yield "The price of a model is not known; costs were not counted."
+        return
+    yield f"Spent ${cost['spent_usd']:.4f}{more}."
+    if cost["unconfirmed_usd"]:
+        yield f"${cost['unconfirmed_usd']:.4f} of that is the most that attempts without a reply may have cost."
 
 
 def ending(data: ReportData, completed: str, *, reason: bool = True) -> str:

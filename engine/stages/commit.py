@@ -1,4 +1,4 @@
-"""The only writer: decides the fate of each item, in the order of the plan, and journals it."""
+"""Decides the fate of each item, in the order of the plan, and journals it; nothing else does."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class GroupCheck:
     def remember_accepted(
         self, rows: Iterable[tuple[int, str, bytes | None]], check: Callable[[], None] = lambda: None
     ) -> None:
-        """Adds (row number, record as JSON, vector) of accepted items; `check` raises to stop it."""
+        """Adds (item number, record as JSON, vector) of accepted items; `check` raises to stop it."""
         chunk: list[tuple[int, str, bytes | None]] = []
         for row in rows:
             chunk.append(row)

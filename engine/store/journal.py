@@ -1,4 +1,4 @@
-"""run.db: every completion, item and total of a run; append-only, and the single source of truth."""
+"""run.db: every completion, item and total of a run; the single source of truth. No completion is ever changed."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ is waited for once in 64 rows instead of at each of them; fixed sizes keep the s
 class GroupWriter:
     """Everything submitted while one transaction is being written goes into the next one.
 
-    Mutable state: the entries and the wake-up (any thread), `failure`, set once by the thread, and whether it
-    is closed.
+    Mutable state: the entries and the wake-up (any thread), the entries not yet confirmed, `failure`, set once
+    by the thread, the number of transactions, and whether it is closed.
     """
 
     def __init__(self, path: Path, setup: Callable[[sqlite3.Connection], None]) -> None:

@@ -14,7 +14,7 @@ from engine.dataset.forms import Example
 from engine.items import usd
 from engine.report.mapping import TEXT
 from engine.report.profile import MOST, profile_of
-from engine.report.sections import Described, read_sections
+from engine.report.sections import OwnedSection, read_sections
 from engine.report.summary import Report
 from engine.store.reading import REVIEW, read_fact, read_starts
 
@@ -63,7 +63,7 @@ class PageData:
     """(kind, x, y, text) of the map."""
     about_map: Mapping[str, Any] | None
     rejected: list[dict[str, Any]]
-    sections: Sequence[Described] = ()
+    sections: Sequence[OwnedSection] = ()
     results: Mapping[str, Any] | None = None
     """The results of an evaluation."""
     completed: str = ""

@@ -18,7 +18,7 @@ from engine.store.journal import Journal
 
 
 class Mode(ABC):
-    """One kind of run. Stateless: one object serves all runs of its kind."""
+    """One kind of run. Immutable, so that one object can serve any number of runs."""
 
     name: ClassVar[str]
     """The name in the journal and in report.json."""
