@@ -105,6 +105,11 @@ class MediaWiki:
         assert self._connected is not None, "the source is not open"
         return self._connected
 
+    @property
+    def requests(self) -> int:
+        """Requests sent since it was opened."""
+        return self._wiki.api.requests
+
     async def __aenter__(self) -> Self:
         """Raises RetrieverUnavailable where the cache cannot be opened."""
         o = self._options
