@@ -91,7 +91,13 @@ async def test_130_interrupted_drains_and_resumes(
     url, simulator = await endpoint(latency_s=0.02)
     path, folder = configs.write(url, generate={"target": 300}, limits={"concurrency": 3}), tmp_path / "run"
     some = when_served(simulator, 5)
-    process = await datagen("run", path, "-o", folder)
+    before = signal.signal(
+        number, signal.SIG_DFL
+    )  # under nohup, SIGHUP is ignored, and a process inherits that
+    try:
+        process = await datagen("run", path, "-o", folder)
+    finally:
+        signal.signal(number, before)
     await some.wait()
     process.send_signal(number)
     status, _, err = await finished(process)
