@@ -20,7 +20,7 @@ from engine.constraints import Constraint
 from engine.dataset.fields import Fields
 from engine.errors import Unparseable
 from engine.items import Batch, Completion, Decision, Item, Prompt, Usage
-from engine.prompts.ask import Asker
+from engine.prompts.ask import ModelAsker
 from engine.prompts.replies import object_in
 from engine.protocols import Embedder, Tools, Validator
 
@@ -64,7 +64,7 @@ def tools_for(
         fields.wire,
         fields.revised,
         object_in,
-        lambda name: Asker(ask, name, 0, priority=-1),
+        lambda name: ModelAsker(ask, name, 0, priority=-1),
         user_cache(),
     )
 

@@ -11,46 +11,46 @@ from hypothesis import strategies as st
 
 from endpoints import VirtualClock, endpoint
 from engine.errors import AuthError, RateLimited
-from engine.llm.choose import COMPARED, Candidate, Choice, Speed, Waiting, choose, soonest, too_slow
+from engine.llm.choose import COMPARED, Admission, Candidate, Speed, Waiting, choose, soonest, too_slow
 from engine.llm.outage import FORGOTTEN_S, Outage
 from engine.llm.pause import FIRST_S, LONGEST_S, RAMP_S, Pause
 
 FREE, BUSY, LATER, GONE = Candidate(0.0, 1), Candidate(None, 9), Candidate(3.0, 1), Candidate(0.0, 1, hope=0)
 
 TABLE = {
-    "nobody waits": ([], Choice()),
-    "one is free": ([Waiting(0.0, [FREE])], Choice(line=0, endpoint=0)),
-    "it is full": ([Waiting(0.0, [BUSY])], Choice()),
-    "it paces": ([Waiting(0.0, [LATER])], Choice(wait=3.0)),
-    "the run has no place": ([Waiting(None, [FREE])], Choice()),
-    "the run paces": ([Waiting(2.0, [FREE])], Choice(wait=2.0)),
-    "the run paces, and so does the endpoint": ([Waiting(2.0, [LATER])], Choice(wait=2.0)),
-    "given up": ([Waiting(0.0, [GONE])], Choice(closed=0)),
-    "given up, though the run paces": ([Waiting(2.0, [GONE])], Choice(closed=0)),
-    "one of two is given up": ([Waiting(0.0, [GONE, FREE])], Choice(line=0, endpoint=1)),
-    "the other is full": ([Waiting(0.0, [GONE, BUSY])], Choice()),
-    "the less loaded": ([Waiting(0.0, [Candidate(0.0, 2), Candidate(0.0, 1.5)])], Choice(line=0, endpoint=1)),
-    "alike: the first": ([Waiting(0.0, [FREE, FREE])], Choice(line=0, endpoint=0)),
-    "free before less loaded": ([Waiting(0.0, [Candidate(1.0, 1), Candidate(0.0, 8)])], Choice(line=0, endpoint=1)),
-    "where it would rather not go": ([Waiting(0.0, [Candidate(0.0, math.inf), FREE])], Choice(line=0, endpoint=1)),
+    "nobody waits": ([], Admission()),
+    "one is free": ([Waiting(0.0, [FREE])], Admission(line=0, endpoint=0)),
+    "it is full": ([Waiting(0.0, [BUSY])], Admission()),
+    "it paces": ([Waiting(0.0, [LATER])], Admission(wait=3.0)),
+    "the run has no place": ([Waiting(None, [FREE])], Admission()),
+    "the run paces": ([Waiting(2.0, [FREE])], Admission(wait=2.0)),
+    "the run paces, and so does the endpoint": ([Waiting(2.0, [LATER])], Admission(wait=2.0)),
+    "given up": ([Waiting(0.0, [GONE])], Admission(closed=0)),
+    "given up, though the run paces": ([Waiting(2.0, [GONE])], Admission(closed=0)),
+    "one of two is given up": ([Waiting(0.0, [GONE, FREE])], Admission(line=0, endpoint=1)),
+    "the other is full": ([Waiting(0.0, [GONE, BUSY])], Admission()),
+    "the less loaded": ([Waiting(0.0, [Candidate(0.0, 2), Candidate(0.0, 1.5)])], Admission(line=0, endpoint=1)),
+    "alike: the first": ([Waiting(0.0, [FREE, FREE])], Admission(line=0, endpoint=0)),
+    "free before less loaded": ([Waiting(0.0, [Candidate(1.0, 1), Candidate(0.0, 8)])], Admission(line=0, endpoint=1)),
+    "where it would rather not go": ([Waiting(0.0, [Candidate(0.0, math.inf), FREE])], Admission(line=0, endpoint=1)),
     "where it would rather not go, but must": (
-        [Waiting(0.0, [Candidate(0.0, math.inf), LATER])], Choice(line=0, endpoint=0),
+        [Waiting(0.0, [Candidate(0.0, math.inf), LATER])], Admission(line=0, endpoint=0),
     ),
-    "no longer than there is hope": ([Waiting(0.0, [Candidate(9.0, 1, hope=2.0)])], Choice(wait=2.001)),
+    "no longer than there is hope": ([Waiting(0.0, [Candidate(9.0, 1, hope=2.0)])], Admission(wait=2.001)),
     "the next line passes one whose endpoint rests": (
-        [Waiting(0.0, [LATER]), Waiting(0.0, [FREE])], Choice(line=1, endpoint=0),
+        [Waiting(0.0, [LATER]), Waiting(0.0, [FREE])], Admission(line=1, endpoint=0),
     ),
     "nobody passes one that waits for the run's rate": (
-        [Waiting(2.0, [FREE]), Waiting(0.0, [FREE])], Choice(wait=2.0),
+        [Waiting(2.0, [FREE]), Waiting(0.0, [FREE])], Admission(wait=2.0),
     ),
     "the nearest of several waits": (
-        [Waiting(0.0, [LATER]), Waiting(0.0, [Candidate(1.0, 1)])], Choice(wait=1.0),
+        [Waiting(0.0, [LATER]), Waiting(0.0, [Candidate(1.0, 1)])], Admission(wait=1.0),
     ),
     "a rest is nearer than the run's rate": (
-        [Waiting(0.0, [Candidate(1.0, 1)]), Waiting(2.0, [FREE])], Choice(wait=1.0),
+        [Waiting(0.0, [Candidate(1.0, 1)]), Waiting(2.0, [FREE])], Admission(wait=1.0),
     ),
     "a line without hope behind one that waits": (
-        [Waiting(0.0, [LATER]), Waiting(0.0, [GONE])], Choice(closed=1),
+        [Waiting(0.0, [LATER]), Waiting(0.0, [GONE])], Admission(closed=1),
     ),
 }  # fmt: skip
 

@@ -26,7 +26,7 @@ from engine.evaluation.origins import confirmed, groups
 from engine.evaluation.results import results_of
 from engine.evaluation.scoring import answer_in, scored
 from engine.evaluation.statistics import mcnemar, newcombe, wilson
-from engine.prompts.ask import Asker
+from engine.prompts.ask import ModelAsker
 from engine.runs.api import evaluate, judge
 from engine.simulator.content import facts, word_problems
 from engine.simulator.truth import truth_of
@@ -437,7 +437,7 @@ async def test_a_refused_question_counts_everywhere(configs: Configs, endpoint: 
         origin={"parity": "odd", "_meta": {"verdicts": [{"by": "code", "verdict": "pass"}]}}
     )
     row = row.evolve(batch=replace(row.batch, rows=(1,), dataset="d"))
-    verdict = await Answering(Asker(ask, "answer", config.seed), config, {"code"}).validate(row)
+    verdict = await Answering(ModelAsker(ask, "answer", config.seed), config, {"code"}).validate(row)
     assert (verdict.reason, asked) == ("content_filtered", 1)
     assert verdict.record == {"confirmed": True, "groups": {"parity": "odd"}, "cost_usd": 0.0}
     assert await evaluate(config, configs.folder / "out", data=[data])

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from engine.report import live
 from engine.report.formatting import duration
-from engine.report.live import Snapshot, Speed, display, panel, plain_line
+from engine.report.live import Snapshot, Throughput, display, panel, plain_line
 
 SNAPSHOT = Snapshot(
     target=1000,
@@ -83,7 +83,7 @@ async def test_the_display_runs_and_ends(stream: Any, monkeypatch: pytest.Monkey
 def test_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(live.time, "monotonic", lambda: now)
-    speed = Speed()
+    speed = Throughput()
     assert speed.per_second(0) == 0.0
     now = 110.0
     assert speed.per_second(50) == 5.0

@@ -7,12 +7,22 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 import pytest
 
 from conftest import ROOT, Configs, Start, lines
 from engine.conformance import check_validator, item
+from engine.diversity import GROUP_CHECK
+from engine.errors import ConfigError
+from engine.evaluation.answering import ANSWER, JUDGE
+from engine.planning import extract, lessons
+from engine.planning.delayed import LABEL_GATE
+from engine.runs import plugins
+from engine.runs.modes import GenerateMode
+from engine.stages import dataset_rows, embed, generate
+from engine.store.reading import REVIEW
 
 
 def written(place: Path) -> None:
@@ -61,3 +71,21 @@ async def test_it_keeps_the_conformance_suite(tmp_path: Path, monkeypatch: pytes
             await check_validator(polite.Polite, good=item("How many?"), bad=item("How many?"))
     finally:
         del sys.modules["polite"]
+
+
+def test_the_name_of_a_step_is_no_validators(configs: Configs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls and rejections are counted by name: it would be charged with the step's."""
+    config = configs.load("http://h", validators=["attributes"])
+    point = EntryPoint("attributes", "validators.reflection:Reflection", plugins.VALIDATORS)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
+    with pytest.raises(ConfigError, match="'attributes' is the name of a step of the engine"):
+        GenerateMode().load(config)
+
+
+def test_every_step_that_counts_by_its_name_is_known() -> None:
+    steps = {
+        *(embed.NAME, generate.NAME, dataset_rows.NAME, GROUP_CHECK, LABEL_GATE, REVIEW, ANSWER, JUDGE),
+        *(lessons.PURPOSE, extract.PURPOSE),
+    }
+    assert steps == plugins.STEPS
+    assert not steps & {point.name for point in entry_points(group=plugins.VALIDATORS)}

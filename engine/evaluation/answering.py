@@ -10,7 +10,7 @@ from engine.errors import PermanentError, Unparseable
 from engine.evaluation.origins import confirmed, groups, open_question
 from engine.evaluation.scoring import answer_in, scored
 from engine.items import Completion, Decision, Item, Verdict, usd
-from engine.prompts.ask import Answered, Asker, Asking, seed_of
+from engine.prompts.ask import Answered, Asking, ModelAsker, seed_of
 from engine.prompts.replies import object_in
 from engine.protocols import Validator
 
@@ -37,7 +37,7 @@ class Answering:
 
     name = ANSWER
 
-    def __init__(self, asker: Asker, config: RunConfig, confirming: Collection[str]) -> None:
+    def __init__(self, asker: ModelAsker, config: RunConfig, confirming: Collection[str]) -> None:
         """`confirming` names the validators whose verdicts say whether a label is right."""
         self._asker = asker
         self._config = config
@@ -121,7 +121,7 @@ class Judging:
 
     name = JUDGE
 
-    def __init__(self, asker: Asker, rounds: int = 1) -> None:
+    def __init__(self, asker: ModelAsker, rounds: int = 1) -> None:
         """`rounds`: how often judging has been requested; the journal holds the results of earlier rounds."""
         self._asker = asker
         schema = _schema(final_answer="string", same="boolean")

@@ -12,7 +12,7 @@ from typing import IO, Any
 import orjson
 
 from engine.evaluation.answering import ANSWER, JUDGE
-from engine.evaluation.shape import Against, Comparison, Counted, Difference, Result, Results
+from engine.evaluation.shape import Against, Counted, Difference, ModelComparison, Result, Results
 from engine.evaluation.statistics import mcnemar, newcombe, wilson
 from engine.items import usd
 
@@ -181,7 +181,7 @@ def _difference(new: Count, old: Count) -> Difference:
 
 def _comparisons(
     tested: Mapping[tuple[str, str], Tested], datasets: Sequence[str], models: Sequence[str]
-) -> Iterator[Comparison]:
+) -> Iterator[ModelComparison]:
     """Compares each pair of models on the rows of a dataset for which both have a score."""
     for dataset in datasets:
         for first, second in combinations(models, 2):

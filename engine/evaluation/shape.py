@@ -49,7 +49,7 @@ class Against(Difference):
     on_confirmed: NotRequired[Difference]
 
 
-class Comparison(TypedDict):
+class ModelComparison(TypedDict):
     """Two models on the rows of a dataset that both have a score for."""
 
     dataset: str
@@ -64,5 +64,5 @@ class Results(TypedDict):
     results: list[Result]
     unreadable_rows: dict[str, int]
     differences: list[Against]
-    comparisons: list[Comparison]
+    comparisons: list[ModelComparison]
     judge_cost_usd: float

@@ -33,7 +33,7 @@ class Waiting(NamedTuple):
     candidates: Sequence[Candidate]
 
 
-class Choice(NamedTuple):
+class Admission(NamedTuple):
     """Exactly one of: send (the indices `line` and `endpoint`), close the line with index `closed`, or wait.
 
     `wait` is in seconds; None means until a call ends or a new one arrives.
@@ -45,21 +45,21 @@ class Choice(NamedTuple):
     wait: float | None = None
 
 
-def choose(lines: Sequence[Waiting]) -> Choice:
+def choose(lines: Sequence[Waiting]) -> Admission:
     """The next step. `lines` are in the order of their heads: lower priority first, then earlier arrival."""
     nearest: float | None = None
     for line, (overall, candidates) in enumerate(lines):
         if overall is None:
-            return Choice(wait=nearest)
+            return Admission(wait=nearest)
         if all(candidate.hope <= 0 for candidate in candidates):
-            return Choice(closed=line)
+            return Admission(closed=line)
         wait, endpoint = soonest(candidates)
         if wait == 0 and overall == 0:
-            return Choice(line, endpoint)
+            return Admission(line, endpoint)
         if overall > 0:
-            return Choice(wait=_sooner(nearest, overall))
+            return Admission(wait=_sooner(nearest, overall))
         nearest = _sooner(nearest, wait)
-    return Choice(wait=nearest)
+    return Admission(wait=nearest)
 
 
 def soonest(candidates: Sequence[Candidate]) -> tuple[float | None, int | None]:

@@ -160,10 +160,10 @@ class Limiter:
         if any(other.queue.head is not None for other in self._routes):
             return None
         there = self._route(route)
-        choice = choose([self._waiting(there, tokens, avoid, self._clock())])
-        if choice.endpoint is None:
+        admission = choose([self._waiting(there, tokens, avoid, self._clock())])
+        if admission.endpoint is None:
             return None
-        return self._grant(there, there.endpoints[choice.endpoint], tokens)
+        return self._grant(there, there.endpoints[admission.endpoint], tokens)
 
     def others_than(self, endpoint: Endpoint, route: str) -> bool:
         """Whether another endpoint could answer instead."""
@@ -219,17 +219,17 @@ class Limiter:
         """Seconds until a call may be admitted; None if none waits, or if another call must end first."""
         while heads := self._heads():
             now = self._clock()
-            choice = choose([self._waiting(route, head.amount, head.avoid, now) for route, head in heads])
-            if choice.closed is not None:
-                self._give_up(heads[choice.closed][0], now)
-            elif choice.line is not None and choice.endpoint is not None:
-                route, head = heads[choice.line]
-                lease = self._grant(route, route.endpoints[choice.endpoint], head.amount)
+            admission = choose([self._waiting(route, head.amount, head.avoid, now) for route, head in heads])
+            if admission.closed is not None:
+                self._give_up(heads[admission.closed][0], now)
+            elif admission.line is not None and admission.endpoint is not None:
+                route, head = heads[admission.line]
+                lease = self._grant(route, route.endpoints[admission.endpoint], head.amount)
                 if lease is None:
                     return TAKEN_S
                 route.queue.pop().future.set_result(lease)
             else:
-                return choice.wait
+                return admission.wait
         return None
 
     def _heads(self) -> list[tuple[Route, Waiter[Lease]]]:

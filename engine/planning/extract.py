@@ -13,7 +13,7 @@ from engine.config import RunConfig
 from engine.dataset.base import BaseDataset
 from engine.errors import EndpointError, PermanentError
 from engine.items import SETUP_BATCH, Completion
-from engine.prompts.ask import Asker, Asking
+from engine.prompts.ask import Asking, ModelAsker
 from engine.prompts.replies import object_in
 
 PURPOSE = "attributes"
@@ -42,7 +42,7 @@ _SCHEMA: Mapping[str, Any] = {
 }
 
 
-async def extracted(config: RunConfig, dataset: BaseDataset, asker: Asker) -> dict[str, list[str]]:
+async def extracted(config: RunConfig, dataset: BaseDataset, asker: ModelAsker) -> dict[str, list[str]]:
     """Keywords of each attribute that the config extracts, with repetitions.
 
     The examples of a call that fails permanently are skipped. Raises EndpointError where the model names no
@@ -63,7 +63,7 @@ async def extracted(config: RunConfig, dataset: BaseDataset, asker: Asker) -> di
 
 
 async def _keywords(
-    config: RunConfig, dataset: BaseDataset, asker: Asker, name: str, count: int
+    config: RunConfig, dataset: BaseDataset, asker: ModelAsker, name: str, count: int
 ) -> list[str]:
     chance = random.Random(f"{config.seed}/attributes/{name}")
     rows = chance.sample(range(len(dataset.examples)), min(count, len(dataset.examples)))

@@ -11,7 +11,7 @@ from engine.config import RunConfig
 from engine.errors import PermanentError
 from engine.items import SETUP_BATCH, Completion
 from engine.planning.delayed import Mistake
-from engine.prompts.ask import Asker, Asking
+from engine.prompts.ask import Asking, ModelAsker
 from engine.prompts.replies import object_in
 
 PURPOSE = "lessons"
@@ -32,7 +32,7 @@ _SCHEMA: Mapping[str, Any] = {
 class Drawing:
     """Asks for lessons. After a call that fails permanently the run keeps the lessons it has."""
 
-    def __init__(self, config: RunConfig, asker: Asker) -> None:
+    def __init__(self, config: RunConfig, asker: ModelAsker) -> None:
         self._config = config
         self._asker = asker
         self._question = asker.own_question(PURPOSE, _SCHEMA, _read)

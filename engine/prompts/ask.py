@@ -47,7 +47,7 @@ class Answered(Generic[R]):
     """The usage of all attempts."""
 
 
-class Asker:
+class ModelAsker:
     """Asks for one owner: a validator, or a step of the engine."""
 
     def __init__(

@@ -124,7 +124,7 @@ def panel(snapshot: Snapshot) -> RenderableType:
     return Group(head, body)
 
 
-class Speed:
+class Throughput:
     """Rates over the last half minute. Mutable state: a few (time, value) marks."""
 
     def __init__(self, first: float = 0.0, seconds: float = 30.0) -> None:

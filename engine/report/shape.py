@@ -90,7 +90,7 @@ class Acceptance(TypedDict):
     acceptance: float
 
 
-class Lessons(TypedDict, total=False):
+class LessonsSection(TypedDict, total=False):
     """Empty where no lesson was drawn."""
 
     drawn: int
@@ -99,12 +99,12 @@ class Lessons(TypedDict, total=False):
     acceptance: dict[str, Acceptance]
 
 
-class Embedding(TypedDict):
+class EmbeddingSection(TypedDict):
     model: str
     version: str
 
 
-class GroupCheck(TypedDict):
+class GroupCheckSection(TypedDict):
     same: str
     threshold: float
 
@@ -112,8 +112,8 @@ class GroupCheck(TypedDict):
 class Diversity(TypedDict, total=False):
     """What guided the run, and what came of it."""
 
-    embedding: Embedding
-    groupcheck: GroupCheck
+    embedding: EmbeddingSection
+    groupcheck: GroupCheckSection
     attributes: dict[str, Any]
     strategies: dict[str, Any]
     measures: dict[str, Any]
@@ -142,7 +142,7 @@ class ReportData(TypedDict):
     cost: Cost
     time: Time
     events: list[EventEntry]
-    lessons: Lessons
+    lessons: LessonsSection
     diversity: Diversity
     dataset: DatasetFacts | None
     model: str | None

@@ -19,7 +19,7 @@ from engine.report.shape import (
     Diversity,
     EventEntry,
     Items,
-    Lessons,
+    LessonsSection,
     ReportData,
     Time,
     Tokens,
@@ -207,10 +207,10 @@ def _validator(
     return entry if about is None else {**entry, "about": about}
 
 
-def _lessons(connection: sqlite3.Connection) -> Lessons:
+def _lessons(connection: sqlite3.Connection) -> LessonsSection:
     """The lessons that the generator was given, and their effect on acceptance."""
     state = read_fact(connection, "lessons")
-    return cast(Lessons, {**state, "acceptance": lessons(connection)}) if state else {}
+    return cast(LessonsSection, {**state, "acceptance": lessons(connection)}) if state else {}
 
 
 def _calls(connection: sqlite3.Connection, starts: Sequence[Start]) -> Calls:

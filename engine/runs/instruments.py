@@ -18,7 +18,7 @@ from engine.llm.call import CallCounts
 from engine.llm.limiter import Limiter
 from engine.llm.pacing import Clock
 from engine.observe.prometheus import Figures
-from engine.report.live import Snapshot, Speed
+from engine.report.live import Snapshot, Throughput
 from engine.stages.progress import Progress
 from engine.store.journal import Journal
 
@@ -51,7 +51,7 @@ class Instruments:
 
     def snapshots(self) -> Callable[[], Snapshot]:
         """For the display: each call returns the current state, with speeds since the previous calls."""
-        calls, items = Speed(), Speed(self.progress.accepted)
+        calls, items = Throughput(), Throughput(self.progress.accepted)
 
         def snapshot() -> Snapshot:
             progress, counts = self.progress, self.counts

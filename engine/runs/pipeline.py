@@ -9,7 +9,7 @@ from engine.config.run import ASSUMED_CONCURRENCY
 from engine.flow.halt import Halt
 from engine.flow.stage import Stage
 from engine.planning.delayed import BatchOutcome
-from engine.prompts.ask import Asker
+from engine.prompts.ask import ModelAsker
 from engine.protocols import Ask, Validator
 from engine.runs.inputs import Inputs
 from engine.runs.plugins import asker_of
@@ -46,8 +46,8 @@ def window(parts: Parts) -> int:
     return max(64, WINDOW * (parts.inputs.config.limits.concurrency or ASSUMED_CONCURRENCY))
 
 
-def asker(parts: Parts, owner: str, *, priority: int = 0) -> Asker:
-    """An Asker for a step of the engine whose calls belong to items."""
+def asker(parts: Parts, owner: str, *, priority: int = 0) -> ModelAsker:
+    """An ModelAsker for a step of the engine whose calls belong to items."""
     ask = parts.meter.metered(parts.ask, owner)
     return asker_of(parts.inputs.config, ask, owner, priority=priority)
 

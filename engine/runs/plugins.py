@@ -14,13 +14,30 @@ from engine.config import RunConfig
 from engine.config.paths import user_cache
 from engine.dataset.fields import Fields
 from engine.errors import ConfigError, Defect, EngineError
-from engine.prompts.ask import Asker
+from engine.prompts.ask import ModelAsker
 from engine.prompts.replies import object_in
 from engine.protocols import Ask, Described, Tally, Tools, Validator
 from engine.stages.meter import Meter
 
 VALIDATORS = "datagen.validators"
 """The entry-point group of validators."""
+
+
+STEPS = frozenset(
+    (
+        "generate",
+        "dataset",
+        "embedding",
+        "groupcheck",
+        "label_ratio",
+        "review",
+        "attributes",
+        "lessons",
+        "answer",
+        "judge",
+    )
+)
+"""The engine's own steps, by which calls and rejections are counted too; no validator has one of these names."""
 
 
 def load_validators(
@@ -33,6 +50,10 @@ def load_validators(
         if spec.name not in known:
             there = ", ".join(sorted(known)) or "none; is the package installed?"
             raise ConfigError(f"validators: there is no validator {spec.name!r}; installed: {there}")
+        if spec.name in STEPS:
+            raise ConfigError(
+                f"validators: {spec.name!r} is the name of a step of the engine; rename the validator"
+            )
         own = (meter or Meter()).metered(ask, spec.name)
         tools = tools_of(config, own, fields, priority=-depth)
         try:
@@ -60,9 +81,9 @@ def tools_of(config: RunConfig, ask: Ask, fields: Fields, *, priority: int) -> T
     )
 
 
-def asker_of(config: RunConfig, ask: Ask, owner: str, *, priority: int = 0) -> Asker:
-    """An Asker for one owner, with the config's replacements for the built-in templates."""
-    return Asker(ask, owner, config.seed, priority=priority, templates=config.prompts)
+def asker_of(config: RunConfig, ask: Ask, owner: str, *, priority: int = 0) -> ModelAsker:
+    """An ModelAsker for one owner, with the config's replacements for the built-in templates."""
+    return ModelAsker(ask, owner, config.seed, priority=priority, templates=config.prompts)
 
 
 async def no_calls(prompt: Any) -> Any:
