@@ -148,6 +148,9 @@ async def test_the_configs_template_takes_a_built_in_ones_place(
         ("review", OWN + "{% if %}", "line"),
         ("lessons", OWN.replace("description", "nothing"), "has no value 'nothing'"),
         ("somebodys", "{% nonsense %}", "nonsense"),
+        ("review", OWN.replace("Own words.", '{% include "/etc/passwd" %}'), "must be one file"),
+        ("review", OWN.replace("Own words.", "{% include description %}"), "must be one file"),
+        ("review", '{% extends "base.j2" %}' + OWN, "must be one file"),
     ],
 )  # fmt: skip
 def test_a_template_that_cannot_work_is_refused_first(
@@ -159,6 +162,28 @@ def test_a_template_that_cannot_work_is_refused_first(
         GenerateMode().load(config)
     assert said.split(";")[0] in str(told.value)
     assert "own.j2" in str(told.value)
+
+
+async def test_a_template_that_fails_at_once_ends_the_run_and_not_every_item(
+    endpoint: Start, configs: Configs, tmp_path: Path
+) -> None:
+    url, _ = await endpoint()
+    (tmp_path / "own.j2").write_text(OWN.replace("Own words.", "{{ 1 / 0 }}"))
+    config = configs.load(url, prompts={"review": "own.j2"}, validators=["reflection"])
+    report = await arun(config, tmp_path / "run")
+    assert report.outcome == "fatal"
+    assert "prompts.review: " in report.data["message"]
+    assert "division by zero" in report.data["message"]
+    assert report.data["items"]["rejected"] == 0
+
+
+async def test_a_template_that_has_worked_fails_for_one_item() -> None:
+    asker = ModelAsker(Scripted('{"good": true}', '{"good": true}'), "mine", 0)
+    question = asker.question("check", TEMPLATE.replace("{{ text }}", "{{ 6 / text }}"), Good)
+    await asker.ask(question, item("a"), {}, what="", text=3)
+    with pytest.raises(ConfigError, match="division by zero"):
+        await asker.ask(question, item("b"), {}, what="", text=0)
+    await asker.ask(question, item("c"), {}, what="", text=2)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any, Generic
 
 from pydantic import ValidationError
 
-from engine.errors import Unparseable
+from engine.errors import ConfigError, FatalError, Unparseable
 from engine.escaping import fenced, unfenced
 from engine.items import Completion, Item, Prompt, Usage
 from engine.prompts.replies import object_in
@@ -48,7 +48,10 @@ class Answered(Generic[R]):
 
 
 class ModelAsker:
-    """Asks for one owner: a validator, or a step of the engine."""
+    """Asks for one owner: a validator, or a step of the engine.
+
+    Mutable state: the purposes whose prompts have been rendered.
+    """
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class ModelAsker:
         self._seed = seed
         self._priority = priority
         self._templates = templates or {}
+        self._rendered: set[str] = set()
 
     def question(
         self,
@@ -115,11 +119,14 @@ class ModelAsker:
     async def answered(
         self, question: Question[R], call: Asking, shown: Mapping[str, Any] | None = None, **values: Any
     ) -> Answered[R]:
-        """Asks until a reply can be parsed, at most `question.attempts` times. Raises what a call raises."""
+        """Asks until a reply can be parsed, at most `question.attempts` times.
+
+        Raises what a call raises, and FatalError if the first prompt of this purpose cannot be rendered.
+        """
         given = {name: _harmless(value) for name, value in values.items()}
         if shown is not None:
             given["shown"] = fenced(shown)
-        system, user = question.template.render(given)
+        system, user = self._render(question, given)
         usage, attempt, reply = Usage(), 0, None
         while reply is None and attempt < question.attempts:
             attempt += 1
@@ -127,6 +134,17 @@ class ModelAsker:
             usage += completion.usage
             reply = question.read(completion)
         return Answered(reply, completion, usage)
+
+    def _render(self, question: Question[R], values: dict[str, Any]) -> tuple[str, str]:
+        """A template that fails at once would fail for every item; one that has worked fails for this item."""
+        try:
+            rendered = question.template.render(values)
+        except ConfigError as error:
+            if question.purpose in self._rendered:
+                raise
+            raise FatalError(f"prompts.{question.purpose}: {error}") from None
+        self._rendered.add(question.purpose)
+        return rendered
 
     def _prompt(self, question: Question[R], call: Asking, attempt: int, system: str, user: str) -> Prompt:
         key = call.key(attempt)

@@ -30,10 +30,15 @@ class PromptTemplate:
         self._globals = dict(environment.globals)
         try:
             self._template: Template = environment.from_string(source)
-            self.variables = frozenset(meta.find_undeclared_variables(environment.parse(source)))
+            parsed = environment.parse(source)
+            self.variables = frozenset(meta.find_undeclared_variables(parsed))
         except TemplateError as error:
             line = getattr(error, "lineno", None)
             raise ConfigError(f"{name}{f' line {line}' if line else ''}: {error}") from None
+        if list(meta.find_referenced_templates(parsed)):
+            raise ConfigError(
+                f"{name}: includes, imports or extends another template; a prompt must be one file"
+            )
         for block in ("system", "user"):
             if block not in self._template.blocks:
                 raise ConfigError(f"{name}: has no block {block!r}")
