@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sqlite3
 from collections.abc import AsyncIterator
@@ -11,11 +13,12 @@ import pytest
 
 from engine.errors import BadRequest, ConfigError, DiskFull, StoreError
 from engine.items import POSITIONS, Completion, Prompt, Usage
-from engine.store.files import replacing
+from engine.store.files import replacing, spooled
 from engine.store.folder import RunFolder
 from engine.store.identity import differences, identity
 from engine.store.journal import ItemRow, Journal
-from engine.store.reading import connect, read_items, read_lines
+from engine.store.migrations import VERSION
+from engine.store.reading import connect, read_fact, read_items, read_lines
 
 DONE = Completion("text \ud800", "m", "stop", Usage(1, 2, 0, 3, True), 2, 0.5)
 
@@ -208,3 +211,49 @@ def test_a_files_permissions_are_those_of_any_new_file_and_the_umask_is_left_alo
     with replacing(tmp_path / "file") as file:
         file.write("x")
     assert (tmp_path / "file").stat().st_mode == expected.stat().st_mode
+
+
+# --- folders that cannot be written, or are of a later release ------------------------------------------
+
+
+async def test_a_folder_that_may_not_be_written_is_read(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a read-only file system, where SQLite may not put its files beside the journal."""
+    await journal.remember("colour", "blue")
+    await journal.close()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with contextlib.closing(connect(tmp_path / "run.db")) as connection:
+        assert read_fact(connection, "colour") == "blue"
+        assert [path.name for path in tmp_path.iterdir()] == ["run.db"]
+    (tmp_path / "run.db-wal").write_bytes(b"changes")
+    with pytest.raises(StoreError, match="copy the folder first"):
+        connect(tmp_path / "run.db")
+
+
+async def test_a_journal_of_a_later_release_is_not_read_either(journal: Journal, tmp_path: Path) -> None:
+    await journal.remember("version", VERSION + 1)
+    await journal.close()
+    with pytest.raises(StoreError, match=f"of journal version {VERSION + 1}; this release reads"):
+        connect(tmp_path / "run.db")
+
+
+def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    """Nor can what was begun be removed there: the first error is the one that is told."""
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(StoreError, match=r"file/page\.html: cannot be written"),
+        replacing(tmp_path / "file" / "page.html"),
+    ):
+        pass
+
+
+def test_piped_input_goes_where_no_run_begins(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError), spooled(io.BytesIO(b"a"), tmp_path):
+        raise ConfigError("no")
+    assert list(tmp_path.iterdir()) == []
+    with spooled(io.BytesIO(b"a"), tmp_path) as path:
+        assert path.read_bytes() == b"a"
+    with pytest.raises(ConfigError), spooled(io.BytesIO(b"a"), tmp_path):
+        raise ConfigError("no")
+    assert list(tmp_path.iterdir()) == [path]

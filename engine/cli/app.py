@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -295,9 +296,9 @@ def _over_rows(
     from engine.config import RunConfig
     from engine.store.files import spooled
 
-    with mistakes():
-        source = spooled(sys.stdin.buffer, folder).absolute() if data == "-" else Path(data).absolute()
-        source = source / "accepted.jsonl" if source.is_dir() else source
+    with mistakes(), contextlib.ExitStack() as stack:
+        source = stack.enter_context(spooled(sys.stdin.buffer, folder)) if data == "-" else Path(data)
+        source = (source / "accepted.jsonl" if source.is_dir() else source).absolute()
         loaded = RunConfig.load(config, {**overrides(sets, None, budget), "dataset.path": str(source)})
         finish(in_loop_tuned(lambda: work(loaded, folder, show=sys.stderr)), folder)
 

@@ -19,12 +19,7 @@ _FIRST_PART = {"attributes": "attributes", "lessons": "lessons", "embedding": "e
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Applies all migrations in one transaction. Raises StoreError for a journal of a later release."""
-    [[found]] = connection.execute("SELECT value FROM facts WHERE name = 'version'").fetchall()
-    if int(found) > VERSION or int(found) < 1:
-        raise StoreError(
-            f"the run folder is of journal version {found}; this engine writes version {VERSION}"
-        )
-    if int(found) == VERSION:
+    if _version(connection) == VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -36,6 +31,15 @@ def migrate(connection: sqlite3.Connection) -> None:
         raise
 
 
+def _version(connection: sqlite3.Connection) -> int:
+    [[found]] = connection.execute("SELECT value FROM facts WHERE name = 'version'").fetchall()
+    if not 1 <= int(found) <= VERSION:
+        raise StoreError(
+            f"the run folder is of journal version {found}; this release reads versions up to {VERSION}"
+        )
+    return int(found)
+
+
 def _with_owners(connection: sqlite3.Connection) -> None:
     if "owner" in _columns(connection):
         return
@@ -45,8 +49,11 @@ def _with_owners(connection: sqlite3.Connection) -> None:
 
 
 def readable(connection: sqlite3.Connection) -> None:
-    """Lets a read-only connection select `owner` from a journal of version 1, through a temporary view."""
-    if "owner" in _columns(connection):
+    """Lets a read-only connection select `owner` from a journal of version 1, through a temporary view.
+
+    Raises StoreError for a journal of a later release.
+    """
+    if _version(connection) == VERSION:
         return
     connection.create_function("owner_of", 1, owner_of, deterministic=True)
     connection.execute("CREATE TEMP VIEW calls AS SELECT *, owner_of(key) AS owner FROM main.calls")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
@@ -13,6 +14,7 @@ import orjson
 from engine.config import FieldsConfig
 from engine.dataset.fields import Fields
 from engine.dataset.forms import LabelStyle
+from engine.errors import StoreError
 from engine.store.migrations import readable
 from engine.store.writer import translated
 
@@ -42,9 +44,16 @@ class Start:
 
 def connect(path: Path) -> sqlite3.Connection:
     """A connection that only reads. Raises StoreError."""
+    uri = f"{path.resolve().as_uri()}?mode=ro"
+    if path.exists() and not os.access(path.parent, os.W_OK):
+        # SQLite cannot open a write-ahead log beside which it may not write (sqlite.org/wal.html, section 5).
+        if (log := path.with_name(f"{path.name}-wal")).exists() and log.stat().st_size:
+            raise StoreError(
+                f"{path}: holds changes that cannot be merged in a read-only folder; copy the folder first"
+            )
+        uri += "&immutable=1"
     with translated(path):
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
-        connection.execute("SELECT count(*) FROM facts")
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None)
         readable(connection)
         return connection
 

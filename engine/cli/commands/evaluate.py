@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -43,13 +44,16 @@ def evaluate(
     from engine.runs.api import evaluate, judge, with_datasets
     from engine.store.files import spooled
 
-    with mistakes():
+    with mistakes(), contextlib.ExitStack() as stack:
         *datasets, config = data
         if config.suffix.lower() not in (".yaml", ".yml"):
             raise ConfigError(f"{config}: the last argument must be the settings, a YAML file")
         if [str(path) for path in datasets].count("-") > 1:
             raise ConfigError("-: standard input can be read once")
-        datasets = [spooled(sys.stdin.buffer, out) if str(path) == "-" else path for path in datasets]
+        datasets = [
+            stack.enter_context(spooled(sys.stdin.buffer, out)) if str(path) == "-" else path
+            for path in datasets
+        ]
         loaded = RunConfig.load(config, overrides(set_, None, budget))
         loaded = with_datasets(loaded, datasets, against)
         begin = judge if judged else evaluate
