@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import errno
 import json
 import os
 import random
@@ -27,6 +28,7 @@ from engine.dataset.forms import LabelStyle
 from engine.diversity.measures.contamination import shared_runs
 from engine.diversity.split import Groups, held_out, join_by_vectors
 from engine.errors import ConfigError
+from engine.export.files import write_parquet
 from engine.export.formats import export
 from engine.simulator.content import word_problems
 
@@ -352,3 +354,17 @@ def test_nothing_is_written_where_it_cannot_be_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"calls x\.json 'x' already"):
         write(rows, "sharegpt", tmp_path / "x.jsn", PLAIN)
     assert not (tmp_path / "x.jsn").exists()
+
+
+def test_a_table_that_cannot_be_written_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor can what was begun be removed, as on a read-only file system."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    monkeypatch.setattr("pyarrow.parquet.ParquetWriter", refused)
+    with pytest.raises(ConfigError, match=r"-o .*x\.parquet: cannot be written: Read-only"):
+        write_parquet(lambda: iter([{"a": 1}]), tmp_path / "x.parquet")

@@ -12,9 +12,9 @@ from typing import IO, Any
 
 import orjson
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, StoreError
 from engine.protocols import Row
-from engine.store.files import replacing
+from engine.store.files import replacing, temporary_beside
 
 RowSource = Callable[[], Iterable[Row]]
 """Iterates over the rows again at each call: some formats read them twice."""
@@ -97,17 +97,15 @@ def write_parquet(rows: RowSource, path: Path, like: RowSource | None = None) ->
         schema = pyarrow.unify_schemas(schemas, promote_options="permissive")
     if schema is None:
         raise ConfigError("there is no accepted item to export")
-    temporary = path.with_name(f".{path.name}.part")
     try:
-        with pyarrow.parquet.ParquetWriter(temporary, schema) as writer:
-            for chunk in batched_rows(rows(), columns):
-                writer.write_table(pyarrow.Table.from_pylist(chunk, schema=schema))
-                count += len(chunk)
-        temporary.replace(path)
-    except OSError as error:
-        raise ConfigError(f"-o {path}: cannot be written: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+        with temporary_beside(path) as temporary:
+            with pyarrow.parquet.ParquetWriter(temporary, schema) as writer:
+                for chunk in batched_rows(rows(), columns):
+                    writer.write_table(pyarrow.Table.from_pylist(chunk, schema=schema))
+                    count += len(chunk)
+            temporary.replace(path)
+    except StoreError as error:
+        raise ConfigError(f"-o {error}") from None
     return count
 
 

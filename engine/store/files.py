@@ -18,7 +18,7 @@ from engine.errors import ConfigError, DiskFull, StoreError
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[str]]:
     """Yields a text file that replaces `path` once the block ends without an error. Raises StoreError."""
-    with _temporary(path) as temporary:
+    with temporary_beside(path) as temporary:
         # Mode "x" gives the file the default permissions; reading the umask would change it for every
         # thread of the process.
         with temporary.open("x", encoding="utf-8", newline="") as file:
@@ -32,7 +32,7 @@ def copied(source: Path, place: Path) -> None:
     """Copies `source` to `place`, whole or not at all, unless `place` exists. Raises StoreError."""
     if place.exists():
         return
-    with _temporary(place) as temporary:
+    with temporary_beside(place) as temporary:
         place.parent.mkdir(exist_ok=True)
         with source.open("rb") as stream:
             _save(stream, temporary)
@@ -46,7 +46,7 @@ def spooled(stream: IO[bytes], folder: Path) -> Iterator[Path]:
     The file is named after its content, so that one input never replaces another. If the run cannot begin
     (the block raises ConfigError), a file that was not there before is removed.
     """
-    with _temporary(folder / "input.jsonl") as temporary:
+    with temporary_beside(folder / "input.jsonl") as temporary:
         folder.mkdir(parents=True, exist_ok=True)
         _save(stream, temporary)
         with temporary.open("rb") as file:
@@ -63,7 +63,7 @@ def spooled(stream: IO[bytes], folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _temporary(path: Path) -> Iterator[Path]:
+def temporary_beside(path: Path) -> Iterator[Path]:
     """An unused path in the same folder; a file that is left there is removed. Raises StoreError."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
     try:
