@@ -8,12 +8,15 @@ EngineError
 │  ├─ CallTimeout         no whole reply within the attempt's time
 │  ├─ Disconnected        reset, refused, closed half-way
 │  ├─ MalformedReply      a 200 whose body is cut or is no JSON
+│  ├─ SamplingFailed      the model's answer did not fit the form, and the endpoint kept it
 │  ├─ Renegotiated        an optional field was refused; the next attempt leaves it out
 │  └─ Rerouted            one of several endpoints refuses its key; the next attempt goes elsewhere
 ├─ PermanentError     this call only; its items become REJECTs
 │  ├─ BadRequest          the endpoint refuses this very request
+│  │  └─ ContextExceeded  it does not fit the model's context
 │  ├─ ContentFiltered     the endpoint's content filter stopped it
 │  ├─ Unparseable         nothing usable in the reply
+│  ├─ Truncated           all tokens of the answer went into reasoning
 │  ├─ Unembeddable        a text of which no vector can be made
 │  └─ RetriesExhausted    failed on every attempt while other calls went through
 ├─ FatalError         stops the run; it can be resumed once mended                     exit 4
@@ -54,6 +57,8 @@ class TransientError(EngineError):
     reason = "transient"
     paid = False
     """Whether the endpoint may have charged for the attempt although no usage came back."""
+    usage: Usage | None = None
+    """What the failed attempt used, if the endpoint says so."""
 
 
 class RateLimited(TransientError):
@@ -105,6 +110,12 @@ class MalformedReply(TransientError):
     paid = True
 
 
+class SamplingFailed(TransientError):
+    """The model's answer did not fit the form that was asked for, and the endpoint did not pass it on."""
+
+    reason = "sampling_failed"
+
+
 class Renegotiated(TransientError):
     """The endpoint refused an optional field; the next attempt leaves it out."""
 
@@ -132,10 +143,23 @@ class BadRequest(PermanentError):
 
     reason = "bad_request"
 
-    def __init__(self, message: str, param: str | None = None) -> None:
+    def __init__(self, message: str, param: str | None = None, told: str = "") -> None:
         super().__init__(message)
         self.param = param
         """The request field that the endpoint complained about, where it said."""
+        self.told = told
+        """All that the endpoint said. It may repeat a secret: to be understood, never to be shown."""
+
+
+class ContextExceeded(BadRequest):
+    """The prompt, or the prompt and the answer that it asks for, does not fit the model's context."""
+
+    def __init__(self, message: str, context: int, prompt: int | None = None) -> None:
+        super().__init__(message)
+        self.context = context
+        """Tokens of the context."""
+        self.prompt = prompt
+        """Tokens of the prompt, where the endpoint says."""
 
 
 class ContentFiltered(PermanentError):
@@ -148,6 +172,12 @@ class Unparseable(PermanentError):
     """The reply holds nothing that can be used."""
 
     reason = "unparseable"
+
+
+class Truncated(PermanentError):
+    """The whole allowance of tokens went into reasoning, and no answer was begun."""
+
+    reason = "truncated"
 
 
 class Unembeddable(PermanentError):
@@ -234,6 +264,6 @@ class Interrupted(StopRun):
 
 
 PERMANENT_BY_REASON: dict[str, type[PermanentError]] = {
-    cls.reason: cls for cls in (BadRequest, ContentFiltered, Unparseable, RetriesExhausted)
+    cls.reason: cls for cls in (BadRequest, ContentFiltered, Unparseable, Truncated, RetriesExhausted)
 }
 """For raising a journaled failure again without asking the endpoint a second time."""

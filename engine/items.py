@@ -48,6 +48,12 @@ class Usage:
     """True if the endpoint sent no usage and the client's own estimate is used instead."""
     written_tokens: int = 0
     """Part of `prompt_tokens` written to a prompt cache, which may cost extra; only the cost is journaled."""
+    reasoning_tokens: int = 0
+    """Part of `completion_tokens` that the model thought with, where the endpoint says so."""
+    billed: int | None = None
+    """Picodollars, where the reply itself states its price; the client charges that."""
+    tier: str = ""
+    """The service tier that the endpoint used, where it says so; it may have a price of its own."""
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -57,6 +63,7 @@ class Usage:
             self.cost + other.cost,
             self.estimated or other.estimated,
             self.written_tokens + other.written_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
         )
 
 
@@ -98,6 +105,8 @@ class Completion:
     usage: Usage
     attempts: int = 1
     seconds: float = 0.0
+    reasoning: str = ""
+    """What the model thought before it answered, where the endpoint passes it on."""
 
 
 @dataclass(frozen=True, slots=True)

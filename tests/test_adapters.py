@@ -135,9 +135,7 @@ async def test_a_wrong_key_is_refused(request: pytest.FixtureRequest) -> None:
                 await backend.complete(PROMPT)
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"<html>", b"[]", b"null", b'{"a": ', b'{"content": 3}', b"\xff\xfe{}"]
-)
+@pytest.mark.parametrize("body", [b"", b"<htm", b"[]", b"null", b'{"a": ', b'{"content": 3}', b"\xff\xfe{}"])
 async def test_a_body_that_is_none_is_malformed(rig: Rig, body: bytes) -> None:
     """Not JSON, not whole, not an answer, not UTF-8."""
     stand_in, backend = rig

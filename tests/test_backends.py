@@ -110,7 +110,9 @@ async def make(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
     async with AsyncExitStack() as stack:
 
         def one(url: str, **model: Any) -> Backend:
-            config = ModelConfig.model_validate({"name": "m", "base_url": url, "api_key": "sk-key", **model})
+            config = ModelConfig.model_validate(
+                {"name": "m", "base_url": url, "api_key": "sk-key-of-tests", **model}
+            )
             backend = OpenAICompatible(config, concurrency=4)
             stack.push_async_callback(backend.close)
             return backend
@@ -133,7 +135,7 @@ async def test_a_good_reply(stub: tuple[Stub, str], make: Make) -> None:
     assert asked["messages"] == [{"role": "system", "content": "S"}, {"role": "user", "content": "U"}]
     assert (asked["model"], asked["max_tokens"], asked["seed"], asked["temperature"]) == ("m", 77, 5, 0.5)
     assert asked["response_format"]["json_schema"]["name"] == "items"
-    assert server.headers[0]["Authorization"] == "Bearer sk-key"
+    assert server.headers[0]["Authorization"] == "Bearer sk-key-of-tests"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ CASES: list[tuple[int, bytes, dict[str, str], type[EngineError]]] = [
     (404, error(), {}, EndpointError),
     (302, b"", {"Location": "http://127.0.0.1:9/stolen"}, EndpointError),
     (200, good()[:-9], {}, MalformedReply),
-    (200, b"<html>", {}, MalformedReply),
+    (200, b"<html>", {}, Unavailable),
     (200, b"[]", {}, MalformedReply),
     (200, good(choices=[]), {}, MalformedReply),
     (200, good(choices=[{"message": None}]), {}, MalformedReply),
@@ -229,10 +231,10 @@ async def test_retry_after(
 
 
 async def test_an_endpoints_words_hold_no_secret_and_no_escapes(stub: tuple[Stub, str], make: Make) -> None:
-    stub[0].says(401, error("bad key Bearer sk-key \x1b]0;pwned\x07"))
+    stub[0].says(401, error("bad key Bearer sk-key-of-tests \x1b]0;pwned\x07"))
     with pytest.raises(AuthError) as caught:
         await make(stub[1]).complete(PROMPT)
-    assert "sk-key" not in str(caught.value)
+    assert "sk-key-of-tests" not in str(caught.value)
     assert str(caught.value).isprintable()
 
 

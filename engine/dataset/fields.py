@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from engine.answers.backslashes import control_character, restored
 from engine.config import FieldsConfig
 from engine.dataset.forms import (
     JSON_TYPES,
@@ -144,11 +145,29 @@ class Fields:
             "additionalProperties": False,
         }
 
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The names by which an item in a reply is known: the wire's for its text, and the dataset's."""
+        return tuple(dict.fromkeys(("text", self.config.text)))
+
+    def in_wire_names(self, reply: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A reply under the wire's names, where a model answered in the dataset's own."""
+        own = {self.config.text: "text"}
+        if self.config.label is not None:
+            own[self.config.label.field] = "label"
+        if self.config.choices is not None and self.config.choices.field is not None:
+            own[self.config.choices.field] = "choices"
+        if self.config.text not in reply or ("text" in reply and own.get("text", "text") == "text"):
+            return reply
+        return {**reply, **{wire: reply[name] for name, wire in own.items() if name in reply}}
+
     def content(self, reply: Mapping[str, Any], before: Item | None = None) -> Content:
         """A model's reply read as one item. For a revision of `before`, extras that it lacked may be missing.
 
         Raises FieldProblem.
         """
+        if before is None:
+            reply = _mended(self.in_wire_names(reply))
         _check_writable(reply)
         text = _text(reply, "text")
         wanted = [
@@ -246,8 +265,9 @@ class Fields:
     def revised(self, item: Item, reply: Mapping[str, Any]) -> Item:
         """The item with the fields that a model sent; other fields stay unchanged. Raises Unparseable."""
         kept = self.wire(item)
-        sent = {name: value for name, value in reply.items() if name in kept and value is not None}
+        named = self.in_wire_names(reply)
         try:
+            sent = {n: _mended(value, n) for n, value in named.items() if n in kept and value is not None}
             return item.evolve(**self.content({**kept, **sent}, item)._asdict())
         except FieldProblem as problem:
             raise Unparseable(f"the revised item: {problem}") from None
@@ -286,6 +306,18 @@ def _typed(label: str, type: str) -> Any:
     except (ValueError, KeyError):
         pass
     return label
+
+
+def _mended(value: Any, name: str = "") -> Any:
+    """The reply with the backslashes that JSON took from its texts. Raises FieldProblem for control characters."""
+    if isinstance(value, str):
+        text = restored(value)
+        if (control := control_character(text)) is not None:
+            raise FieldProblem("control_character", f"the field {name!r} holds {control}")
+        return text
+    if isinstance(value, Mapping):
+        return {key: _mended(inner, name or str(key)) for key, inner in value.items()}
+    return [_mended(inner, name) for inner in value] if isinstance(value, list) else value
 
 
 def _check_writable(reply: Mapping[str, Any]) -> None:

@@ -156,7 +156,7 @@ class Judging:
 
 def _judgement(completion: Completion) -> tuple[bool, str] | None:
     """Whether the answer is right, and the final answer that the judge read from it."""
-    reply = object_in(completion.text) or {}
+    reply = object_in(completion.text, ("same",)) or {}
     same = reply.get("same")
     return (same, str(reply.get("final_answer", ""))[:_SHOWN]) if isinstance(same, bool) else None
 

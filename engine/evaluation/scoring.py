@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
+from engine.answers.backslashes import restored
 from engine.answers.numbers import readings
 from engine.answers.same import letter_of, same
+from engine.llm.reasoning import separated
 from engine.prompts.replies import object_in
 
 _MARKED = re.compile(
@@ -46,11 +48,12 @@ def answer_in(reply: str, *, whole: bool = True) -> str:
     An object without that field, or one that breaks off, holds no answer, whatever numbers it contains. A
     reply that is not `whole` has no answer either, since it was cut short.
     """
-    reply_object = object_in(reply) if "{" in reply else None
-    if reply_object is not None and "answer" in reply_object:
+    reply_object = object_in(reply, ("answer",)) if "{" in reply else None
+    if reply_object is not None:
         value = reply_object["answer"]
-        return "" if value is None or isinstance(value, dict | list) else str(value).strip()
-    return "" if not whole or _OBJECT.match(reply) else reply.strip()
+        return "" if value is None or isinstance(value, dict | list) else restored(str(value)).strip()
+    said = separated(reply).answer
+    return "" if not whole or _OBJECT.match(said) else said.strip()
 
 
 def scored(answer: str, label: str, choices: Sequence[str] = ()) -> Score:

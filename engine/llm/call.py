@@ -24,7 +24,7 @@ class CallCounts:
     hedged: int = 0
     """Second attempts for slow calls."""
     unconfirmed: int = 0
-    """Picodollars counted as spent for attempts that may have been charged but returned no usage."""
+    """Picodollars counted as spent for failed attempts: by their usage, or the most that they may have cost."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     errors: dict[str, int] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import orjson
@@ -20,6 +21,7 @@ from engine.errors import (
     Renegotiated,
     Rerouted,
     RetriesExhausted,
+    SamplingFailed,
     TransientError,
 )
 from engine.flow.halt import Halt
@@ -206,15 +208,18 @@ class Client:
             now = self._clock()
             lease.succeeded(prompt.route, usage.prompt_tokens + usage.completion_tokens, now)
             seconds = round(now - call.began, 4)
-            completion = Completion(reply.text, reply.model, reply.finish_reason, usage, attempts, seconds)
+            completion = replace(reply, usage=usage, attempts=attempts, seconds=seconds)
             return Answer(completion, endpoint)
         except Renegotiated as error:
             self._count_failure(error, 0)
             lease.refused(0)
             raise
+        except SamplingFailed as error:
+            cost = self._charge_of(error, endpoint, prompt, reservation)
+            lease.refused(1)
+            raise
         except TransientError as error:
-            cost = reservation.amount if error.paid else 0
-            self._count_failure(error, cost)
+            cost = self._charge_of(error, endpoint, prompt, reservation)
             call.failed(lease.sent, self._clock())
             lease.failed(error, prompt.route, self._clock())
             raise
@@ -244,6 +249,17 @@ class Client:
                 return await endpoint.backend.complete(prompt)
         except TimeoutError:
             raise CallTimeout(f"no whole reply within {patience:.0f} s") from None
+
+    def _charge_of(
+        self, error: TransientError, endpoint: Endpoint, prompt: Prompt, reservation: Reservation
+    ) -> int:
+        """Picodollars of a failed attempt: by its usage, or the worst case where it may have been charged."""
+        if error.usage is not None:
+            cost = self._counted(prompt, endpoint, error.usage, "").cost
+        else:
+            cost = reservation.amount if error.paid else 0
+        self._count_failure(error, cost)
+        return cost
 
     def _count_failure(self, error: TransientError, cost: int) -> None:
         self.counts.unconfirmed += cost
@@ -301,16 +317,13 @@ class Client:
             self._tokens.learn(prompt, reported)
         self.counts.prompt_tokens += prompt_tokens
         self.counts.completion_tokens += completion_tokens
-        cost = endpoint.price.cost(
-            prompt_tokens, completion_tokens, reported.cached_tokens, reported.written_tokens
-        )
-        return Usage(
-            prompt_tokens,
-            completion_tokens,
-            reported.cached_tokens,
-            cost,
-            reported.estimated,
-            reported.written_tokens,
+        cost = reported.billed
+        if cost is None:
+            cost = endpoint.price.cost(
+                prompt_tokens, completion_tokens, reported.cached_tokens, reported.written_tokens
+            )
+        return replace(
+            reported, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, cost=cost, billed=None
         )
 
     def _whole(self, prompt: Prompt) -> int:

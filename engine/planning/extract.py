@@ -98,7 +98,7 @@ def _read(completion: Completion) -> list[str]:
 
 def keywords_in(reply: str) -> list[str]:
     """All keywords of a reply, whatever else it contains."""
-    entries = (object_in(reply) or {}).get("attributes")
+    entries = (object_in(reply, ("attributes",)) or {}).get("attributes")
     words: list[str] = []
     for entry in entries if isinstance(entries, list) else ():
         keywords = entry.get("keywords") if isinstance(entry, dict) else None

@@ -77,7 +77,7 @@ def _read(completion: Completion) -> tuple[str, ...] | None:
 
 def lessons_in(reply: str) -> tuple[str, ...] | None:
     """The lessons of a reply, each on one line; None where it contains no lesson."""
-    lessons = (object_in(reply) or {}).get("lessons")
+    lessons = (object_in(reply, ("lessons",)) or {}).get("lessons")
     listed = lessons if isinstance(lessons, list) else ()
     lines = [" ".join(each.split())[:_LONGEST] for each in listed if isinstance(each, str) and each.strip()]
     return tuple(lines[:MOST]) or None

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from engine.errors import ConfigError, FatalError, Unparseable
 from engine.escaping import fenced, unfenced
 from engine.items import Completion, Item, Prompt, Usage
-from engine.prompts.replies import object_in
+from engine.prompts.replies import objects_in
 from engine.prompts.template import PromptTemplate, built_in
 from engine.protocols import Ask, M, Question, R
 
@@ -166,11 +166,13 @@ class ModelAsker:
 
 
 def object_as(reply: type[M], completion: Completion) -> M | None:
-    """The JSON object in a completion as a `reply`; None if there is no object, or one of another form."""
-    try:
-        return reply.model_validate(object_in(completion.text))
-    except ValidationError:
-        return None
+    """The last JSON object in a completion that is a `reply`; None if there is none of that form."""
+    for candidate in objects_in(completion.text):
+        try:
+            return reply.model_validate(candidate)
+        except ValidationError:
+            continue
+    return None
 
 
 def seed_of(seed: int, key: str) -> int:

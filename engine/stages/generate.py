@@ -37,7 +37,7 @@ class Generate:
 
 def read_items(batch: Batch, completion: Completion, fields: Fields) -> list[Item]:
     """Returns an item for each one requested: those that are missing or unreadable are rejected here."""
-    replies = items_in(completion.text)[: POSITIONS - 1]
+    replies = items_in(completion.text, batch.size, fields.marks)[: POSITIONS - 1]
     of = max(len(replies), batch.size)
     share = _share(completion.usage, len(replies) or of)
     items = []

@@ -14,11 +14,15 @@ from engine.errors import (
     ContentFiltered,
     MalformedReply,
     Renegotiated,
+    Truncated,
     Unparseable,
 )
 from engine.items import Completion, Prompt, Usage
+from engine.llm.backends.chat_reply import with_usage
 from engine.llm.backends.connection import HttpBackend
-from engine.llm.backends.openai_compatible import charged, token_count
+from engine.llm.backends.failures import Redact, failure_within
+from engine.llm.backends.usage import token_count
+from engine.llm.reasoning import separated
 
 FINISH = {"max_tokens": "length", "model_context_window_exceeded": "length", "refusal": "content_filter"}
 """Anthropic's stop reasons in OpenAI's terms; all others become 'stop'."""
@@ -41,7 +45,7 @@ class AnthropicMessages(HttpBackend):
         """Raises TransientError or FatalError, by status and body."""
         settings = self._settings
         try:
-            return completion_of(await self._http.post(orjson.dumps(self._fields(prompt))), self._model.name)
+            return self._completion(await self._http.post(orjson.dumps(self._fields(prompt))))
         except BadRequest as refusal:
             if settings != self._settings or self._adapt(str(refusal).lower()):
                 raise Renegotiated(str(refusal)) from None
@@ -49,12 +53,15 @@ class AnthropicMessages(HttpBackend):
 
     async def streamed(self, prompt: Prompt, first: Callable[[], None]) -> Completion:
         """Like `complete`, but the endpoint streams the answer; `first` is called at its first token."""
-        whole = StreamedMessage(first)
+        whole = StreamedMessage(first, self._http.redacted)
         body = orjson.dumps({**self._fields(prompt), "stream": True})
         async with contextlib.aclosing(self._http.stream(body)) as events:
             async for event in events:
                 whole.add(event)
-        return completion_of(whole.body(), self._model.name)
+        return self._completion(whole.body())
+
+    def _completion(self, body: bytes) -> Completion:
+        return completion_of(body, self._model.name, self._http.redacted)
 
     def _fields(self, prompt: Prompt) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -89,53 +96,60 @@ class AnthropicMessages(HttpBackend):
 class StreamedMessage:
     """Joins the events of a streamed message. Mutable state: what has arrived so far."""
 
-    def __init__(self, first: Callable[[], None]) -> None:
+    def __init__(self, first: Callable[[], None], redact: Redact = lambda text: text) -> None:
         self._first: Callable[[], None] | None = first
+        self._redact = redact
         self._message: dict[str, Any] = {}
         self._usage: dict[str, Any] = {}
-        self._parts: list[str] = []
-        self._tool = False
+        self._parts: dict[str, list[str]] = {"text": [], "partial_json": [], "thinking": []}
 
     def add(self, event: bytes) -> None:
-        """Raises MalformedReply."""
+        """Raises MalformedReply, and the error that an event tells of."""
         try:
             told = orjson.loads(event)
+            failure = failure_within(told, self._redact) if told["type"] == "error" else None
             if told["type"] == "message_start":
                 self._message = dict(told["message"])
                 self._usage.update(self._message.get("usage") or {})
-            elif told["type"] == "content_block_start":
-                self._tool = self._tool or told["content_block"]["type"] == "tool_use"
             elif told["type"] == "content_block_delta":
-                self._add(told["delta"].get("text") or told["delta"].get("partial_json") or "")
+                for kind in self._parts:
+                    self._add(kind, str(told["delta"].get(kind) or ""))
             elif told["type"] == "message_delta":
                 self._message["stop_reason"] = told["delta"].get("stop_reason")
                 self._usage.update(told.get("usage") or {})
         except (ValueError, AttributeError, TypeError, KeyError):
             raise MalformedReply("an event of the stream does not belong to a message") from None
+        if failure is not None:
+            raise failure
 
-    def _add(self, part: str) -> None:
-        if part and self._first is not None:
+    def _add(self, kind: str, part: str) -> None:
+        if part and self._first is not None and kind != "thinking":
             self._first()
             self._first = None
-        self._parts.append(part)
+        self._parts[kind].append(part)
 
     def body(self) -> bytes:
         """The body of the same reply without streaming. Tool input that is cut short becomes a text block."""
-        whole = "".join(self._parts)
-        block: dict[str, Any] = {"type": "text", "text": whole}
-        if self._tool:
+        text, called, thought = ("".join(self._parts[kind]) for kind in ("text", "partial_json", "thinking"))
+        blocks: list[dict[str, Any]] = [
+            {"type": "thinking", "thinking": thought},
+            {"type": "text", "text": text or called},
+        ]
+        if called:
             with contextlib.suppress(ValueError):
-                block = {"type": "tool_use", "input": orjson.loads(whole)}
-        return orjson.dumps({**self._message, "usage": self._usage, "content": [block] if whole else []})
+                blocks.append({"type": "tool_use", "input": orjson.loads(called)})
+        return orjson.dumps({**self._message, "usage": self._usage, "content": blocks})
 
 
 # --- what a reply holds: pure functions -------------------------------------------------------------
 
 
-def completion_of(body: bytes, model: str) -> Completion:
-    """Raises MalformedReply, ContentFiltered, Unparseable."""
+def completion_of(body: bytes, model: str, redact: Redact = lambda text: text) -> Completion:
+    """Raises MalformedReply, ContentFiltered, Unparseable, Truncated, and what an error in the body means."""
     try:
         reply = orjson.loads(body)
+        if (failure := failure_within(reply, redact)) is not None:
+            raise failure
         blocks = [dict(block) for block in reply["content"]]
         finish = FINISH.get(reply.get("stop_reason") or "", "stop")
     except orjson.JSONDecodeError:
@@ -144,11 +158,15 @@ def completion_of(body: bytes, model: str) -> Completion:
         raise MalformedReply("the body holds no content blocks") from None
     usage = usage_of(reply.get("usage"))
     if finish == "content_filter":
-        raise charged(ContentFiltered("the model declined to answer"), usage)
-    text = _text(blocks)
-    if not text.strip():
-        raise charged(Unparseable("the answer is empty"), usage)
-    return Completion(text, str(reply.get("model") or model), finish, usage)
+        raise with_usage(ContentFiltered("the model declined to answer"), usage)
+    said = separated(_text(blocks))
+    if not said.answer.strip():
+        cut = Truncated(
+            f"all {usage.completion_tokens:,} tokens went into reasoning, and no answer was begun"
+        )
+        raise with_usage(cut if finish == "length" else Unparseable("the answer is empty"), usage)
+    thought = "\n".join(filter(None, (_thought(blocks), said.reasoning)))
+    return Completion(said.answer, str(reply.get("model") or model), finish, usage, reasoning=thought)
 
 
 def _text(blocks: list[dict[str, Any]]) -> str:
@@ -159,7 +177,11 @@ def _text(blocks: list[dict[str, Any]]) -> str:
     return "".join(str(block.get("text") or "") for block in blocks if block.get("type") == "text")
 
 
-def usage_of(usage: Any) -> Usage:
+def _thought(blocks: list[dict[str, Any]]) -> str:
+    return "\n".join(str(block.get("thinking") or "") for block in blocks if block.get("type") == "thinking")
+
+
+def usage_of(usage: Any, tier: str = "") -> Usage:
     """The usage; `input_tokens` excludes the tokens read from the prompt cache and written to it."""
     reported = usage if isinstance(usage, dict) else {}
     fresh, completion = token_count(reported.get("input_tokens")), token_count(reported.get("output_tokens"))

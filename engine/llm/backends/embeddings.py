@@ -14,7 +14,8 @@ from engine.config import ModelConfig
 from engine.errors import MalformedReply
 from engine.items import Completion, Prompt, Usage
 from engine.llm.backends.connection import HttpBackend
-from engine.llm.backends.openai_compatible import usage_of
+from engine.llm.backends.failures import failure_within
+from engine.llm.backends.usage import usage_of
 from engine.llm.vectors import encoded
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class EmbeddingsEndpoint(HttpBackend):
     def _read(self, body: bytes, prompt: Prompt) -> Completion:
         try:
             reply = orjson.loads(body)
+            if (failure := failure_within(reply, self._http.redacted)) is not None:
+                raise failure
             vectors = _vectors(reply["data"], len(orjson.loads(prompt.user)))
         except (ValueError, KeyError, TypeError, IndexError):
             raise MalformedReply("the body holds no vector for each text") from None

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import aiohttp
-import orjson
 from yarl import URL
 
 from engine._version import __version__
-from engine.errors import (
-    AuthError,
-    BadRequest,
-    ContentFiltered,
-    Disconnected,
-    EndpointError,
-    EngineError,
-    MalformedReply,
-    RateLimited,
-    Unavailable,
-)
+from engine.errors import Disconnected, EndpointError, EngineError, MalformedReply
 from engine.items import RateLimits
-from engine.llm.backends.rate_headers import announced, retry_after
+from engine.llm.backends.failures import failure_of, shown
+from engine.llm.backends.rate_headers import announced
 
 CONNECT_SECONDS = 10.0
 MAX_BODY = 32 * 1024 * 1024
 """Bytes; a longer reply is rejected as malformed."""
+_SHORTEST_SECRET = 8
+"""Characters of a value that is redacted: a shorter one, such as 'x' for a local server, is part of many words."""
 _LOOK_S = 1.0
 """Seconds between two reads of the limits in the headers, if no request is refused with 429."""
 
@@ -65,6 +56,7 @@ class HttpEndpoint:
     ) -> None:
         """`secrets` are headers whose values are never shown; `token` provides the Authorization header."""
         self._url = URL(url)
+        self.host = self._url.host or ""
         self._secrets = [value.removeprefix("Bearer ") for value in secrets.values() if value]
         self._token = token
         self._looked = 0.0
@@ -133,18 +125,19 @@ class HttpEndpoint:
         if now - self._looked < _LOOK_S and response.status != 429:
             return
         self._looked = now
-        limits = announced(response.headers, self._url.host or "")
+        limits = announced(response.headers, self.host)
         if limits is not None and limits != self.announced:
             self.announced = limits
 
     def _failure(self, response: aiohttp.ClientResponse, body: bytes) -> EngineError:
-        return failure_of(response.status, response.headers, self._redacted(body))
+        return failure_of(response.status, response.headers, body, self.redacted)
 
-    def _redacted(self, body: bytes) -> bytes:
-        """An error body without our secrets, which some endpoints repeat in it."""
+    def redacted(self, text: str) -> str:
+        """A text to be shown without our secrets, which some endpoints repeat in their errors."""
         for secret in self._secrets:
-            body = body.replace(secret.encode(), b"(secret)")
-        return body
+            if len(secret) >= _SHORTEST_SECRET:
+                text = text.replace(secret, "(secret)")
+        return text
 
     async def close(self) -> None:
         if self._token is not None:
@@ -163,75 +156,3 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
             response.close()
             raise MalformedReply(f"the reply is longer than {MAX_BODY:,} bytes")
     return bytes(body)
-
-
-# --- what a reply means: pure functions ------------------------------------------------------------
-
-#  status                      becomes
-#  400, 413, 422, other 4xx    BadRequest, or ContentFiltered where the error code says so
-#  401, 402, 403               AuthError; also a 429 or 400 that reports an empty account
-#  404, 405, 3xx               EndpointError
-#  408, 409, 425, 5xx          Unavailable; 503 and 529 as being overloaded
-#  429                         RateLimited
-
-
-def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> EngineError:
-    """The error for an unsuccessful reply."""
-    code, message, param = _error_of(body)
-    said = message if message.startswith(f"{status}:") else f"{status}: {message}"
-    if status == 429:
-        if "request too large" in message.lower():
-            return BadRequest(said, param)  # it never fits the limit, however long it waits
-        if code in _NO_CREDIT:
-            return AuthError(f"the account has no credit left ({said})")
-        return RateLimited(said, retry_after(headers), tokens=_about_tokens(code, message))
-    if status in (408, 409, 425) or status >= 500:
-        return Unavailable(said, retry_after(headers), overloaded=status in OVERLOADED)
-    if status in (401, 402, 403):
-        return AuthError(f"the endpoint refuses the key ({said})")
-    if 300 <= status < 400:
-        where = headers.get("Location", "elsewhere")
-        return EndpointError(f"redirects to {where}; set model.base_url to the address itself")
-    if status in (404, 405):
-        return EndpointError(
-            f"no such model or address ({said}); see model.name, model.base_url and model.api"
-        )
-    if code in ("content_filter", "content_policy_violation"):
-        return ContentFiltered(said)
-    if code in _NO_CREDIT or "credit balance is too low" in message:
-        return AuthError(f"the account has no credit left ({said})")
-    return BadRequest(said, param)
-
-
-OVERLOADED = (503, 529)
-_NO_CREDIT = (
-    "insufficient_quota",
-    "credit_balance_exhausted",
-    "billing_hard_limit_reached",
-    "billing_error",
-    "enforced_spend_limit_reached",
-)
-_TOKENS = re.compile(r"\btokens?\b|\bTPM\b")
-
-
-def _about_tokens(code: str | None, message: str) -> bool:
-    return code == "tokens" or _TOKENS.search(message) is not None
-
-
-def _error_of(body: bytes) -> tuple[str | None, str, str | None]:
-    """(code, message, param) of an error body in OpenAI's format, or the text of any other body."""
-    try:
-        error = orjson.loads(body)
-        error = error.get("error", error) if isinstance(error, dict) else error
-    except orjson.JSONDecodeError:
-        error = body[:200].decode(errors="replace").strip()
-    if not isinstance(error, dict):
-        return None, shown(error) or "no explanation", None
-    message = error.get("message") or error.get("detail") or error
-    code, param = error.get("code") or error.get("type"), error.get("param")
-    return code if isinstance(code, str) else None, shown(message), param if isinstance(param, str) else None
-
-
-def shown(text: Any) -> str:
-    """An endpoint's text, safe for a terminal: no control characters, at most 300 characters."""
-    return "".join(c if c.isprintable() else " " for c in str(text)[:300]).strip()
