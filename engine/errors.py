@@ -143,8 +143,12 @@ class BadRequest(PermanentError):
 
     reason = "bad_request"
 
-    def __init__(self, message: str, param: str | None = None, told: str = "") -> None:
+    def __init__(
+        self, message: str, param: str | None = None, told: str = "", *, negotiable: bool = True
+    ) -> None:
         super().__init__(message)
+        self.negotiable = negotiable
+        """Whether a request that leaves out an optional field may be accepted."""
         self.param = param
         """The request field that the endpoint complained about, where it said."""
         self.told = told
@@ -160,6 +164,15 @@ class ContextExceeded(BadRequest):
         """Tokens of the context."""
         self.prompt = prompt
         """Tokens of the prompt, where the endpoint says."""
+
+    def room(self, asked: int) -> int:
+        """Tokens that are left for an answer; half of what was `asked` where the prompt's size is not known."""
+        left = self.context - self.prompt - 16 if self.prompt is not None else asked // 2
+        return min(left, asked // 2) if left >= asked else left
+
+
+LEAST_ANSWER = 64
+"""Tokens. An answer that may only be shorter is not asked for."""
 
 
 class ContentFiltered(PermanentError):

@@ -107,6 +107,8 @@ class Completion:
     seconds: float = 0.0
     reasoning: str = ""
     """What the model thought before it answered, where the endpoint passes it on."""
+    sent: Mapping[str, Any] = field(default_factory=dict)
+    """What was sent otherwise than the prompt says, such as no temperature: `{"temperature": None}`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +216,8 @@ class Item:
     model: str = ""
     usage: Usage = Usage()
     """This item's share of the calls made for it."""
+    sent: Mapping[str, Any] = field(default_factory=dict)
+    """What its call was sent otherwise than the batch says; see Completion."""
     verdicts: tuple[Verdict, ...] = ()
     revisions: int = 0
     vector: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
@@ -252,6 +256,7 @@ class Item:
                 batch_total=self.batch_total,
                 origin=self.origin,
                 model=self.model,
+                sent=self.sent,
                 usage=self.usage + verdict.usage,
                 verdicts=(*self.verdicts, replace(verdict, item=None)),
                 revisions=self.revisions + 1,

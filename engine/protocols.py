@@ -54,6 +54,26 @@ class Announcing(Protocol):
     """The same object until the limits change."""
 
 
+@runtime_checkable
+class Negotiating(Protocol):
+    """A Backend that learns from refusals what its endpoint accepts: for each purpose, by one call at first."""
+
+    notices: list[tuple[str, str]]
+    """(kind, sentence) of what people should know; whoever reads it empties it."""
+
+    def settled(self, purpose: str) -> bool:
+        """Whether a call for this purpose has been answered, so that others may be sent at the same time."""
+        ...
+
+    def terms(self) -> Mapping[str, Any]:
+        """What was settled so far, as plain JSON values, to be kept for later starts."""
+        ...
+
+    def restore(self, terms: Mapping[str, Any]) -> None:
+        """Takes over what `terms` returned in an earlier start."""
+        ...
+
+
 class Rate(Protocol):
     """An endpoint's rate limit for one resource, requests or tokens. Never blocks; see Coordinator."""
 

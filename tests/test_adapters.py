@@ -23,6 +23,7 @@ from engine.errors import (
     EngineError,
     MalformedReply,
     RateLimited,
+    Renegotiated,
     Unavailable,
     Unparseable,
 )
@@ -115,12 +116,13 @@ async def test_each_failure_has_its_class(
     rig: Rig, status: int, kind: str, expected: type[EngineError]
 ) -> None:
     stand_in, backend = rig
+    await backend.complete(PROMPT)  # the terms are settled: what is refused now is the request's own fault
     headers = {"Location": "http://127.0.0.1:9/elsewhere"} if status == 301 else {}
     stand_in.faults = [(status, stand_in.error(status, f"no {KEY} \x1b[31m", kind), headers)]
     with pytest.raises(expected) as caught:
         await backend.complete(PROMPT)
     assert type(caught.value) is expected
-    assert len(stand_in.asked) == 1, "one attempt, no redirect followed"
+    assert len(stand_in.asked) == 2, "one attempt, no redirect followed"
     assert KEY not in str(caught.value)
     assert str(caught.value).isprintable()
     if isinstance(caught.value, Unavailable):
@@ -296,10 +298,11 @@ async def test_what_anthropic_refuses_is_left_out() -> None:
         backend = await opened(stack, stand_in)
         for said in (
             "`temperature` is deprecated for this model.",
-            "tool_choice: may not be forced with thinking",
+            "Thinking may not be enabled when tool_choice forces tool use.",
+            "tools: not available to this model",
         ):
             stand_in.faults = [(400, stand_in.error(400, said, "invalid_request_error"), {})]
-            with pytest.raises(EngineError):
+            with pytest.raises(Renegotiated):
                 await backend.complete(PROMPT)
         found = await backend.complete(PROMPT)
         assert found.text == stand_in.content

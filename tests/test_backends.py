@@ -194,11 +194,13 @@ async def test_each_failure_has_its_class(
     headers: dict[str, str],
     expected: type[EngineError],
 ) -> None:
+    backend = make(stub[1])
+    await backend.complete(PROMPT)  # the terms are settled: what is refused now is the request's own fault
     stub[0].says(status, body, **headers)
     with pytest.raises(expected) as caught:
-        await make(stub[1]).complete(PROMPT)
+        await backend.complete(PROMPT)
     assert type(caught.value) is expected
-    assert len(stub[0].requests) == 1  # one attempt, no redirect followed
+    assert len(stub[0].requests) == 2  # one attempt, no redirect followed
 
 
 async def test_what_a_useless_answer_took_is_known(stub: tuple[Stub, str], make: Make) -> None:
@@ -258,9 +260,11 @@ async def test_a_mute_host_is_not_paid(make: Make, monkeypatch: pytest.MonkeyPat
 
 
 async def test_words_about_a_seed_are_not_about_the_seed(stub: tuple[Stub, str], make: Make) -> None:
+    backend = make(stub[1])
+    await backend.complete(PROMPT)
     stub[0].says(400, error("a farmer plants a seed at a low temperature"))
     with pytest.raises(BadRequest):
-        await make(stub[1]).complete(PROMPT)
+        await backend.complete(PROMPT)
 
 
 async def test_a_reset_may_have_been_charged(stub: tuple[Stub, str], make: Make) -> None:
@@ -273,6 +277,31 @@ async def test_a_reset_may_have_been_charged(stub: tuple[Stub, str], make: Make)
     with pytest.raises(Disconnected) as caught:
         await make(stub[1]).complete(PROMPT)
     assert caught.value.paid
+
+
+async def test_a_proxy_of_the_environment_is_used(
+    stub: tuple[Stub, str], make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        seen.append(head.splitlines()[0])
+        body = good()
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(proxy, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        for name in ("http_proxy", "https_proxy", "no_proxy", "HTTPS_PROXY", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
+        assert (await make("http://model.invalid/v1?version=1").complete(PROMPT)).usage.prompt_tokens == 11
+        assert seen == ["POST http://model.invalid/v1/chat/completions?version=1 HTTP/1.1"]
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        await make(stub[1]).complete(PROMPT)
+        assert len(seen) == 1
 
 
 async def test_nobody_there(make: Make, unused_tcp_port: int) -> None:

@@ -171,7 +171,7 @@ class Bench:
 
     async def _settle_dialect(self) -> None:
         """Makes one unmeasured call to find out what the endpoint accepts and to warm it up."""
-        for _ in range(8):
+        while True:
             try:
                 await self._one(Level(1))
                 return

@@ -44,7 +44,7 @@ class GenerateConfig(Section):
     """Examples from the base dataset in each prompt."""
     temperature: Temperature = 1.0
     """One value, or [low, high]: each batch draws a value between them."""
-    max_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: Annotated[int | None, Operational()] = Field(default=None, ge=1)
     """Most completion tokens of one call; where absent, 512 for each item requested, and at least 1,024."""
     template: Annotated[Path | None, PathFrom(), ByContent()] = None
     """Your own prompt template (Jinja, blocks 'system' and 'user'), relative to the config file."""

@@ -82,9 +82,9 @@ class ModelConfig(Section):
     headers: Annotated[dict[str, str], Secret(), Operational()] = Field(default_factory=dict)
     price: Annotated[PriceConfig | None, Operational()] = None
     """From the genai-prices package where absent."""
-    response_format: Literal["auto", "json_schema", "json_object", "none"] = "auto"
+    response_format: Annotated[Literal["auto", "json_schema", "json_object", "none"], Operational()] = "auto"
     """'auto' starts with json_schema and steps down where the endpoint refuses it."""
-    send_seed: bool = True
+    send_seed: Annotated[bool, Operational()] = True
     extra_body: Annotated[dict[str, Any], FreeForm()] = Field(default_factory=dict)
     """Further fields of the request's body, sent unchanged."""
     purposes: dict[str, PurposeModel] = Field(default_factory=dict)
@@ -170,6 +170,7 @@ class ModelConfig(Section):
         if elsewhere(given.get("base_url") or self.base_url, self.base_url):
             given = {**KEYLESS, **given}
             given.setdefault("limits", EndpointLimits())
+            given.setdefault("extra_body", {})  # another host has other fields
         if given.get("name", self.name) != self.name:
             given.setdefault("limits", EndpointLimits())  # another model has limits of its own
         if "name" in given and "price" not in given and not self.simulated:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -15,6 +15,7 @@ from engine.errors import (
     AuthError,
     BadRequest,
     CallTimeout,
+    ContextExceeded,
     EndpointError,
     PermanentError,
     RateLimited,
@@ -92,6 +93,8 @@ class Client:
         call = Call(prompt, self._clock())
         try:
             completion = await self._persist(call)
+        except ContextExceeded:
+            raise  # nothing was answered or paid; whoever asks may ask for less under the same key
         except PermanentError as error:
             self.counts.failed += 1
             await self._journal.record(prompt, error)
@@ -147,7 +150,7 @@ class Client:
 
     def _refused(self, error: PermanentError, endpoint: Endpoint, route: str) -> None:
         """Retires an endpoint that has never answered and keeps refusing: the calls are not at fault."""
-        if not isinstance(error, BadRequest) or endpoint.answered:
+        if not isinstance(error, BadRequest) or isinstance(error, ContextExceeded) or endpoint.answered:
             return
         endpoint.refusals += 1
         if endpoint.refusals >= REFUSALS:
@@ -186,6 +189,9 @@ class Client:
             return None
         lease = self._limiter.try_acquire(self._whole(prompt), prompt.route, slow)
         if lease is None:
+            return None
+        if lease.probe(prompt.purpose) is not None:
+            lease.unsent()
             return None
         reservation = self._budget.try_reserve(self._worst(prompt, lease.endpoint))
         if reservation is None or self._budget.exposed > self._authorized:
@@ -270,14 +276,14 @@ class Client:
         """Gets a place and the money for one attempt. A call that waits for money gives its place back."""
         prompt, failed = call.prompt, call.endpoint
         tokens = self._whole(prompt)
-        lease = await self._limiter.acquire(tokens, prompt.priority, prompt.route, failed)
+        lease = await self._place(prompt, tokens, failed)
         worst = self._worst(prompt, lease.endpoint)
         reservation = self._budget.try_reserve(worst)
         while reservation is None:
             lease.unsent()
             held = await self._budget.reserve(worst, prompt.priority)
             try:
-                lease = await self._limiter.acquire(tokens, prompt.priority, prompt.route, failed)
+                lease = await self._place(prompt, tokens, failed)
             except BaseException:
                 held.settle(0)
                 raise
@@ -296,6 +302,27 @@ class Client:
             lease.unsent()
             raise
         return lease, reservation
+
+    async def _place(self, prompt: Prompt, tokens: int, failed: Endpoint | None) -> Lease:
+        """A place at an endpoint that is known to accept such calls, or at one where this call finds that out."""
+        while True:
+            lease = await self._limiter.acquire(tokens, prompt.priority, prompt.route, failed)
+            probe = lease.probe(prompt.purpose)
+            if probe is None:
+                return lease
+            lease.unsent()
+            await self._unless_halted(probe.wait())
+
+    async def _unless_halted(self, waiting: Coroutine[Any, Any, object]) -> None:
+        """Waits. Raises the reason if the run is halted before that."""
+        self._halt.check()
+        tasks = [asyncio.create_task(waiting), asyncio.create_task(self._halt.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+        self._halt.check()
 
     async def _authorize(self, worst: int) -> None:
         """Journals the most that this start may spend before it spends it, so that a kill cannot hide it.

@@ -20,6 +20,7 @@ from engine.llm.outage import Outage
 from engine.llm.pacing import Clock
 from engine.llm.pause import Pause
 from engine.llm.prices import FREE, Price
+from engine.llm.probes import Probes
 from engine.llm.rates import Rates, Taken
 from engine.protocols import Backend, Coordinator
 
@@ -89,6 +90,7 @@ class Endpoint:
         self.breaker = Breaker(chance)
         self.latencies: dict[str, Latencies] = {}
         """By route."""
+        self.probes = Probes(backend)
         self.rates = Rates(coordinator or InProcess(clock), spec.key, spec.limits)
         self.in_flight = 0
         self.answered = 0
@@ -195,6 +197,7 @@ class Endpoint:
         self.answered += charged
         self._outage.over()
         self._back(sent, self._clock())
+        self._heed()
 
     def failed(self, error: EngineError, sent: float, route: str = "", seconds: float = 0.0) -> None:
         """Records a failure of the endpoint, not of the call."""
@@ -256,7 +259,11 @@ class Endpoint:
             self._event("rate_limited", f"{self.name} asked for less: {error}")
 
     def _heed(self) -> None:
-        """Adopts the limits that the endpoint announces, if they are new."""
+        """Adopts the limits that the endpoint announces, if they are new, and passes on what was found out."""
+        if notices := getattr(self.backend, "notices", None):
+            for kind, sentence in notices:
+                self._event(kind, sentence)
+            notices.clear()
         announced = getattr(self.backend, "announced", None)
         if announced is self.rates.announced:
             return

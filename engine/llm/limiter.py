@@ -45,7 +45,7 @@ class Route:
 class Lease:
     """The right to one attempt at `endpoint`. End it with exactly one of its methods."""
 
-    __slots__ = ("_limiter", "_overall", "_route", "_taken", "endpoint", "sent")
+    __slots__ = ("_limiter", "_overall", "_probed", "_route", "_taken", "endpoint", "sent")
 
     def __init__(
         self,
@@ -61,7 +61,18 @@ class Lease:
         self.endpoint = endpoint
         self._taken = taken
         self._overall = overall
+        self._probed: str | None = None
         self.sent = sent
+
+    def probe(self, purpose: str) -> asyncio.Event | None:
+        """None if a call for this purpose may be sent; otherwise what it must wait for, without this lease.
+
+        The first call for a purpose finds out what the endpoint accepts; it is the probe until the lease ends.
+        """
+        other, first = self.endpoint.probes.enter(purpose)
+        if first:
+            self._probed = purpose
+        return other
 
     def succeeded(self, route: str, used_tokens: int, now: float) -> None:
         """The attempt was answered. `used_tokens` corrects the estimate."""
@@ -90,12 +101,19 @@ class Lease:
         """The attempt was not sent after all."""
         self.endpoint.unsent(self._taken, self.sent)
         self._overall.unused()
+        self._end_probe()
         self._limiter._released(self._route)
 
     def _ended(self, used: int | None) -> None:
         self.endpoint.ended(self._taken, used)
         self._limiter._rates.ended(self._overall, used)
+        self._end_probe()
         self._limiter._released(self._route)
+
+    def _end_probe(self) -> None:
+        if self._probed is not None:
+            self.endpoint.probes.leave(self._probed)
+            self._probed = None
 
 
 class Limiter:

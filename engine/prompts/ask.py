@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic
 
 from pydantic import ValidationError
 
-from engine.errors import ConfigError, FatalError, Unparseable
+from engine.errors import LEAST_ANSWER, ConfigError, ContextExceeded, FatalError, Unparseable
 from engine.escaping import fenced, unfenced
 from engine.items import Completion, Item, Prompt, Usage
 from engine.prompts.replies import objects_in
@@ -130,10 +130,20 @@ class ModelAsker:
         usage, attempt, reply = Usage(), 0, None
         while reply is None and attempt < question.attempts:
             attempt += 1
-            completion = await self._ask(self._prompt(question, call, attempt, system, user))
+            completion = await self._fitting(self._prompt(question, call, attempt, system, user))
             usage += completion.usage
             reply = question.read(completion)
         return Answered(reply, completion, usage)
+
+    async def _fitting(self, prompt: Prompt) -> Completion:
+        """Asks for a shorter answer if prompt and answer together exceed the model's context."""
+        try:
+            return await self._ask(prompt)
+        except ContextExceeded as error:
+            room = error.room(prompt.max_tokens)
+            if room < LEAST_ANSWER:
+                raise
+            return await self._ask(replace(prompt, max_tokens=room))
 
     def _render(self, question: Question[R], values: dict[str, Any]) -> tuple[str, str]:
         """A template that fails at once would fail for every item; one that has worked fails for this item."""

@@ -46,7 +46,9 @@ class ItemPrompts:
         }
         self._examples: dict[int, str] = {}
 
-    def render(self, batch: Batch) -> Prompt:
+    def render(self, batch: Batch, *, whole: bool = True, max_tokens: int | None = None) -> Prompt:
+        """The request for a batch; one that is not `whole` shows fewer examples than planned, under its own key."""
+        limit = self._config.generate.completion_limit
         system, user = self._template.render(
             {
                 **self._constant,
@@ -60,14 +62,14 @@ class ItemPrompts:
             }
         )
         return Prompt(
-            key=f"{batch.number}/items",
+            key=f"{batch.number}/items" if whole else f"{batch.number}/items/{len(batch.examples)}",
             purpose="items",
             batch=batch.number,
             system=system,
             user=user,
             schema=self._schema(batch.size),
             temperature=batch.temperature,
-            max_tokens=self._config.generate.completion_limit,
+            max_tokens=min(max_tokens or limit, limit),
             seed=batch.seed,
             owner="generate",
         )

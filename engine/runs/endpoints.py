@@ -7,10 +7,10 @@ import hashlib
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from engine.config import ModelConfig, RunConfig
 from engine.config.evaluate import EvaluatedModel
@@ -25,7 +25,7 @@ from engine.llm.limiter import Limiter
 from engine.llm.machine_wide import MachineWide
 from engine.llm.pacing import Clock
 from engine.llm.prices import FREE, price_of
-from engine.protocols import Backend, Coordinator
+from engine.protocols import Backend, Coordinator, Negotiating
 from engine.simulator.process import simulated_endpoint
 
 BEGINNING = 0.6
@@ -50,6 +50,24 @@ class Backends:
 
     main: Sequence[OpenBackend]
     others: Mapping[str, OpenBackend]
+
+    def terms(self) -> dict[str, Any]:
+        """What was settled with each endpoint, to be kept for later starts."""
+        return {place: terms for place, each in self._negotiating() if (terms := dict(each.terms()))}
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Takes over what `terms` returned in an earlier start, for endpoints that are still the same."""
+        for place, each in self._negotiating():
+            each.restore(kept.get(place, {}))
+
+    def _negotiating(self) -> Iterator[tuple[str, Negotiating]]:
+        opened = [("", each) for each in self.main] + list(self.others.items())
+        for purpose, each in opened:
+            model = each.model
+            address = "a simulated endpoint" if model.simulated else model.base_url
+            if isinstance(each.backend, Negotiating):
+                form = f"{model.response_format} {model.send_seed}"
+                yield f"{purpose} {model.name} at {address} ({model.api}, {form})".strip(), each.backend
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from engine.config import RunConfig
 from engine.dataset.base import BaseDataset
-from engine.errors import ConfigError, EngineError, TransientError
+from engine.errors import ConfigError, EngineError, Renegotiated, TransientError
 from engine.items import Completion, Prompt
 from engine.protocols import Backend, Embedder
 from engine.runs.endpoints import OpenBackend, opened_backends
@@ -175,9 +175,13 @@ async def _endpoint(name: str, opened: OpenBackend, seed: int, patience: float) 
 
 
 async def _answered(backend: Backend, prompt: Prompt) -> Completion:
-    for _ in range(_TRIES - 1):
+    tries = 0
+    while True:
         try:
             return await backend.complete(prompt)
-        except TransientError:
+        except Renegotiated:
             continue
-    return await backend.complete(prompt)
+        except TransientError:
+            tries += 1
+            if tries == _TRIES:
+                raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TextIO
@@ -82,6 +82,8 @@ async def opened(
     """
     journal = Journal(folder.database)
     try:
+        if not journal.answered:
+            await journal.start_over()
         check_identity(journal, mode, inputs, folder)
         await mode.begin(journal)
         progress = progress_so_far(inputs, journal)
@@ -136,6 +138,8 @@ class Session:
         self._events = events
         self._halt = Halt()
         self._counts = CallCounts()
+        self._terms: Callable[[], Mapping[str, Any]] = dict
+        self._terms_kept: Mapping[str, Any] = {}
 
     async def run(self) -> Report:
         """Run to the end; its outcome is in the report. Raises ConfigError if something cannot be started,
@@ -157,6 +161,8 @@ class Session:
         """Does the work. Returns the base dataset's vectors if the run made them."""
         config = self._inputs.config
         async with self._backends(self._inputs) as backends:
+            backends.restore(self.journal.fact("terms") or {})
+            self._terms = backends.terms
             with contextlib.closing(coordinator_of(config, self._clock)) as coordinator:
                 limiter = limiter_of(config, backends, coordinator, self._events.record, self._clock)
                 client = client_of(
@@ -275,6 +281,9 @@ class Session:
             "stopped_early": isinstance(self._halt.reason, NearlyAllRejected),
         }
         await self.journal.record_counts(counts, outcome)
+        if (terms := self._terms()) != self._terms_kept:
+            await self.journal.remember("terms", terms)
+            self._terms_kept = terms
 
 
 def client_of(

@@ -219,7 +219,7 @@ class Commit:
             "model": storable(item.model),
             "examples": [examples[index].number for index in item.batch.examples],
             "attributes": dict(item.batch.attributes),
-            "temperature": item.batch.temperature,
+            "temperature": item.sent.get("temperature", item.batch.temperature),
             "verdicts": [_verdict(verdict) for verdict in item.verdicts],
             "revisions": item.revisions,
             "usage": {

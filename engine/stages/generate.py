@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from engine.dataset.fields import Fields
 from engine.dataset.forms import FieldProblem
-from engine.errors import PermanentError, Unparseable
-from engine.items import POSITIONS, Batch, Completion, Item, Usage, Verdict
+from engine.errors import LEAST_ANSWER, ContextExceeded, EndpointError, PermanentError, Unparseable
+from engine.items import POSITIONS, Batch, Completion, Item, Prompt, Usage, Verdict
 from engine.prompts.render import ItemPrompts
 from engine.prompts.replies import items_in
 from engine.protocols import Ask
@@ -17,22 +18,57 @@ NAME = "generate"
 
 
 class Generate:
-    """The stage's step: Batch in, its Items out. If the call fails permanently, its items are lost."""
+    """The stage's step: Batch in, its Items out. If the call fails permanently, its items are lost.
+
+    Mutable state: how many examples, and how long an answer, the model's context has room for.
+    """
 
     def __init__(self, ask: Ask, prompts: ItemPrompts, fields: Fields) -> None:
         self._ask = ask
         self._prompts = prompts
         self._fields = fields
+        self._examples: int | None = None
+        self._answer: int | None = None
 
     async def __call__(self, batch: Batch) -> Sequence[Item]:
         try:
-            completion = await self._ask(self._prompts.render(batch))
+            batch, completion = await self._asked(batch)
         except PermanentError as error:
             return _lost(batch, error)
         try:
             return read_items(batch, completion, self._fields)
         except Exception as error:  # a reply is untrusted text: whatever it holds, only its batch is lost
             return _lost(batch, Unparseable(f"{type(error).__name__}: {error}"))
+
+    async def _asked(self, batch: Batch) -> tuple[Batch, Completion]:
+        """The completion, and the batch with the examples that were shown.
+
+        Where the prompt does not fit the context: fewer examples, then a smaller answer. Raises EndpointError
+        where neither helps.
+        """
+        while True:
+            shown = (
+                batch if self._examples is None else replace(batch, examples=batch.examples[: self._examples])
+            )
+            prompt = self._prompts.render(shown, whole=shown == batch, max_tokens=self._answer)
+            try:
+                return shown, await self._ask(prompt)
+            except ContextExceeded as error:
+                self._shrink(len(shown.examples), prompt, error)
+
+    def _shrink(self, shown: int, prompt: Prompt, error: ContextExceeded) -> None:
+        """Leaves out half of the examples; without any left, asks for what there is room for."""
+        if shown:
+            self._examples = min(shown // 2, self._examples if self._examples is not None else shown)
+            return
+        room = error.room(prompt.max_tokens)
+        if room < LEAST_ANSWER:
+            raise EndpointError(
+                f"the prompt does not fit the context of {error.context:,} tokens, even without examples: lower "
+                f"generate.few_shot, generate.batch_size or generate.max_tokens ({prompt.max_tokens:,}), shorten "
+                f"dataset.description, or start the server with a larger context ({error})"
+            )
+        self._answer = room
 
 
 def read_items(batch: Batch, completion: Completion, fields: Fields) -> list[Item]:
@@ -44,7 +80,9 @@ def read_items(batch: Batch, completion: Completion, fields: Fields) -> list[Ite
     for position, reply in enumerate(replies):
         try:
             content = fields.content(reply)
-            items.append(Item(batch, position, of, *content, model=completion.model, usage=share))
+            items.append(
+                Item(batch, position, of, *content, model=completion.model, usage=share, sent=completion.sent)
+            )
         except FieldProblem as problem:
             item = Item(batch, position, of, model=completion.model, usage=share)
             items.append(item.judged(Verdict.rejected(NAME, problem.reason, str(problem))))

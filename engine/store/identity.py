@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ def differences(
     `changed` holds the settings that are not at their default; `unread` names sections to ignore.
     A key that the engine did not know when the run was started counts as equal while it is at its default.
     """
+    before = _comparable(before)
     set_now = {key for key, _ in _flat({**changed, "model": _models(changed.get("model"))}, ())}
     named = []
     for key in sorted(before.keys() | now.keys()):
@@ -68,6 +70,17 @@ def differences(
             change = "the file's content" if content else f"{before.get(key)!r}, now {now.get(key)!r}"
             named.append(f"{key} ({change})")
     return named
+
+
+_NO_LONGER = re.compile(r"(?:^|, )(?:response_format|send_seed) [^,;]*")
+
+
+def _comparable(before: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded identity without what has become operational in the meantime."""
+    kept = {key: value for key, value in before.items() if not _operational(key)}
+    if isinstance(endpoints := kept.get("model.any_of"), str):
+        kept["model.any_of"] = _NO_LONGER.sub("", endpoints)
+    return kept
 
 
 def _flat(value: Any, keys: tuple[str, ...]) -> Iterator[tuple[str, Any]]:

@@ -199,6 +199,22 @@ class Journal:
 
     # --- starts and facts ---
 
+    async def start_over(self) -> None:
+        """Forgets what was planned and refused so far; the starts remain, with what they may have cost.
+
+        For a run to which no call was answered: everything about it may still be changed.
+        """
+        tables = ("calls", "items", "plans", "rounds", "vectors", "points", "samples")
+        emptied = [Statement(f"DELETE FROM {table}") for table in tables]  # noqa: S608 - names from here
+        await self._writer.write([*emptied, Statement("DELETE FROM facts WHERE name <> 'version'")])
+
+    @property
+    def answered(self) -> bool:
+        """Whether a call was ever answered or charged, or items were decided without any call."""
+        answers = "EXISTS (SELECT 1 FROM calls WHERE error IS NULL OR cost > 0)"
+        free = "(EXISTS (SELECT 1 FROM items) AND NOT EXISTS (SELECT 1 FROM calls))"
+        return bool(self._one(f"SELECT {answers} OR {free}"))
+
     async def begin(self, facts: Mapping[str, Any]) -> int:
         """Records a new start and returns its number, from 1; stores only those `facts` that are new."""
         number = (self._one("SELECT max(start) FROM starts") or 0) + 1

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from engine.config import ModelConfig
-from engine.errors import (
-    BadRequest,
-    ContentFiltered,
-    MalformedReply,
-    Renegotiated,
-    Truncated,
-    Unparseable,
-)
+from engine.errors import ContentFiltered, MalformedReply, Truncated, Unparseable
 from engine.items import Completion, Prompt, Usage
 from engine.llm.backends.chat_reply import with_usage
-from engine.llm.backends.connection import HttpBackend
+from engine.llm.backends.connection import NegotiatingBackend
 from engine.llm.backends.failures import Redact, failure_within
+from engine.llm.backends.negotiation import Negotiations, forms, without
+from engine.llm.backends.schemas import FULL, fitted
+from engine.llm.backends.terms import Terms
 from engine.llm.backends.usage import token_count
 from engine.llm.reasoning import separated
 
@@ -29,68 +26,56 @@ FINISH = {"max_tokens": "length", "model_context_window_exceeded": "length", "re
 _HOTTEST = 1.0
 
 
-class AnthropicMessages(HttpBackend):
-    """A Backend. `complete` is one HTTP request.
+_TOOL_CHOICE = without("tool_choice", ladder=False)
+"""Newer models, and all while they think, refuse to be forced to use a tool."""
+_STEPS = (_TOOL_CHOICE, *forms(("schema", "none")), without("temperature"))
 
-    Mutable state: whether the tool and the temperature are sent; not after the endpoint has refused them.
-    """
+
+class AnthropicMessages(NegotiatingBackend):
+    """A Backend. `complete` is one HTTP request. The form `schema` is a tool that the model must use."""
 
     def __init__(self, model: ModelConfig, *, concurrency: int) -> None:
         super().__init__(model, "v1/messages", concurrency=concurrency)
-        self._tool = model.response_format in ("auto", "json_schema")
-        self._tool_fixed = model.response_format != "auto"
-        self._temperature = True
+        tool = model.response_format in ("auto", "json_schema")
+        steps = _STEPS if model.response_format == "auto" else (_TOOL_CHOICE, without("temperature"))
+        self.negotiations = Negotiations(Terms(form="schema" if tool else "none"), steps)
 
-    async def complete(self, prompt: Prompt) -> Completion:
-        """Raises TransientError or FatalError, by status and body."""
-        settings = self._settings
-        try:
-            return self._completion(await self._http.post(orjson.dumps(self._fields(prompt))))
-        except BadRequest as refusal:
-            if settings != self._settings or self._adapt(str(refusal).lower()):
-                raise Renegotiated(str(refusal)) from None
-            raise
+    async def _asked(self, prompt: Prompt, terms: Terms, first: Callable[[], None] | None) -> Completion:
+        body = self.fields(prompt, terms)
+        if first is None:
+            reply = await self._http.post(orjson.dumps(body))
+        else:
+            reply = await self._streamed(body, first)
+        completion = completion_of(reply, self._model.name, self._http.redacted)
+        sent = body.get("temperature")
+        return completion if sent == prompt.temperature else replace(completion, sent={"temperature": sent})
 
-    async def streamed(self, prompt: Prompt, first: Callable[[], None]) -> Completion:
-        """Like `complete`, but the endpoint streams the answer; `first` is called at its first token."""
+    async def _streamed(self, body: dict[str, Any], first: Callable[[], None]) -> bytes:
         whole = StreamedMessage(first, self._http.redacted)
-        body = orjson.dumps({**self._fields(prompt), "stream": True})
-        async with contextlib.aclosing(self._http.stream(body)) as events:
+        data = orjson.dumps({**body, "stream": True})
+        async with contextlib.aclosing(self._http.stream(data)) as events:
             async for event in events:
                 whole.add(event)
-        return self._completion(whole.body())
+        return whole.body()
 
-    def _completion(self, body: bytes) -> Completion:
-        return completion_of(body, self._model.name, self._http.redacted)
-
-    def _fields(self, prompt: Prompt) -> dict[str, Any]:
+    def fields(self, prompt: Prompt, terms: Terms) -> dict[str, Any]:
+        """The request's body on these terms."""
+        most = prompt.max_tokens if terms.most_tokens is None else min(prompt.max_tokens, terms.most_tokens)
         body: dict[str, Any] = {
             "model": self._model.name,
-            "max_tokens": prompt.max_tokens,
+            "max_tokens": most,
             "system": prompt.system,
             "messages": ({"role": "user", "content": prompt.user},),
         }
-        if self._temperature:
+        if "temperature" not in terms.without:
             body["temperature"] = min(prompt.temperature, _HOTTEST)
-        if self._tool:
-            tool = {"name": prompt.purpose, "description": "Takes the answer.", "input_schema": prompt.schema}
+        if terms.form == "schema":
+            schema = fitted(prompt.schema, FULL)
+            tool = {"name": prompt.purpose, "description": "Takes the answer.", "input_schema": schema}
+            forced = "tool_choice" not in terms.without
             body["tools"] = (tool,)
-            body["tool_choice"] = {"type": "tool", "name": prompt.purpose}
-        return {**body, **self._model.extra_body}
-
-    @property
-    def _settings(self) -> tuple[bool, bool]:
-        return self._tool, self._temperature
-
-    def _adapt(self, said: str) -> bool:
-        """Leaves out what was refused. Only the first of several simultaneous refusals changes anything."""
-        if "temperature" in said and self._temperature:
-            self._temperature = False
-            return True
-        if ("tool" in said or "input_schema" in said) and self._tool and not self._tool_fixed:
-            self._tool = False
-            return True
-        return False
+            body["tool_choice"] = {"type": "tool", "name": prompt.purpose} if forced else {"type": "auto"}
+        return {**body, **self._extra(terms)}
 
 
 class StreamedMessage:

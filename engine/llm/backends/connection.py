@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from engine.config import ModelConfig
-from engine.errors import AuthError, ConfigError
-from engine.items import RateLimits
+from engine.errors import (
+    AuthError,
+    BadRequest,
+    ConfigError,
+    Renegotiated,
+    SamplingFailed,
+    Truncated,
+    Unparseable,
+)
+from engine.items import Completion, Prompt, RateLimits
 from engine.llm.backends.http import HttpEndpoint
+from engine.llm.backends.negotiation import Negotiation, Negotiations
+from engine.llm.backends.terms import Terms
 
 AZURE_VERSION = "2024-10-21"
 """Azure's newest generally available `api-version` for deployments; it supports json_schema."""
@@ -24,6 +35,7 @@ def connected(model: ModelConfig, path: str, *, concurrency: int) -> HttpEndpoin
         secrets=_secrets(model),
         concurrency=concurrency,
         token=EntraToken() if model.entra else None,
+        direct=model.simulated,  # it plays on this machine's loopback
     )
 
 
@@ -31,9 +43,16 @@ def _url(model: ModelConfig, path: str) -> str:
     if model.api == "azure":
         deployment = quote(model.deployment or model.name, safe="")
         version = quote(model.api_version or AZURE_VERSION, safe="")
-        return f"{model.base_url}/openai/deployments/{deployment}/{path}?api-version={version}"
-    base = model.base_url.removesuffix("/v1") if model.api == "anthropic" else model.base_url
-    return f"{base}/{path}"
+        base = urlsplit(model.base_url)
+        query = "&".join(
+            filter(None, (base.query, "" if "api-version=" in base.query else f"api-version={version}"))
+        )
+        place = f"{base.path.rstrip('/')}/openai/deployments/{deployment}/{path}"
+        return base._replace(path=place, query=query).geturl()
+    base = urlsplit(model.base_url)  # a query belongs at the end: some gateways keep a key or a version there
+    root = base.path.rstrip("/")
+    root = root.removesuffix("/v1") if model.api == "anthropic" else root
+    return base._replace(path=f"{root}/{path}").geturl()
 
 
 def _headers(model: ModelConfig) -> dict[str, str]:
@@ -54,7 +73,7 @@ class HttpBackend:
 
     def __init__(self, model: ModelConfig, path: str, *, concurrency: int) -> None:
         """`path` is the same as for `connected`. Raises ConfigError."""
-        self.name = f"{model.name} at {model.base_url}"
+        self.name = f"{model.name} at {urlsplit(model.base_url)._replace(query='').geturl()}"
         self._model = model
         self._http = connected(model, path, concurrency=concurrency)
 
@@ -65,6 +84,88 @@ class HttpBackend:
 
     async def close(self) -> None:
         await self._http.close()
+
+
+class NegotiatingBackend(HttpBackend):
+    """A backend that finds out what its endpoint takes, for one purpose at a time; a Negotiating.
+
+    Mutable state: the negotiations, the notices that nobody has read yet.
+    """
+
+    negotiations: Negotiations
+
+    def __init__(self, model: ModelConfig, path: str, *, concurrency: int) -> None:
+        super().__init__(model, path, concurrency=concurrency)
+        self.notices: list[tuple[str, str]] = []
+        """(kind, sentence) of what people should know; whoever reads it empties it."""
+        self._warned: set[str] = set()
+
+    async def complete(self, prompt: Prompt) -> Completion:
+        """Raises TransientError, PermanentError or FatalError, by status and body."""
+        return await self._negotiated(prompt, None)
+
+    async def streamed(self, prompt: Prompt, first: Callable[[], None]) -> Completion:
+        """Like `complete`, but the endpoint streams the answer; `first` is called at its first token."""
+        return await self._negotiated(prompt, first)
+
+    async def _asked(self, prompt: Prompt, terms: Terms, first: Callable[[], None] | None) -> Completion:
+        """One request on these terms."""
+        raise NotImplementedError
+
+    def fields(self, prompt: Prompt, terms: Terms) -> dict[str, Any]:
+        """The request's body on these terms."""
+        raise NotImplementedError
+
+    async def _negotiated(self, prompt: Prompt, first: Callable[[], None] | None) -> Completion:
+        negotiation = self.negotiations.of(prompt.purpose)
+        terms = negotiation.terms
+        try:
+            completion = await self._asked(prompt, terms, first)
+        except (Unparseable, Truncated, SamplingFailed):
+            self._settle(prompt.purpose, terms)  # useless, but an answer
+            raise
+        except BadRequest as refusal:
+            if self._changed(negotiation, refusal, prompt, terms):
+                raise Renegotiated(str(refusal)) from None
+            raise
+        self._settle(prompt.purpose, terms)
+        return completion
+
+    def _changed(self, negotiation: Negotiation, refusal: BadRequest, prompt: Prompt, sent: Terms) -> bool:
+        """Whether another request will differ from the one that was refused. Raises ContextExceeded."""
+        asked = min(prompt.max_tokens, sent.most_tokens or prompt.max_tokens)
+        if negotiation.terms != sent:
+            return True  # another refusal has changed the terms meanwhile
+        while negotiation.refused(refusal, asked):
+            now = negotiation.terms
+            streams = now.streamed and "stream_options" in now.without
+            if (
+                self.fields(prompt, now) != self.fields(prompt, sent)
+                or now.streamed != sent.streamed
+                or streams
+            ):
+                return True
+        return False
+
+    def settled(self, purpose: str) -> bool:
+        """See Negotiating, as for the next two."""
+        return self.negotiations.settled(purpose)
+
+    def terms(self) -> Mapping[str, Any]:
+        return self.negotiations.as_dict()
+
+    def restore(self, terms: Mapping[str, Any]) -> None:
+        self.negotiations.restore(terms)
+
+    def _settle(self, purpose: str, terms: Terms) -> None:
+        if self.negotiations.of(purpose).answered(terms):
+            self.negotiations.learn(terms)
+            if sentence := self.negotiations.sentence(purpose):
+                self.notices.append(("negotiated", f"{self.name} is asked otherwise for {sentence}"))
+
+    def _extra(self, terms: Terms) -> dict[str, Any]:
+        """The user's own fields; those that were refused are left out."""
+        return {name: value for name, value in self._model.extra_body.items() if name not in terms.without}
 
 
 class EntraToken:

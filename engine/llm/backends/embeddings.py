@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +13,10 @@ import orjson
 from engine.config import ModelConfig
 from engine.errors import MalformedReply
 from engine.items import Completion, Prompt, Usage
-from engine.llm.backends.connection import HttpBackend
+from engine.llm.backends.connection import NegotiatingBackend
 from engine.llm.backends.failures import failure_within
+from engine.llm.backends.negotiation import Negotiations, without
+from engine.llm.backends.terms import Terms
 from engine.llm.backends.usage import usage_of
 from engine.llm.vectors import encoded
 
@@ -22,11 +24,12 @@ if TYPE_CHECKING:
     from engine.protocols import Vectors
 
 
+_STEPS = (without("encoding_format"), without("dimensions"))
 _SMALL = 100_000
 """Bytes below which a reply is parsed in the event loop, in less than a millisecond."""
 
 
-class EmbeddingsEndpoint(HttpBackend):
+class EmbeddingsEndpoint(NegotiatingBackend):
     """A Backend for prompts whose `user` is a JSON array of texts; the completion's text holds their vectors.
 
     Requests base64, a third of the size of decimals; accepts both, since some servers only send decimals.
@@ -34,21 +37,19 @@ class EmbeddingsEndpoint(HttpBackend):
 
     def __init__(self, model: ModelConfig, *, concurrency: int) -> None:
         super().__init__(model, "embeddings", concurrency=concurrency)
+        self.negotiations = Negotiations(Terms(form="none"), _STEPS)
 
-    async def complete(self, prompt: Prompt) -> Completion:
-        """Raises TransientError, PermanentError or FatalError, by status and body."""
-        body = await self._http.post(orjson.dumps(self._fields(orjson.loads(prompt.user))))
+    async def _asked(self, prompt: Prompt, terms: Terms, first: Callable[[], None] | None) -> Completion:
+        body = await self._http.post(orjson.dumps(self.fields(prompt, terms)))
         if len(body) < _SMALL:
             return self._read(body, prompt)
         return await asyncio.to_thread(self._read, body, prompt)  # megabytes of numbers block the loop
 
-    def _fields(self, texts: Sequence[str]) -> dict[str, Any]:
-        return {
-            "model": self._model.name,
-            "input": texts,
-            "encoding_format": "base64",
-            **self._model.extra_body,
-        }
+    def fields(self, prompt: Prompt, terms: Terms) -> dict[str, Any]:
+        """The request's body on these terms."""
+        texts = orjson.loads(prompt.user)
+        form = {} if "encoding_format" in terms.without else {"encoding_format": "base64"}
+        return {"model": self._model.name, "input": texts, **form, **self._extra(terms)}
 
     def _read(self, body: bytes, prompt: Prompt) -> Completion:
         try:

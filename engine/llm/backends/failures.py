@@ -185,7 +185,8 @@ def _failure(status: int, headers: Mapping[str, str], told: ToldError, redact: R
     said = message if message.startswith(f"{status}:") else f"{status}: {message}"
     wait = retry_after(headers)
     wait = told.retry_after if wait is None else wait
-    refused = BadRequest(said, told.param, told.text)
+    too_large = status == 413 or _NEVER_FITS.search(told.message) is not None
+    refused = BadRequest(said, told.param, told.text, negotiable=not too_large)
     if told.kinds & _NO_CREDIT and "rate limit" not in told.message.lower():
         return _no_credit(said)
     if _MONEY.search(told.message) and (status != 429 or wait is None):
@@ -193,7 +194,7 @@ def _failure(status: int, headers: Mapping[str, str], told: ToldError, redact: R
     if status == 402:
         return _no_credit(said) if wait is None else RateLimited(said, wait)
     if status == 429:
-        if _NEVER_FITS.search(told.message):
+        if too_large:
             return refused
         about_tokens = "tokens" in told.kinds or _TOKENS.search(told.message) is not None
         return RateLimited(said, wait, tokens=about_tokens)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import urllib.request
 from collections.abc import AsyncGenerator, Mapping
 from typing import Protocol
 
@@ -53,8 +54,12 @@ class HttpEndpoint:
         secrets: Mapping[str, str],
         concurrency: int,
         token: Token | None = None,
+        direct: bool = False,
     ) -> None:
-        """`secrets` are headers whose values are never shown; `token` provides the Authorization header."""
+        """`secrets` are headers whose values are never shown; `token` provides the Authorization header.
+
+        The proxy that the environment names (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) is used unless `direct`.
+        """
         self._url = URL(url)
         self.host = self._url.host or ""
         self._secrets = [value.removeprefix("Bearer ") for value in secrets.values() if value]
@@ -68,6 +73,7 @@ class HttpEndpoint:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
             headers={**_OWN, **headers, **secrets},
             skip_auto_headers=("Accept",),
+            proxy=None if direct else proxy_of(self._url),
         )
 
     async def post(self, data: bytes) -> bytes:
@@ -144,6 +150,19 @@ class HttpEndpoint:
             await self._token.close()
         await self._session.close()
         await asyncio.sleep(0)  # lets the transports close before the loop does
+
+
+def proxy_of(url: URL) -> str | None:
+    """The proxy for this address by the environment, which urllib reads as curl and most programs do."""
+    proxy = urllib.request.getproxies().get(url.scheme)
+    host = url.host or ""
+    if (
+        proxy is None
+        or urllib.request.proxy_bypass(f"{host}:{url.port}")
+        or urllib.request.proxy_bypass(host)
+    ):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

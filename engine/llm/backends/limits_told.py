@@ -31,14 +31,20 @@ _CONTEXT = (
 _PROMPT = (
     re.compile(r'"n_prompt_tokens"\s*:\s*(\d+)'),
     re.compile(rf"{_NUMBER} \+ \d[\d,]* > \d"),
-    re.compile(rf"{_NUMBER} (?:tokens )?(?:in|from) (?:the|your) (?:input |prompt )?(?:messages|prompt)", re.IGNORECASE),
+    re.compile(
+        rf"{_NUMBER} (?:tokens )?(?:in|from) (?:the|your) (?:input |prompt )?(?:messages|prompt)",
+        re.IGNORECASE,
+    ),
     re.compile(rf"Given: {_NUMBER} `?inputs"),
     re.compile(rf"(?:input|request|prompt|token count)\s*\({_NUMBER}(?: tokens)?\)", re.IGNORECASE),
     re.compile(
         rf"(?:resulted in|contains|has|requested)(?: at least)? {_NUMBER} (?:input )?tokens", re.IGNORECASE
     ),
 )
-_ANSWER = re.compile(r"max_(?:completion_|output_|new_)?tokens|maxtokens|max(?:imum)? (?:output|completion) tokens", re.IGNORECASE)
+_ANSWER = re.compile(
+    r"max_(?:completion_|output_|new_)?tokens|maxtokens|max(?:imum)? (?:output|completion) tokens",
+    re.IGNORECASE,
+)
 _LEAST_ANSWER = 16
 
 

@@ -38,7 +38,8 @@ def without(name: str, pattern: str = "", *, ladder: bool = True) -> Step:
 def forms(allowed: Sequence[Form]) -> Iterator[Step]:
     """Asks for the form of the answer in the next simpler way; a fixed form (one alone) stays."""
     named = re.compile(
-        r"response_?format|json_?schema|json_?object|guided|grammar|schema|structured|tool|input_schema", re.IGNORECASE
+        r"response_?format|json_?schema|json_?object|guided|grammar|schema|structured|tool|input_schema",
+        re.IGNORECASE,
     )
 
     def simpler(terms: Terms) -> Terms | None:
@@ -69,7 +70,11 @@ def _not_streamed(terms: Terms) -> Terms | None:
     return replace(terms, streamed=False).dropping("stream") if terms.streamed else None
 
 
-MERGED = Step(_merged, re.compile(r"system.{0,20}(?:role|message|prompt)|role.{0,30}system|messages\[0\]|roles must alternate", re.IGNORECASE))
+_SYSTEM = re.compile(
+    r"system.{0,20}(?:role|message|prompt)|role.{0,30}system|messages\[0\]|roles must alternate",
+    re.IGNORECASE,
+)
+MERGED = Step(_merged, _SYSTEM)
 SWAPPED = Step(_swapped, re.compile(r"max_tokens|max_completion_tokens", re.IGNORECASE))
 STREAMED = Step(_streamed, re.compile(r"stream(?!_options)|http call", re.IGNORECASE))
 NOT_STREAMED = Step(_not_streamed, re.compile(r"stream(?!_options)", re.IGNORECASE), ladder=False)
@@ -99,14 +104,15 @@ class Negotiation:
     """What the endpoint said when it refused the terms before."""
     _ladder: Iterator[Terms] | None = None
 
-    def refused(self, refusal: BadRequest, sent: Terms, asked: int) -> bool:
-        """Takes in the refusal of a request that was sent on these terms. True if the next one will differ.
+    def refused(self, refusal: BadRequest, asked: int) -> bool:
+        """Takes in the refusal of a request on the present terms. True if that changes them.
 
         `asked` is the longest answer that the request asked for. Raises ContextExceeded.
         """
-        if sent != self.terms:
-            return True  # another refusal has changed them meanwhile
-        if (changed := self._named(refusal, asked)) is None and not self.settled:
+        if not refusal.negotiable:
+            return False
+        changed = self._named(refusal, asked)
+        if changed is None and not self.settled and not self._is_fixed(refusal.param):
             changed = self._unnamed()
         if changed is None:
             return False
@@ -130,15 +136,23 @@ class Negotiation:
         if not both and (most := longest_answer(told, asked)) is not None:
             return replace(self.terms, most_tokens=most)
         for text in filter(None, (refusal.param, _message(told), told)):
-            changed = self._by_name(text, both=both)
+            changed = self._by_name(text, both=both, is_param=text is refusal.param)
             if changed is not None:
                 return changed
         return None
 
-    def _by_name(self, text: str, *, both: bool) -> Terms | None:
+    def _is_fixed(self, param: str | None) -> bool:
+        """Whether the field at fault is one that the user has fixed, or that is left out already."""
+        return param is not None and any(step.named and step.named.search(param) for step in self.steps)
+
+    def _by_name(self, text: str, *, both: bool, is_param: bool) -> Terms | None:
+        """Once the terms are settled, a name counts only as the field at fault or in quotes: it may be prose."""
         steps = [SWAPPED, *self.steps] if both and SWAPPED in self.steps else self.steps
         for step in steps:
-            if step.named is not None and step.named.search(text):
+            match = step.named.search(text) if step.named is not None else None
+            if match is not None and (
+                not self.settled or is_param or text[max(0, match.start() - 1)] in "'\"`"
+            ):
                 changed = step.change(self.terms)
                 if changed is not None:
                     return changed

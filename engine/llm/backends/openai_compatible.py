@@ -3,63 +3,107 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from engine.config import ModelConfig
-from engine.errors import BadRequest, Renegotiated
 from engine.items import Completion, Prompt
 from engine.llm.backends.chat_reply import StreamedAnswer, completion_of
-from engine.llm.backends.connection import HttpBackend
-from engine.llm.backends.dialect import Dialect
+from engine.llm.backends.connection import NegotiatingBackend
+from engine.llm.backends.negotiation import CHAT_STEPS, Negotiations, forms
+from engine.llm.backends.schemas import PLAIN, accepted_by, fitted, strict
+from engine.llm.backends.terms import FORMS, Form, Terms
+
+_COMPLETION_LIMIT = ("openai.com", "azure.com")
+"""Hosts whose newer models know `max_completion_tokens` alone."""
+_FIXED: Mapping[str, tuple[Form, ...]] = {
+    "auto": FORMS,
+    "json_schema": ("schema", "plain"),
+    "json_object": ("json_object",),
+    "none": ("none",),
+}
+_SCHEMAS_KEPT = 256
 
 
-class OpenAICompatible(HttpBackend):
-    """A Backend. `complete` is one HTTP request."""
+class OpenAICompatible(NegotiatingBackend):
+    """A Backend. `complete` is one HTTP request. Mutable state: the terms, the schemas that were fitted."""
 
     def __init__(self, model: ModelConfig, *, concurrency: int) -> None:
+        allowed = _FIXED[model.response_format]
         super().__init__(model, "chat/completions", concurrency=concurrency)
-        self.dialect = Dialect(model)
+        host = self._http.host
+        newer = any(host == end or host.endswith(f".{end}") for end in _COMPLETION_LIMIT)
+        first = Terms(
+            form=allowed[0],
+            limit="max_completion_tokens" if newer else "max_tokens",
+            without=frozenset() if model.send_seed else frozenset({"seed"}),
+        )
+        self.negotiations = Negotiations(first, [*forms(allowed), *CHAT_STEPS])
+        self._accepted = {"schema": accepted_by(host), "plain": PLAIN}
+        self._schemas: dict[tuple[int, str], tuple[Any, dict[str, Any] | None]] = {}
 
-    async def complete(self, prompt: Prompt) -> Completion:
-        """Raises TransientError, PermanentError or FatalError, by status and body."""
-        version = self.dialect.version
-        try:
-            return self._completion(await self._http.post(orjson.dumps(self._fields(prompt))))
-        except BadRequest as refusal:
-            if self.dialect.adapt(refusal, version):
-                raise Renegotiated(str(refusal)) from None
-            raise
+    async def _asked(self, prompt: Prompt, terms: Terms, first: Callable[[], None] | None) -> Completion:
+        body = self.fields(prompt, terms)
+        if first is None and not terms.streamed:
+            reply = await self._http.post(orjson.dumps(body))
+        else:
+            reply = await self._streamed(body, terms, first)
+        completion = completion_of(reply, self._model.name, self._http.redacted, self._http.host)
+        return (
+            replace(completion, sent={"temperature": None}) if "temperature" in terms.without else completion
+        )
 
-    async def streamed(self, prompt: Prompt, first: Callable[[], None]) -> Completion:
-        """Like `complete`, but the endpoint streams the answer; `first` is called at its first token."""
-        body = {**self._fields(prompt), "stream": True, "stream_options": {"include_usage": True}}
-        version = self.dialect.version
+    async def _streamed(self, body: dict[str, Any], terms: Terms, first: Callable[[], None] | None) -> bytes:
+        body = {**body, "stream": True}
+        if "stream_options" not in terms.without:
+            body["stream_options"] = {"include_usage": True}
         whole = StreamedAnswer(first, self._http.redacted)
-        try:
-            async with contextlib.aclosing(self._http.stream(orjson.dumps(body))) as events:
-                async for event in events:
-                    if event == b"[DONE]":
-                        break
-                    whole.add(event)
-        except BadRequest as refusal:
-            if self.dialect.adapt(refusal, version):
-                raise Renegotiated(str(refusal)) from None
-            raise
-        return self._completion(orjson.dumps(whole.reply()))
+        async with contextlib.aclosing(self._http.stream(orjson.dumps(body))) as events:
+            async for event in events:
+                if event == b"[DONE]":
+                    break
+                whole.add(event)
+        return orjson.dumps(whole.reply())
 
-    def _completion(self, body: bytes) -> Completion:
-        return completion_of(body, self._model.name, self._http.redacted, self._http.host)
-
-    def _fields(self, prompt: Prompt) -> dict[str, Any]:
+    def fields(self, prompt: Prompt, terms: Terms) -> dict[str, Any]:
+        """The request's body on these terms."""
+        most = prompt.max_tokens if terms.most_tokens is None else min(prompt.max_tokens, terms.most_tokens)
+        optional: dict[str, Any] = {"temperature": prompt.temperature, "seed": prompt.seed}
+        if (form := self._response_format(prompt, terms)) is not None:
+            optional["response_format"] = form
+        kept = {name: value for name, value in optional.items() if name not in terms.without}
         return {
             "model": self._model.name,
-            "messages": (
-                {"role": "system", "content": prompt.system},
-                {"role": "user", "content": prompt.user},
-            ),
-            **self.dialect.fields(prompt),
-            **self._model.extra_body,
+            "messages": _messages(prompt, merged=terms.merged),
+            terms.limit: most,
+            **kept,
+            **self._extra(terms),
         }
+
+    def _response_format(self, prompt: Prompt, terms: Terms) -> dict[str, Any] | None:
+        if terms.form == "none":
+            return None
+        schema = self._schema(prompt, terms.form) if terms.form != "json_object" else None
+        if schema is None:
+            return {"type": "json_object"}
+        named = {"name": prompt.purpose, "strict": strict(schema), "schema": schema}
+        return {"type": "json_schema", "json_schema": named}
+
+    def _schema(self, prompt: Prompt, form: Form) -> dict[str, Any] | None:
+        """The prompt's schema as this endpoint takes it; prompts of one kind share theirs."""
+        key = id(prompt.schema), form
+        kept = self._schemas.get(key)
+        if kept is None or kept[0] is not prompt.schema:
+            if len(self._schemas) >= _SCHEMAS_KEPT:
+                self._schemas.clear()
+            kept = self._schemas[key] = prompt.schema, fitted(prompt.schema, self._accepted[form])
+        return kept[1]
+
+
+def _messages(prompt: Prompt, *, merged: bool) -> list[dict[str, str]]:
+    if merged:
+        return [{"role": "user", "content": f"{prompt.system}\n\n{prompt.user}"}]
+    return [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}]
