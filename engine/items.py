@@ -54,6 +54,8 @@ class Usage:
     """Picodollars, where the reply itself states its price; the client charges that."""
     tier: str = ""
     """The service tier that the endpoint used, where it says so; it may have a price of its own."""
+    unread: tuple[str, ...] = ()
+    """Fields of the reply's usage that count tokens and that the engine does not know."""
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(

@@ -201,7 +201,10 @@ Notify = Callable[[str], None]
 
 
 class Reply(BaseModel):
-    """The answer that a model is asked for, as a schema. Keys that were not asked for are ignored."""
+    """The answer that a model is asked for, as a schema. Keys that were not asked for are ignored.
+
+    A field of the type `dict[str, Any]` is an item of the dataset, and is asked for in an item's form.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True, json_schema_extra={"additionalProperties": False})
 
@@ -245,9 +248,13 @@ class Asker(Protocol):
         *,
         temperature: float = 0.0,
         max_tokens: int = 1024,
+        bounds: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Question[M]:
         """A question; create it once. `template` is Jinja with the blocks `system` and `user`.
 
+        `bounds` are keywords of JSON Schema for single fields, such as `{"names": {"maxItems": 3}}`; `names[]`
+        means the entries of a list, `names[].first` a field of each. They keep weak models from endless answers,
+        and are not checked on the reply.
         Raises ConfigError if the user's own template for that purpose cannot be used.
         """
         ...

@@ -7,7 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from engine.flow.halt import Halt
 from engine.items import Completion, Prompt, RateLimits, Usage
+from engine.llm.budget import Budget
+from engine.llm.client import Client
 from engine.llm.concurrency import Concurrency
 from engine.llm.endpoint import Endpoint, EndpointSpec
 from engine.llm.limiter import Limiter
@@ -65,3 +68,10 @@ def endpoint(
 def limiter(concurrency: int, requests: float | None = None, tokens: float | None = None) -> Limiter:
     """One endpoint behind the run's own limits."""
     return Limiter([endpoint(concurrency=concurrency)], concurrency, RateLimits(requests, tokens))
+
+
+def client_with(one: Endpoint, cap: int | None = None) -> Client:
+    """A client with this endpoint alone, and a journal in memory."""
+    from test_client import Memory
+
+    return Client(Memory(), Limiter([one], 64), Budget(cap), Halt())

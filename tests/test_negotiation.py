@@ -25,7 +25,7 @@ from engine.llm.client import Client
 from engine.llm.concurrency import Concurrency
 from engine.llm.endpoint import Endpoint
 from engine.llm.limiter import Limiter
-from tests.test_client import Memory
+from test_client import Memory
 
 Rule = Callable[[dict[str, Any]], str | dict[str, Any] | None]
 """What the server says against a request, or nothing."""
@@ -377,7 +377,8 @@ async def test_a_purpose_that_is_not_settled_holds_no_other_up() -> None:
     ("said", "context", "tokens"),
     [
         (
-            "This model's maximum context length is 4096 tokens. However, you requested 5120 tokens (2560 in the messages, "
+            "This model's maximum context length is 4096 tokens. However, you requested 5120 tokens (2560 in the "
+            "messages, "
             "2560 in the completion).",
             4096,
             2560,
@@ -388,7 +389,8 @@ async def test_a_purpose_that_is_not_settled_holds_no_other_up() -> None:
             173172,
         ),
         (
-            '{"error":{"code":400,"message":"request (9012 tokens) exceeds the available context size (4096 tokens), try '
+            '{"error":{"code":400,"message":"request (9012 tokens) exceeds the available context size (4096 tokens), '
+            "try "
             'increasing it","type":"exceed_context_size_error","n_prompt_tokens":9012,"n_ctx":4096}}',
             4096,
             9012,
@@ -416,7 +418,8 @@ async def test_a_purpose_that_is_not_settled_holds_no_other_up() -> None:
         ),
         ("Range of input length should be [1, 30720]", 30720, None),
         (
-            "Requested token count exceeds the model's maximum context length of 4096 tokens. You requested a total of 5000 "
+            "Requested token count exceeds the model's maximum context length of 4096 tokens. You requested a total of "
+            "5000 "
             "tokens: 1000 tokens from the input messages and 4000 tokens for the completion.",
             4096,
             1000,

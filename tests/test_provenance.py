@@ -194,7 +194,7 @@ async def test_outcomes_of_the_live_run_are_those_of_the_resumed_one(
         inputs = GenerateMode().load(config)
         read = setup._outcomes(inputs, connection, read_plans(connection))
     assert len(live) > 10
-    assert sum(len(outcome.mistakes) for outcome in live) > 10
+    assert sum(len(outcome.mistakes) for outcome in live) > 3
     assert any(outcome.duplicates for outcome in live)
     assert read[: len(live)] == live
 

@@ -80,7 +80,16 @@ class Constraints:
         self._tools = tools
         self._asker = tools.asker(self.name)
         self._adherence = self._asker.question(
-            "constraint_check", template("constraint_check"), Adherence, max_tokens=512
+            "constraint_check",
+            template("constraint_check"),
+            Adherence,
+            max_tokens=512,
+            bounds={
+                "analysis": {"maxLength": 1000},
+                "broken": {"maxItems": max(1, len(self._rules))},
+                "broken[].rule": {"minimum": 1, "maximum": max(1, len(self._rules))},
+                "broken[].why": {"maxLength": 300},
+            },
         )
 
     def describe(self) -> dict[str, Any]:

@@ -120,7 +120,17 @@ class Difficulty:
         self._tools = tools
         self._asker = asker = tools.asker(NAME)
         size = self._options.max_tokens
-        self._plan = asker.question("enhancement_plan", template("enhancement_plan"), Plan, max_tokens=size)
+        self._plan = asker.question(
+            "enhancement_plan",
+            template("enhancement_plan"),
+            Plan,
+            max_tokens=size,
+            bounds={
+                "analysis": {"maxLength": 2000},
+                "principles": {"maxItems": self._options.at_most},
+                "principles[]": {"enum": list(self._options.principles)},
+            },
+        )
         self._enhancement = asker.question(
             "enhancement",
             template("enhancement"),

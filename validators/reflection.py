@@ -18,6 +18,7 @@ from validators.options import parsed
 from validators.templates import template
 
 NAME = "reflection"
+_BOUNDS = {"analysis": {"maxLength": 2000}}
 _SHOWN = 400
 """How many characters of a review are recorded."""
 
@@ -59,7 +60,7 @@ class Reflection:
         self._tools = tools
         self._asker = asker = tools.asker(NAME)
         size = self._options.max_tokens
-        self._review = asker.question("review", template("review"), Review, max_tokens=size)
+        self._review = asker.question("review", template("review"), Review, max_tokens=size, bounds=_BOUNDS)
         self._revision = asker.question(
             "revision", template("revision"), Revision, temperature=0.3, max_tokens=size
         )

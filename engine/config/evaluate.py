@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from engine.config.markers import Operational, PathFrom
-from engine.config.model import Api, ModelConfig, as_model
+from engine.config.model import Api, ModelConfig, ReasoningConfig, as_model
 from engine.config.parts import Section
 
 
@@ -19,6 +19,7 @@ class EvaluatedModel(ModelConfig):
     api_version: str | None = None
     deployment: str | None = None
     entra: bool = False
+    reasoning: ReasoningConfig = ReasoningConfig()
     label: str = ""
     """Its name in the results; the model's name where absent."""
 

@@ -34,6 +34,9 @@ Api = Literal["openai", "azure", "anthropic"]
 ADDRESSES = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com"}
 
 
+ServiceTier = Literal["auto", "default", "flex", "priority"]
+
+
 def _header_value(value: str) -> str:
     if not value.isascii() or not value.isprintable():
         raise ValueError("holds characters that no HTTP header may hold")
@@ -48,6 +51,18 @@ class EndpointLimits(Section):
     tokens_per_minute: float | None = Field(default=None, gt=0)
 
 
+class ReasoningConfig(Section):
+    """How a model that reasons before it answers is asked, and what it is allowed."""
+
+    effort: str | None = Field(default=None, pattern=r"^[a-z]+$")
+    """Sent as `reasoning_effort`: none, minimal, low, medium, high, ... as the model knows it."""
+    tokens: int | None = Field(default=None, ge=0, le=1_000_000)
+    """Allowed for reasoning, in addition to the answer's; found out from the replies where absent.
+    With `api: anthropic`, thinking is turned on with this budget."""
+    keep: bool = False
+    """Whether the journal keeps what the model thought, where the endpoint passes it on."""
+
+
 class PurposeModel(Section):
     """The settings in which the model for one purpose differs from the main model."""
 
@@ -59,6 +74,8 @@ class PurposeModel(Section):
     api_key: Annotated[str | None, Secret(), Operational()] = None
     """Where absent, another host gets no key: the main model's key is only for the main model's host."""
     price: Annotated[PriceConfig | None, Operational()] = None
+    service_tier: Annotated[ServiceTier | None, Operational()] = None
+    reasoning: Annotated[ReasoningConfig, Operational()] = ReasoningConfig()
     limits: Annotated[EndpointLimits, Operational()] = EndpointLimits()
     extra_body: Annotated[dict[str, Any], FreeForm()] = Field(default_factory=dict)
 
@@ -80,6 +97,9 @@ class ModelConfig(Section):
     """With several endpoints: how many calls this one has in flight per call of an endpoint of weight 1."""
     limits: Annotated[EndpointLimits, Operational()] = EndpointLimits()
     headers: Annotated[dict[str, str], Secret(), Operational()] = Field(default_factory=dict)
+    service_tier: Annotated[ServiceTier | None, Operational()] = None
+    """Sent where set, and priced so: 'flex' costs half where the provider has it, and may take 15 minutes."""
+    reasoning: Annotated[ReasoningConfig, Operational()] = ReasoningConfig()
     price: Annotated[PriceConfig | None, Operational()] = None
     """From the genai-prices package where absent."""
     response_format: Annotated[Literal["auto", "json_schema", "json_object", "none"], Operational()] = "auto"
@@ -150,9 +170,18 @@ class ModelConfig(Section):
             raise ValueError(
                 "with api: azure, base_url must be the resource's, https://NAME.openai.azure.com"
             )
+        if self.api == "anthropic" and self.reasoning.effort is not None:
+            raise ValueError(
+                "reasoning.effort is for OpenAI's API; with api: anthropic, set reasoning.tokens"
+            )
         if self.entra and (self.api != "azure" or self.api_key is not None):
             raise ValueError("entra: true is for api: azure, in place of an api_key")
         return self
+
+    @property
+    def pinned_tier(self) -> str:
+        """The service tier that is asked for; '' where the provider chooses."""
+        return self.service_tier or str(self.extra_body.get("service_tier") or "")
 
     @property
     def simulated(self) -> bool:

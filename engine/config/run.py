@@ -144,6 +144,9 @@ class RunConfig(Section):
     embedding: EmbeddingConfig = EmbeddingConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     observe: Annotated[ObserveConfig, Operational()] = ObserveConfig()
+    max_tokens: Annotated[dict[str, Annotated[int, Field(ge=1)]], Operational()] = Field(default_factory=dict)
+    """The longest answer by purpose (review, entities, same_answer ...), in tokens, without reasoning; for items:
+    generate.max_tokens."""
     prompts: Annotated[dict[str, Path], PathFrom(), ByContent()] = Field(default_factory=dict)
     """Your own prompt templates by purpose, replacing the built-in ones; for items: generate.template."""
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -156,6 +159,15 @@ class RunConfig(Section):
                 raise ValueError("the template for new items is generate.template")
             check_purpose(purpose)
         return prompts
+
+    @field_validator("max_tokens")
+    @classmethod
+    def _known_ceilings(cls, ceilings: dict[str, int]) -> dict[str, int]:
+        for purpose in ceilings:
+            if purpose == "items":
+                raise ValueError("the longest answer for new items is generate.max_tokens")
+            check_purpose(purpose)
+        return ceilings
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

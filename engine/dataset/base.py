@@ -11,8 +11,10 @@ from itertools import islice
 from pathlib import Path
 
 from engine.config import DatasetConfig
+from engine.constraints import LabelIn, LabelRatio
 from engine.dataset.fields import Fields
 from engine.dataset.forms import Example, FieldProblem, LabelStyle, Shape
+from engine.dataset.label_form import LabelForm
 from engine.dataset.rows import BadRow, Numbered, read_rows, unit_of
 from engine.errors import ConfigError
 from engine.protocols import Row
@@ -50,7 +52,7 @@ class BaseDataset:
             dataset._take(number, row, seen)
         dataset._judge(config)
         dataset.rows = len(dataset.examples)
-        dataset.fields = replace(fields, shape=Shape.from_examples(dataset.examples))
+        dataset.fields = replace(fields, shape=_shape(config, dataset.examples))
         return dataset
 
     @classmethod
@@ -132,6 +134,13 @@ def _style(config: DatasetConfig) -> LabelStyle:
             except FieldProblem:
                 continue  # counted when the rows are loaded
     return LabelStyle.from_samples(config.fields, samples)
+
+
+def _shape(config: DatasetConfig, examples: list[Example]) -> Shape:
+    """What the rows have in common; where a constraint names the labels, these are not of a form to be found."""
+    shape = Shape.from_examples(examples)
+    named = any(isinstance(each, LabelIn | LabelRatio) for each in config.constraints)
+    return replace(shape, label=LabelForm()) if named else shape
 
 
 def _samples(config: DatasetConfig, fields: Fields) -> Iterator[Example]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
 from engine.answers.backslashes import control_character, restored
 from engine.config import FieldsConfig
+from engine.constraints import Constraint
 from engine.dataset.forms import (
     JSON_TYPES,
     LETTERS,
@@ -23,6 +24,7 @@ from engine.dataset.forms import (
     letter_of,
     plain,
 )
+from engine.dataset.schema import item_schema
 from engine.errors import Unparseable
 from engine.items import Item
 from engine.protocols import Row
@@ -125,25 +127,9 @@ class Fields:
             shown["label"] = example.label
         return {**shown, **example.extras}
 
-    def item_schema(self, labels: Sequence[str] = ()) -> dict[str, Any]:
-        """JSON Schema of one item on the wire."""
-        properties: dict[str, Any] = {"text": {"type": "string"}}
-        if self.config.choices is not None:
-            properties["choices"] = {"type": "array", "items": {"type": "string"}}
-            if (count := self.shape.choices) is not None:
-                properties["choices"] |= {"minItems": count, "maxItems": count}
-        if self.config.label is not None:
-            properties["label"] = {"type": "string", "enum": list(labels)} if labels else {"type": "string"}
-        for name, spec in self.config.extras.items():
-            kind = "array" if spec.separator is not None else self.shape.extras.get(name, "string")
-            listed: dict[str, Any] = {"items": {"type": "string"}} if kind == "array" else {}
-            properties[name] = {"type": kind, **listed}
-        return {
-            "type": "object",
-            "properties": properties,
-            "required": list(properties),
-            "additionalProperties": False,
-        }
+    def item_schema(self, constraints: Sequence[Constraint] = ()) -> dict[str, Any]:
+        """JSON Schema of one item on the wire, with every bound that is known; see engine.dataset.schema."""
+        return item_schema(self.config, self.shape, constraints)
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -161,14 +147,21 @@ class Fields:
             return reply
         return {**reply, **{wire: reply[name] for name, wire in own.items() if name in reply}}
 
+    def revision_schema(self, constraints: Sequence[Constraint] = ()) -> dict[str, Any]:
+        """JSON Schema of a revised item: it may be longer than those of the dataset, and have one more choice."""
+        choices = None if self.shape.choices is None else self.shape.choices + 1
+        return item_schema(
+            self.config, replace(self.shape, lengths=None, choices=choices), constraints, fewer=1
+        )
+
     def content(self, reply: Mapping[str, Any], before: Item | None = None) -> Content:
         """A model's reply read as one item. For a revision of `before`, extras that it lacked may be missing.
 
         Raises FieldProblem.
         """
+        _check_writable(reply)
         if before is None:
             reply = _mended(self.in_wire_names(reply))
-        _check_writable(reply)
         text = _text(reply, "text")
         wanted = [
             name for name in self.config.extras if before is None or name in reply or name in before.extras
@@ -179,7 +172,7 @@ class Fields:
             choices = before.choices
         elif self.config.choices is not None:
             choices = self._reply_choices(reply.get("choices"))
-        return Content(text, self._reply_label(reply.get("label"), choices), choices, extras)
+        return Content(text, self._reply_label(reply.get("label"), choices, text), choices, extras)
 
     def _reply_choices(self, value: Any) -> tuple[str, ...]:
         choices = _reply_choices(value)
@@ -202,13 +195,13 @@ class Fields:
             raise FieldProblem("wrong_type", f"the field {name!r} is not of type {wanted}")
         return value
 
-    def _reply_label(self, value: Any, choices: tuple[str, ...]) -> str | None:
+    def _reply_label(self, value: Any, choices: tuple[str, ...], text: str) -> str | None:
         if self.config.label is None:
             return None
         if value is None or isinstance(value, dict | list) or plain(value) == "":
             raise FieldProblem("no_label", "the label is missing")
         if not choices:
-            return self._readable(plain(value))
+            return self._readable(self._in_form(plain(value), text))
         if letter := letter_of(value, len(choices)):
             return letter
         if plain(value) in choices:
@@ -216,6 +209,16 @@ class Fields:
         if (index := index_of(value, len(choices))) is not None:
             return LETTERS[index]
         raise FieldProblem("bad_label", f"the label {value!r} is not one of the {len(choices)} choices")
+
+    def _in_form(self, label: str, text: str) -> str:
+        """The label in the form that all labels of the base dataset have, if they have one."""
+        fitted = self.shape.label.fitted(label, text)
+        if fitted is None:
+            self._readable(label)  # raises for a label that is worse than of another form
+            raise FieldProblem(
+                "label_form", f"the label {label[:100]!r} is not {self.shape.label.in_words()}"
+            )
+        return fitted
 
     def _readable(self, label: str) -> str:
         """The label, checked: the dataset's own pattern must read it back once it is written."""

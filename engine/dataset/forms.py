@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from engine.config import FieldsConfig
+from engine.dataset.label_form import LabelForm
 
 LETTERS = string.ascii_uppercase
 LabelKind = Literal["index", "letter", "text"]
@@ -106,6 +107,10 @@ class Shape:
     """The number of choices, if it is always the same."""
     extras: Mapping[str, str] = field(default_factory=dict)
     """The JSON type of each extra that always has the same type."""
+    label: LabelForm = field(default_factory=LabelForm)
+    """The form of all labels; free with choices, whose labels are letters."""
+    lengths: tuple[int, int] | None = None
+    """Characters of the shortest and of the longest text; None for a few rows, which show no bounds."""
 
     @classmethod
     def from_examples(cls, examples: Sequence[Example]) -> Shape:
@@ -118,9 +123,14 @@ class Shape:
             if names == {"integer", "number"}:
                 names.discard("integer")
         extras = {name: next(iter(names)) for name, names in types.items() if len(names) == 1}
-        return cls(counts.pop() or None if len(counts) == 1 else None, extras)
+        choices = counts.pop() or None if len(counts) == 1 else None
+        form = LabelForm.of((each.label, each.text) for each in examples if each.label and not each.choices)
+        sizes = [len(example.text) for example in examples]
+        lengths = (min(sizes), max(sizes)) if len(sizes) >= _LEAST_ROWS else None
+        return cls(choices, extras, form, lengths)
 
 
+_LEAST_ROWS = 5
 JSON_TYPES: Mapping[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),

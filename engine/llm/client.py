@@ -24,6 +24,7 @@ from engine.errors import (
     RetriesExhausted,
     SamplingFailed,
     TransientError,
+    Truncated,
 )
 from engine.flow.halt import Halt
 from engine.items import Completion, Prompt, Usage
@@ -37,6 +38,8 @@ from engine.llm.retry import RetryPolicy, spared
 from engine.llm.tokens import TokenEstimator, prompt_bound
 from engine.protocols import CallJournal
 
+PROBE_S = 5.0
+"""Seconds that calls wait for the first one of their purpose: what is refused is refused at once."""
 REFUSALS = 5
 """Refusals after which an endpoint that has never answered is given up."""
 
@@ -193,7 +196,7 @@ class Client:
         if lease.probe(prompt.purpose) is not None:
             lease.unsent()
             return None
-        reservation = self._budget.try_reserve(self._worst(prompt, lease.endpoint))
+        reservation = self._budget.try_reserve(self._worst(prompt, lease))
         if reservation is None or self._budget.exposed > self._authorized:
             if reservation is not None:
                 reservation.settle(0)
@@ -208,13 +211,15 @@ class Client:
         call.sent(endpoint)
         attempts = call.attempts
         try:
-            reply = await self._answer(endpoint, prompt)
-            usage = self._counted(prompt, endpoint, reply.usage, reply.text)
+            reply = await self._answer(endpoint, prompt, lease.allowed)
+            usage = self._counted(prompt, endpoint, reply.usage, reply.text, reply.reasoning)
+            endpoint.allowance.answered(prompt.purpose, usage.reasoning_tokens)
             cost = usage.cost
             now = self._clock()
             lease.succeeded(prompt.route, usage.prompt_tokens + usage.completion_tokens, now)
             seconds = round(now - call.began, 4)
-            completion = replace(reply, usage=usage, attempts=attempts, seconds=seconds)
+            thought = reply.reasoning if endpoint.keeps_reasoning else ""
+            completion = replace(reply, usage=usage, attempts=attempts, seconds=seconds, reasoning=thought)
             return Answer(completion, endpoint)
         except Renegotiated as error:
             self._count_failure(error, 0)
@@ -235,6 +240,8 @@ class Client:
                 error.usage = self._counted(prompt, endpoint, error.usage, "")
                 cost, used = error.usage.cost, error.usage.prompt_tokens + error.usage.completion_tokens
             lease.refused(used)
+            if isinstance(error, Truncated):
+                self._thought_away(error, call, lease)
             self._refused(error, endpoint, prompt.route)
             raise
         except (AuthError, EndpointError) as error:
@@ -248,11 +255,21 @@ class Client:
         finally:
             reservation.settle(cost)
 
-    async def _answer(self, endpoint: Endpoint, prompt: Prompt) -> Completion:
+    def _thought_away(self, error: Truncated, call: Call, lease: Lease) -> None:
+        """An endpoint whose model never comes to an answer is not asked any more. Raises FatalError, Rerouted."""
+        endpoint, prompt = lease.endpoint, call.prompt
+        try:
+            endpoint.thought_away(prompt.purpose, prompt.max_tokens + lease.allowed, str(error))
+        except EndpointError as reason:
+            endpoint.retire(reason)
+            self._elsewhere(reason, endpoint, prompt.route)
+
+    async def _answer(self, endpoint: Endpoint, prompt: Prompt, allowed: int) -> Completion:
+        asked = replace(prompt, max_tokens=prompt.max_tokens + allowed) if allowed else prompt
         patience = endpoint.patience(prompt.route, self._policy.attempt_s)
         try:
             async with asyncio.timeout(patience):
-                return await endpoint.backend.complete(prompt)
+                return await endpoint.backend.complete(asked)
         except TimeoutError:
             raise CallTimeout(f"no whole reply within {patience:.0f} s") from None
 
@@ -277,7 +294,7 @@ class Client:
         prompt, failed = call.prompt, call.endpoint
         tokens = self._whole(prompt)
         lease = await self._place(prompt, tokens, failed)
-        worst = self._worst(prompt, lease.endpoint)
+        worst = self._worst(prompt, lease)
         reservation = self._budget.try_reserve(worst)
         while reservation is None:
             lease.unsent()
@@ -287,7 +304,7 @@ class Client:
             except BaseException:
                 held.settle(0)
                 raise
-            needed = self._worst(prompt, lease.endpoint)
+            needed = self._worst(prompt, lease)
             if needed <= worst:
                 reservation = held
             else:  # another endpoint, with a higher price
@@ -305,24 +322,26 @@ class Client:
 
     async def _place(self, prompt: Prompt, tokens: int, failed: Endpoint | None) -> Lease:
         """A place at an endpoint that is known to accept such calls, or at one where this call finds that out."""
+        patient = True
         while True:
             lease = await self._limiter.acquire(tokens, prompt.priority, prompt.route, failed)
-            probe = lease.probe(prompt.purpose)
+            probe = lease.probe(prompt.purpose) if patient else None
             if probe is None:
                 return lease
             lease.unsent()
-            await self._unless_halted(probe.wait())
+            patient = await self._unless_halted(probe.wait(), PROBE_S)
 
-    async def _unless_halted(self, waiting: Coroutine[Any, Any, object]) -> None:
-        """Waits. Raises the reason if the run is halted before that."""
+    async def _unless_halted(self, waiting: Coroutine[Any, Any, object], seconds: float) -> bool:
+        """Waits so long at most; False if that was too short. Raises the reason if the run is halted before."""
         self._halt.check()
         tasks = [asyncio.create_task(waiting), asyncio.create_task(self._halt.wait())]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
         self._halt.check()
+        return bool(done)
 
     async def _authorize(self, worst: int) -> None:
         """Journals the most that this start may spend before it spends it, so that a kill cannot hide it.
@@ -335,11 +354,14 @@ class Client:
                 await self._journal.authorize(ceiling)
                 self._authorized = ceiling
 
-    def _counted(self, prompt: Prompt, endpoint: Endpoint, reported: Usage, text: str) -> Usage:
+    def _counted(
+        self, prompt: Prompt, endpoint: Endpoint, reported: Usage, text: str, reasoning: str = ""
+    ) -> Usage:
         """The usage of an answer in tokens and picodollars; estimated if the endpoint does not report it."""
         prompt_tokens, completion_tokens = reported.prompt_tokens, reported.completion_tokens
         if reported.estimated:
-            prompt_tokens, completion_tokens = self._tokens.prompt(prompt), len(text) // 3 + 1
+            said = len(text) + len(reasoning)
+            prompt_tokens, completion_tokens = self._tokens.prompt(prompt), said // 3 + 1
         else:
             self._tokens.learn(prompt, reported)
         self.counts.prompt_tokens += prompt_tokens
@@ -347,21 +369,37 @@ class Client:
         cost = reported.billed
         if cost is None:
             cost = endpoint.price.cost(
-                prompt_tokens, completion_tokens, reported.cached_tokens, reported.written_tokens
+                prompt_tokens,
+                completion_tokens,
+                reported.cached_tokens,
+                reported.written_tokens,
+                reported.tier,
             )
+        endpoint.check_bill(reported)
+        thought = reported.reasoning_tokens
+        if not thought and reasoning:  # told in words alone: by their share of what was written
+            thought = completion_tokens * len(reasoning) // (len(reasoning) + len(text))
         return replace(
-            reported, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, cost=cost, billed=None
+            reported,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            cost=cost,
+            billed=None,
+            reasoning_tokens=thought,
         )
 
     def _whole(self, prompt: Prompt) -> int:
         """Tokens to reserve: the estimate, or with all of `max_tokens` if an endpoint counts them upfront."""
         if self._limiter.charges_max_tokens_upfront:
-            return self._tokens.prompt(prompt) + prompt.max_tokens
+            allowed = max(each.allowance.of(prompt.purpose) for each in self._limiter.endpoints)
+            return self._tokens.prompt(prompt) + prompt.max_tokens + allowed
         return self._tokens.whole(prompt)
 
-    def _worst(self, prompt: Prompt, endpoint: Endpoint) -> int:
+    def _worst(self, prompt: Prompt, lease: Lease) -> int:
+        """The most that the attempt can cost. Fixes how many tokens it allows for reasoning."""
+        lease.allowed = lease.endpoint.allowance.of(prompt.purpose)
         schema, size = self._schema
         if schema is not prompt.schema:
             size = len(orjson.dumps(prompt.schema))
             self._schema = prompt.schema, size
-        return endpoint.price.worst(prompt_bound(prompt, size), prompt.max_tokens)
+        return lease.endpoint.price.worst(prompt_bound(prompt, size), prompt.max_tokens + lease.allowed)

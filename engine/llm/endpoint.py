@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from engine.errors import CallTimeout, EngineError, FatalError, RateLimited, Unavailable
-from engine.items import NO_LIMITS, RateLimits
+from engine.items import NO_LIMITS, RateLimits, Usage
+from engine.llm.allowance import Allowance
 from engine.llm.breaker import Breaker
 from engine.llm.choose import Candidate, Speed
 from engine.llm.concurrency import Concurrency
@@ -61,6 +62,12 @@ class EndpointSpec:
     """Seconds that it may be down once it has answered."""
     first_patience: float = 30.0
     """Seconds that it may be down before it has ever answered."""
+    reasoning: int | None = None
+    """Tokens allowed for reasoning, as configured."""
+    keeps_reasoning: bool = False
+    """Whether what the model thought is kept with its answer."""
+    least_timeout: float = 0.0
+    """Seconds that an attempt may take in any case: the flex tier is slow."""
 
 
 class Endpoint:
@@ -91,6 +98,10 @@ class Endpoint:
         self.latencies: dict[str, Latencies] = {}
         """By route."""
         self.probes = Probes(backend)
+        self.allowance = Allowance(spec.reasoning)
+        self._least_timeout = spec.least_timeout
+        self._said: set[str] = set()
+        self.keeps_reasoning = spec.keeps_reasoning
         self.rates = Rates(coordinator or InProcess(clock), spec.key, spec.limits)
         self.in_flight = 0
         self.answered = 0
@@ -158,7 +169,7 @@ class Endpoint:
 
     def patience(self, route: str, most: float) -> float:
         """Seconds to wait for an answer: four times the 99th percentile, once enough are known."""
-        latencies = self.latencies.get(route)
+        latencies, most = self.latencies.get(route), max(most, self._least_timeout)
         if latencies is None or latencies.count < KNOWN:
             return most
         return min(most, max(LEAST_TIMEOUT_S, 4 * latencies.p99))
@@ -218,6 +229,26 @@ class Endpoint:
     def abandoned(self, sent: float) -> None:
         """Records a call that was cancelled or failed by itself: only a trial call ends with it."""
         self.breaker.abandoned(sent)
+
+    def thought_away(self, purpose: str, allowed: int, said: str) -> None:
+        """Records an answer that went into reasoning. Raises EndpointError where more tokens have not helped."""
+        if sentence := self.allowance.thought_away(purpose, allowed, said):
+            self._event("reasoning", f"{self.name}: {sentence}")
+
+    def check_bill(self, usage: Usage) -> None:
+        """Tells once of what a reply's usage holds and the price does not know."""
+        for name in usage.unread:
+            self._once(
+                "usage", f"{self.name} reports {name}, which is not known here and not counted in its price"
+            )
+        if not self.price.knows(usage.tier):
+            tier = f"{self.name} served a call at the tier {usage.tier!r}, whose price is not known"
+            self._once("price", f"{tier}; the dearest that is known is counted")
+
+    def _once(self, kind: str, sentence: str) -> None:
+        if sentence not in self._said:
+            self._said.add(sentence)
+            self._event(kind, sentence)
 
     def retire(self, reason: FatalError) -> None:
         """Sends it no more calls in this start."""

@@ -45,7 +45,7 @@ class Route:
 class Lease:
     """The right to one attempt at `endpoint`. End it with exactly one of its methods."""
 
-    __slots__ = ("_limiter", "_overall", "_probed", "_route", "_taken", "endpoint", "sent")
+    __slots__ = ("_limiter", "_overall", "_probed", "_route", "_taken", "allowed", "endpoint", "sent")
 
     def __init__(
         self,
@@ -62,6 +62,8 @@ class Lease:
         self._taken = taken
         self._overall = overall
         self._probed: str | None = None
+        self.allowed = 0
+        """Tokens for reasoning that the attempt asks for, and money was set aside for."""
         self.sent = sent
 
     def probe(self, purpose: str) -> asyncio.Event | None:

@@ -32,28 +32,64 @@ class Price:
     tiers: tuple[Tier, ...]
     per_call: int = 0
     """Picodollars for each call, in addition to its tokens."""
+    services: Mapping[str, tuple[Tier, ...]] = field(default_factory=dict)
+    """By service tier, where the provider has several (flex, priority): what calls that it served cost."""
+    pinned: str = ""
+    """The service tier that is asked for; '' if the provider chooses."""
 
     def cost(
-        self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0, written_tokens: int = 0
+        self,
+        prompt_tokens: int,
+        completion_tokens: int,
+        cached_tokens: int = 0,
+        written_tokens: int = 0,
+        service: str = "",
     ) -> int:
-        """Picodollars for this usage; prompt tokens include those read from a cache or written to it."""
-        tier = self.tiers[0]
-        for candidate in self.tiers[1:]:
-            if prompt_tokens > candidate.above:
-                tier = candidate
+        """Picodollars for this usage; prompt tokens include those read from a cache or written to it.
+
+        `service` is the service tier that the reply names. One without a known price costs as the dearest does.
+        """
+        tier = self._reached(prompt_tokens, service)
         fresh = prompt_tokens - cached_tokens
         tokens = fresh * tier.input + cached_tokens * tier.cached + completion_tokens * tier.output
         if written_tokens and tier.written:
             tokens += written_tokens * (tier.written - tier.input)
         return tokens + self.per_call
 
+    def knows(self, service: str) -> bool:
+        """Whether the price of this service tier is known; where there is one price, it is that of all."""
+        return not self.services or service in _STANDARD or service in self.services
+
+    def _reached(self, prompt_tokens: int, service: str) -> Tier:
+        if self.knows(service):
+            tiers = self.services.get(service, self.tiers)
+        else:
+            tiers = max(self._possible(), key=lambda each: _worst(each, prompt_tokens, prompt_tokens))
+        return next((tier for tier in reversed(tiers[1:]) if prompt_tokens > tier.above), tiers[0])
+
+    def _possible(self) -> list[tuple[Tier, ...]]:
+        """The tiers of the service that is asked for; of all, where the provider chooses."""
+        if self.pinned:
+            return [self.services.get(self.pinned, self.tiers)]
+        return [self.tiers, *self.services.values()]
+
     def worst(self, prompt_tokens: int, completion_tokens: int) -> int:
-        """The most that a call within these bounds can cost."""
+        """The most that a call within these bounds can cost, whichever service tier serves it."""
         return self.per_call + max(
-            prompt_tokens * max(tier.input, tier.cached, tier.written) + completion_tokens * tier.output
-            for tier in self.tiers
-            if prompt_tokens > tier.above
+            _worst(each, prompt_tokens, completion_tokens) for each in self._possible()
         )
+
+
+_STANDARD = ("", "auto", "default", "standard", "on_demand")
+"""What providers call the tier without a name of its own; it has the standard price."""
+
+
+def _worst(tiers: Sequence[Tier], prompt_tokens: int, completion_tokens: int) -> int:
+    return max(
+        prompt_tokens * max(tier.input, tier.cached, tier.written) + completion_tokens * tier.output
+        for tier in tiers
+        if prompt_tokens > tier.above
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +140,34 @@ def _configured(price: PriceConfig) -> Price:
 
 
 def _published(model: ModelConfig) -> Price | None:
+    """None, too, where the model has no price for the service tier that is asked for."""
     from genai_prices import Usage as PricedUsage
     from genai_prices import calc_price
 
     probe = PricedUsage(input_tokens=1, output_tokens=1)
     for address in (model.base_url, None):  # the provider's own price first, then any provider's
         try:
-            return _tiered(calc_price(probe, model.name, provider_api_url=address).model_price)
+            found = calc_price(probe, model.name, provider_api_url=address)
         except LookupError:
             continue
+        names = {variant.when.get("service_tier") for variant in found.model.price_variants or ()} - {None}
+        services = {}
+        for name in sorted(map(str, names)):
+            context = {"service_tier": name}
+            priced = calc_price(
+                probe, model.name, provider_api_url=address, price_context=context
+            ).model_price
+            if (tiers := _tiered(priced)) is not None:
+                services[name] = tiers
+        standard, pinned = _tiered(found.model_price), model.pinned_tier
+        if standard is None or (pinned not in _STANDARD and pinned not in services):
+            return None
+        per_thousand = getattr(found.model_price, "requests_kcount", None) or 0
+        return Price(standard, _pico(per_thousand * 1000), services, "" if pinned == "auto" else pinned)
     return None
 
 
-def _tiered(prices: Any) -> Price | None:
+def _tiered(prices: Any) -> tuple[Tier, ...] | None:
     names = ("input_mtok", "cache_read_mtok", "output_mtok", "cache_write_mtok")
     rates = [getattr(prices, name, None) for name in names]
     if rates[0] is None or rates[2] is None:
@@ -124,9 +175,7 @@ def _tiered(prices: Any) -> Price | None:
     rates[1] = rates[0] if rates[1] is None else rates[1]
     rates[3] = rates[0] if rates[3] is None else rates[3]
     starts = sorted({tier.start for rate in rates for tier in getattr(rate, "tiers", ())})
-    tiers = tuple(Tier(above, *(_at(rate, above) for rate in rates)) for above in (-1, *starts))
-    per_thousand = getattr(prices, "requests_kcount", None) or 0
-    return Price(tiers, _pico(per_thousand * 1000))
+    return tuple(Tier(above, *(_at(rate, above) for rate in rates)) for above in (-1, *starts))
 
 
 def _at(rate: Any, above: int) -> int:

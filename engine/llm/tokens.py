@@ -32,7 +32,7 @@ class TokenEstimator:
 
     def completion(self, prompt: Prompt) -> int:
         longest = self._longest.get(prompt.route)
-        return prompt.max_tokens if longest is None else min(prompt.max_tokens, longest)
+        return prompt.max_tokens if longest is None else longest
 
     def whole(self, prompt: Prompt) -> int:
         return self.prompt(prompt) + self.completion(prompt)

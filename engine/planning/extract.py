@@ -26,11 +26,17 @@ _SCHEMA: Mapping[str, Any] = {
     "properties": {
         "attributes": {
             "type": "array",
+            "maxItems": IN_ONE_CALL,
             "items": {
                 "type": "object",
                 "properties": {
                     "index": {"type": "integer"},
-                    "keywords": {"type": "array", "items": {"type": "string"}},
+                    "keywords": {
+                        "type": "array",
+                        "items": {"type": "string", "minLength": 1, "maxLength": 80},
+                        "minItems": 1,
+                        "maxItems": 5,
+                    },
                 },
                 "required": ["index", "keywords"],
                 "additionalProperties": False,

@@ -23,7 +23,14 @@ _SHOWN = 24
 """The most mistakes that the model is shown, drawn at random."""
 _SCHEMA: Mapping[str, Any] = {
     "type": "object",
-    "properties": {"lessons": {"type": "array", "items": {"type": "string"}}},
+    "properties": {
+        "lessons": {
+            "type": "array",
+            "items": {"type": "string", "maxLength": 300},
+            "minItems": 1,
+            "maxItems": 6,
+        }
+    },
     "required": ["lessons"],
     "additionalProperties": False,
 }

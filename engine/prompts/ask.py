@@ -15,6 +15,7 @@ from engine.errors import LEAST_ANSWER, ConfigError, ContextExceeded, FatalError
 from engine.escaping import fenced, unfenced
 from engine.items import Completion, Item, Prompt, Usage
 from engine.prompts.replies import objects_in
+from engine.prompts.schema import reply_schema
 from engine.prompts.template import PromptTemplate, built_in
 from engine.protocols import Ask, M, Question, R
 
@@ -61,13 +62,21 @@ class ModelAsker:
         *,
         priority: int = 0,
         templates: Mapping[str, Path] | None = None,
+        item_schema: Mapping[str, Any] | None = None,
+        ceilings: Mapping[str, int] | None = None,
     ) -> None:
-        """`priority` is that of all its calls; `templates` are the user's own, by purpose."""
+        """`priority` is that of all its calls; `templates` are the user's own, by purpose.
+
+        `item_schema` is the schema of an item, for replies that hold one; `ceilings` are the longest answers by
+        purpose, in tokens, where the config sets them.
+        """
         self._ask = ask
         self._owner = owner
         self._seed = seed
         self._priority = priority
         self._templates = templates or {}
+        self._item_schema = item_schema
+        self._ceilings = ceilings or {}
         self._rendered: set[str] = set()
 
     def question(
@@ -78,9 +87,10 @@ class ModelAsker:
         *,
         temperature: float = 0.0,
         max_tokens: int = 1024,
+        bounds: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Question[M]:
         """See the protocol of the same name."""
-        schema, read = reply.model_json_schema(), partial(object_as, reply)
+        schema, read = reply_schema(reply, self._item_schema, bounds), partial(object_as, reply)
         own = self._template(purpose, template)
         return Question(purpose, own, schema, read, temperature, max_tokens)
 
@@ -166,7 +176,7 @@ class ModelAsker:
             user=user,
             schema=question.schema,
             temperature=question.temperature,
-            max_tokens=question.max_tokens,
+            max_tokens=self._ceilings.get(question.purpose, question.max_tokens),
             seed=seed_of(self._seed, key) if call.seed is None else call.seed(attempt),
             priority=self._priority,
             model=call.model,

@@ -8,7 +8,6 @@ from typing import Any
 import orjson
 
 from engine.config import RunConfig
-from engine.constraints import LabelIn, LabelRatio
 from engine.dataset.base import BaseDataset
 from engine.items import Batch, Prompt
 from engine.prompts.template import PromptTemplate, naming
@@ -83,7 +82,7 @@ class ItemPrompts:
         return text
 
     def _item_schema(self) -> dict[str, Any]:
-        return self._dataset.fields.item_schema(self._labels())
+        return self._dataset.fields.item_schema(self._config.dataset.constraints)
 
     def _schema_of(self, size: int) -> dict[str, Any]:
         items = {"type": "array", "items": self._item_schema(), "minItems": size, "maxItems": size}
@@ -93,15 +92,6 @@ class ItemPrompts:
             "required": ["items"],
             "additionalProperties": False,
         }
-
-    def _labels(self) -> tuple[str, ...]:
-        """The permitted labels, if the constraints name them."""
-        for constraint in self._config.dataset.constraints:
-            if isinstance(constraint, LabelIn):
-                return constraint.labels
-            if isinstance(constraint, LabelRatio):
-                return tuple(constraint.weights)
-        return ()
 
     def _meanings(self) -> dict[str, str]:
         fields = self._config.dataset.fields

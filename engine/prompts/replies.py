@@ -77,7 +77,11 @@ _WRAPPINGS = 4
 
 def _is_schema(value: Mapping[str, Any], keys: Collection[str]) -> bool:
     """Whether it only describes its fields instead of filling them."""
-    return all(isinstance(value[key], dict) and {"type", "$ref", "anyOf"} & value[key].keys() for key in keys)
+    return all(_describes(value[key]) for key in keys)
+
+
+def _describes(value: Any) -> bool:
+    return isinstance(value, dict) and not {"type", "$ref", "anyOf"}.isdisjoint(value)
 
 
 def _repaired_object(text: str) -> Any:
@@ -124,7 +128,7 @@ def _one(value: Any, names: Collection[str]) -> Found:
 
 
 def _like_an_item(value: Mapping[str, Any], names: Collection[str]) -> bool:
-    return any(name in value and not isinstance(value[name], dict) for name in names)
+    return any(name in value and not _describes(value[name]) for name in names)
 
 
 def _last_items(text: str, size: int | None, names: Collection[str]) -> Found:

@@ -50,6 +50,8 @@ class Tokens(TypedDict):
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int
+    reasoning_tokens: int
+    """Part of the completion tokens, as reported or estimated from what the model thought."""
 
 
 class Cost(TypedDict):

@@ -235,8 +235,13 @@ def _calls(connection: sqlite3.Connection, starts: Sequence[Start]) -> Calls:
 
 
 def _usage(connection: sqlite3.Connection) -> Tokens:
-    prompt, completion, cached = connection.execute(
+    prompt, completion, cached, reasoning = connection.execute(
         "SELECT coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0),"
-        " coalesce(sum(cached_tokens), 0) FROM calls"
+        " coalesce(sum(cached_tokens), 0), coalesce(sum(reasoning_tokens), 0) FROM calls"
     ).fetchone()
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "cached_tokens": cached}
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "cached_tokens": cached,
+        "reasoning_tokens": reasoning,
+    }

@@ -31,6 +31,8 @@ from engine.simulator.process import simulated_endpoint
 BEGINNING = 0.6
 """Share of the configured concurrency to begin with; the first answers show whether more is possible."""
 _SMALL = 8
+FLEX_S = 900.0
+"""Seconds for one attempt at the flex tier (platform.openai.com/docs/guides/flex-processing), unless set."""
 
 MakeBackend = Callable[..., Backend]
 M = TypeVar("M", bound=ModelConfig)
@@ -151,6 +153,7 @@ def _spec(limits: LimitsConfig, each: OpenBackend, name: str, *, alone: bool) ->
     own = each.model.limits
     requests = own.requests_per_minute or (limits.requests_per_minute if alone else None)
     tokens = own.tokens_per_minute or (limits.tokens_per_minute if alone else None)
+    flex = each.model.pinned_tier == "flex"
     return EndpointSpec(
         name=name,
         price=price_of(each.model) or FREE.main,
@@ -159,6 +162,9 @@ def _spec(limits: LimitsConfig, each: OpenBackend, name: str, *, alone: bool) ->
         limits=RateLimits(requests, tokens),
         patience=limits.outage_s,
         first_patience=limits.first_answer_s,
+        reasoning=each.model.reasoning.tokens,
+        keeps_reasoning=each.model.reasoning.keep,
+        least_timeout=FLEX_S if flex and "attempt_timeout_s" not in limits.model_fields_set else 0.0,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import entry_points
@@ -67,6 +67,7 @@ def load_validators(
 
 def tools_of(config: RunConfig, ask: Ask, fields: Fields, *, priority: int) -> Tools:
     """The tools for one validator."""
+    schema = fields.revision_schema(config.dataset.constraints)
     return Tools(
         ask=ask,
         constraints=config.dataset.constraints,
@@ -76,14 +77,29 @@ def tools_of(config: RunConfig, ask: Ask, fields: Fields, *, priority: int) -> T
         shown=fields.wire,
         revised=fields.revised,
         read=object_in,
-        asker=lambda name: asker_of(config, ask, name, priority=priority),
+        asker=lambda name: asker_of(config, ask, name, priority=priority, item_schema=schema),
         cache=user_cache(),
     )
 
 
-def asker_of(config: RunConfig, ask: Ask, owner: str, *, priority: int = 0) -> ModelAsker:
-    """An ModelAsker for one owner, with the config's replacements for the built-in templates."""
-    return ModelAsker(ask, owner, config.seed, priority=priority, templates=config.prompts)
+def asker_of(
+    config: RunConfig,
+    ask: Ask,
+    owner: str,
+    *,
+    priority: int = 0,
+    item_schema: Mapping[str, Any] | None = None,
+) -> ModelAsker:
+    """A ModelAsker for one owner, with the config's replacements for the built-in templates."""
+    return ModelAsker(
+        ask,
+        owner,
+        config.seed,
+        priority=priority,
+        templates=config.prompts,
+        item_schema=item_schema,
+        ceilings=config.max_tokens,
+    )
 
 
 async def no_calls(prompt: Any) -> Any:

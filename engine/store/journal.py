@@ -29,7 +29,8 @@ CREATE TABLE IF NOT EXISTS calls (
   model TEXT NOT NULL, text TEXT NOT NULL, finish TEXT NOT NULL, error TEXT,
   prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
   cost INTEGER NOT NULL, estimated INTEGER NOT NULL, attempts INTEGER NOT NULL, seconds REAL NOT NULL,
-  owner TEXT NOT NULL DEFAULT '');
+  owner TEXT NOT NULL DEFAULT '', reasoning_tokens INTEGER NOT NULL DEFAULT 0,
+  reasoning TEXT NOT NULL DEFAULT '', sent TEXT NOT NULL DEFAULT '');
 CREATE TABLE IF NOT EXISTS items (
   item INTEGER PRIMARY KEY, state TEXT NOT NULL CHECK (state IN ('accepted', 'rejected', 'surplus')),
   label TEXT, rejected_by TEXT, reason TEXT, record TEXT NOT NULL, meta TEXT NOT NULL);
@@ -47,7 +48,8 @@ CREATE TABLE IF NOT EXISTS vectors (item INTEGER PRIMARY KEY, text BLOB NOT NULL
 #  samples  a start's totals, `at` seconds after it began
 #  points   the map of the report: items and originals in two dimensions
 #  vectors  vectors of items, each with a digest of the text that it was computed from
-#  calls    owner: the validator, or the step of the engine, that made the call
+#  calls    owner: the validator, or the step of the engine, that made the call; reasoning: what the model
+#           thought, if it is kept; sent: what was sent otherwise than the prompt says, as JSON
 #  items    record: the item in the dataset's format; meta: its origin and its verdicts
 
 
@@ -89,39 +91,35 @@ class Journal:
         with translated(self.path):
             row = self._reader.execute(
                 "SELECT model, text, finish, error, prompt_tokens, completion_tokens, cached_tokens, cost,"
-                " estimated, attempts, seconds FROM calls WHERE key = ?",
+                " estimated, attempts, seconds, reasoning_tokens, reasoning, sent FROM calls WHERE key = ?",
                 (key,),
             ).fetchone()
-        model, text, finish, error, prompt, completion, cached, cost, estimated, attempts, seconds = row
-        usage = Usage(prompt, completion, cached, cost, bool(estimated))
+        model, text, finish, error, prompt, completion, cached, cost, estimated, attempts, seconds, *more = (
+            row
+        )
+        thought, reasoning, sent = more
+        usage = Usage(prompt, completion, cached, cost, bool(estimated), reasoning_tokens=thought)
         if error is not None:
             failure = PERMANENT_BY_REASON.get(error, PermanentError)(text)
             failure.usage = usage
             return failure
-        return Completion(text, model, finish, usage, attempts, seconds)
+        told = orjson.loads(sent) if sent else {}
+        return Completion(text, model, finish, usage, attempts, seconds, reasoning, told)
 
     async def record(self, prompt: Prompt, outcome: Completion | PermanentError) -> None:
         """Returns once the outcome is on disk. Raises StoreError."""
         await self._writer.write([Insert("INSERT OR IGNORE", "calls", [self._call(prompt, outcome)])])
 
     def _call(self, prompt: Prompt, outcome: Completion | PermanentError) -> tuple[Any, ...]:
-        if isinstance(outcome, PermanentError):
-            outcome_text, model, finish, error, attempts, seconds = (
-                str(outcome),
-                "",
-                "",
-                outcome.reason,
-                1,
-                0.0,
-            )
-        else:
-            outcome_text, model, finish, error = outcome.text, outcome.model, outcome.finish_reason, None
-            attempts, seconds = outcome.attempts, outcome.seconds
+        error = outcome.reason if isinstance(outcome, PermanentError) else None
+        answer = Completion(str(outcome), "", "", Usage()) if isinstance(outcome, PermanentError) else outcome
         usage = outcome.usage or Usage()
+        sent = orjson.dumps(answer.sent).decode() if answer.sent else ""
         return (
-            prompt.key, prompt.batch, prompt.purpose, self._start, model, storable(outcome_text), finish, error,
-            usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.cost,
-            int(usage.estimated), attempts, seconds, prompt.owner,
+            prompt.key, prompt.batch, prompt.purpose, self._start, answer.model, storable(answer.text),
+            answer.finish_reason, error, usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens,
+            usage.cost, int(usage.estimated), answer.attempts, answer.seconds, prompt.owner,
+            usage.reasoning_tokens, storable(answer.reasoning), sent,
         )  # fmt: skip
 
     async def authorize(self, amount: int) -> None:

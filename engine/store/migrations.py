@@ -2,6 +2,7 @@
 
 1   0.1.0
 2   a call carries its owner; validators describe their own sections of the report
+3   a call carries its reasoning tokens, what the model thought, and what was sent otherwise than asked
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 from engine.errors import StoreError
 
-VERSION = 2
+VERSION = 3
 _OF_AN_ITEM = re.compile(r"\d+-\d+(?:\.\d+)?/([^/]+)/")
 _FIRST_PART = {"attributes": "attributes", "lessons": "lessons", "embedding": "embedding"}
 
@@ -24,6 +25,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         _with_owners(connection)
+        _with_reasoning(connection)
         connection.execute("UPDATE facts SET value = ? WHERE name = 'version'", (str(VERSION),))
         connection.execute("COMMIT")
     except BaseException:
@@ -48,15 +50,33 @@ def _with_owners(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE calls SET owner = owner_of(key)")
 
 
+_REASONING = {
+    "reasoning_tokens": "INTEGER NOT NULL DEFAULT 0",
+    "reasoning": "TEXT NOT NULL DEFAULT ''",
+    "sent": "TEXT NOT NULL DEFAULT ''",
+}
+"""In the order of the table: rows are inserted by place."""
+
+
+def _with_reasoning(connection: sqlite3.Connection) -> None:
+    there = _columns(connection)
+    for name, kind in _REASONING.items():
+        if name not in there:
+            connection.execute(f"ALTER TABLE calls ADD COLUMN {name} {kind}")
+
+
 def readable(connection: sqlite3.Connection) -> None:
-    """Lets a read-only connection select `owner` from a journal of version 1, through a temporary view.
+    """Lets a read-only connection select all columns from an earlier journal, through a temporary view.
 
     Raises StoreError for a journal of a later release.
     """
     if _version(connection) == VERSION:
         return
     connection.create_function("owner_of", 1, owner_of, deterministic=True)
-    connection.execute("CREATE TEMP VIEW calls AS SELECT *, owner_of(key) AS owner FROM main.calls")
+    there = _columns(connection)
+    missing = {"owner": "owner_of(key)", "reasoning_tokens": "0", "reasoning": "''", "sent": "''"}
+    added = "".join(f", {value} AS {name}" for name, value in missing.items() if name not in there)
+    connection.execute(f"CREATE TEMP VIEW calls AS SELECT *{added} FROM main.calls")  # noqa: S608 - names from here
 
 
 def _columns(connection: sqlite3.Connection) -> set[str]:

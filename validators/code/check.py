@@ -90,6 +90,7 @@ class CodeCheck:
             Program,
             temperature=chosen.temperature,
             max_tokens=chosen.max_tokens,
+            bounds={"analysis": {"maxLength": 2000}},
         )
         self._same_answer = asker.question("same_answer", template("same_answer"), Same, max_tokens=64)
         self._sandbox = Sandbox(self._options.sandbox)

@@ -23,6 +23,7 @@ from validators.templates import template
 NAME = "facts"
 UNVERIFIABLE, REFUTED = "unverifiable", "refuted"
 MOST_ENTITIES = 3
+_BOUNDS = {"entities": {"maxItems": MOST_ENTITIES}, "entities[]": {"minLength": 1, "maxLength": 200}}
 _SHOWN = 400
 """How many characters of a model's reasoning are recorded."""
 
@@ -69,9 +70,15 @@ class FactCheck:
         self._source = _source(self._options.source, tools.cache)
         self._tools = tools
         self._asker = asker = tools.asker(NAME)
-        self._entities = asker.question("entities", template("entities"), Entities, max_tokens=256)
+        self._entities = asker.question(
+            "entities", template("entities"), Entities, max_tokens=256, bounds=_BOUNDS
+        )
         self._fact_check = asker.question(
-            "fact_check", template("fact_check"), FactReply, max_tokens=self._options.max_tokens
+            "fact_check",
+            template("fact_check"),
+            FactReply,
+            max_tokens=self._options.max_tokens,
+            bounds={"reasoning": {"maxLength": 2000}},
         )
 
     async def __aenter__(self) -> Self:

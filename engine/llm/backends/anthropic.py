@@ -24,6 +24,10 @@ from engine.llm.reasoning import separated
 FINISH = {"max_tokens": "length", "model_context_window_exceeded": "length", "refusal": "content_filter"}
 """Anthropic's stop reasons in OpenAI's terms; all others become 'stop'."""
 _HOTTEST = 1.0
+_LEAST_THINKING = 1_024
+"""Tokens; Anthropic refuses a smaller budget."""
+_SERVICE = {"default": "standard_only", "priority": "auto"}
+"""Its names of the service tiers: a priority that was bought is used unless it is told otherwise."""
 
 
 _TOOL_CHOICE = without("tool_choice", ladder=False)
@@ -67,15 +71,25 @@ class AnthropicMessages(NegotiatingBackend):
             "system": prompt.system,
             "messages": ({"role": "user", "content": prompt.user},),
         }
-        if "temperature" not in terms.without:
+        thinks = self._thinking(most)
+        if thinks:
+            body["thinking"] = {"type": "enabled", "budget_tokens": thinks}
+        elif "temperature" not in terms.without:  # while it thinks, only the default is allowed
             body["temperature"] = min(prompt.temperature, _HOTTEST)
+        if self._model.service_tier is not None:
+            body["service_tier"] = _SERVICE.get(self._model.service_tier, self._model.service_tier)
         if terms.form == "schema":
             schema = fitted(prompt.schema, FULL)
             tool = {"name": prompt.purpose, "description": "Takes the answer.", "input_schema": schema}
-            forced = "tool_choice" not in terms.without
+            forced = "tool_choice" not in terms.without and not thinks
             body["tools"] = (tool,)
             body["tool_choice"] = {"type": "tool", "name": prompt.purpose} if forced else {"type": "auto"}
         return {**body, **self._extra(terms)}
+
+    def _thinking(self, most: int) -> int:
+        """The budget for thinking within `most` tokens; 0 without any."""
+        budget = self._model.reasoning.tokens or 0
+        return min(budget, most - 1) if budget >= _LEAST_THINKING and most > _LEAST_THINKING else 0
 
 
 class StreamedMessage:
@@ -141,7 +155,8 @@ def completion_of(body: bytes, model: str, redact: Redact = lambda text: text) -
         raise MalformedReply("the body is not whole JSON") from None
     except (KeyError, TypeError, ValueError, AttributeError):
         raise MalformedReply("the body holds no content blocks") from None
-    usage = usage_of(reply.get("usage"))
+    told = reply.get("usage")
+    usage = usage_of(told, str(told.get("service_tier") or "") if isinstance(told, dict) else "")
     if finish == "content_filter":
         raise with_usage(ContentFiltered("the model declined to answer"), usage)
     said = separated(_text(blocks))
@@ -174,4 +189,19 @@ def usage_of(usage: Any, tier: str = "") -> Usage:
         return Usage(estimated=True)
     read = token_count(reported.get("cache_read_input_tokens")) or 0
     written = token_count(reported.get("cache_creation_input_tokens")) or 0
-    return Usage(fresh + read + written, completion, read, written_tokens=written)
+    kinds = reported.get("cache_creation")
+    hour = token_count(kinds.get("ephemeral_1h_input_tokens")) or 0 if isinstance(kinds, dict) else 0
+    # Five minutes in the cache cost a quarter more than other input, an hour as much again: four quarters.
+    return Usage(
+        fresh + read + written,
+        completion,
+        read,
+        written_tokens=written + 3 * min(hour, written),
+        reasoning_tokens=_reasoning(reported),
+        tier=tier,
+    )
+
+
+def _reasoning(reported: dict[str, Any]) -> int:
+    details = reported.get("output_tokens_details")
+    return (token_count(details.get("thinking_tokens")) or 0) if isinstance(details, dict) else 0

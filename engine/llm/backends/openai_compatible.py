@@ -72,6 +72,10 @@ class OpenAICompatible(NegotiatingBackend):
         """The request's body on these terms."""
         most = prompt.max_tokens if terms.most_tokens is None else min(prompt.max_tokens, terms.most_tokens)
         optional: dict[str, Any] = {"temperature": prompt.temperature, "seed": prompt.seed}
+        if self._model.reasoning.effort is not None:
+            optional["reasoning_effort"] = self._model.reasoning.effort
+        if self._model.service_tier is not None:
+            optional["service_tier"] = self._model.service_tier
         if (form := self._response_format(prompt, terms)) is not None:
             optional["response_format"] = form
         kept = {name: value for name, value in optional.items() if name not in terms.without}

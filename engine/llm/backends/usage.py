@@ -61,6 +61,7 @@ def usage_of(usage: Any, host: str = "", tier: str = "") -> Usage:
         reasoning_tokens=reasoning,
         billed=_bill(told, host),
         tier=tier,
+        unread=_unread(fields),
     )
 
 
@@ -87,12 +88,12 @@ def _bill(told: Mapping[str, Any], host: str) -> int | None:
     return None
 
 
-def unknown_fields(usage: Any) -> list[str]:
+def _unread(fields: Mapping[str, Any]) -> tuple[str, ...]:
     """Fields that count tokens and that nothing here reads: they may be billed."""
-    fields = _flat(usage) if isinstance(usage, dict) else {}
-    return sorted(
-        name for name, value in fields.items() if name.endswith("_tokens") and value and name not in _KNOWN
-    )
+    if fields.keys() <= _KNOWN:
+        return ()
+    counts = (name for name, value in fields.items() if name.endswith("_tokens") and value)
+    return tuple(sorted(name for name in counts if name not in _KNOWN))
 
 
 def _flat(told: Mapping[str, Any]) -> dict[str, Any]:
