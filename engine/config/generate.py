@@ -62,6 +62,9 @@ class GenerateConfig(Section):
     floor: float = Field(default=0.1, gt=0, lt=1)
     """The share of an adaptive mix that is divided evenly among the strategies, whatever their yield."""
 
+    allow_repeats: bool = False
+    """Whether items may repeat a row of the base dataset, or one another, word for word."""
+
     feedback: Annotated[Literal["none", "human"], Operational()] = "none"
     """'human' adds the latest `most_notes` notes of `datagen review` to the generation prompts."""
     most_notes: Annotated[int, Operational()] = Field(default=20, ge=1, le=200)

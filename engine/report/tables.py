@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.escaping import printable
 from engine.report.formatting import duration
-from engine.report.shape import Cost, EventEntry, ReportData
+from engine.report.shape import Cost, EventEntry, Items, ReportData
 from engine.report.summary import Report
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def outcome_lines(report: Report, folder: Path, completed: str = "") -> Iterator
             "; dropped, since they did not pay" if data["lessons"]["dropped_at_batch"] is not None else ""
         )
         yield f"Lessons drawn: {data['lessons']['drawn']}; accepted: {arms}{dropped}."
+    yield from _copies(items)
     yield from _events(data["events"])
     if (measures := data.get("diversity", {}).get("measures")) and "aps" in measures:
         clique, nearest = measures["remote_clique"]["pairs"], measures["nearest_within"].get("1", 0)
@@ -88,6 +89,22 @@ def outcome_lines(report: Report, folder: Path, completed: str = "") -> Iterator
         yield f"Items: {folder / 'accepted.jsonl'}   Report: {folder / 'report.json'}{page}"
     if report.outcome in NEXT and not data["stopped_early"]:
         yield NEXT[report.outcome].format(folder=folder)
+
+
+COPIES = 0.2
+"""The share of items beyond which it is worth saying that the model copies."""
+
+
+def _copies(items: Items) -> Iterator[str]:
+    """What helps where the model writes its examples or its own earlier items down again."""
+    reasons = items["reasons"]
+    copied = sum(sum(reasons.get(by, {}).values()) for by in ("repeats",))
+    copied += reasons.get("groupcheck", {}).get("same_text", 0)
+    if copied >= 5 and copied > COPIES * max(1, items["generated"]):
+        yield (
+            f"{copied:,} of {items['generated']:,} items were copies of base rows or of earlier items. What helps: a "
+            "higher generate.temperature, generate.attributes, fewer generate.few_shot, a larger model."
+        )
 
 
 def evaluation_lines(

@@ -93,4 +93,5 @@ def commit(
         parts.setup.group,
         observers,
         early_stopping,
+        parts.setup.repeats,
     )

@@ -29,6 +29,7 @@ STEPS = frozenset(
         "dataset",
         "embedding",
         "groupcheck",
+        "repeats",
         "label_ratio",
         "review",
         "attributes",

@@ -29,6 +29,7 @@ from engine.planning.strategies import Mix
 from engine.protocols import Ask, Notify, Row
 from engine.runs.inputs import Inputs
 from engine.runs.plugins import asker_of
+from engine.stages.repeats import Repeats
 from engine.store.journal import Journal
 from engine.store.reading import (
     REVIEW,
@@ -78,6 +79,7 @@ class Setup:
     embedding: Embedding | None = None
     selectors: Mapping[str, Selector] = field(default_factory=dict)
     """The selectors by strategy; this and the following fields are only for a run that generates."""
+    repeats: Repeats | None = None
     mix: Mix | None = None
     adviser: Adviser | None = None
     attributes: Sequence[Attribute] = ()
@@ -118,8 +120,11 @@ async def guided(preparing: Preparing) -> AsyncIterator[Setup]:
         selectors = await asyncio.to_thread(selectors_of, config.generate, dataset, config.seed, vectors)
         mix = await _mix(preparing, attributes)
         adviser = await _adviser(preparing)
+        repeats = await _repeats(preparing)
         preparing.halt.check()
-        yield replace(setup, selectors=selectors, mix=mix, adviser=adviser, attributes=attributes)
+        yield replace(
+            setup, selectors=selectors, mix=mix, adviser=adviser, attributes=attributes, repeats=repeats
+        )
 
 
 async def _from_journal(journal: Journal, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -306,6 +311,21 @@ def _fate(row: FateRow, remembered: Callable[[Row], Example]) -> Fate:
     text = "" if accepted else remembered(orjson.loads(row.record)).text
     said = "" if accepted else row.said
     return Fate(accepted, row.by, row.reason, said, text, row.cost, withdrawn=row.by == REVIEW)
+
+
+async def _repeats(preparing: Preparing) -> Repeats | None:
+    """None where repeats are allowed, or where a group check finds them all."""
+    config, dataset = preparing.inputs.config, preparing.inputs.dataset
+    group = config.groupcheck
+    if config.generate.allow_repeats or (group is not None and group.against_base):
+        return None
+    remembered = dataset.fields.remembered
+
+    def made(connection: sqlite3.Connection) -> Repeats:
+        accepted = (remembered(orjson.loads(record)) for _, record, _ in read_accepted(connection))
+        return Repeats(dataset.examples, accepted)
+
+    return await _from_journal(preparing.journal, made)
 
 
 # --- the group check -------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from engine.planning.delayed import LABEL_GATE, BatchOutcome, Fate, batch_outcom
 from engine.planning.plan import shares
 from engine.stages.early_stopping import ACCEPTED, EarlyStopping, ItemFate
 from engine.stages.progress import Progress
+from engine.stages.repeats import Repeats
 from engine.store.journal import ItemRow, Journal, storable, storable_values
 
 if TYPE_CHECKING:
@@ -46,10 +47,11 @@ class Commit:
         group: GroupCheck | None = None,
         observers: Sequence[Callable[[BatchOutcome], None]] = (),
         early_stopping: EarlyStopping | None = None,
+        repeats: Repeats | None = None,
     ) -> None:
         """`weights` are the labels' weights, if a ratio is wanted. `observers` receive each batch's outcome.
 
-        `early_stopping` decides when the run is no longer worth continuing.
+        `early_stopping` decides when the run is no longer worth continuing; `repeats` rejects copies.
         """
         self._journal = journal
         self._progress = progress
@@ -59,6 +61,7 @@ class Commit:
         self._group = group
         self._observers = observers
         self._early_stopping = early_stopping
+        self._repeats = repeats
         self._waiting: dict[int, list[Item]] = {}
         self._decided = journal.decided(progress.committed)
 
@@ -164,6 +167,8 @@ class Commit:
             return item, "rejected"
         progress.accepted += 1
         self._weigh(ACCEPTED)
+        if self._repeats is not None:
+            self._repeats.accept(item)
         if self._room is not None:
             progress.labels[item.label or ""] += 1
         return item, "accepted"
@@ -172,6 +177,8 @@ class Commit:
         """Applies the label gate and the group check, which depend on the items accepted before this one."""
         if item.settled:
             return item
+        if self._repeats is not None and (verdict := self._repeats.verdict(item)) is not None:
+            return item.judged(verdict)
         if group is not None and (verdict := group.same_text(item)) is not None:
             return item.judged(verdict)
         if self._room is not None:
