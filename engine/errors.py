@@ -17,6 +17,7 @@ EngineError
 │  ├─ ContentFiltered     the endpoint's content filter stopped it
 │  ├─ Unparseable         nothing usable in the reply
 │  ├─ Truncated           all tokens of the answer went into reasoning
+│  ├─ TooSlow             several items at once take longer than there is time for
 │  ├─ Unembeddable        a text of which no vector can be made
 │  └─ RetriesExhausted    failed on every attempt while other calls went through
 ├─ FatalError         stops the run; it can be resumed once mended                     exit 4
@@ -191,6 +192,12 @@ class Truncated(PermanentError):
     """The whole allowance of tokens went into reasoning, and no answer was begun."""
 
     reason = "truncated"
+
+
+class TooSlow(PermanentError):
+    """A call that asks for several items has timed out twice; it is asked for fewer at a time."""
+
+    reason = "too_slow"
 
 
 class Unembeddable(PermanentError):

@@ -90,6 +90,8 @@ class Prompt:
     """Who asks: a validator, or a step of the engine. The report sums calls and dollars by owner."""
     item: str = ""
     """The id of the item that the call is about, if it is about a single item."""
+    size: int = 1
+    """How many items it asks for. Whoever asks for several can ask for fewer at a time."""
 
     @property
     def route(self) -> str:

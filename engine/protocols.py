@@ -39,10 +39,10 @@ class Backend(Protocol):
 
 @runtime_checkable
 class Streaming(Protocol):
-    """A Backend that can report when the first token arrives."""
+    """A Backend that can report how an answer arrives."""
 
-    async def streamed(self, prompt: Prompt, first: Callable[[], None]) -> Completion:
-        """Ask once, as `complete` does, but stream the answer. Calls `first` at the first token."""
+    async def streamed(self, prompt: Prompt, heard: Callable[[], None]) -> Completion:
+        """Ask once, as `complete` does, but stream the answer. Calls `heard` at each piece of it."""
         ...
 
 

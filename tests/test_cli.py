@@ -219,7 +219,7 @@ async def test_check_tries_everything(endpoint: Start, configs: Configs) -> None
     url, simulator = await endpoint(json_schema=False, no_usage=1.0)
     status, said = await exit_of("check", configs.write(url))
     assert (status, "endpoint             ok" in said, "costs will be estimated" in said) == (0, True, True)
-    assert simulator.statistics.served == 1
+    assert simulator.statistics.served == 2
     status, said = await exit_of("check", configs.write(url), "--set", "model.base_url=http://127.0.0.1:1/v1")
     assert (status, "endpoint             FAILED  cannot connect" in said) == (4, True)
     assert (await exit_of("check", configs.write(url), "--set", "seed=x"))[0] == 2

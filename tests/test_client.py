@@ -163,7 +163,7 @@ async def test_a_stall_is_a_timeout_and_may_have_been_charged() -> None:
         raise AssertionError
 
     backend.complete = forever  # type: ignore[method-assign]
-    with pytest.raises(RetriesExhausted, match="no whole reply within"):
+    with pytest.raises(RetriesExhausted, match="no whole answer within"):
         await client.ask(prompt("2/items"))
     assert budget.spent - spent == client.counts.unconfirmed == WORST
     assert client.counts.errors == {"timeout": 1}

@@ -143,7 +143,9 @@ async def test_a_plugin_cannot_change_who_an_item_is(
         monkeypatch, lambda item: Verdict(Decision.REVISE, "x", item=item.evolve(position=0, text="new"))
     )
     url, _ = await endpoint()
-    config = configs.load(url, validators=["plugin"], generate={"target": 6, "batch_size": 3})
+    config = configs.load(
+        url, validators=["plugin"], generate={"target": 6, "batch_size": 3, "allow_repeats": True}
+    )
     report = await run_in(tmp_path / "run", config)
     found = lines(tmp_path / "run" / "accepted.jsonl")
     assert [row["_meta"]["id"] for row in found] == ["0-0", "0-1", "0-2", "1-0", "1-1", "1-2"]

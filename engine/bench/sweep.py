@@ -231,9 +231,15 @@ class Bench:
     async def _answered(self, prompt: Prompt, level: Level, began: float) -> Completion:
         if not self._sweep.stream or not isinstance(self._backend, Streaming):
             return await self._backend.complete(prompt)
-        return await self._backend.streamed(
-            prompt, lambda: level.first_tokens.append(time.perf_counter() - began)
-        )
+        first: list[float] = []
+
+        def heard() -> None:
+            if not first:
+                first.append(time.perf_counter() - began)
+
+        answer = await self._backend.streamed(prompt, heard)
+        level.first_tokens += first
+        return answer
 
     def _entered(self, level: Level, answer: Completion, began: float, level_began: float) -> int:
         """Adds an answer to the level. Returns its cost in picodollars."""

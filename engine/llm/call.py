@@ -59,12 +59,23 @@ class Call:
     Mutable state: the number of attempts, the endpoint of the last one, the failures.
     """
 
-    __slots__ = ("_answered", "_failed", "_now", "_own", "attempts", "began", "endpoint", "prompt")
+    __slots__ = (
+        "_answered",
+        "_failed",
+        "_now",
+        "_own",
+        "attempts",
+        "began",
+        "endpoint",
+        "prompt",
+        "timeouts",
+    )
 
     def __init__(self, prompt: Prompt, began: float) -> None:
         self.prompt = prompt
         self.began = began
         self.attempts = 0
+        self.timeouts = 0
         self.endpoint: Endpoint | None = None
         self._failed: float | None = None
         self._now = began

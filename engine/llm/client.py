@@ -23,6 +23,7 @@ from engine.errors import (
     Rerouted,
     RetriesExhausted,
     SamplingFailed,
+    TooSlow,
     TransientError,
     Truncated,
 )
@@ -40,6 +41,8 @@ from engine.protocols import CallJournal
 
 PROBE_S = 5.0
 """Seconds that calls wait for the first one of their purpose: what is refused is refused at once."""
+TIMEOUTS = 2
+"""Timeouts after which a call that asks for several items is given up, to be asked for fewer."""
 REFUSALS = 5
 """Refusals after which an endpoint that has never answered is given up."""
 
@@ -96,7 +99,7 @@ class Client:
         call = Call(prompt, self._clock())
         try:
             completion = await self._persist(call)
-        except ContextExceeded:
+        except (ContextExceeded, TooSlow):
             raise  # nothing was answered or paid; whoever asks may ask for less under the same key
         except PermanentError as error:
             self.counts.failed += 1
@@ -233,6 +236,9 @@ class Client:
             cost = self._charge_of(error, endpoint, prompt, reservation)
             call.failed(lease.sent, self._clock())
             lease.failed(error, prompt.route, self._clock())
+            call.timeouts += isinstance(error, CallTimeout)
+            if call.timeouts >= TIMEOUTS and prompt.size > 1:
+                raise TooSlow(f"{error}, twice; generate.batch_size: {prompt.size} may be too many") from None
             raise
         except PermanentError as error:
             used = 0
@@ -267,11 +273,16 @@ class Client:
     async def _answer(self, endpoint: Endpoint, prompt: Prompt, allowed: int) -> Completion:
         asked = replace(prompt, max_tokens=prompt.max_tokens + allowed) if allowed else prompt
         patience = endpoint.patience(prompt.route, self._policy.attempt_s)
+        streaming = endpoint.streaming
         try:
-            async with asyncio.timeout(patience):
-                return await endpoint.backend.complete(asked)
+            async with asyncio.timeout(patience) as limit:
+                if streaming is None:
+                    return await endpoint.backend.complete(asked)
+                loop = asyncio.get_running_loop()
+                return await streaming.streamed(asked, lambda: limit.reschedule(loop.time() + patience))
         except TimeoutError:
-            raise CallTimeout(f"no whole reply within {patience:.0f} s") from None
+            what = "no whole answer" if streaming is None else "nothing of an answer"
+            raise CallTimeout(f"{what} within {patience:.0f} s (limits.attempt_timeout_s)") from None
 
     def _charge_of(
         self, error: TransientError, endpoint: Endpoint, prompt: Prompt, reservation: Reservation

@@ -6,8 +6,8 @@ import math
 
 from engine.llm.gradient import Gradient
 
-FIRST = 16
-"""Calls in flight at the start, where the user has set no number."""
+FIRST = 4
+"""Calls in flight at the start: few, since a server may work on few at once; doubling makes up for that soon."""
 SHRINK = 0.7
 """The share of the limit that remains after a congestion event."""
 STEPS = 64

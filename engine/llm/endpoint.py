@@ -23,11 +23,14 @@ from engine.llm.pause import Pause
 from engine.llm.prices import FREE, Price
 from engine.llm.probes import Probes
 from engine.llm.rates import Rates, Taken
-from engine.protocols import Backend, Coordinator
+from engine.protocols import Backend, Coordinator, Streaming
 
 KNOWN = 20
 """Calls of one route that are needed to derive a timeout or a hedge from their latencies."""
 LEAST_TIMEOUT_S = 15.0
+_LONGEST_TIMEOUT_S = 1_800.0
+_STRAGGLERS = 0.05
+"""Timeouts for each answer that say nothing about the endpoint."""
 _SMOOTHING = 0.1
 """Weight of the newest call in the moving average of seconds per call."""
 
@@ -101,6 +104,9 @@ class Endpoint:
         self.allowance = Allowance(spec.reasoning)
         self._least_timeout = spec.least_timeout
         self._said: set[str] = set()
+        self._timeouts = 0
+        self.streaming: Streaming | None = None
+        """The backend, once its answers are streamed, so that only silence is timed out."""
         self.keeps_reasoning = spec.keeps_reasoning
         self.rates = Rates(coordinator or InProcess(clock), spec.key, spec.limits)
         self.in_flight = 0
@@ -215,8 +221,7 @@ class Endpoint:
         now = self._clock()
         self._outage.failed(now, str(error))
         if isinstance(error, CallTimeout) and seconds:
-            # The answer would have taken longer than the timeout: without this the timeout could never grow again.
-            self._latencies(route).add(1.5 * seconds)
+            self._timed_out(error, sent, route, seconds, now)
         overloaded = isinstance(error, RateLimited) or (isinstance(error, Unavailable) and error.overloaded)
         if overloaded:
             self._congested(error, sent, now)
@@ -225,6 +230,22 @@ class Endpoint:
         if overloaded and self.breaker.trying:
             self.breaker.failed(sent, now)
         self._heed()
+
+    def _timed_out(self, error: CallTimeout, sent: float, route: str, seconds: float, now: float) -> None:
+        """A timeout is congestion, and a sign that more time is needed: by streaming, or as such."""
+        # The answer would have taken longer than the timeout: without this the timeout could never grow again.
+        self._latencies(route).add(1.5 * seconds)
+        self._timeouts += 1
+        if self._timeouts <= self.answered * _STRAGGLERS:
+            return  # one among many: a lost connection, and not the endpoint's pace
+        self.concurrency.congested(sent, self.in_flight, now)
+        if self.streaming is None and isinstance(self.backend, Streaming):
+            self.streaming = self.backend
+            then = "answers are streamed from now on, and only silence is timed"
+        else:
+            self._least_timeout = max(self._least_timeout, min(2 * seconds, _LONGEST_TIMEOUT_S))
+            then = f"the next ones may take {self._least_timeout:.0f} s"
+        self._event("timeout", f"{self.name}: {error}; {then}")
 
     def abandoned(self, sent: float) -> None:
         """Records a call that was cancelled or failed by itself: only a trial call ends with it."""

@@ -45,8 +45,8 @@ class ItemPrompts:
         }
         self._examples: dict[int, str] = {}
 
-    def render(self, batch: Batch, *, whole: bool = True, max_tokens: int | None = None) -> Prompt:
-        """The request for a batch; one that is not `whole` shows fewer examples than planned, under its own key."""
+    def render(self, batch: Batch, *, tag: str = "", max_tokens: int | None = None) -> Prompt:
+        """The request for a batch. One that asks otherwise than planned has a key of its own, with a tag."""
         limit = self._config.generate.completion_limit
         system, user = self._template.render(
             {
@@ -61,7 +61,7 @@ class ItemPrompts:
             }
         )
         return Prompt(
-            key=f"{batch.number}/items" if whole else f"{batch.number}/items/{len(batch.examples)}",
+            key=f"{batch.number}/items/{tag}" if tag else f"{batch.number}/items",
             purpose="items",
             batch=batch.number,
             system=system,
@@ -71,6 +71,7 @@ class ItemPrompts:
             max_tokens=min(max_tokens or limit, limit),
             seed=batch.seed,
             owner="generate",
+            size=batch.size,
         )
 
     def _example(self, index: int) -> str:

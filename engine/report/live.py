@@ -124,6 +124,19 @@ def panel(snapshot: Snapshot) -> RenderableType:
     return Group(head, body)
 
 
+class Silence:
+    """How long a total has stood still. Mutable state: the total, and since when."""
+
+    def __init__(self) -> None:
+        self._total, self._since = 0.0, time.monotonic()
+
+    def seconds(self, total: float) -> float:
+        """`total` is the present one."""
+        if total != self._total:
+            self._total, self._since = total, time.monotonic()
+        return time.monotonic() - self._since
+
+
 class Throughput:
     """Rates over the last half minute. Mutable state: a few (time, value) marks."""
 

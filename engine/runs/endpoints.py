@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
-import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -18,6 +18,7 @@ from engine.config.run import LimitsConfig
 from engine.items import NO_LIMITS, RateLimits
 from engine.llm.backends.anthropic import AnthropicMessages
 from engine.llm.backends.openai_compatible import OpenAICompatible
+from engine.llm.backends.server import UNKNOWN, ServerFacts, asked
 from engine.llm.concurrency import FIRST, Concurrency
 from engine.llm.coordination import InProcess
 from engine.llm.endpoint import Endpoint, EndpointSpec, RecordEvent
@@ -28,9 +29,6 @@ from engine.llm.prices import FREE, price_of
 from engine.protocols import Backend, Coordinator, Negotiating
 from engine.simulator.process import simulated_endpoint
 
-BEGINNING = 0.6
-"""Share of the configured concurrency to begin with; the first answers show whether more is possible."""
-_SMALL = 8
 FLEX_S = 900.0
 """Seconds for one attempt at the flex tier (platform.openai.com/docs/guides/flex-processing), unless set."""
 
@@ -44,6 +42,8 @@ class OpenBackend:
 
     backend: Backend
     model: ModelConfig
+    facts: ServerFacts = UNKNOWN
+    """What the server says of itself."""
 
 
 @dataclass(frozen=True)
@@ -92,15 +92,23 @@ async def opened_backends(
             concurrency = model.limits.concurrency or config.limits.most_in_flight
             backend = backend_for(model, purpose)(model, concurrency=concurrency)
             stack.push_async_callback(backend.close)
-            return OpenBackend(backend, model)
+            return OpenBackend(backend, model, facts.get((model.base_url, model.name), UNKNOWN))
 
         models = [await addressed(model) for model in config.endpoints]
         others = config.changed(model=tuple(models)).purpose_models()
         others |= {f"answer@{model.called}": await addressed(model) for model in tested}
+        facts = await _facts([*models, *others.values()])
         yield Backends(
             [open_(model) for model in models],
             {purpose: open_(model, purpose) for purpose, model in others.items()},
         )
+
+
+async def _facts(models: Sequence[ModelConfig]) -> dict[tuple[str, str], ServerFacts]:
+    """What the servers say of themselves, by address and model; each is asked once."""
+    each = {(model.base_url, model.name): model for model in models}
+    told = await asyncio.gather(*(asked(model) for model in each.values()))
+    return dict(zip(each, told, strict=True))
 
 
 def backend_for(model: ModelConfig, purpose: str) -> MakeBackend:
@@ -134,7 +142,15 @@ def limiter_of(
         number = names[each.backend.name]
         name = each.backend.name if number == 1 else f"{each.backend.name} ({number})"
         spec = _spec(limits, each, name, alone=alone)
-        concurrency = _concurrency(each.model.limits.concurrency or limits.concurrency, limits.most_in_flight)
+        most = each.model.limits.concurrency or limits.most_in_flight
+        if (at_once := each.facts.at_once) is not None and at_once < most:
+            most = at_once
+            record(
+                name,
+                "server",
+                f"{name}: {each.facts}; so many calls are sent at once, since more would only wait",
+            )
+        concurrency = Concurrency(most, first=min(FIRST, most))
         return Endpoint(each.backend, concurrency, spec, coordinator=coordinator, clock=clock, record=record)
 
     return Limiter(
@@ -166,12 +182,6 @@ def _spec(limits: LimitsConfig, each: OpenBackend, name: str, *, alone: bool) ->
         keeps_reasoning=each.model.reasoning.keep,
         least_timeout=FLEX_S if flex and "attempt_timeout_s" not in limits.model_fields_set else 0.0,
     )
-
-
-def _concurrency(told: int | None, most: int) -> Concurrency:
-    if told is None:
-        return Concurrency(most, first=FIRST)
-    return Concurrency(told, first=told if told <= _SMALL else math.ceil(BEGINNING * told))
 
 
 def _digest(*models: ModelConfig) -> str:

@@ -18,12 +18,14 @@ from engine.llm.call import CallCounts
 from engine.llm.limiter import Limiter
 from engine.llm.pacing import Clock
 from engine.observe.prometheus import Figures
-from engine.report.live import Snapshot, Throughput
+from engine.report.live import Silence, Snapshot, Throughput
 from engine.stages.progress import Progress
 from engine.store.journal import Journal
 
 FIRST_SAMPLE_S = 0.25
 """Short, so that a short run has samples too."""
+SILENT_S = 10.0
+"""Seconds without an answer after which the display says so."""
 SAMPLE_EVERY_S = 2.0
 """Seconds between two samples of a long run; this start's counts are journaled as often."""
 
@@ -51,7 +53,7 @@ class Instruments:
 
     def snapshots(self) -> Callable[[], Snapshot]:
         """For the display: each call returns the current state, with speeds since the previous calls."""
-        calls, items = Throughput(), Throughput(self.progress.accepted)
+        calls, items, silence = Throughput(), Throughput(self.progress.accepted), Silence()
 
         def snapshot() -> Snapshot:
             progress, counts = self.progress, self.counts
@@ -75,10 +77,17 @@ class Instruments:
                 eta_s=(progress.target - progress.accepted) / pace if pace > 0 else None,
                 queues={name: (channel.queued, channel.capacity) for name, channel in channels},
                 rejected_by=rejected_by,
-                note="" if self.halt.reason is None else f"ending: {self.halt.reason}",
+                note=self._note(silence.seconds(counts.completed)),
             )
 
         return snapshot
+
+    def _note(self, silent: float) -> str:
+        """What people should know at this moment: why the run ends, or that it only waits."""
+        in_flight = self.limiter.statistics().in_flight
+        waits = f"no answer for {silent:.0f} s" if in_flight and silent >= SILENT_S else ""
+        ends = "" if self.halt.reason is None else f"ending: {self.halt.reason}"
+        return "; ".join(filter(None, (ends, waits)))
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,21 @@ from pathlib import Path
 
 from engine.config import RunConfig
 from engine.dataset.base import BaseDataset
-from engine.errors import ConfigError, EngineError, Renegotiated, TransientError
-from engine.items import Completion, Prompt
+from engine.errors import (
+    ConfigError,
+    ContextExceeded,
+    EngineError,
+    PermanentError,
+    Renegotiated,
+    TransientError,
+    Truncated,
+)
+from engine.items import Completion, Prompt, Usage
 from engine.protocols import Backend, Embedder
 from engine.runs.endpoints import OpenBackend, opened_backends
 from engine.runs.inputs import Inputs, loaded
 from engine.runs.modes import GenerateMode
+from engine.runs.modes.generate import sample_batch
 from engine.runs.plugins import described, load_validators, no_calls, opened_validators
 
 _SCHEMA = {
@@ -26,6 +35,8 @@ _SCHEMA = {
     "additionalProperties": False,
 }
 _TRIES = 5
+_TINY = 256
+"""Tokens: enough for the answer, and for a model to think a little before it."""
 
 
 @dataclass(frozen=True)
@@ -131,12 +142,21 @@ def _price(inputs: Inputs) -> Finding:
 async def _endpoints(inputs: Inputs) -> AsyncIterator[Finding]:
     """Makes one tiny call to each endpoint."""
     config = inputs.config
+    generates = config.generate.target is not None and bool(inputs.dataset.examples)
     try:
         async with opened_backends(config, inputs.tested) as backends:
             facts = config.seed, config.limits.attempt_timeout_s
             several = len(backends.main) > 1
             for place, opened in enumerate(backends.main):
-                yield await _endpoint(f"endpoint {place}" if several else "endpoint", opened, *facts)
+                name = f"endpoint {place}" if several else "endpoint"
+                finding = await _endpoint(name, opened, *facts)
+                yield finding
+                if opened.facts:
+                    yield Finding(f"{name}'s server", None, str(opened.facts))
+                if finding.ok and generates:
+                    yield await _first_prompt(f"{name}'s context", opened, inputs, facts[1])
+                for _, sentence in getattr(opened.backend, "notices", ()):
+                    yield Finding(f"{name}'s terms", None, sentence)
             for purpose, opened in backends.others.items():
                 if purpose != "embedding":
                     yield await _endpoint(f"endpoint {purpose}", opened, *facts)
@@ -153,7 +173,7 @@ async def _endpoint(name: str, opened: OpenBackend, seed: int, patience: float) 
         user='Answer with {"items": []}',
         schema=_SCHEMA,
         temperature=0.0,
-        max_tokens=32,
+        max_tokens=_TINY + (opened.model.reasoning.tokens or 0),
         seed=seed,
     )
     try:
@@ -161,6 +181,8 @@ async def _endpoint(name: str, opened: OpenBackend, seed: int, patience: float) 
             reply = await _answered(opened.backend, prompt)
     except TimeoutError:
         return Finding(name, False, f"no answer within {patience:g} s (limits.attempt_timeout_s)")
+    except Truncated as error:
+        return Finding(name, True, f"{opened.model.name} answers, and reasons before it does: {error}")
     except EngineError as error:
         return Finding(name, False, str(error))
     usage = "no usage; costs will be estimated" if reply.usage.estimated else "usage is reported"
@@ -172,6 +194,36 @@ async def _endpoint(name: str, opened: OpenBackend, seed: int, patience: float) 
     ] if limits is not None else []  # fmt: skip
     announces = f"; announces {', '.join(told)}" if told else ""
     return Finding(name, True, f"{reply.model} answers; {usage}{announces}")
+
+
+async def _first_prompt(name: str, opened: OpenBackend, inputs: Inputs, patience: float) -> Finding:
+    """Sends the first prompt for items, asking for one token: does it fit, with the answer that it asks for?"""
+    prompt = inputs.prompts.render(sample_batch(inputs.config, inputs.dataset))
+    answer, context = prompt.max_tokens, opened.facts.context
+    try:
+        async with asyncio.timeout(patience):
+            usage = (await _answered(opened.backend, replace(prompt, max_tokens=1))).usage
+    except TimeoutError:
+        return Finding(name, None, f"no answer to a prompt as long as the run's within {patience:g} s")
+    except ContextExceeded as error:
+        return Finding(
+            name, False,
+            f"a prompt for items exceeds the context of {error.context:,} tokens ({error}); lower generate.few_shot or "
+            "generate.batch_size",
+        )  # fmt: skip
+    except PermanentError as error:  # one token is no answer
+        usage = error.usage or Usage(estimated=True)
+    except EngineError as error:
+        return Finding(name, None, f"not tried: {error}")
+    if usage.estimated:
+        return Finding(name, None, "not known: the endpoint reports no usage")
+    whole = usage.prompt_tokens + answer
+    told = f"a prompt for items has {usage.prompt_tokens:,} tokens and asks for {answer:,} at most"
+    if context is None:
+        return Finding(name, True, told)
+    ok = None if whole > context else True
+    cut = f"; {context - usage.prompt_tokens:,} are left: set generate.max_tokens, or fewer few_shot or batch_size"
+    return Finding(name, ok, f"{told}; the context is {context:,}{cut if ok is None else ''}")
 
 
 async def _answered(backend: Backend, prompt: Prompt) -> Completion:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from engine.dataset.fields import Fields
 from engine.dataset.forms import FieldProblem
-from engine.errors import LEAST_ANSWER, ContextExceeded, EndpointError, PermanentError, Unparseable
+from engine.errors import LEAST_ANSWER, ContextExceeded, EndpointError, PermanentError, TooSlow, Unparseable
 from engine.items import POSITIONS, Batch, Completion, Item, Prompt, Usage, Verdict
 from engine.prompts.render import ItemPrompts
 from engine.prompts.replies import items_in
@@ -20,7 +20,8 @@ NAME = "generate"
 class Generate:
     """The stage's step: Batch in, its Items out. If the call fails permanently, its items are lost.
 
-    Mutable state: how many examples, and how long an answer, the model's context has room for.
+    Mutable state: how many examples, and how long an answer, the model's context has room for; for how many items at
+    once the model is quick enough.
     """
 
     def __init__(self, ask: Ask, prompts: ItemPrompts, fields: Fields) -> None:
@@ -29,19 +30,34 @@ class Generate:
         self._fields = fields
         self._examples: int | None = None
         self._answer: int | None = None
+        self._size: int | None = None
 
     async def __call__(self, batch: Batch) -> Sequence[Item]:
-        try:
-            batch, completion = await self._asked(batch)
-        except PermanentError as error:
-            return _lost(batch, error)
-        try:
-            return read_items(batch, completion, self._fields)
-        except Exception as error:  # a reply is untrusted text: whatever it holds, only its batch is lost
-            return _lost(batch, Unparseable(f"{type(error).__name__}: {error}"))
+        while True:
+            size = min(self._size or batch.size, batch.size)
+            try:
+                parts = [await self._items(batch, place, size) for place in range(0, batch.size, size)]
+            except TooSlow:
+                self._size = max(1, size // 2)
+                continue
+            return parts[0] if len(parts) == 1 else joined(batch, parts)
 
-    async def _asked(self, batch: Batch) -> tuple[Batch, Completion]:
-        """The completion, and the batch with the examples that were shown.
+    async def _items(self, batch: Batch, place: int, size: int) -> list[Item]:
+        """The items of one call: of the whole batch, or of a part. Raises TooSlow."""
+        asked = _part(batch, place, size)
+        try:
+            shown, completion = await self._asked(asked, None if asked is batch else place)
+        except TooSlow:
+            raise
+        except PermanentError as error:
+            return _lost(asked, error)
+        try:
+            return read_items(shown, completion, self._fields)
+        except Exception as error:  # a reply is untrusted text: whatever it holds, only its batch is lost
+            return _lost(asked, Unparseable(f"{type(error).__name__}: {error}"))
+
+    async def _asked(self, batch: Batch, place: int | None) -> tuple[Batch, Completion]:
+        """The completion, and the batch with the examples that were shown. `place`: of a part, its first item.
 
         Where the prompt does not fit the context: fewer examples, then a smaller answer. Raises EndpointError
         where neither helps.
@@ -50,7 +66,9 @@ class Generate:
             shown = (
                 batch if self._examples is None else replace(batch, examples=batch.examples[: self._examples])
             )
-            prompt = self._prompts.render(shown, whole=shown == batch, max_tokens=self._answer)
+            tags = [f"{len(shown.examples)}"] if shown != batch else []
+            tags += [f"part-{place}-{batch.size}"] if place is not None else []
+            prompt = self._prompts.render(shown, tag="/".join(tags), max_tokens=self._answer)
             try:
                 return shown, await self._ask(prompt)
             except ContextExceeded as error:
@@ -69,6 +87,28 @@ class Generate:
                 f"dataset.description, or start the server with a larger context ({error})"
             )
         self._answer = room
+
+
+def _part(batch: Batch, place: int, size: int) -> Batch:
+    """`size` items of the batch, from this one on, with their share of the labels."""
+    if size >= batch.size:
+        return batch
+    labels = [label for label, count in batch.labels for _ in range(count)][place : place + size]
+    counted = tuple((label, labels.count(label)) for label in dict.fromkeys(labels))
+    return replace(
+        batch, size=min(size, batch.size - place), labels=counted, seed=(batch.seed + place) % 2**31
+    )
+
+
+def joined(batch: Batch, parts: Sequence[list[Item]]) -> list[Item]:
+    """The items of a batch that was asked for in parts; each keeps the examples that it was shown."""
+    items = [item for part in parts for item in part]
+    return [
+        item.evolve(
+            batch=replace(batch, examples=item.batch.examples), position=place, batch_total=len(items)
+        )
+        for place, item in enumerate(items)
+    ]
 
 
 def read_items(batch: Batch, completion: Completion, fields: Fields) -> list[Item]:

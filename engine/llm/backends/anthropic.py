@@ -44,18 +44,18 @@ class AnthropicMessages(NegotiatingBackend):
         steps = _STEPS if model.response_format == "auto" else (_TOOL_CHOICE, without("temperature"))
         self.negotiations = Negotiations(Terms(form="schema" if tool else "none"), steps)
 
-    async def _asked(self, prompt: Prompt, terms: Terms, first: Callable[[], None] | None) -> Completion:
+    async def _asked(self, prompt: Prompt, terms: Terms, heard: Callable[[], None] | None) -> Completion:
         body = self.fields(prompt, terms)
-        if first is None:
+        if heard is None:
             reply = await self._http.post(orjson.dumps(body))
         else:
-            reply = await self._streamed(body, first)
+            reply = await self._streamed(body, heard)
         completion = completion_of(reply, self._model.name, self._http.redacted)
         sent = body.get("temperature")
         return completion if sent == prompt.temperature else replace(completion, sent={"temperature": sent})
 
-    async def _streamed(self, body: dict[str, Any], first: Callable[[], None]) -> bytes:
-        whole = StreamedMessage(first, self._http.redacted)
+    async def _streamed(self, body: dict[str, Any], heard: Callable[[], None]) -> bytes:
+        whole = StreamedMessage(heard, self._http.redacted)
         data = orjson.dumps({**body, "stream": True})
         async with contextlib.aclosing(self._http.stream(data)) as events:
             async for event in events:
@@ -95,8 +95,8 @@ class AnthropicMessages(NegotiatingBackend):
 class StreamedMessage:
     """Joins the events of a streamed message. Mutable state: what has arrived so far."""
 
-    def __init__(self, first: Callable[[], None], redact: Redact = lambda text: text) -> None:
-        self._first: Callable[[], None] | None = first
+    def __init__(self, heard: Callable[[], None], redact: Redact = lambda text: text) -> None:
+        self._heard = heard
         self._redact = redact
         self._message: dict[str, Any] = {}
         self._usage: dict[str, Any] = {}
@@ -122,9 +122,8 @@ class StreamedMessage:
             raise failure
 
     def _add(self, kind: str, part: str) -> None:
-        if part and self._first is not None and kind != "thinking":
-            self._first()
-            self._first = None
+        if part:
+            self._heard()
         self._parts[kind].append(part)
 
     def body(self) -> bytes:

@@ -197,8 +197,8 @@ def _answer_within(reasoning: str, message: dict[str, Any]) -> str:
 class StreamedAnswer:
     """Joins the events of a streamed answer. Mutable state: what has arrived so far."""
 
-    def __init__(self, first: Callable[[], None] | None = None, redact: Redact = lambda text: text) -> None:
-        self._first = first
+    def __init__(self, heard: Callable[[], None] = lambda: None, redact: Redact = lambda text: text) -> None:
+        self._heard = heard
         self._redact = redact
         self._texts: dict[str, list[str]] = {}
         self._parts: list[Any] = []
@@ -234,9 +234,8 @@ class StreamedAnswer:
         arguments = _arguments(delta)
         if arguments:
             self._arguments.append(arguments)
-        if self._first is not None and (content or arguments):
-            self._first()
-            self._first = None
+        if any(texts.values()) or arguments:
+            self._heard()
 
     def reply(self) -> dict[str, Any]:
         """The same reply as without streaming. Raises MalformedReply for a stream that did not end."""

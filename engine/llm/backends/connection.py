@@ -32,7 +32,7 @@ def connected(model: ModelConfig, path: str, *, concurrency: int) -> HttpEndpoin
     return HttpEndpoint(
         _url(model, path),
         headers=_headers(model),
-        secrets=_secrets(model),
+        secrets=secret_headers(model),
         concurrency=concurrency,
         token=EntraToken() if model.entra else None,
         direct=model.simulated,  # it plays on this machine's loopback
@@ -59,7 +59,7 @@ def _headers(model: ModelConfig) -> dict[str, str]:
     return {"anthropic-version": model.api_version or ANTHROPIC_VERSION} if model.api == "anthropic" else {}
 
 
-def _secrets(model: ModelConfig) -> dict[str, str]:
+def secret_headers(model: ModelConfig) -> dict[str, str]:
     """The headers with secrets: the key, and the user's own headers, which may hold secrets too."""
     secrets = dict(model.headers)
     if model.api_key:
@@ -104,11 +104,11 @@ class NegotiatingBackend(HttpBackend):
         """Raises TransientError, PermanentError or FatalError, by status and body."""
         return await self._negotiated(prompt, None)
 
-    async def streamed(self, prompt: Prompt, first: Callable[[], None]) -> Completion:
-        """Like `complete`, but the endpoint streams the answer; `first` is called at its first token."""
-        return await self._negotiated(prompt, first)
+    async def streamed(self, prompt: Prompt, heard: Callable[[], None]) -> Completion:
+        """Like `complete`, but the endpoint streams the answer; `heard` is called at each piece of it."""
+        return await self._negotiated(prompt, heard)
 
-    async def _asked(self, prompt: Prompt, terms: Terms, first: Callable[[], None] | None) -> Completion:
+    async def _asked(self, prompt: Prompt, terms: Terms, heard: Callable[[], None] | None) -> Completion:
         """One request on these terms."""
         raise NotImplementedError
 
@@ -116,35 +116,35 @@ class NegotiatingBackend(HttpBackend):
         """The request's body on these terms."""
         raise NotImplementedError
 
-    async def _negotiated(self, prompt: Prompt, first: Callable[[], None] | None) -> Completion:
+    async def _negotiated(self, prompt: Prompt, heard: Callable[[], None] | None) -> Completion:
         negotiation = self.negotiations.of(prompt.purpose)
         terms = negotiation.terms
         try:
-            completion = await self._asked(prompt, terms, first)
+            completion = await self._asked(prompt, terms, heard)
         except (Unparseable, Truncated, SamplingFailed):
             self._settle(prompt.purpose, terms)  # useless, but an answer
             raise
         except BadRequest as refusal:
-            if self._changed(negotiation, refusal, prompt, terms):
+            streamed = terms.streamed or (heard is not None and "stream" not in terms.without)
+            if self._changed(negotiation, refusal, prompt, terms, streamed=streamed):
                 raise Renegotiated(str(refusal)) from None
             raise
         self._settle(prompt.purpose, terms)
         return completion
 
-    def _changed(self, negotiation: Negotiation, refusal: BadRequest, prompt: Prompt, sent: Terms) -> bool:
+    def _changed(
+        self, negotiation: Negotiation, refusal: BadRequest, prompt: Prompt, sent: Terms, *, streamed: bool
+    ) -> bool:
         """Whether another request will differ from the one that was refused. Raises ContextExceeded."""
         asked = min(prompt.max_tokens, sent.most_tokens or prompt.max_tokens)
         if negotiation.terms != sent:
             return True  # another refusal has changed the terms meanwhile
-        while negotiation.refused(refusal, asked):
+        while negotiation.refused(refusal, asked, streamed=streamed):
             now = negotiation.terms
-            streams = now.streamed and "stream_options" in now.without
-            if (
-                self.fields(prompt, now) != self.fields(prompt, sent)
-                or now.streamed != sent.streamed
-                or streams
-            ):
+            if self.fields(prompt, now) != self.fields(prompt, sent) or now.streamed != sent.streamed:
                 return True
+            if streamed and now.without != sent.without:
+                return True  # of the fields that only a stream has
         return False
 
     def settled(self, purpose: str) -> bool:

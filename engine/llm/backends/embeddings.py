@@ -39,7 +39,7 @@ class EmbeddingsEndpoint(NegotiatingBackend):
         super().__init__(model, "embeddings", concurrency=concurrency)
         self.negotiations = Negotiations(Terms(form="none"), _STEPS)
 
-    async def _asked(self, prompt: Prompt, terms: Terms, first: Callable[[], None] | None) -> Completion:
+    async def _asked(self, prompt: Prompt, terms: Terms, heard: Callable[[], None] | None) -> Completion:
         body = await self._http.post(orjson.dumps(self.fields(prompt, terms)))
         if len(body) < _SMALL:
             return self._read(body, prompt)

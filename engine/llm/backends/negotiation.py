@@ -67,7 +67,7 @@ def _streamed(terms: Terms) -> Terms | None:
 
 
 def _not_streamed(terms: Terms) -> Terms | None:
-    return replace(terms, streamed=False).dropping("stream") if terms.streamed else None
+    return None if "stream" in terms.without else replace(terms, streamed=False).dropping("stream")
 
 
 _SYSTEM = re.compile(
@@ -104,14 +104,15 @@ class Negotiation:
     """What the endpoint said when it refused the terms before."""
     _ladder: Iterator[Terms] | None = None
 
-    def refused(self, refusal: BadRequest, asked: int) -> bool:
+    def refused(self, refusal: BadRequest, asked: int, *, streamed: bool = False) -> bool:
         """Takes in the refusal of a request on the present terms. True if that changes them.
 
-        `asked` is the longest answer that the request asked for. Raises ContextExceeded.
+        `asked` is the longest answer that the request asked for; `streamed` is whether it asked for a stream.
+        Raises ContextExceeded.
         """
         if not refusal.negotiable:
             return False
-        changed = self._named(refusal, asked)
+        changed = self._named(refusal, asked, streamed=streamed)
         if changed is None and not self.settled and not self._is_fixed(refusal.param):
             changed = self._unnamed()
         if changed is None:
@@ -127,7 +128,7 @@ class Negotiation:
         self.settled, self._ladder = True, None
         return True
 
-    def _named(self, refusal: BadRequest, asked: int) -> Terms | None:
+    def _named(self, refusal: BadRequest, asked: int, *, streamed: bool) -> Terms | None:
         """What the refusal names, left out or sent otherwise; None if it names nothing that can be."""
         told = refusal.told or str(refusal)
         if (over := overrun(told)) is not None and not longest_is_alone(told):
@@ -136,7 +137,9 @@ class Negotiation:
         if not both and (most := longest_answer(told, asked)) is not None:
             return replace(self.terms, most_tokens=most)
         for text in filter(None, (refusal.param, _message(told), told)):
-            changed = self._by_name(text, both=both, is_param=text is refusal.param)
+            steps = [step for step in self.steps if step is not (STREAMED if streamed else NOT_STREAMED)]
+            steps = [SWAPPED, *steps] if both and SWAPPED in steps else steps
+            changed = self._by_name(text, steps, is_param=text is refusal.param)
             if changed is not None:
                 return changed
         return None
@@ -145,9 +148,8 @@ class Negotiation:
         """Whether the field at fault is one that the user has fixed, or that is left out already."""
         return param is not None and any(step.named and step.named.search(param) for step in self.steps)
 
-    def _by_name(self, text: str, *, both: bool, is_param: bool) -> Terms | None:
+    def _by_name(self, text: str, steps: Sequence[Step], *, is_param: bool) -> Terms | None:
         """Once the terms are settled, a name counts only as the field at fault or in quotes: it may be prose."""
-        steps = [SWAPPED, *self.steps] if both and SWAPPED in self.steps else self.steps
         for step in steps:
             match = step.named.search(text) if step.named is not None else None
             if match is not None and (

@@ -45,22 +45,22 @@ class OpenAICompatible(NegotiatingBackend):
         self._accepted = {"schema": accepted_by(host), "plain": PLAIN}
         self._schemas: dict[tuple[int, str], tuple[Any, dict[str, Any] | None]] = {}
 
-    async def _asked(self, prompt: Prompt, terms: Terms, first: Callable[[], None] | None) -> Completion:
+    async def _asked(self, prompt: Prompt, terms: Terms, heard: Callable[[], None] | None) -> Completion:
         body = self.fields(prompt, terms)
-        if first is None and not terms.streamed:
-            reply = await self._http.post(orjson.dumps(body))
+        if terms.streamed or (heard is not None and "stream" not in terms.without):
+            reply = await self._streamed(body, terms, heard or (lambda: None))
         else:
-            reply = await self._streamed(body, terms, first)
+            reply = await self._http.post(orjson.dumps(body))
         completion = completion_of(reply, self._model.name, self._http.redacted, self._http.host)
         return (
             replace(completion, sent={"temperature": None}) if "temperature" in terms.without else completion
         )
 
-    async def _streamed(self, body: dict[str, Any], terms: Terms, first: Callable[[], None] | None) -> bytes:
+    async def _streamed(self, body: dict[str, Any], terms: Terms, heard: Callable[[], None]) -> bytes:
         body = {**body, "stream": True}
         if "stream_options" not in terms.without:
             body["stream_options"] = {"include_usage": True}
-        whole = StreamedAnswer(first, self._http.redacted)
+        whole = StreamedAnswer(heard, self._http.redacted)
         async with contextlib.aclosing(self._http.stream(orjson.dumps(body))) as events:
             async for event in events:
                 if event == b"[DONE]":

@@ -39,7 +39,7 @@ class GenerateMode(Mode):
         dataset = BaseDataset.load(config.dataset)
         check_guidance(config, dataset)
         inputs = loaded(config, dataset, target, vectors=selects_by_vectors(config.generate))
-        check_affordable(config, inputs.prices, inputs.prompts.render(_sample(config, dataset)))
+        check_affordable(config, inputs.prices, inputs.prompts.render(sample_batch(config, dataset)))
         return inputs
 
     def prepared(self, preparing: Preparing) -> AbstractAsyncContextManager[Setup]:
@@ -85,7 +85,7 @@ def _source(parts: Parts) -> AsyncIterator[Batch]:
     return source.batches()
 
 
-def _sample(config: RunConfig, dataset: BaseDataset) -> Batch:
+def sample_batch(config: RunConfig, dataset: BaseDataset) -> Batch:
     """A batch with every value that a template may use."""
     ratio, spec = config.dataset.ratio, config.generate
     labels = tuple((label, 1) for label in ratio.weights) if ratio is not None else ()
