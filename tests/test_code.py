@@ -83,10 +83,17 @@ async def test_a_program_that_fails_is_shown_its_error() -> None:
     assert verdict.decision is Decision.PASS
     assert "NameError" in asked[1].user
     assert [run["status"] for run in verdict.record["programs"]] == ["error", "ok"]
-    broken = ["1 / 0"] * 6
-    verdict, asked = await judged(broken)
+    verdict, asked = await judged([f"{n} / 0" for n in range(6)])
     assert verdict.reason == "unverified"
     assert len(asked) == 6  # three programs, each mended once
+
+
+async def test_a_model_that_writes_no_programs_is_not_asked_for_all_of_them() -> None:
+    prose = ["I think that it is seven, since six and one make seven.", "Let me see: it must be eight!"]
+    verdict, asked = await judged(prose * 3)
+    assert (verdict.reason, len(asked)) == ("unverified", 2)
+    verdict, asked = await judged(["1 / 0"] * 6)
+    assert (verdict.reason, len(asked)) == ("unverified", 3), "the same text again ends it"
 
 
 async def test_refusals_and_silence_cost_a_program_not_the_item() -> None:

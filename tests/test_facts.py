@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -528,9 +529,10 @@ async def test_facts_in_a_run_become_right(endpoint: Start, configs: Configs, do
     url, _ = await endpoint(kind="short_facts", wrong_facts=0.4)
     facts = {"name": "facts", "source": {"path": documents.name, "kind": "local"}}
     folder = configs.folder / "out"
-    report = await run_in(
-        folder, configs.load(url, generate={"target": 100}, validators=["constraints", facts])
-    )
+    base = [{"question": f"What is the {n}th letter called?", "answer": f"letter {n}"} for n in range(12)]
+    configs.base.write_text("\n".join(map(json.dumps, base)))
+    settings = {"generate": {"target": 100, "allow_repeats": True}, "validators": ["constraints", facts]}
+    report = await run_in(folder, configs.load(url, **settings))
     assert report.outcome == "target"
     rows = lines(folder / "accepted.jsonl")
     assert all(is_right({"text": row["question"], "label": row["answer"]}) for row in rows)

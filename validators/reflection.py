@@ -84,7 +84,10 @@ class Reflection:
             if review.good:
                 break
             try:
-                candidate = await self._revised(item, candidate, review, round_)
+                before, candidate = candidate, await self._revised(item, candidate, review, round_)
+                if self._tools.shown(candidate) == self._tools.shown(before):
+                    trajectory.append({"round": round_, "failed": "unchanged"})
+                    break
                 review = await self._reviewed(item, candidate, round_, trajectory)
             except PermanentError as error:
                 trajectory.append({"round": round_, "failed": error.reason})

@@ -212,7 +212,7 @@ def status(
 
             typer.echo(orjson.dumps({**report.data, "running": running}, option=orjson.OPT_INDENT_2).decode())
         else:
-            show(status_table(report, running, mode_of(report).completed))
+            show(status_table(report, running, mode_of(report).summary(report.data)))
 
 
 app.command()(pages.report)

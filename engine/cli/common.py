@@ -132,7 +132,7 @@ def finish(report: Report, folder: Path) -> None:
         else:
             from engine.report.tables import outcome_lines
 
-            for line in outcome_lines(report, folder, mode.completed):
+            for line in outcome_lines(report, folder, mode.summary(report.data)):
                 typer.echo(line)
     raise typer.Exit(EXITS[report.outcome])
 

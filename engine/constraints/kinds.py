@@ -57,7 +57,7 @@ class Language:
     field: str = "text"
 
     def sentence(self) -> str:
-        return f"The {self.field} is written in the language with ISO 639-1 code '{self.code}'."
+        return f"The {self.field} is written in {language_name(self.code)}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,23 @@ class LabelRatio:
 
     def sentence(self) -> str:
         return f"The label is one of: {_quoted(tuple(self.weights))}."
+
+
+def language_name(code: str) -> str:
+    """A language as people call it; by its code where it is none of the common ones."""
+    return _LANGUAGES.get(code, f"the language with the ISO 639-1 code {code!r}")
+
+
+_LANGUAGES: Mapping[str, str] = dict(
+    pair.split(":")
+    for pair in (
+        "ar:Arabic bg:Bulgarian bn:Bengali ca:Catalan cs:Czech da:Danish de:German el:Greek en:English es:Spanish"
+        " et:Estonian fa:Persian fi:Finnish fr:French he:Hebrew hi:Hindi hr:Croatian hu:Hungarian id:Indonesian"
+        " it:Italian ja:Japanese ko:Korean lt:Lithuanian lv:Latvian mk:Macedonian ms:Malay nl:Dutch no:Norwegian"
+        " pl:Polish pt:Portuguese ro:Romanian ru:Russian sk:Slovak sl:Slovenian sq:Albanian sr:Serbian sv:Swedish"
+        " sw:Swahili ta:Tamil te:Telugu th:Thai tr:Turkish uk:Ukrainian ur:Urdu vi:Vietnamese zh:Chinese"
+    ).split()
+)
 
 
 Constraint = FreeText | Length | Regex | Language | Contains | Excludes | LabelIn | LabelRatio

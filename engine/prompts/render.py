@@ -8,12 +8,14 @@ from typing import Any
 import orjson
 
 from engine.config import RunConfig
+from engine.constraints import Regex
 from engine.dataset.base import BaseDataset
+from engine.dataset.patterns import bounded
 from engine.items import Batch, Prompt
 from engine.prompts.template import PromptTemplate, naming
 
 _MEANINGS = {
-    "text": "the item's text",
+    "text": "the text of the item",
     "choices": "the possible answers, in order",
 }
 
@@ -39,7 +41,11 @@ class ItemPrompts:
         schema = self._item_schema()
         self._constant = {
             "description": config.dataset.description,
-            "rules": [constraint.sentence() for constraint in config.dataset.constraints],
+            "rules": [
+                constraint.sentence()
+                for constraint in config.dataset.constraints
+                if not (isinstance(constraint, Regex) and bounded(constraint.pattern) is not None)
+            ],  # a pattern that the schema holds says nothing to a model in words
             "fields": self._meanings(),
             "form": "{" + ", ".join(f'"{name}": ...' for name in schema["properties"]) + "}",
         }
@@ -95,12 +101,16 @@ class ItemPrompts:
         }
 
     def _meanings(self) -> dict[str, str]:
-        fields = self._config.dataset.fields
-        shown = {"text": _MEANINGS["text"]}
+        fields, form = self._config.dataset.fields, self._dataset.fields.shape.label
+        named = "" if fields.text == "text" else f" (in the dataset: {fields.text})"
+        shown = {"text": f"{_MEANINGS['text']}{named}"}
         if fields.choices is not None:
             shown["choices"] = _MEANINGS["choices"]
         if fields.label is not None:
             letter = " (a letter: A is the first choice)" if fields.choices is not None else ""
-            shown["label"] = f"the right answer or label{letter}"
+            what = "the right answer or label"
+            if fields.label.field != "label":
+                what += f" (in the dataset: {fields.label.field})"
+            shown["label"] = f"{what}{letter}{f': {form.in_words()}' if form.in_words() else ''}"
         shown.update(dict.fromkeys(fields.extras, "as in the dataset"))
         return shown

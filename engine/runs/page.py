@@ -36,6 +36,6 @@ def page_of(
     fields = read_form(connection, config.dataset.fields)
     results = mode.results(connection, config)
     settings = folder.config.read_text("utf-8") if folder.config.exists() else ""
-    page_data = read_page_data(connection, report, fields, settings, results, mode.completed)
+    page_data = read_page_data(connection, report, fields, settings, results, mode.summary(report.data))
     title = folder.path.resolve().name
     return page(page_data, title, config.dataset.description, list(listings(results)) if results else [])

@@ -24,6 +24,8 @@ from validators.templates import template
 
 NAME = "code"
 UNVERIFIED = "unverified"
+_PROSE = 2
+"""Programs that do not parse, or repeat one that failed, after which an item gets no more."""
 _SHOWN_ERROR = 600
 """How many characters from the end of a traceback are shown to a model and recorded."""
 
@@ -66,6 +68,15 @@ class _Case:
     votes: list[int] = field(default_factory=lambda: [0])
     runs: list[dict[str, Any]] = field(default_factory=list)
     asked: int = 0
+    failed: set[str] = field(default_factory=set)
+    """Programs that have failed."""
+    prose: int = 0
+    """Programs that are none: their text does not parse."""
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether the model writes no programs for this item: asking on would only cost."""
+        return self.prose >= _PROSE
 
 
 class CodeCheck:
@@ -125,7 +136,8 @@ class CodeCheck:
             return Verdict.rejected(NAME, "no_label", "there is no label to check")
         case = _Case(item, [item.label])
         while True:
-            step, right = self._policy.step(case.votes, case.asked)
+            asked = self._policy.max_programs if case.hopeless else case.asked
+            step, right = self._policy.step(case.votes, asked)
             if step is not Step.ASK:
                 return self._verdict(case, step, right)
             await self._another(case)
@@ -159,10 +171,18 @@ class CodeCheck:
                 modules=self._options.sandbox.preload,
                 **failure,
             )
+            if program.code in case.failed:
+                case.prose += 1
+                case.runs.append({"call": f"program/{tag}", "status": "repeated"})
+                return None
             outcome = await self._sandbox.run(printing(program.code))
             case.runs.append(_run(tag, outcome))
             if outcome.ok and outcome.last_line:
                 return outcome
+            case.failed.add(program.code)
+            case.prose += not parses(program.code)
+            if case.hopeless:
+                return None
             failure = _failure(program.code, outcome)
             tag = f"{case.asked}-{attempt}-{mark(_MENDED.format(**failure))}"
         return outcome
@@ -242,6 +262,15 @@ def _failure(code: str, outcome: ProgramResult) -> dict[str, str]:
     if outcome.status in ("cpu", "timeout"):
         error = "it took too long"
     return {"failed": code, "status": outcome.status, "error": error}
+
+
+def parses(code: str) -> bool:
+    """Whether it is a program at all."""
+    try:
+        ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
 
 
 _RESULTS = ("answer", "result", "final_answer")

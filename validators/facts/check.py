@@ -115,12 +115,14 @@ class FactCheck:
         said = reply.reasoning[:_SHOWN]
         try:
             candidate = self._tools.revised(item, reply.item or {})
+            if self._tools.shown(candidate) == self._tools.shown(item):
+                return Verdict.rejected(NAME, REFUTED, said, record)  # the same question was just answered
             passages = await self._evidence(entities, candidate)
             again = await self._checked(item, candidate, passages, "2")
         except PermanentError as error:
             return Verdict.rejected(NAME, REFUTED, f"{said} (the correction: {error})", record)
         record["checks"].append(_shown(again))
-        if not again.supported or self._tools.shown(candidate) == self._tools.shown(item):
+        if not again.supported:
             return Verdict.rejected(NAME, REFUTED, said, record)
         return Verdict.revised(NAME, "corrected", candidate, said, record)
 

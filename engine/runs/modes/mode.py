@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from engine.config import RunConfig
 from engine.evaluation.shape import Results
 from engine.flow.pipeline import Pipeline
+from engine.report.shape import ReportData
 from engine.runs.inputs import Inputs
 from engine.runs.pipeline import Parts
 from engine.runs.setup import Preparing, Setup, prepared
@@ -34,6 +35,10 @@ class Mode(ABC):
     """The message if some answers have no score; a format string with `pending` and `folder`."""
     unread: ClassVar[tuple[str, ...]] = ()
     """Sections of the config that it does not use, and that may therefore differ between two starts."""
+
+    def summary(self, data: ReportData) -> str:
+        """What came of a run that has processed all rows, as a sentence; '' for one that generates."""
+        return self.completed
 
     @abstractmethod
     def load(self, config: RunConfig) -> Inputs:
