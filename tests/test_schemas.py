@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import Field
 
+from conftest import Configs, Start
 from engine.config import DatasetConfig, FieldsConfig
 from engine.dataset.fields import Fields
 from engine.dataset.forms import Example, FieldProblem, Shape
@@ -16,6 +18,7 @@ from engine.dataset.patterns import bounded
 from engine.llm.backends.schemas import strict
 from engine.prompts.schema import reply_schema
 from engine.protocols import Reply
+from engine.runs.api import arun
 
 
 def form(*labels: str, text: str = "x") -> LabelForm:
@@ -155,3 +158,40 @@ def test_a_label_of_another_form_is_rejected_before_anything_is_paid() -> None:
         made.content({"text": "How many?", "label": "Four people: 1.5. 1. 2."})
     assert caught.value.reason == "label_form"
     assert made.content({"text": "How many?", "label": "$12"}).label == "12"
+
+
+async def test_every_schema_that_is_sent_keeps_the_strict_rules(
+    endpoint: Start, configs: Configs, tmp_path: Path
+) -> None:
+    """Of a run with all that asks a model: an open object would be a 400, and cost all calls their schema."""
+    url, simulator = await endpoint(wrong_labels=0.3, review_accuracy=0.6)
+    sent: dict[str, Any] = {}
+    original = simulator._completion
+
+    def noted(body: bytes, asked: Any, tokens: int) -> bytes:
+        told = asked.body["response_format"]
+        sent[asked.purpose] = told["json_schema"]
+        return original(body, asked, tokens)
+
+    simulator._completion = noted  # type: ignore[method-assign]
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    (documents / "sums.md").write_text("# Sums\n\nA sum is what numbers make together.\n")
+    config = configs.load(
+        url,
+        dataset={"constraints": ["The problem is about everyday life.", {"length": {"max": 100}}]},
+        generate={"target": 12, "attributes": {"topic": {"extract": 4}}},
+        validators=[
+            {"name": "constraints", "judge": True},
+            "reflection",
+            {"name": "code", "policy": "vote"},
+            {"name": "facts", "source": {"kind": "local", "path": str(documents)}, "unverifiable": "keep"},
+            "difficulty",
+        ],
+    )
+    await arun(config, tmp_path / "run")
+    expected = {"items", "attributes", "constraint_check", "review", "revision", "program", "entities"}
+    assert expected | {"enhancement_plan", "enhancement"} <= set(sent)
+    for purpose, told in sent.items():
+        assert told["strict"] is True, purpose
+        assert strict(told["schema"]), purpose
