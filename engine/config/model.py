@@ -174,6 +174,8 @@ class ModelConfig(Section):
             raise ValueError(
                 "reasoning.effort is for OpenAI's API; with api: anthropic, set reasoning.tokens"
             )
+        if self.api == "anthropic" and self.service_tier == "flex":
+            raise ValueError("service_tier: flex is not offered by Anthropic; use default or priority")
         if self.entra and (self.api != "azure" or self.api_key is not None):
             raise ValueError("entra: true is for api: azure, in place of an api_key")
         return self

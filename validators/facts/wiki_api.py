@@ -170,7 +170,11 @@ class WikiApi:
         self._url = url
         agent = f"DataGen/{version('datagen-engine')} ({contact}) aiohttp/{aiohttp.__version__}"
         timeout = aiohttp.ClientTimeout(total=timeout_s)
-        self._session = aiohttp.ClientSession(headers={"User-Agent": agent}, timeout=timeout)
+        self._session = aiohttp.ClientSession(
+            headers={"User-Agent": agent},
+            timeout=timeout,
+            trust_env=True,  # the proxy of the environment
+        )
         self._places = asyncio.Semaphore(at_once)
         self._pace = Throttler(rate_limit=1, period=1 / per_second, retry_interval=0.01)
         self._resume = 0.0
