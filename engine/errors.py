@@ -17,6 +17,7 @@ EngineError
 │  ├─ ContentFiltered     the endpoint's content filter stopped it
 │  ├─ Unparseable         nothing usable in the reply
 │  ├─ Truncated           all tokens of the answer went into reasoning
+│  ├─ Looped              a streamed answer that repeats itself without end
 │  ├─ TooSlow             several items at once take longer than there is time for
 │  ├─ Unembeddable        a text of which no vector can be made
 │  └─ RetriesExhausted    failed on every attempt while other calls went through
@@ -194,6 +195,17 @@ class Truncated(PermanentError):
     reason = "truncated"
 
 
+class Looped(PermanentError):
+    """A streamed answer that says the same again and again; it was cut off."""
+
+    reason = "looped"
+
+    def __init__(self, message: str, said: str = "") -> None:
+        super().__init__(message)
+        self.said = said
+        """What came before it was cut off: its tokens are charged by it."""
+
+
 class TooSlow(PermanentError):
     """A call that asks for several items has timed out twice; it is asked for fewer at a time."""
 
@@ -284,6 +296,6 @@ class Interrupted(StopRun):
 
 
 PERMANENT_BY_REASON: dict[str, type[PermanentError]] = {
-    cls.reason: cls for cls in (BadRequest, ContentFiltered, Unparseable, Truncated, RetriesExhausted)
+    cls.reason: cls for cls in (BadRequest, ContentFiltered, Unparseable, Truncated, Looped, RetriesExhausted)
 }
 """For raising a journaled failure again without asking the endpoint a second time."""

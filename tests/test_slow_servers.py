@@ -13,8 +13,9 @@ from aiohttp import web
 from conftest import Configs, Start, lines
 from endpoints import client_with, endpoint
 from engine.config import ModelConfig
-from engine.errors import CallTimeout, RetriesExhausted
+from engine.errors import CallTimeout, Looped, RetriesExhausted
 from engine.items import Completion, Prompt, Usage
+from engine.llm.backends.chat_reply import repeats_itself
 from engine.llm.backends.server import ServerFacts, asked, read, waiting_in
 from engine.llm.client import Client
 from engine.llm.retry import RetryPolicy
@@ -212,3 +213,45 @@ async def test_a_stream_that_is_refused_is_not_asked_for_again() -> None:
         completion = await backend.streamed(prompt(), lambda: None)
         assert orjson.loads(completion.text) == {}
         assert "stream" not in server.asked[-1]
+
+
+@pytest.mark.parametrize(
+    ("said", "loops"),
+    [
+        ("It was finished. " * 60, True),
+        ('{"broken": [' + '{"rule": 1, "why": "x"}, ' * 40, True),
+        ("3" * 600, True),
+        ("The text begins well. " + "no, " * 300, True),
+        ("ab " * 20, False),
+        (" ".join(str(n) for n in range(400)), False),
+        ("A table:\n" + "\n".join(f"| {n} | {n * n} |" for n in range(100)), False),
+    ],
+)
+def test_what_is_a_loop(said: str, loops: bool) -> None:
+    assert repeats_itself(said) is loops
+
+
+async def test_a_streamed_loop_is_cut_off_and_charged_by_what_came() -> None:
+    sent = 0
+
+    async def chat(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(5_000):
+            chunk = {"choices": [{"delta": {"content": "It was finished. "}}]}
+            await response.write(b"data: " + orjson.dumps(chunk) + b"\n\n")
+            sent += 1
+            await asyncio.sleep(0)
+        return response
+
+    server = Server()
+    server.chat = chat  # type: ignore[assignment]
+    async with serving(server) as backend:
+        one = endpoint(backend)
+        one.streaming = backend
+        client = client_with(one)
+        with pytest.raises(Looped, match="repeated itself"):
+            await client.ask(prompt(max_tokens=10_000))
+    assert sent < 5_000
+    assert 300 < client.counts.completion_tokens < 1_000

@@ -243,7 +243,7 @@ class Client:
         except PermanentError as error:
             used = 0
             if error.usage is not None:
-                error.usage = self._counted(prompt, endpoint, error.usage, "")
+                error.usage = self._counted(prompt, endpoint, error.usage, getattr(error, "said", ""))
                 cost, used = error.usage.cost, error.usage.prompt_tokens + error.usage.completion_tokens
             lease.refused(used)
             if isinstance(error, Truncated):

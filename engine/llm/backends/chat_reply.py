@@ -10,6 +10,7 @@ import orjson
 from engine.errors import (
     ContentFiltered,
     EngineError,
+    Looped,
     MalformedReply,
     PermanentError,
     TransientError,
@@ -194,6 +195,21 @@ def _answer_within(reasoning: str, message: dict[str, Any]) -> str:
     return reasoning if whole and reasoning.rstrip().rstrip("`").rstrip().endswith(("}", "]")) else ""
 
 
+_LOOK = 64
+"""Pieces of a streamed answer between two looks for a loop."""
+_LOOP = 480
+_LONGEST_PERIOD = 80
+"""Characters: an answer whose last 480 repeat something of at most 80 goes round in a circle."""
+
+
+def repeats_itself(said: str) -> bool:
+    """Whether the end of a text is one short piece, again and again; blanks and rules of dashes count as well."""
+    end = said[-_LOOP:]
+    if len(end) < _LOOP:
+        return False
+    return any(end[period:] == end[:-period] for period in range(1, _LONGEST_PERIOD + 1))
+
+
 class StreamedAnswer:
     """Joins the events of a streamed answer. Mutable state: what has arrived so far."""
 
@@ -205,6 +221,7 @@ class StreamedAnswer:
         self._arguments: list[str] = []
         self._reply: dict[str, Any] = {"model": None, "usage": None, "service_tier": None}
         self._finish: str | None = None
+        self._pieces = 0
 
     def add(self, event: bytes) -> None:
         """Raises MalformedReply, and the error that an event tells of."""
@@ -236,6 +253,19 @@ class StreamedAnswer:
             self._arguments.append(arguments)
         if any(texts.values()) or arguments:
             self._heard()
+            self._pieces += 1
+            if self._pieces % _LOOK == 0:
+                self._check_for_a_loop()
+
+    def _check_for_a_loop(self) -> None:
+        """Raises Looped where the end of the answer only repeats itself."""
+        for texts in (*self._texts.values(), self._arguments):
+            said = "".join(texts)
+            if repeats_itself(said):
+                raise with_usage(
+                    Looped(f"the answer repeated itself without end: {shown(said[-60:])!r}", said),
+                    Usage(estimated=True),
+                )
 
     def reply(self) -> dict[str, Any]:
         """The same reply as without streaming. Raises MalformedReply for a stream that did not end."""

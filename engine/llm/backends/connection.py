@@ -11,6 +11,7 @@ from engine.errors import (
     AuthError,
     BadRequest,
     ConfigError,
+    Looped,
     Renegotiated,
     SamplingFailed,
     Truncated,
@@ -121,7 +122,7 @@ class NegotiatingBackend(HttpBackend):
         terms = negotiation.terms
         try:
             completion = await self._asked(prompt, terms, heard)
-        except (Unparseable, Truncated, SamplingFailed):
+        except (Unparseable, Truncated, Looped, SamplingFailed):
             self._settle(prompt.purpose, terms)  # useless, but an answer
             raise
         except BadRequest as refusal:
