@@ -88,7 +88,7 @@ async def test_law_6_whatever_the_order_and_the_batches(
     assert report.data["diversity"]["groupcheck"] == {"same": "meaning", "threshold": 0.8}
     measures = report.data["diversity"]["measures"]
     assert measures["items"] == 120
-    assert measures["nearest_within"]["1"] < 0.8
+    assert measures["nearest_within"]["1"] <= 0.8  # rounded
 
 
 async def test_timing_changes_nothing(tmp_path: Path, endpoint: Start, configs: Configs) -> None:

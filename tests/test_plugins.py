@@ -22,6 +22,7 @@ from engine.planning.delayed import LABEL_GATE
 from engine.runs import plugins
 from engine.runs.modes import GenerateMode
 from engine.stages import dataset_rows, embed, generate
+from engine.stages.repeats import REPEATS
 from engine.store.reading import REVIEW
 
 
@@ -84,7 +85,17 @@ def test_the_name_of_a_step_is_no_validators(configs: Configs, monkeypatch: pyte
 
 def test_every_step_that_counts_by_its_name_is_known() -> None:
     steps = {
-        *(embed.NAME, generate.NAME, dataset_rows.NAME, GROUP_CHECK, LABEL_GATE, REVIEW, ANSWER, JUDGE),
+        *(
+            embed.NAME,
+            generate.NAME,
+            dataset_rows.NAME,
+            GROUP_CHECK,
+            LABEL_GATE,
+            REPEATS,
+            REVIEW,
+            ANSWER,
+            JUDGE,
+        ),
         *(lessons.PURPOSE, extract.PURPOSE),
     }
     assert steps == plugins.STEPS
