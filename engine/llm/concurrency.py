@@ -7,9 +7,11 @@ import math
 from engine.llm.gradient import Gradient
 
 FIRST = 4
-"""Calls in flight at the start: few, since a server may work on few at once; doubling makes up for that soon."""
+"""Calls in flight at the start: few, since a server may work on few at once; the slow start makes up for that soon."""
 SHRINK = 0.7
 """The share of the limit that remains after a congestion event."""
+STEEP = 16
+"""Up to here the slow start grows fourfold a round trip; beyond, the latency must have time to show a queue."""
 STEPS = 64
 """Additive growth: a 64th of the ceiling for each round trip of all calls in flight."""
 
@@ -38,7 +40,9 @@ class Concurrency:
         if self.ceiling > 1 and self._gradient.add(route, seconds, in_flight) and self._judge(now):
             return
         if self.limit < self.ceiling and in_flight >= 0.8 * self.limit:
-            grown = 1.0 if self._doubling else max(1.0, self.ceiling / STEPS) / self.limit
+            grown = max(1.0, self.ceiling / STEPS) / self.limit
+            if self._doubling:
+                grown = 3.0 if self.limit < STEEP else 1.0
             self.limit = min(float(self.ceiling), self.limit + grown)
 
     def congested(self, sent: float, in_flight: int, now: float) -> bool:
