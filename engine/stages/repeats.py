@@ -23,24 +23,29 @@ class Texts:
     """
 
     def __init__(self, texts: Iterable[Comparable] = ()) -> None:
-        self._sorted = array("Q", sorted({_digest(text) for text in texts}))
+        self._sorted = array("Q", sorted({digest_of(text) for text in texts}))
         self._recent: set[int] = set()
 
     def add(self, text: Comparable) -> None:
-        self._recent.add(_digest(text))
+        self.add_digest(digest_of(text))
+
+    def add_digest(self, digest: int) -> None:
+        self._recent.add(digest)
         if len(self._recent) >= max(_RECENT, len(self._sorted) // 8):
             self._sorted = array("Q", sorted([*self._sorted, *self._recent]))
             self._recent.clear()
 
     def __contains__(self, text: Comparable) -> bool:
-        digest = _digest(text)
+        return self.has_digest(digest_of(text))
+
+    def has_digest(self, digest: int) -> bool:
         if digest in self._recent:
             return True
         place = bisect_left(self._sorted, digest)
         return place < len(self._sorted) and self._sorted[place] == digest
 
 
-def _digest(text: Comparable) -> int:
+def digest_of(text: Comparable) -> int:
     return int.from_bytes(text_key(text)[:8])
 
 
@@ -50,6 +55,7 @@ class Repeats:
     def __init__(self, base: Iterable[Comparable], accepted: Iterable[Comparable] = ()) -> None:
         """`accepted` are the items of earlier starts."""
         self._accepted = Texts(accepted)
+        self._last: tuple[Item | None, int] = (None, 0)
         self._kinds = (
             (Texts(base), OF_BASE, "a row of the base dataset"),
             (self._accepted, OF_ITEM, "an item"),
@@ -57,12 +63,19 @@ class Repeats:
 
     def verdict(self, item: Item) -> Verdict | None:
         """The rejection of an item that repeats another; None for a new one."""
+        digest = self._digest(item)
         for texts, reason, what in self._kinds:
-            if item in texts:
+            if texts.has_digest(digest):
                 return Verdict.rejected(
                     REPEATS, reason, f"repeats {what} word for word (generate.allow_repeats)"
                 )
         return None
 
     def accept(self, item: Item) -> None:
-        self._accepted.add(item)
+        self._accepted.add_digest(self._digest(item))
+
+    def _digest(self, item: Item) -> int:
+        """Of one item, twice in a row: it is asked about, then accepted."""
+        if self._last[0] is not item:
+            self._last = item, digest_of(item)
+        return self._last[1]
