@@ -183,6 +183,9 @@ CASES: list[tuple[str, int, Any, type[EngineError]]] = [
     ),
     ("a gateway's text", 400, b"validation failed: seed", BadRequest),
     ("an empty body", 400, b"", BadRequest),
+    ("Gemini's key", 400, [error("API key not valid. Please pass a valid API key.", code=400)], AuthError),
+    ("a month's limit", 429, error("You have reached your monthly usage limit for this key"), AuthError),
+    ("OpenRouter's key", 403, error("Key limit exceeded (total limit).", code=403), AuthError),
 ]
 
 

@@ -84,6 +84,7 @@ REPORTED: list[tuple[str, dict[str, Any], tuple[int, int, int, int, int]]] = [
         {"prompt_tokens": 30, "completion_tokens": 10, "total_tokens": 40, "reasoning_tokens": 7},
         (30, 10, 0, 0, 7),
     ),
+    ("counts as floats", {"prompt_tokens": 3.0, "completion_tokens": 1.0}, (3, 1, 0, 0, 0)),
     (
         "vLLM's nulls",
         {

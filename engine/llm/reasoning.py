@@ -15,11 +15,13 @@ from typing import Any, NamedTuple
 
 _TAG = r"(?:seed:)?(?:think(?:ing)?|thoughts?|reasoning|reflection|scratchpad)"
 _OPEN = re.compile(
-    rf"<{_TAG}>|\[THINK\]|◁think▷|<\|(?:begin_of_thought|START_THINKING)\|>|<unused94>|Here is my thought process:",
+    rf"<{_TAG}(?:\s[^<>]*)?>|<\|{_TAG}\|>|<\|channel>thought|\[THINK\]|◁think▷|<unused94>"
+    r"|<\|(?:begin_of_thought|START_THINKING)\|>|Here is my thought process:",
     re.IGNORECASE,
 )
 _CLOSE = re.compile(
-    rf"</{_TAG}>|\[/THINK\]|◁/think▷|<\|(?:end_of_thought|END_THINKING)\|>|<unused95>|Here is my response:",
+    rf"</{_TAG}>|<\|/{_TAG}\|>|<channel\|>|\[/THINK\]|◁/think▷|<unused95>|\.\.\.done thinking\."
+    r"|<\|(?:end_of_thought|END_THINKING)\|>|Here is my response:",
     re.IGNORECASE,
 )
 _CHANNEL = re.compile(r"<\|channel\|>\s*(analysis|commentary|final)\b")
@@ -57,7 +59,7 @@ def separated(text: str) -> Said:
     return Said(_unwrapped(said.answer), said.reasoning)
 
 
-_HINTS = ("<", "[/", "[THINK]", "◁", "Here is my response:", "assistantfinal")
+_HINTS = ("<", "[/", "[THINK]", "◁", "Here is my response:", "assistantfinal", "...done thinking.")
 """One of these is in every text that is marked; most texts have none of them."""
 
 

@@ -26,7 +26,7 @@ Redact = Callable[[str], str]
 
 #  status                      becomes
 #  400, 413, 422, other 4xx    BadRequest; ContentFiltered, SamplingFailed, Truncated where the body says so
-#  401, 403                    AuthError
+#  401, 403                    AuthError; also a 400 about the key
 #  402                         AuthError; RateLimited where it says when to come back
 #  any                         AuthError where the body says that the account is empty
 #  404, 405, 3xx               EndpointError; BadRequest where only a parameter is not supported
@@ -43,7 +43,7 @@ _NO_CREDIT = frozenset(
 _MONEY = re.compile(
     r"insufficient[_ ](?:quota|credits?|balance|funds)|credit balance is too low|exceeded your current quota"
     r"|requires more credits|out of credits|all available credits|spending limit|credit limit exceeded|no credits?\b"
-    r"|billing hard limit|budget has been exceeded|in good standing|have any credits|余额不足|欠费|payment required",
+    r"|(?:monthly|total) (?:usage |spend(?:ing)? )?limit|key limit exceeded|billing hard limit|budget has been exceeded|in good standing|have any credits|余额不足|欠费|payment required",
     re.IGNORECASE,
 )
 _FILTERED = frozenset(
@@ -52,6 +52,10 @@ _FILTERED = frozenset(
 )
 _SAMPLED = frozenset("json_validate_failed tool_use_failed output_parse_failed".split())
 _THOUGHT_AWAY = re.compile(r"could not finish the message because max_tokens", re.IGNORECASE)
+_KEY = re.compile(
+    r"(?:api[ _-]?key|credentials?) (?:is )?(?:not valid|invalid|expired)|(?:invalid|incorrect) api[ _-]?key",
+    re.IGNORECASE,
+)
 _TEMPLATE = re.compile(r"system role|roles must alternate|jinja", re.IGNORECASE)
 _PARAMETERS = re.compile(r"no endpoints found that (?:can handle|support)", re.IGNORECASE)
 _NEVER_FITS = re.compile(r"request too large", re.IGNORECASE)
@@ -204,7 +208,7 @@ def _failure(status: int, headers: Mapping[str, str], told: ToldError, redact: R
         return Unavailable(said, wait, overloaded=status in OVERLOADED)
     if told.kinds & _FILTERED or (status == 403 and "flagged" in told.message.lower()):
         return ContentFiltered(said)
-    if status in (401, 403):
+    if status in (401, 403) or (status == 400 and _KEY.search(told.message)):
         return AuthError(f"the endpoint refuses the key ({said})")
     if 300 <= status < 400:
         where = headers.get("Location", "elsewhere")

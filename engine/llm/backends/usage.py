@@ -118,5 +118,7 @@ def _counts(told: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[int]:
 
 def token_count(value: Any) -> int | None:
     """The value if it is a plausible number of tokens for one call, otherwise None."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     sound = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
     return value if sound else None
