@@ -43,7 +43,8 @@ _NO_CREDIT = frozenset(
 _MONEY = re.compile(
     r"insufficient[_ ](?:quota|credits?|balance|funds)|credit balance is too low|exceeded your current quota"
     r"|requires more credits|out of credits|all available credits|spending limit|credit limit exceeded|no credits?\b"
-    r"|(?:monthly|total) (?:usage |spend(?:ing)? )?limit|key limit exceeded|billing hard limit|budget has been exceeded|in good standing|have any credits|余额不足|欠费|payment required",
+    r"|(?:monthly|total) (?:usage |spend(?:ing)? )?limit|key limit exceeded|billing hard limit"
+    r"|budget has been exceeded|in good standing|have any credits|余额不足|欠费|payment required",
     re.IGNORECASE,
 )
 _FILTERED = frozenset(
