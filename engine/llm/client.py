@@ -230,7 +230,10 @@ class Client:
             raise
         except SamplingFailed as error:
             cost = self._charge_of(error, endpoint, prompt, reservation)
-            lease.refused(1)
+            used = error.usage
+            lease.refused(
+                used.prompt_tokens + used.completion_tokens if used is not None else self._whole(prompt)
+            )
             raise
         except TransientError as error:
             cost = self._charge_of(error, endpoint, prompt, reservation)
