@@ -230,10 +230,9 @@ class Client:
             raise
         except SamplingFailed as error:
             cost = self._charge_of(error, endpoint, prompt, reservation)
-            used = error.usage
-            lease.refused(
-                used.prompt_tokens + used.completion_tokens if used is not None else self._whole(prompt)
-            )
+            told = error.usage
+            taken = self._whole(prompt) if told is None else told.prompt_tokens + told.completion_tokens
+            lease.refused(taken)
             raise
         except TransientError as error:
             cost = self._charge_of(error, endpoint, prompt, reservation)
