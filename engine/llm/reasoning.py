@@ -43,6 +43,36 @@ class Said(NamedTuple):
 
     answer: str
     reasoning: str
+    half: bool = False
+    """Whether only the end of the thinking is marked."""
+
+
+class Habit:
+    """How one model marks its thinking, as its replies have shown.
+
+    Where a server strips the opening mark, thinking that is cut short bears no mark at all, and a draft within it
+    looks like an answer. So a reply that was cut, or that a model of this habit began in words, is all thinking;
+    before a first whole reply has shown the habit, a cut one counts only if it begins as JSON.
+    Mutable state: the two kinds of replies that were seen.
+    """
+
+    def __init__(self) -> None:
+        self._half = False
+        self._unmarked = False
+
+    def separated(self, text: str, *, cut: bool) -> Said:
+        """Like the function of this name. `cut`: the model had no tokens left."""
+        said = separated(text)
+        self._half |= said.half
+        if said.reasoning or said.half:
+            return said
+        in_words = text.lstrip()[:1] not in ("{", "[", "`", '"')
+        if cut and (self._half or (in_words and not self._unmarked)):
+            return Said("", text)
+        if self._half and in_words:
+            return Said("", text)
+        self._unmarked |= not cut
+        return said
 
 
 def separated(text: str) -> Said:
@@ -56,7 +86,7 @@ def separated(text: str) -> Said:
         return Said(_unwrapped(text), "")
     inside = [span for _, span in whole_values(text)]
     said = _by_channel(text, inside) or _by_tags(text, inside)
-    return Said(_unwrapped(said.answer), said.reasoning)
+    return said._replace(answer=_unwrapped(said.answer))
 
 
 _HINTS = ("<", "[/", "[THINK]", "◁", "Here is my response:", "assistantfinal", "...done thinking.")
@@ -95,7 +125,7 @@ def _by_tags(text: str, inside: list[slice]) -> Said:
     answer = text[end:]
     if not answer.strip() and openings:  # it answered first, and thought afterwards
         return Said(text[: openings[0].start()], text[openings[0].start() :])
-    return Said(answer, text[:end])
+    return Said(answer, text[:end], half=not openings)
 
 
 def _within(match: re.Match[str], inside: list[slice]) -> bool:

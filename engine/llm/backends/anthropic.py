@@ -19,7 +19,7 @@ from engine.llm.backends.negotiation import Negotiations, forms, without
 from engine.llm.backends.schemas import FULL, fitted
 from engine.llm.backends.terms import Terms
 from engine.llm.backends.usage import token_count
-from engine.llm.reasoning import separated
+from engine.llm.reasoning import Habit
 
 FINISH = {"max_tokens": "length", "model_context_window_exceeded": "length", "refusal": "content_filter"}
 """Anthropic's stop reasons in OpenAI's terms; all others become 'stop'."""
@@ -36,12 +36,16 @@ _STEPS = (_TOOL_CHOICE, *forms(("schema", "none")), without("temperature"))
 
 
 class AnthropicMessages(NegotiatingBackend):
-    """A Backend. `complete` is one HTTP request. The form `schema` is a tool that the model must use."""
+    """A Backend. `complete` is one HTTP request. The form `schema` is a tool that the model must use.
+
+    Mutable state: the terms, the model's habit.
+    """
 
     def __init__(self, model: ModelConfig, *, concurrency: int) -> None:
         super().__init__(model, "v1/messages", concurrency=concurrency)
         tool = model.response_format in ("auto", "json_schema")
         steps = _STEPS if model.response_format == "auto" else (_TOOL_CHOICE, without("temperature"))
+        self._habit = Habit()
         self.negotiations = Negotiations(Terms(form="schema" if tool else "none"), steps)
 
     async def _asked(self, prompt: Prompt, terms: Terms, heard: Callable[[], None] | None) -> Completion:
@@ -50,7 +54,7 @@ class AnthropicMessages(NegotiatingBackend):
             reply = await self._http.post(orjson.dumps(body))
         else:
             reply = await self._streamed(body, heard)
-        completion = completion_of(reply, self._model.name, self._http.redacted)
+        completion = completion_of(reply, self._model.name, self._http.redacted, self._habit)
         sent = body.get("temperature")
         return completion if sent == prompt.temperature else replace(completion, sent={"temperature": sent})
 
@@ -142,7 +146,9 @@ class StreamedMessage:
 # --- what a reply holds: pure functions -------------------------------------------------------------
 
 
-def completion_of(body: bytes, model: str, redact: Redact = lambda text: text) -> Completion:
+def completion_of(
+    body: bytes, model: str, redact: Redact = lambda text: text, habit: Habit | None = None
+) -> Completion:
     """Raises MalformedReply, ContentFiltered, Unparseable, Truncated, and what an error in the body means."""
     try:
         reply = orjson.loads(body)
@@ -158,7 +164,7 @@ def completion_of(body: bytes, model: str, redact: Redact = lambda text: text) -
     usage = usage_of(told, str(told.get("service_tier") or "") if isinstance(told, dict) else "")
     if finish == "content_filter":
         raise with_usage(ContentFiltered("the model declined to answer"), usage)
-    said = separated(_text(blocks))
+    said = (habit or Habit()).separated(_text(blocks), cut=finish == "length")
     if not said.answer.strip():
         cut = Truncated(
             f"all {usage.completion_tokens:,} tokens went into reasoning, and no answer was begun"

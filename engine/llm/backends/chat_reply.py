@@ -21,7 +21,7 @@ from engine.errors import (
 from engine.items import Completion, Usage
 from engine.llm.backends.failures import Redact, failure_within, shown
 from engine.llm.backends.usage import usage_of
-from engine.llm.reasoning import separated
+from engine.llm.reasoning import Habit
 
 #  finish_reason, in any spelling                                       counts as
 #  stop, end_turn, eos, tool_calls, null, anything not named here       stop
@@ -48,8 +48,14 @@ class Message(NamedTuple):
     """Why the model declined, where it has a field for it."""
 
 
-def completion_of(body: bytes, model: str, redact: Redact = lambda text: text, host: str = "") -> Completion:
-    """The completion in a success's body. `model` is the name where the reply has none.
+def completion_of(
+    body: bytes,
+    model: str,
+    redact: Redact = lambda text: text,
+    host: str = "",
+    habit: Habit | None = None,
+) -> Completion:
+    """The completion in a success's body. `model` is the name where the reply has none; `habit` is that model's.
 
     Raises MalformedReply, Unparseable, ContentFiltered, Truncated, Unavailable, and the errors of an error that
     came with status 200.
@@ -63,10 +69,10 @@ def completion_of(body: bytes, model: str, redact: Redact = lambda text: text, h
     try:
         choice = reply["choices"][0]
         told = choice.get("message") or choice.get("delta") or {"content": choice["text"]}
-        message = message_of(dict(told))
+        finish = finish_of(choice.get("finish_reason"))
+        message = message_of(dict(told), habit or Habit(), cut=finish == "length")
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         raise with_usage(MalformedReply("the body holds no choices with a message"), usage) from None
-    finish = finish_of(choice.get("finish_reason"))
     if finish == "broke_off":
         raise with_usage(
             Unavailable(f"the answer broke off: finish_reason {shown(choice['finish_reason'])!r}"), usage
@@ -135,10 +141,10 @@ def _parsed(body: bytes, redact: Redact) -> Any:
 #  `reasoning_details`, `thinking`                llama.cpp; OpenRouter; Ollama
 
 
-def message_of(message: dict[str, Any]) -> Message:
-    """Tells the answer from the thinking."""
+def message_of(message: dict[str, Any], habit: Habit, *, cut: bool) -> Message:
+    """Tells the answer from the thinking. `cut`: the model had no tokens left."""
     text, thought = _content(message.get("content"))
-    said = separated(text)
+    said = habit.separated(text, cut=cut)
     apart = [said.reasoning, thought, *(_thoughts(message))]
     reasoning = "\n".join(dict.fromkeys(each.strip() for each in apart if each.strip()))
     answer = said.answer
@@ -269,9 +275,10 @@ class StreamedAnswer:
 
     def reply(self) -> dict[str, Any]:
         """The same reply as without streaming. Raises MalformedReply for a stream that did not end."""
-        message: dict[str, Any] = {name: "".join(texts) for name, texts in self._texts.items()}
+        message: dict[str, Any] = {"content": None}
+        message |= {name: "".join(texts) for name, texts in self._texts.items()}
         if self._parts:
-            text = [{"type": "text", "text": message["content"]}] if "content" in message else []
+            text = [{"type": "text", "text": message["content"]}] if message["content"] else []
             message["content"] = [*self._parts, *text]
         if self._arguments:
             message["function_call"] = {"arguments": "".join(self._arguments)}

@@ -16,6 +16,7 @@ from engine.llm.backends.connection import NegotiatingBackend
 from engine.llm.backends.negotiation import CHAT_STEPS, Negotiations, forms
 from engine.llm.backends.schemas import PLAIN, accepted_by, fitted, strict
 from engine.llm.backends.terms import FORMS, Form, Terms
+from engine.llm.reasoning import Habit
 
 _COMPLETION_LIMIT = ("openai.com", "azure.com")
 """Hosts whose newer models know `max_completion_tokens` alone."""
@@ -29,7 +30,10 @@ _SCHEMAS_KEPT = 256
 
 
 class OpenAICompatible(NegotiatingBackend):
-    """A Backend. `complete` is one HTTP request. Mutable state: the terms, the schemas that were fitted."""
+    """A Backend. `complete` is one HTTP request.
+
+    Mutable state: the terms, the model's habit, the schemas that were fitted.
+    """
 
     def __init__(self, model: ModelConfig, *, concurrency: int) -> None:
         allowed = _FIXED[model.response_format]
@@ -43,6 +47,7 @@ class OpenAICompatible(NegotiatingBackend):
         )
         self.negotiations = Negotiations(first, [*forms(allowed), *CHAT_STEPS])
         self._accepted = {"schema": accepted_by(host), "plain": PLAIN}
+        self._habit = Habit()
         self._schemas: dict[tuple[int, str], tuple[Any, dict[str, Any] | None]] = {}
 
     async def _asked(self, prompt: Prompt, terms: Terms, heard: Callable[[], None] | None) -> Completion:
@@ -51,7 +56,7 @@ class OpenAICompatible(NegotiatingBackend):
             reply = await self._streamed(body, terms, heard or (lambda: None))
         else:
             reply = await self._http.post(orjson.dumps(body))
-        completion = completion_of(reply, self._model.name, self._http.redacted, self._http.host)
+        completion = completion_of(reply, self._model.name, self._http.redacted, self._http.host, self._habit)
         return (
             replace(completion, sent={"temperature": None}) if "temperature" in terms.without else completion
         )
