@@ -64,7 +64,8 @@ async def test_a_call_says_who_asks_about_what() -> None:
     assert (prompt.priority, prompt.temperature, prompt.max_tokens) == (-2, 0.3, 99)
     assert prompt.seed == seed_of(3, prompt.key)
     assert prompt.system == "You judge things."
-    assert prompt.user == 'Well?\n\n```json\n{"text":"text"}\n```'
+    shown = 'Well?\n\n```json\n{"text":"text"}\n```'
+    assert prompt.user == f'{shown}\n\nAnswer in this form:\n{{"good": true or false}}'
 
 
 async def test_a_reply_that_cannot_be_read_is_asked_for_once_more() -> None:

@@ -48,7 +48,12 @@ def test_a_template_of_ones_own(configs: Configs, tmp_path: Path) -> None:
     (tmp_path / "own.j2").write_text(template)
     inputs = GenerateMode().load(configs.load("http://h", generate={"template": "own.j2"}))
     prompt = inputs.prompts.render(Batch(0, 2, 0, 1.0))
-    assert (prompt.system, prompt.user) == ("S", "2 of Sums of small numbers. The label is the final answer.")
+    said = "2 of Sums of small numbers. The label is the final answer."
+    form = '{"items": [{"text": text, "label": text}, ...]}'
+    assert (prompt.system, prompt.user) == ("S", f"{said}\n\nAnswer in this form:\n{form}")
+    (tmp_path / "own.j2").write_text(template.replace("{{ size }} of", "{{ form }} for"))
+    prompt = GenerateMode().load(inputs.config).prompts.render(Batch(0, 2, 0, 1.0))
+    assert prompt.user == f"{form} for {said.removeprefix('2 of ')}"  # stated once
 
 
 @pytest.mark.parametrize(

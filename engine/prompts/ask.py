@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from engine.errors import LEAST_ANSWER, ConfigError, ContextExceeded, FatalError, Unparseable
 from engine.escaping import fenced, unfenced
 from engine.items import Completion, Item, Prompt, Usage
+from engine.prompts.form import form_of, stating
 from engine.prompts.replies import objects_in
 from engine.prompts.schema import reply_schema
 from engine.prompts.template import PromptTemplate, built_in
@@ -136,6 +137,7 @@ class ModelAsker:
         given = {name: _harmless(value) for name, value in values.items()}
         if shown is not None:
             given["shown"] = fenced(shown)
+        given["form"] = form_of(question.schema)
         system, user = self._render(question, given)
         usage, attempt, reply = Usage(), 0, None
         while reply is None and attempt < question.attempts:
@@ -164,7 +166,8 @@ class ModelAsker:
                 raise
             raise FatalError(f"prompts.{question.purpose}: {error}") from None
         self._rendered.add(question.purpose)
-        return rendered
+        system, user = rendered
+        return system, stating(values["form"], user)
 
     def _prompt(self, question: Question[R], call: Asking, attempt: int, system: str, user: str) -> Prompt:
         key = call.key(attempt)

@@ -12,6 +12,7 @@ from engine.constraints import Regex
 from engine.dataset.base import BaseDataset
 from engine.dataset.patterns import bounded
 from engine.items import Batch, Prompt
+from engine.prompts.form import form_of, stating
 from engine.prompts.template import PromptTemplate, naming
 
 _MEANINGS = {
@@ -38,7 +39,6 @@ class ItemPrompts:
         with naming(config, "generate.template"):
             self._template = PromptTemplate.load("items", config.generate.template)
         self._schema = lru_cache(maxsize=8)(self._schema_of)
-        schema = self._item_schema()
         self._constant = {
             "description": config.dataset.description,
             "rules": [
@@ -47,13 +47,13 @@ class ItemPrompts:
                 if not (isinstance(constraint, Regex) and bounded(constraint.pattern) is not None)
             ],  # a pattern that the schema holds says nothing to a model in words
             "fields": self._meanings(),
-            "form": "{" + ", ".join(f'"{name}": ...' for name in schema["properties"]) + "}",
         }
         self._examples: dict[int, str] = {}
 
     def render(self, batch: Batch, *, tag: str = "", max_tokens: int | None = None) -> Prompt:
         """The request for a batch. One that asks otherwise than planned has a key of its own, with a tag."""
         limit = self._config.generate.completion_limit
+        schema, form = self._schema(batch.size)
         system, user = self._template.render(
             {
                 **self._constant,
@@ -64,6 +64,7 @@ class ItemPrompts:
                 "notes": batch.notes,
                 "lessons": [_one_line(text) for text in batch.lessons],
                 "examples": [self._example(index) for index in batch.examples],
+                "form": form,
             }
         )
         return Prompt(
@@ -71,8 +72,8 @@ class ItemPrompts:
             purpose="items",
             batch=batch.number,
             system=system,
-            user=user,
-            schema=self._schema(batch.size),
+            user=stating(form, user),
+            schema=schema,
             temperature=batch.temperature,
             max_tokens=min(max_tokens or limit, limit),
             seed=batch.seed,
@@ -91,14 +92,16 @@ class ItemPrompts:
     def _item_schema(self) -> dict[str, Any]:
         return self._dataset.fields.item_schema(self._config.dataset.constraints)
 
-    def _schema_of(self, size: int) -> dict[str, Any]:
+    def _schema_of(self, size: int) -> tuple[dict[str, Any], str]:
+        """The reply's schema, and its form for the prompt."""
         items = {"type": "array", "items": self._item_schema(), "minItems": size, "maxItems": size}
-        return {
+        schema = {
             "type": "object",
             "properties": {"items": items},
             "required": ["items"],
             "additionalProperties": False,
         }
+        return schema, form_of(schema)
 
     def _meanings(self) -> dict[str, str]:
         fields, form = self._config.dataset.fields, self._dataset.fields.shape.label

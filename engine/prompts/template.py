@@ -64,8 +64,9 @@ class PromptTemplate:
         if path is None:
             return self
         own = self.read(path)
-        if unknown := sorted(own.variables - self.variables):
-            known = ", ".join(sorted(self.variables))
+        given = self.variables | ALWAYS
+        if unknown := sorted(own.variables - given):
+            known = ", ".join(sorted(given))
             raise ConfigError(f"{path}: this prompt has no value {unknown[0]!r}; it has {known}")
         if "shown" in self.variables - own.variables:
             raise ConfigError(
@@ -82,6 +83,10 @@ class PromptTemplate:
         except Exception as error:  # a template is the user's program: it may fail in any way
             raise ConfigError(f"{self.name}: {type(error).__name__}: {error}") from None
         return system.strip(), user.strip()
+
+
+ALWAYS = frozenset({"form"})
+"""Values of every prompt: how to answer. A template that does not state it gets it at its end."""
 
 
 def check_replacements(config: RunConfig) -> None:

@@ -13,13 +13,25 @@ import orjson
 
 @dataclass(frozen=True)
 class Asked:
-    """A chat request. `purpose` is the name of its JSON schema; without a schema it is `items`."""
+    """A chat request. `purpose` is the name of its JSON schema; without one, what the form in its prompt is for."""
 
     body: Mapping[str, Any]
 
     @cached_property
     def purpose(self) -> str:
-        return str(self._schema_part.get("name") or "items")
+        return str(self._schema_part.get("name") or self._purpose_of_form)
+
+    @cached_property
+    def _purpose_of_form(self) -> str:
+        """By the fields that the prompt asks for."""
+        fields = frozenset(re.findall(r'(?:^\{|, )"(\w+)": ', _outermost(self._form)))
+        purpose = _BY_FIELDS.get(fields, "items")
+        return "enhancement" if purpose == "revision" and "principles and no others" in self.text else purpose
+
+    @cached_property
+    def _form(self) -> str:
+        """The last form of an answer in the prompt; '' if it states none."""
+        return self.text.rpartition("Answer in this form:\n")[2].partition("\n")[0]
 
     @cached_property
     def _schema_part(self) -> Mapping[str, Any]:
@@ -83,8 +95,8 @@ class Asked:
         inner = self._items_schema.get("items")
         if isinstance(inner, dict) and isinstance(inner.get("properties"), dict):
             return dict(inner["properties"])
-        form = re.search(r'\{"items": \[\{(.*?)\}', self.text)
-        names = re.findall(r'"(\w[^"]*)": \.\.\.', form[1]) if form else []
+        form = re.match(r'\{"items": \[\{(.*?)\}', self._form)
+        names = re.findall(r'(?:^|, )"([^"]+)": ', form[1]) if form else []
         return {name: {} for name in names or (self.examples[0] if self.examples else ["text", "label"])}
 
     @cached_property
@@ -109,3 +121,29 @@ class Asked:
         label = self.properties.get("label")
         enum = label.get("enum") if isinstance(label, dict) else None
         return [str(value) for value in enum] if isinstance(enum, list) else []
+
+
+_BY_FIELDS: Mapping[frozenset[str], str] = {
+    frozenset(fields.split()): purpose
+    for purpose, fields in {
+        "attributes": "attributes",
+        "review": "analysis good",
+        "revision": "item",
+        "program": "analysis code",
+        "same_answer": "same",
+        "constraint_check": "analysis broken",
+        "entities": "entities",
+        "fact_check": "reasoning supported item",
+        "enhancement_plan": "analysis principles",
+        "judgement": "final_answer same",
+        "lessons": "lessons",
+    }.items()
+} | {frozenset({"answer"}): "answer", frozenset({"analysis", "answer"}): "answer"}
+
+
+def _outermost(form: str) -> str:
+    """The form without what stands in its inner objects and lists."""
+    inner = re.compile(r"(?<!^)[{\[][^{}\[\]]*[}\]]")
+    while (shorter := inner.sub("", form)) != form:
+        form = shorter
+    return form
