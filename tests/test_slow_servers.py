@@ -11,7 +11,8 @@ import pytest
 from aiohttp import web
 
 from conftest import Configs, Start, lines
-from endpoints import client_with, endpoint
+from endpoints import VirtualClock, client_with
+from endpoints import endpoint as scripted
 from engine.config import ModelConfig
 from engine.errors import CallTimeout, Looped, RetriesExhausted
 from engine.items import Completion, Prompt, Usage
@@ -94,6 +95,54 @@ async def test_no_more_calls_are_sent_than_a_server_works_on(
     assert any("4 calls at once" in event["words"] for event in report.data["events"])
 
 
+async def test_a_queue_at_the_server_is_congestion(
+    endpoint: Start, configs: Configs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says only how many wait, and not how many it works on: 8."""
+    monkeypatch.setattr("engine.runs.lookout.LOOK_EVERY_S", 0.1)
+    url, simulator = await endpoint(dialect="vllm", slots=8, latency_s=0.05, thinking="none")
+    config = configs.load(url, generate={"target": 300, "batch_size": 1}, limits={"concurrency": 256})
+    report = await arun(config, tmp_path / "run")
+    assert report.outcome == "target"
+    [event] = [event for event in report.data["events"] if event["kind"] == "queue"]
+    assert "calls wait" in event["words"]
+    assert 8 <= simulator.statistics.in_flight_peak < 128
+
+
+def test_a_silence_is_told_of_once() -> None:
+    clock, events = VirtualClock(), list[tuple[str, str]]()
+    one = scripted(clock=clock, record=lambda _, kind, words: events.append((kind, words)))
+    one.check_silence()
+    clock.now += 60
+    first = one.admit(1)
+    assert first is not None
+    second = one.admit(1)
+    assert second is not None
+    for _ in range(12):
+        one.check_silence()
+        clock.now += 1
+    assert events == [("silent", "script: no answer for 10 s; 2 calls wait")]
+    one.ended(first, None)
+    clock.now += 9
+    one.check_silence()
+    assert len(events) == 1
+    clock.now += 1
+    one.check_silence()
+    assert events[1:] == [("silent", "script: no answer for 10 s; 1 call waits")]
+
+
+async def test_an_answer_that_is_not_set_fits_the_context(
+    endpoint: Start, configs: Configs, tmp_path: Path
+) -> None:
+    """The server says that its context has 1,000 tokens: nothing is refused, and no example is left out."""
+    url, simulator = await endpoint(dialect="llama.cpp", context=1000, thinking="none", kind="word_problems")
+    config = configs.load(url, generate={"target": 6, "few_shot": 3})
+    report = await arun(config, tmp_path / "run")
+    assert report.outcome == "target"
+    assert simulator.statistics.refused == 0
+    assert all(len(row["_meta"]["examples"]) == 3 for row in lines(tmp_path / "run" / "accepted.jsonl"))
+
+
 async def test_a_run_begins_with_few_calls(endpoint: Start, configs: Configs, tmp_path: Path) -> None:
     url, simulator = await endpoint(latency_s=0.02)
     first: list[int] = []
@@ -137,7 +186,7 @@ class Slow:
 async def test_after_a_timeout_answers_are_streamed_and_only_silence_is_timed() -> None:
     events: list[tuple[str, str, str]] = []
     slow = Slow(pieces=10, pause=0.03)
-    one = endpoint(slow, record=lambda *event: events.append(event))
+    one = scripted(slow, record=lambda *event: events.append(event))
     client = patient(client_with(one), 0.15)
     await client.ask(prompt())
     assert (slow.whole, slow.streams) == (1, 1)
@@ -148,7 +197,7 @@ async def test_after_a_timeout_answers_are_streamed_and_only_silence_is_timed() 
 
 
 async def test_silence_is_a_timeout_all_the_same() -> None:
-    one = endpoint(Slow(pieces=2, pause=10))
+    one = scripted(Slow(pieces=2, pause=10))
     one.answered = 1
     client = patient(client_with(one), 0.05)
     with pytest.raises(RetriesExhausted, match="nothing of an answer within"):
@@ -161,11 +210,11 @@ def patient(client: Client, seconds: float) -> Client:
 
 
 async def test_a_timeout_is_congestion_but_a_lone_straggler_is_not() -> None:
-    one = endpoint(Slow(1, 0), concurrency=64, first=64)
+    one = scripted(Slow(1, 0), concurrency=64, first=64)
     one.in_flight = 64
     one.failed(CallTimeout("x"), 1.0, "items", 2.0)
     assert one.concurrency.limit < 64
-    another = endpoint(Slow(1, 0), concurrency=64, first=64)
+    another = scripted(Slow(1, 0), concurrency=64, first=64)
     another.answered, another.in_flight = 1000, 64
     another.failed(CallTimeout("x"), 1.0, "items", 2.0)
     assert (another.concurrency.limit, another.streaming) == (64, None)
@@ -248,7 +297,7 @@ async def test_a_streamed_loop_is_cut_off_and_charged_by_what_came() -> None:
     server = Server()
     server.chat = chat  # type: ignore[assignment]
     async with serving(server) as backend:
-        one = endpoint(backend)
+        one = scripted(backend)
         one.streaming = backend
         client = client_with(one)
         with pytest.raises(Looped, match="repeated itself"):

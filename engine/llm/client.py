@@ -281,7 +281,12 @@ class Client:
                 if streaming is None:
                     return await endpoint.backend.complete(asked)
                 loop = asyncio.get_running_loop()
-                return await streaming.streamed(asked, lambda: limit.reschedule(loop.time() + patience))
+
+                def heard() -> None:
+                    endpoint.heard()
+                    limit.reschedule(loop.time() + patience)
+
+                return await streaming.streamed(asked, heard)
         except TimeoutError:
             what = "no whole answer" if streaming is None else "nothing of an answer"
             raise CallTimeout(f"{what} within {patience:.0f} s (limits.attempt_timeout_s)") from None

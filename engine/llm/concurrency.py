@@ -15,6 +15,9 @@ STEEP = 16
 STEPS = 64
 """Additive growth: a 64th of the ceiling for each round trip of all calls in flight."""
 
+_QUEUE = 0.1
+"""The share of the calls in flight that may wait at the endpoint: so it is never idle."""
+
 
 class Concurrency:
     """Additive increase, multiplicative decrease (Chiu and Jain, 1989), with a slow start that doubles.
@@ -50,6 +53,13 @@ class Concurrency:
         if sent <= self._decreased:
             return False
         self._decrease(SHRINK * min(self.limit, float(in_flight)), now)
+        return True
+
+    def queued(self, waiting: int, in_flight: int, now: float) -> bool:
+        """Records that so many calls wait at the endpoint itself. True if fewer are sent from now on."""
+        if waiting <= _QUEUE * in_flight:
+            return False
+        self._decrease(min(self.limit, float(in_flight - waiting)), now)
         return True
 
     def _judge(self, now: float) -> bool:

@@ -28,6 +28,8 @@ from engine.protocols import Backend, Coordinator, Streaming
 KNOWN = 20
 """Calls of one route that are needed to derive a timeout or a hedge from their latencies."""
 LEAST_TIMEOUT_S = 15.0
+SILENT_S = 10.0
+"""Seconds without any answer that are told of."""
 _LONGEST_TIMEOUT_S = 1_800.0
 _STRAGGLERS = 0.05
 """Timeouts for each answer that say nothing about the endpoint."""
@@ -120,6 +122,8 @@ class Endpoint:
         self._record = record
         self._pause = Pause(chance)
         self._outage = Outage(spec.patience, spec.first_patience)
+        self._heard = clock()
+        self._is_silent = False
         self._seconds = 0.0
         self._compared = 0
         self._slower_than = 0.0
@@ -169,6 +173,8 @@ class Endpoint:
         if taken is None:
             return None
         self.in_flight += 1
+        if self.in_flight == 1:
+            self._heard = self._clock()
         if self.breaker.opened is not None:
             self.breaker.trying = True
         return taken
@@ -180,11 +186,33 @@ class Endpoint:
             return most
         return min(most, max(LEAST_TIMEOUT_S, 4 * latencies.p99))
 
+    # --- during calls ---
+
+    def heard(self) -> None:
+        """Records a sign of life: an answer, a refusal, a piece of a stream."""
+        self._heard = self._clock()
+        self._is_silent = False
+
+    def check_silence(self) -> None:
+        """Tells once of a silence that is long for this endpoint while calls wait for it."""
+        silent, usual = self._clock() - self._heard, 4 * self._seconds
+        if self.in_flight and not self._is_silent and silent >= max(SILENT_S, usual):
+            self._is_silent = True
+            waits = "1 call waits" if self.in_flight == 1 else f"{self.in_flight} calls wait"
+            self._event("silent", f"{self.name}: no answer for {silent:.0f} s; {waits}")
+
+    def queued(self, waiting: int) -> None:
+        """Records how many calls wait at the server, as it says itself."""
+        if self.concurrency.queued(waiting, self.in_flight, self._clock()):
+            fewer = f"{self.concurrency.limit:.0f} at once from now on"
+            self._event("queue", f"{self.name} lets {waiting} calls wait; {fewer}")
+
     # --- after a call ---
 
     def ended(self, taken: Taken, used: int | None) -> None:
         """Records the end of a call. `used` corrects the tokens that were taken for it; None keeps them."""
         self.in_flight -= 1
+        self.heard()
         self.rates.ended(taken, used)
 
     def unsent(self, taken: Taken, sent: float) -> None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from engine.config import ModelConfig, RunConfig
@@ -18,7 +19,7 @@ from engine.config.run import LimitsConfig
 from engine.items import NO_LIMITS, RateLimits
 from engine.llm.backends.anthropic import AnthropicMessages
 from engine.llm.backends.openai_compatible import OpenAICompatible
-from engine.llm.backends.server import UNKNOWN, ServerFacts, asked
+from engine.llm.backends.server import UNKNOWN, ServerFacts, asked, waiting_at
 from engine.llm.concurrency import FIRST, Concurrency
 from engine.llm.coordination import InProcess
 from engine.llm.endpoint import Endpoint, EndpointSpec, RecordEvent
@@ -27,6 +28,7 @@ from engine.llm.machine_wide import MachineWide
 from engine.llm.pacing import Clock
 from engine.llm.prices import FREE, price_of
 from engine.protocols import Backend, Coordinator, Negotiating
+from engine.runs.lookout import Waiting
 from engine.simulator.process import simulated_endpoint
 
 FLEX_S = 900.0
@@ -56,6 +58,20 @@ class Backends:
     def terms(self) -> dict[str, Any]:
         """What was settled with each endpoint, to be kept for later starts."""
         return {place: terms for place, each in self._negotiating() if (terms := dict(each.terms()))}
+
+    def queues(self) -> dict[str, Waiting]:
+        """How to ask the servers that say how many calls wait there, by the backend's name."""
+        opened = [*self.main, *self.others.values()]
+        return {
+            each.backend.name: partial(waiting_at, each.model, each.facts.metrics)
+            for each in opened
+            if each.facts.metrics is not None
+        }
+
+    @property
+    def context(self) -> int | None:
+        """The smallest context of the main servers, in tokens; None where none tells."""
+        return min((each.facts.context for each in self.main if each.facts.context is not None), default=None)
 
     def restore(self, kept: Mapping[str, Any]) -> None:
         """Takes over what `terms` returned in an earlier start, for endpoints that are still the same."""

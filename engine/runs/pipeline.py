@@ -39,6 +39,8 @@ class Parts:
     validators: Sequence[Validator]
     """Open, in the order of the config."""
     meter: Meter
+    context: int | None = None
+    """Tokens of the model's context, where its server says."""
 
 
 def window(parts: Parts) -> int:

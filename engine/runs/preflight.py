@@ -200,6 +200,8 @@ async def _first_prompt(name: str, opened: OpenBackend, inputs: Inputs, patience
     """Sends the first prompt for items, asking for one token: does it fit, with the answer that it asks for?"""
     prompt = inputs.prompts.render(sample_batch(inputs.config, inputs.dataset))
     answer, context = prompt.max_tokens, opened.facts.context
+    if context is not None and inputs.config.generate.max_tokens is None:
+        answer = min(answer, context // 2)  # as the run will
     try:
         async with asyncio.timeout(patience):
             usage = (await _answered(opened.backend, replace(prompt, max_tokens=1))).usage

@@ -41,6 +41,7 @@ from engine.runs.finish import Finish
 from engine.runs.identity import check_identity, facts_of
 from engine.runs.inputs import Inputs
 from engine.runs.instruments import Instruments, Sampler
+from engine.runs.lookout import Lookout
 from engine.runs.modes import Mode
 from engine.runs.outcome import outcome_of
 from engine.runs.pipeline import Parts
@@ -168,9 +169,9 @@ class Session:
                 client = client_of(
                     config, self.journal, limiter, self.budget, self._halt, self._counts, self._clock
                 )
-                return await self._interruptible(self._prepare_and_run(client, limiter), limiter)
+                return await self._interruptible(self._prepare_and_run(client, limiter, backends), limiter)
 
-    async def _prepare_and_run(self, client: Client, limiter: Limiter) -> Vectors | None:
+    async def _prepare_and_run(self, client: Client, limiter: Limiter, backends: Backends) -> Vectors | None:
         inputs, meter = self._inputs, Meter()
         validators = load_validators(inputs.config, client.ask, inputs.dataset.fields, meter)
         async with contextlib.AsyncExitStack() as stack:
@@ -180,8 +181,9 @@ class Session:
             await self.journal.remember("diversity", setup.about())
             await self._describe(validators)
             parts = Parts(
-                inputs, client.ask, self._progress, self.journal, self._halt, setup, validators, meter
-            )
+                inputs, client.ask, self._progress, self.journal, self._halt, setup, validators, meter,
+                backends.context,
+            )  # fmt: skip
             pipeline = self._mode.pipeline(parts)
             self.instruments = instruments = Instruments(
                 self._progress, self.budget, self._counts, limiter, pipeline, self._halt,
@@ -192,7 +194,8 @@ class Session:
                 await stack.enter_async_context(display(instruments.snapshots(), self._show))
             stack.push_async_callback(self._keep_lessons, setup)
             sampler = Sampler(instruments, self.journal, self._clock, self._began, self._record_counts)
-            async with sampler.running():
+            lookout = Lookout(limiter.endpoints, backends.queues())
+            async with sampler.running(), lookout.running():
                 await pipeline.run()
             return setup.base_vectors
 

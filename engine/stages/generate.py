@@ -24,12 +24,15 @@ class Generate:
     once the model is quick enough.
     """
 
-    def __init__(self, ask: Ask, prompts: ItemPrompts, fields: Fields) -> None:
+    def __init__(
+        self, ask: Ask, prompts: ItemPrompts, fields: Fields, longest_answer: int | None = None
+    ) -> None:
+        """`longest_answer`: tokens that the model's context is known to have room for."""
         self._ask = ask
         self._prompts = prompts
         self._fields = fields
         self._examples: int | None = None
-        self._answer: int | None = None
+        self._answer = longest_answer
         self._size: int | None = None
 
     async def __call__(self, batch: Batch) -> Sequence[Item]:
@@ -75,7 +78,13 @@ class Generate:
                 self._shrink(len(shown.examples), prompt, error)
 
     def _shrink(self, shown: int, prompt: Prompt, error: ContextExceeded) -> None:
-        """Leaves out half of the examples; without any left, asks for what there is room for."""
+        """Asks for an answer of half the context at most; then leaves out half of the examples.
+
+        Without any left, asks for what there is room for.
+        """
+        if prompt.max_tokens > error.context // 2 >= LEAST_ANSWER:
+            self._answer = error.context // 2
+            return
         if shown:
             self._examples = min(shown // 2, self._examples if self._examples is not None else shown)
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -43,6 +43,8 @@ class ServerFacts:
     """Calls that it works on at the same time; more only wait."""
     context: int | None = None
     """Tokens of one call, prompt and answer together."""
+    metrics: URL | None = None
+    """Where it says how many calls wait; see `waiting_at`."""
 
     def __bool__(self) -> bool:
         return self.at_once is not None or self.context is not None
@@ -63,7 +65,7 @@ async def asked(model: ModelConfig) -> ServerFacts:
     url = URL(model.base_url)
     host = url.host or ""
     hosted = any(host == end or host.endswith(f".{end}") for end in _HOSTED)
-    if model.simulated or model.api != "openai" or hosted:
+    if model.api != "openai" or hosted:
         return UNKNOWN
     root = url.with_query(None)
     above = root.with_path(root.path.rstrip("/").removesuffix("/v1") or "/")
@@ -74,18 +76,42 @@ async def asked(model: ModelConfig) -> ServerFacts:
             "models": root / "models", "props": above / "props", "info": above / "info",
             "server_info": above / "server_info", "ps": above / "api/ps", "studio": above / "api/v0/models",
         }  # fmt: skip
-        replies = await asyncio.gather(*(_got(session, path) for path in paths.values()))
-    return read(dict(zip(paths, replies, strict=True)), model.name)
+        *replies, waiting = await asyncio.gather(
+            *(_got(session, path) for path in paths.values()), _waiting(session, above / "metrics")
+        )
+    facts = read(dict(zip(paths, replies, strict=True)), model.name)
+    return replace(facts, metrics=above / "metrics") if waiting is not None else facts
+
+
+async def waiting_at(model: ModelConfig, metrics: URL) -> int | None:
+    """Calls that wait at the server at this moment; None where it does not say."""
+    timeout = aiohttp.ClientTimeout(total=_SECONDS)
+    async with aiohttp.ClientSession(
+        headers=secret_headers(model), timeout=timeout, proxy=proxy_of(metrics)
+    ) as session:
+        return await _waiting(session, metrics)
+
+
+async def _waiting(session: aiohttp.ClientSession, metrics: URL) -> int | None:
+    body = await _body(session, metrics)
+    return waiting_in(body.decode(errors="replace")) if body is not None else None
 
 
 async def _got(session: aiohttp.ClientSession, url: URL) -> Any:
     """The JSON at an address; None where there is none."""
+    body = await _body(session, url)
+    try:
+        return orjson.loads(body) if body is not None else None
+    except ValueError:
+        return None
+
+
+async def _body(session: aiohttp.ClientSession, url: URL) -> bytes | None:
+    """What is at an address; None where nothing is."""
     try:
         async with session.get(url, allow_redirects=False) as response:
-            if response.status != 200:
-                return None
-            return orjson.loads(await response.content.read(_MOST_BYTES))
-    except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+            return await response.content.read(_MOST_BYTES) if response.status == 200 else None
+    except (aiohttp.ClientError, OSError, TimeoutError):
         return None
 
 

@@ -48,7 +48,9 @@ class GenerateMode(Mode):
     def pipeline(self, parts: Parts) -> Pipeline:
         config, setup = parts.inputs.config, parts.setup
         limits, ratio = config.limits, config.dataset.ratio
-        make = Generate(parts.ask, parts.inputs.prompts, parts.inputs.dataset.fields)
+        is_set = config.generate.max_tokens is not None
+        room = parts.context // 2 if parts.context is not None and not is_set else None
+        make = Generate(parts.ask, parts.inputs.prompts, parts.inputs.dataset.fields, room)
         # A few more workers than calls in flight: while one waits for the disk, another makes its call.
         stages = [
             Stage("generate", make, limits.most_in_flight * 5 // 4 + 1),
