@@ -18,7 +18,7 @@ from conftest import Configs, Start, contents, datagen, finished, lines, run_in,
 from engine.config import RunConfig
 from engine.errors import BadRequest
 from engine.items import Item, Verdict
-from engine.simulator.server import _error
+from engine.simulator.dialects.dialect import Refusal
 from engine.stages.commit import Commit
 from engine.stages.progress import Progress
 from engine.stages.source import Source
@@ -271,7 +271,7 @@ async def test_a_call_refused_for_good_costs_its_batch_alone(
     def refusing(*arguments: Any) -> Any:
         nonlocal count
         count += 1
-        return _error(400, "too long", "x", None) if count == 3 else read(*arguments)
+        return simulator._error(Refusal("too long")) if count == 3 else read(*arguments)
 
     simulator._read = refusing  # type: ignore[method-assign]
     report = await run_in(tmp_path / "run", configs.load(url, limits={"concurrency": 1}))
@@ -330,7 +330,7 @@ async def test_not_told_the_limit_it_obeys_retry_after(
     tmp_path: Path, endpoint: Start, configs: Configs
 ) -> None:
     url, simulator = await endpoint(requests_per_minute=1800)
-    simulator._limits.headers = dict  # type: ignore[method-assign, assignment]
+    simulator._limits.left = list  # type: ignore[method-assign, assignment]
     config = configs.load(
         url, generate={"target": 45, "batch_size": 1}, limits={"concurrency": 45, "retries": 0}
     )

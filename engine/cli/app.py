@@ -228,6 +228,17 @@ app.command()(evaluate.judge)
 @app.command()
 def simulate(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8377,
+    dialect: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Whose rules and errors it plays: openai, anthropic, vllm, ..."),
+    ] = None,
+    thinking: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STYLE",
+            help="Where thoughts stand: own, none, hidden, tag, half_tag, channel, parts, field.",
+        ),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KNOB=VALUE", help="Any knob, e.g. wrong_labels=0.2; see --knobs."),
@@ -251,10 +262,16 @@ def simulate(
         return
     with mistakes():
         try:
-            chosen = SimulatorConfig.model_validate_json(orjson.dumps(overrides(set_, None, None)))
+            named = {"dialect": dialect, "thinking": thinking}
+            given = {name: value for name, value in named.items() if value is not None}
+            chosen = SimulatorConfig.model_validate_json(
+                orjson.dumps({**overrides(set_, None, None), **given})
+            )
         except ValidationError as error:
             first = error.errors()[0]
-            raise ConfigError(f"--set {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+            name = ".".join(map(str, first["loc"]))
+            option = f"--{name}" if name in given else f"--set {name}"
+            raise ConfigError(f"{option}: {first['msg']}") from None
 
         def ready(url: str) -> None:
             typer.echo(f"A simulation, not a language model, answers at {url} (Ctrl-C ends it)")

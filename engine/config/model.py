@@ -11,11 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from engine.config.markers import FreeForm, Operational, Secret
 from engine.config.parts import PriceConfig, Section
-from engine.config.simulator import SimulatorConfig
-
-SIMULATED_PRICE = PriceConfig(input=0.15, output=0.60, cached_input=0.075)
-"""An invented price of the simulated endpoint, so that costs and the budget cap can be shown."""
-
+from engine.config.simulator import SIMULATED_PRICE, SimulatorConfig
 
 OWN_FIELDS = frozenset(
     "model messages system tools tool_choice response_format temperature seed max_tokens max_completion_tokens"
@@ -234,6 +230,12 @@ def kind_of(value: Any) -> str:
 def as_model(value: Any) -> Any:
     if value == "simulated":
         value = {"name": "simulated"}
+    if isinstance(value, dict) and "simulated" in value and "simulator" not in value:
+        value = {"simulator" if name == "simulated" else name: knobs for name, knobs in value.items()}
     if isinstance(value, dict) and (value.get("name") == "simulated" or value.get("simulator")):
         value = {"name": "simulated", "price": SIMULATED_PRICE.model_dump(), "simulator": {}, **value}
+        knobs = value["simulator"]
+        dialect = knobs.get("dialect") if isinstance(knobs, dict) else None
+        if dialect in ("anthropic", "azure"):
+            value = {"api": dialect, **value}
     return value

@@ -7,7 +7,17 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from engine.config.markers import NotSecret
-from engine.config.parts import Section, Share
+from engine.config.parts import PriceConfig, Section, Share
+
+Dialect = Literal[
+    "plain", "openai", "azure", "anthropic", "gemini", "vertex", "mistral", "deepseek", "groq", "together",
+    "openrouter", "dashscope", "xai", "bedrock", "vllm", "llama.cpp", "ollama", "lm-studio",
+]  # fmt: skip
+"""The ways of providers and servers that the simulated endpoint can play."""
+Thinking = Literal["own", "none", "hidden", "tag", "half_tag", "channel", "parts", "field"]
+"""`hidden`: only counted; `half_tag`: only the end is marked; `parts`, `field`: apart from the answer."""
+SIMULATED_PRICE = PriceConfig(input=0.15, output=0.60, cached_input=0.075)
+"""An invented price of the simulated endpoint, so that costs and the budget cap can be shown."""
 
 
 class SimulatorConfig(Section):
@@ -60,6 +70,22 @@ class SimulatorConfig(Section):
     """Bodies that arrive in small pieces over about a second."""
     no_usage: Share = 0.0
     """Replies without the usage field."""
+    dialect: Dialect = "plain"
+    """Whose rules, errors, usage and headers it plays; the sources are in docs/endpoints.md."""
+    thinking: Thinking = "own"
+    """Where thoughts stand in a reply: where the dialect has them, or as named; 'none': the model does not think."""
+    thinking_tokens: int = Field(default=60, ge=0, le=100_000)
+    """About how long a thought is; it holds a draft that is wrong."""
+    context: int | None = Field(default=None, ge=64)
+    """Tokens of a prompt and its answer; where absent, nothing is too long."""
+    slots: int | None = Field(default=None, ge=1)
+    """Requests that are worked on at once; the others wait."""
+    system_role: bool = True
+    """Whether the model's template has a system role."""
+    credit: float | None = Field(default=None, ge=0)
+    """US dollars in the account; once they are spent, requests are refused."""
+    price: PriceConfig = SIMULATED_PRICE
+    """By which the endpoint itself counts what it is owed (/stats, `billed_usd`)."""
     json_schema: bool = True
     """Whether response_format json_schema is accepted; otherwise the reply has status 400."""
     json_object: bool = True

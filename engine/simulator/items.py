@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping
 from string import ascii_uppercase
 from typing import Any
@@ -55,13 +56,17 @@ def kind_of(asked: Asked, knobs: SimulatorConfig) -> str:
     if "choices" in asked.properties:
         return "multiple_choice"
     labels = [str(example.get("label", "")) for example in asked.examples]
-    numeric = sum(label.replace(",", "").replace(".", "").lstrip("-$").isdigit() for label in labels)
+    numeric = sum(_NUMBER_LAST.search(label) is not None for label in labels)
     if labels:
         return "word_problems" if 2 * numeric > len(labels) else "short_facts"
     said = asked.text.casefold()
     return (
         "word_problems" if any(w in said for w in ("math", "arithmetic", "word problem")) else "short_facts"
     )
+
+
+_NUMBER_LAST = re.compile(r"(?:^|#### ?)-?\$?\d[\d.,]*$")
+"""A number alone, or after the worked solution that GSM8K's labels are."""
 
 
 def _item(

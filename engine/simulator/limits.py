@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Callable
 
+from engine.simulator.dialects.rate_headers import Left
+
 
 class Bucket:
     """Refills evenly; holds one second's worth, but at least one request or 5,000 tokens.
@@ -58,11 +60,9 @@ class Limits:
             bucket.take(amounts[name])
         return None
 
-    def headers(self) -> dict[str, str]:
-        """The x-ratelimit-* headers, in OpenAI's spelling."""
-        shown: dict[str, str] = {}
-        for name, bucket in self._buckets.items():
-            shown[f"x-ratelimit-limit-{name}"] = f"{bucket.per_minute:.0f}"
-            shown[f"x-ratelimit-remaining-{name}"] = str(bucket.left)
-            shown[f"x-ratelimit-reset-{name}"] = f"{math.ceil(bucket.wait(1) * 1000)}ms"
-        return shown
+    def left(self) -> list[Left]:
+        """What is left of each limit."""
+        return [
+            Left(name, bucket.per_minute, bucket.left, bucket.wait(1))
+            for name, bucket in self._buckets.items()
+        ]
