@@ -26,13 +26,14 @@ _FIXED: Mapping[str, tuple[Form, ...]] = {
     "json_object": ("json_object",),
     "none": ("none",),
 }
-_SCHEMAS_KEPT = 256
+_FORMS_KEPT = 256
+_JSON: dict[str, Any] = {"type": "json_object"}
 
 
 class OpenAICompatible(NegotiatingBackend):
     """A Backend. `complete` is one HTTP request.
 
-    Mutable state: the terms, the model's habit, the schemas that were fitted.
+    Mutable state: the terms, the model's habit, the response formats.
     """
 
     def __init__(self, model: ModelConfig, *, concurrency: int) -> None:
@@ -48,7 +49,7 @@ class OpenAICompatible(NegotiatingBackend):
         self.negotiations = Negotiations(first, [*forms(allowed), *CHAT_STEPS])
         self._accepted = {"schema": accepted_by(host), "plain": PLAIN}
         self._habit = Habit()
-        self._schemas: dict[tuple[int, str], tuple[Any, dict[str, Any] | None]] = {}
+        self._forms: dict[tuple[int, str, str], tuple[Any, dict[str, Any]]] = {}
 
     async def _asked(self, prompt: Prompt, terms: Terms, heard: Callable[[], None] | None) -> Completion:
         body = self.fields(prompt, terms)
@@ -95,20 +96,20 @@ class OpenAICompatible(NegotiatingBackend):
     def _response_format(self, prompt: Prompt, terms: Terms) -> dict[str, Any] | None:
         if terms.form == "none":
             return None
-        schema = self._schema(prompt, terms.form) if terms.form != "json_object" else None
-        if schema is None:
-            return {"type": "json_object"}
-        named = {"name": prompt.purpose, "strict": strict(schema), "schema": schema}
-        return {"type": "json_schema", "json_schema": named}
+        return _JSON if terms.form == "json_object" else self._with_schema(prompt, terms.form)
 
-    def _schema(self, prompt: Prompt, form: Form) -> dict[str, Any] | None:
-        """The prompt's schema as this endpoint takes it; prompts of one kind share theirs."""
-        key = id(prompt.schema), form
-        kept = self._schemas.get(key)
+    def _with_schema(self, prompt: Prompt, form: Form) -> dict[str, Any]:
+        """With the prompt's schema as this endpoint takes it; prompts of one kind share theirs."""
+        key = id(prompt.schema), prompt.purpose, form
+        kept = self._forms.get(key)
         if kept is None or kept[0] is not prompt.schema:
-            if len(self._schemas) >= _SCHEMAS_KEPT:
-                self._schemas.clear()
-            kept = self._schemas[key] = prompt.schema, fitted(prompt.schema, self._accepted[form])
+            if len(self._forms) >= _FORMS_KEPT:
+                self._forms.clear()
+            schema, asked = fitted(prompt.schema, self._accepted[form]), _JSON
+            if schema is not None:
+                named = {"name": prompt.purpose, "strict": strict(schema), "schema": schema}
+                asked = {"type": "json_schema", "json_schema": named}
+            kept = self._forms[key] = prompt.schema, asked
         return kept[1]
 
 
