@@ -17,8 +17,9 @@ from engine.config import ModelConfig
 from engine.errors import CallTimeout, Looped, RetriesExhausted
 from engine.items import Completion, Prompt, Usage
 from engine.llm.backends.chat_reply import repeats_itself
-from engine.llm.backends.server import ServerFacts, asked, read, waiting_in
+from engine.llm.backends.server import ServerFacts, asked, is_hosted, read, waiting_in
 from engine.llm.client import Client
+from engine.llm.concurrency import FIRST, FIRST_HOSTED, STEEP, STEEP_HOSTED, Concurrency
 from engine.llm.retry import RetryPolicy
 from engine.runs.api import arun
 from test_negotiation import Server, prompt, serving
@@ -304,3 +305,29 @@ async def test_a_streamed_loop_is_cut_off_and_charged_by_what_came() -> None:
             await client.ask(prompt(max_tokens=10_000))
     assert sent < 5_000
     assert 300 < client.counts.completion_tokens < 1_000
+
+
+@pytest.mark.parametrize(
+    ("url", "hosted"),
+    [
+        ("https://api.openai.com/v1", True),
+        ("https://mine.openai.azure.com", True),
+        ("http://127.0.0.1:8000/v1", False),
+        ("https://openai.com.example.org/v1", False),
+    ],
+)
+def test_a_providers_own_host_is_known(url: str, hosted: bool) -> None:
+    """There a run begins with more calls."""
+    assert is_hosted(ModelConfig(name="m", base_url=url)) is hosted
+
+
+def test_a_slow_start_is_steeper_where_nothing_queues() -> None:
+    def after(round_trips: int, first: int, steep: int) -> int:
+        concurrency = Concurrency(1024, first=first, steep=steep)
+        for trip in range(round_trips):
+            for _ in range(int(concurrency.limit)):  # each answer makes room for the next calls
+                concurrency.answered("", 0.5, int(concurrency.limit), trip, trip + 0.5)
+        return int(concurrency.limit)
+
+    assert [after(trips, FIRST, STEEP) for trips in (1, 2, 4)] == [16, 32, 128]
+    assert [after(trips, FIRST_HOSTED, STEEP_HOSTED) for trips in (1, 2, 4)] == [64, 256, 1024]

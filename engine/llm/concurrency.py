@@ -12,6 +12,8 @@ SHRINK = 0.7
 """The share of the limit that remains after a congestion event."""
 STEEP = 16
 """Up to here the slow start grows fourfold a round trip; beyond, the latency must have time to show a queue."""
+FIRST_HOSTED, STEEP_HOSTED = 16, 256
+"""The same at a provider, which refuses what is too much, and does not queue it."""
 STEPS = 64
 """Additive growth: a 64th of the ceiling for each round trip of all calls in flight."""
 
@@ -28,8 +30,9 @@ class Concurrency:
     Mutable state: the limit, whether it still doubles, and when it was last decreased.
     """
 
-    def __init__(self, ceiling: int, *, first: int | None = None) -> None:
+    def __init__(self, ceiling: int, *, first: int | None = None, steep: int = STEEP) -> None:
         self.ceiling = ceiling
+        self._steep = steep
         self.limit = float(min(ceiling, first or ceiling))
         self.decreases = 0
         self._doubling = self.limit < ceiling
@@ -45,7 +48,7 @@ class Concurrency:
         if self.limit < self.ceiling and in_flight >= 0.8 * self.limit:
             grown = max(1.0, self.ceiling / STEPS) / self.limit
             if self._doubling:
-                grown = 3.0 if self.limit < STEEP else 1.0
+                grown = 3.0 if self.limit < self._steep else 1.0
             self.limit = min(float(self.ceiling), self.limit + grown)
 
     def congested(self, sent: float, in_flight: int, now: float) -> bool:

@@ -19,8 +19,8 @@ from engine.config.run import LimitsConfig
 from engine.items import NO_LIMITS, RateLimits
 from engine.llm.backends.anthropic import AnthropicMessages
 from engine.llm.backends.openai_compatible import OpenAICompatible
-from engine.llm.backends.server import UNKNOWN, ServerFacts, asked, waiting_at
-from engine.llm.concurrency import FIRST, Concurrency
+from engine.llm.backends.server import UNKNOWN, ServerFacts, asked, is_hosted, waiting_at
+from engine.llm.concurrency import FIRST, FIRST_HOSTED, STEEP, STEEP_HOSTED, Concurrency
 from engine.llm.coordination import InProcess
 from engine.llm.endpoint import Endpoint, EndpointSpec, RecordEvent
 from engine.llm.limiter import Limiter
@@ -166,7 +166,8 @@ def limiter_of(
                 "server",
                 f"{name}: {each.facts}; so many calls are sent at once, since more would only wait",
             )
-        concurrency = Concurrency(most, first=min(FIRST, most))
+        first, steep = (FIRST_HOSTED, STEEP_HOSTED) if is_hosted(each.model) else (FIRST, STEEP)
+        concurrency = Concurrency(most, first=min(first, most), steep=steep)
         return Endpoint(each.backend, concurrency, spec, coordinator=coordinator, clock=clock, record=record)
 
     return Limiter(

@@ -60,11 +60,15 @@ class ServerFacts:
 UNKNOWN = ServerFacts()
 
 
+def is_hosted(model: ModelConfig) -> bool:
+    """Whether a provider answers, and not a server of one's own."""
+    host = URL(model.base_url).host or ""
+    return any(host == end or host.endswith(f".{end}") for end in _HOSTED)
+
+
 async def asked(model: ModelConfig) -> ServerFacts:
     """What the server says; nothing where it is a provider's, silent, or says nothing of the kind."""
-    url = URL(model.base_url)
-    host = url.host or ""
-    hosted = any(host == end or host.endswith(f".{end}") for end in _HOSTED)
+    url, hosted = URL(model.base_url), is_hosted(model)
     if model.api != "openai" or hosted:
         return UNKNOWN
     root = url.with_query(None)
