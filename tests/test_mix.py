@@ -126,7 +126,7 @@ def test_a_batch_decided_in_two_starts_counts_once_and_whole() -> None:
     rest = BatchOutcome(0, "good", 1, 200, (((), "two"),))
     told, resumed = Mix(adaptive(), 0, None, 1, retry=True), Mix(adaptive(), 0, None, 1, retry=True)
     told.observe(BatchOutcome(0, "good", 3, 500, (((), "one"), ((), "two"))))
-    resumed.restore([], [], first)
+    resumed.restore([], [], [first])
     resumed.observe(rest)
     assert told.choose(1) == resumed.choose(1)
     assert told.choose(2).unlike == resumed.choose(2).unlike
@@ -273,7 +273,7 @@ async def test_wrong_settings(generate: dict[str, Any], said: str, tmp_path: Pat
     assert said in str(told.value)
 
 
-def test_outcomes_of_earlier_starts_end_with_the_batch_that_is_partly_decided() -> None:
+def test_outcomes_of_earlier_starts_are_whole_before_the_first_batch_that_is_not_decided() -> None:
     outcomes = [BatchOutcome(batch, "", 1, 0) for batch in (0, 2, 3, 5)]
-    assert Earlier.split(outcomes, 3) == Earlier(outcomes[:2], outcomes[2])
-    assert Earlier.split(outcomes, 4) == Earlier(outcomes[:3], None)
+    assert Earlier.split(outcomes, 3) == Earlier(outcomes[:2], outcomes[2:])
+    assert Earlier.split(outcomes, 4) == Earlier(outcomes[:3], outcomes[3:])

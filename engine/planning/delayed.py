@@ -92,23 +92,23 @@ def batch_outcome(
 
 
 class DelayedOutcomes:
-    """Mutable state: outcomes that do not count yet, in order; that of a partly decided batch."""
+    """Mutable state: outcomes that do not count yet, in order; those of partly decided batches."""
 
     def __init__(self, lag: int | None) -> None:
         """An outcome counts from `lag` batches after its own batch on; never if `lag` is None."""
         self.lag = lag
         self._pending: deque[BatchOutcome] = deque()
-        self._partial: BatchOutcome | None = None
+        self._partial: dict[int, BatchOutcome] = {}
 
-    def restore(self, outcomes: Iterable[BatchOutcome], partial: BatchOutcome | None = None) -> None:
-        """Restores the outcomes of earlier starts, in order; `partial` is that of a partly decided batch."""
+    def restore(self, outcomes: Iterable[BatchOutcome], partial: Iterable[BatchOutcome] = ()) -> None:
+        """Restores the outcomes of earlier starts, in order; `partial` are those of partly decided batches."""
         self._pending.extend(outcomes)
-        self._partial = partial
+        self._partial = {outcome.batch: outcome for outcome in partial}
 
     def add(self, outcome: BatchOutcome) -> None:
         """Called for each batch in order, as its items are decided."""
-        if self._partial is not None and self._partial.batch == outcome.batch:
-            outcome, self._partial = self._partial.joined(outcome), None
+        if (decided_before := self._partial.pop(outcome.batch, None)) is not None:
+            outcome = decided_before.joined(outcome)
         if self.lag is not None:
             self._pending.append(outcome)
 

@@ -142,7 +142,7 @@ class Adviser:
 
     async def restore(
         self, made: Iterable[tuple[int, Mapping[str, Any]]], outcomes: Iterable[BatchOutcome],
-        committed: int, partial: BatchOutcome | None = None,
+        committed: int, partial: Iterable[BatchOutcome] = (),
     ) -> None:  # fmt: skip
         """Restores advice and outcomes of earlier starts. Their lessons are drawn again, from the journal."""
         self._made = {number: Advice.from_dict(state) for number, state in made}

@@ -98,9 +98,9 @@ class Mix:
         self,
         made: Iterable[tuple[int, Mapping[str, Any]]],
         outcomes: Iterable[BatchOutcome],
-        partial: BatchOutcome | None = None,
+        partial: Iterable[BatchOutcome] = (),
     ) -> None:
-        """Restores earlier starts' choices and outcomes, in order; `partial` is of a partly decided batch."""
+        """Restores earlier starts' choices and outcomes, in order; `partial` are of partly decided batches."""
         for number, state in made:
             self._made[number] = Choice.from_dict(state)
         self.delayed.restore(outcomes, partial)

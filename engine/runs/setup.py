@@ -277,16 +277,16 @@ async def _lag(concurrency: int, journal: Journal) -> int:
 
 
 class Earlier(NamedTuple):
-    """Outcomes of earlier starts: of complete batches, and of the one that was partly decided."""
+    """Outcomes of earlier starts: of the batches before the first one that is not decided, and of later ones."""
 
     whole: Sequence[BatchOutcome]
-    partial: BatchOutcome | None
+    partial: Sequence[BatchOutcome]
 
     @classmethod
     def split(cls, outcomes: Sequence[BatchOutcome], committed: int) -> Earlier:
         """`committed`: every batch below this number is completely decided."""
-        partial = next((each for each in outcomes if each.batch == committed), None)
-        return cls([each for each in outcomes if each.batch < committed], partial)
+        whole = [each for each in outcomes if each.batch < committed]
+        return cls(whole, [each for each in outcomes if each.batch >= committed])
 
 
 def _outcomes(

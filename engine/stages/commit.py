@@ -33,8 +33,10 @@ _BACKLOG = 64
 class Commit:
     """Receives items in any order and decides them batch by batch, in the order of the plan.
 
-    So the dataset does not depend on how fast calls return, and one number says where a resume continues.
-    Mutable state: batches that are incomplete or whose turn has not come, and Progress.
+    So the dataset does not depend on how fast calls return, and one number says where a resume continues. When a
+    start ends, what is complete is decided all the same, in this order; the next start finds its fate recorded, and
+    decides the rest. Given the same completions, and the same items lost to a stop, the dataset is the same.
+    Mutable state: batches that are incomplete or whose turn has not come, what was decided before, and Progress.
     """
 
     def __init__(
@@ -82,6 +84,8 @@ class Commit:
                 self._progress.changed.set()
             if self._journal.queued > _BACKLOG:
                 await self._journal.settled()
+        if not self._progress.reached and not self._journal.replaces:
+            await self._decide_rest()
         if self._progress.reached:
             self._write(list(self._left_over()))
         await self._journal.settled()
@@ -102,18 +106,40 @@ class Commit:
             if self._group is not None and group is not None:
                 await self._group.remember(group)
 
+    async def _decide_rest(self) -> None:
+        """Decides what is complete when the start ends, though items before it are still missing."""
+        items = [
+            item for number in sorted(self._waiting) for item in sorted(self._waiting[number], key=_place)
+        ]
+        for start in range(0, len(items), _TOGETHER):
+            if self._progress.reached:
+                return
+            some = [item for item in items[start : start + _TOGETHER] if not self._is_decided(item)]
+            group = await self._group.compare(self._open(some)) if self._group is not None else None
+            fates = []
+            for item in some:
+                fates.append(self._decide(item, group))
+                self._waiting[item.batch.number].remove(item)
+            self._write([self._row(fate) for fate in fates])
+            if self._group is not None and group is not None:
+                await self._group.remember(group)
+        if self._progress.reached:
+            self._halt.set(TargetReached(f"{self._progress.accepted} items are accepted"))
+
+    def _is_decided(self, item: Item) -> bool:
+        return item.position in self._decided.get(item.batch.number, ())
+
     def _ready(self) -> Iterator[Sequence[Item]]:
         """Complete batches from the next one on, each in order."""
         number, count = self._progress.committed, 0
         while count < _TOGETHER and (items := self._complete(number)) is not None:
-            yield sorted(items, key=lambda item: item.position)
+            yield sorted(items, key=_place)
             count += len(items)
             number += 1
 
     def _open(self, items: Sequence[Item]) -> list[Item]:
         """The items whose fate is neither recorded nor settled by a validator."""
-        decided = self._decided if items[0].batch.number == self._progress.committed else {}
-        return [item for item in items if not item.settled and item.position not in decided]
+        return [item for item in items if not item.settled and not self._is_decided(item)]
 
     def _rows(self, items: Sequence[Item], group: GroupComparison | None) -> Iterator[ItemRow]:
         """The fates of one batch's items; none once the target is reached."""
@@ -122,10 +148,10 @@ class Commit:
             return
         del self._waiting[batch.number]
         progress.outstanding -= batch.size
-        fates = [self._decide(item, group) for item in items if item.position not in self._decided]
+        fates = [self._decide(item, group) for item in items if not self._is_decided(item)]
         for fate in fates:
             yield self._row(fate)
-        self._decided = {}
+        self._decided.pop(batch.number, None)
         if progress.reached:
             # The batch may hold surplus items that a raised target can use: a resumed run continues with it.
             self._halt.set(TargetReached(f"{progress.accepted} items are accepted"))
@@ -150,7 +176,8 @@ class Commit:
         """Surplus items: they were paid for, but are not needed."""
         for number in sorted(self._waiting):
             for item in self._waiting[number]:
-                yield self._row(self._surplus(item))
+                if not self._is_decided(item):
+                    yield self._row(self._surplus(item))
         self._waiting.clear()
 
     def _decide(self, item: Item, group: GroupComparison | None) -> tuple[Item, str]:
@@ -250,6 +277,10 @@ class Commit:
         if by is not None:
             meta["rejected_by"], meta["reason"] = by, reason
         return meta
+
+
+def _place(item: Item) -> int:
+    return item.position
 
 
 def fate_of(item: Item, state: str) -> Fate:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from engine.errors import PERMANENT_BY_REASON, PermanentError
-from engine.items import Completion, Prompt, Usage, item_number
+from engine.items import POSITIONS, Completion, Prompt, Usage, item_number
 from engine.store.migrations import VERSION, migrate
 from engine.store.reading import Tallies, connect, read_fact, read_spent, read_tallies
 from engine.store.writer import GroupWriter, Insert, Operation, Statement, translated
@@ -279,13 +279,19 @@ class Journal:
             sql = "SELECT count(*) FROM items WHERE state = 'rejected' AND rejected_by = ?"
             return int(self._reader.execute(sql, (by,)).fetchone()[0])
 
-    def decided(self, batch: int) -> dict[int, str]:
-        """The recorded fates of one batch's items, by position, if a start ended within the batch."""
-        if self._replaces:
-            return {}
-        low, end = item_number(batch, 0), item_number(batch + 1, 0)
-        rows = self._all("SELECT item, state FROM items WHERE item >= ? AND item < ?", (low, end))
-        return {item - low: state for item, state in rows if state != "surplus"}
+    def decided(self, batch: int) -> dict[int, frozenset[int]]:
+        """The positions that are decided, by batch, from this one on: a start ended with others still under way."""
+        found: dict[int, set[int]] = {}
+        if not self._replaces:
+            sql = "SELECT item FROM items WHERE item >= ? AND state != 'surplus'"
+            for (item,) in self._all(sql, (item_number(batch, 0),)):
+                found.setdefault(item // POSITIONS, set()).add(item % POSITIONS)
+        return {number: frozenset(positions) for number, positions in found.items()}
+
+    @property
+    def replaces(self) -> bool:
+        """Whether fates that are there are decided anew."""
+        return self._replaces
 
     def _one(self, sql: str) -> Any:
         with translated(self.path):

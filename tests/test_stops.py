@@ -1,0 +1,152 @@
+"""A stop delivers what was paid: what is complete is decided, whatever is still missing before it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import Configs, Start, datagen, finished, lines, run_in, when_served
+from engine.items import item_number
+from test_group_check import FUNCTION, GROUP, check_law_6
+from test_laws import check_conservation, table
+
+SLOW_TAIL: dict[str, Any] = {"latency_s": 0.01, "latency_p99_s": 0.1}
+
+
+def paid_batches(folder: Path) -> set[int]:
+    """The batches whose items a call has brought."""
+    sql = "SELECT batch FROM calls WHERE purpose = 'items' AND error IS NULL"
+    return {batch for (batch,) in table(folder, sql)}
+
+
+def delivered(folder: Path) -> Iterator[int]:
+    for name in ("accepted.jsonl", "rejected.jsonl"):
+        for row in lines(folder / name):
+            yield int(row["_meta"]["batch"])
+
+
+@pytest.mark.parametrize("errors", [0.02, 0.2])
+async def test_at_the_cap_every_item_that_was_paid_is_delivered(
+    errors: float, tmp_path: Path, endpoint: Start, configs: Configs
+) -> None:
+    """Batches that are still being tried again when the money ends hold back none that has come."""
+    url, simulator = await endpoint(errors=errors, **SLOW_TAIL)
+    config = configs.load(
+        url,
+        generate={"target": 5000, "batch_size": 2, "max_tokens": 200},
+        limits={"concurrency": 128, "budget_usd": 0.06},
+    )
+    report = await run_in(tmp_path / "run", config)
+    assert report.outcome == "budget"
+    assert set(delivered(tmp_path / "run")) == paid_batches(tmp_path / "run")
+    assert report.accepted >= 2 * len(paid_batches(tmp_path / "run")) * 0.9
+    further = await run_in(
+        tmp_path / "run",
+        config.changed(limits=config.limits.model_copy(update={"budget_usd": 0.12})),
+    )
+    assert further.accepted > report.accepted
+    assert simulator.statistics.repeated == 0
+    assert set(delivered(tmp_path / "run")) == paid_batches(tmp_path / "run")
+    check_whole(tmp_path / "run")
+
+
+def check_whole(folder: Path) -> None:
+    """No item stands twice, and no fate is that of another item."""
+    rows = [
+        row["_meta"]["id"] for name in ("accepted.jsonl", "rejected.jsonl") for row in lines(folder / name)
+    ]
+    assert len(rows) == len(set(rows))
+
+
+@pytest.mark.parametrize("served", [3, 40, 150])
+async def test_a_stop_at_any_point_loses_nothing_that_is_complete(
+    served: int, tmp_path: Path, endpoint: Start, configs: Configs
+) -> None:
+    """Ctrl-C amid validation; the same command goes on, pays nothing twice, and ends at the target."""
+    url, simulator = await endpoint(errors=0.1, wrong_labels=0.3, violations=0.2, **SLOW_TAIL)
+    sections: dict[str, Any] = {
+        "generate": {"target": 120, "batch_size": 3},
+        "dataset": {"constraints": [{"length": {"max": 60}}]},
+        "validators": ["constraints", "reflection"],
+        "limits": {"concurrency": 24, "attempts": 20},
+    }
+    path, folder = configs.write(url, **sections), tmp_path / "run"
+    reached = when_served(simulator, served)
+    process = await datagen("run", path, "-o", folder)
+    await reached.wait()
+    process.send_signal(signal.SIGINT)
+    status, _, err = await finished(process)
+    assert status == 130, err
+    whole = reviewed(folder)
+    assert whole <= set(accepted_or_rejected(folder)), "an item whose every call is paid has a fate"
+    status, _, err = await finished(await datagen("run", path, "-o", folder))
+    assert status == 0, err
+    assert len(lines(folder / "accepted.jsonl")) == 120
+    assert simulator.statistics.repeated == 0
+    check_whole(folder)
+
+
+def reviewed(folder: Path) -> set[int]:
+    """Items whose review is paid and favourable: nothing more is to be asked about them."""
+    sql = "SELECT key, text FROM calls WHERE purpose = 'review' AND error IS NULL"
+    good = [key for key, text in table(folder, sql) if '"good":true' in text.replace(" ", "")]
+    return {number_of(key.split("/")[0]) for key in good if key.endswith("/0")}
+
+
+def number_of(name: str) -> int:
+    batch, position = name.split("-")
+    return item_number(int(batch), int(position))
+
+
+def accepted_or_rejected(folder: Path) -> Iterator[int]:
+    for (item,) in table(folder, "SELECT item FROM items"):
+        yield item
+
+
+async def test_a_key_revoked_in_the_middle_keeps_what_came_before(
+    tmp_path: Path, endpoint: Start, configs: Configs
+) -> None:
+    url, simulator = await endpoint(errors=0.05, **SLOW_TAIL)
+    config = configs.load(url, generate={"target": 2000, "batch_size": 2}, limits={"concurrency": 64})
+    reached = when_served(simulator, 300)
+
+    async def revoke() -> None:
+        await reached.wait()
+        simulator.knobs = simulator.knobs.model_copy(update={"api_key": "another"})
+
+    revoking = asyncio.create_task(revoke())
+    report = await run_in(tmp_path / "run", config)
+    await revoking
+    assert report.outcome == "fatal"
+    assert set(delivered(tmp_path / "run")) == paid_batches(tmp_path / "run")
+    assert report.accepted > 500
+
+
+async def test_a_run_that_is_stopped_once_more_ends_as_it_would(
+    tmp_path: Path, endpoint: Start, configs: Configs
+) -> None:
+    """The group check sees the items that an earlier stop decided out of turn."""
+    url, _ = await endpoint(errors=0.1, near_duplicates=0.3, **SLOW_TAIL)
+    config = configs.load(
+        url,
+        generate={"target": 400, "batch_size": 3},
+        groupcheck=GROUP,
+        embedding=FUNCTION,
+        limits={"concurrency": 32, "budget_usd": 0.02, "attempts": 30},
+    )
+    budget = 0.02
+    for _ in range(12):
+        report = await run_in(tmp_path / "run", config)
+        if report.outcome == "target":
+            break
+        assert report.outcome == "budget"
+        budget += 0.02
+        config = config.changed(limits=config.limits.model_copy(update={"budget_usd": budget}))
+    assert report.outcome == "target"
+    check_conservation(tmp_path / "run", dict(report.data))
+    check_law_6(tmp_path / "run", 0.8)
