@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from endpoints import GOOD, Script, endpoint
+from endpoints import GOOD, Script, client_with, endpoint
 from engine.config import ModelConfig
 from engine.config.parts import PriceConfig
 from engine.errors import (
@@ -139,7 +139,8 @@ async def test_when_others_are_answered_only_this_call_is_lost() -> None:
     assert isinstance(journal.held["1/items"], RetriesExhausted)
 
 
-async def test_no_place_and_no_money_is_held_while_waiting_to_try_again() -> None:
+async def test_money_and_no_place_is_held_while_waiting_to_try_again() -> None:
+    """New calls would else take the last money, and what came before them could never be finished."""
     slow = RetryPolicy(retries=3, seconds=100_000, first_wait=3600, longest_wait=3600)
     client, backend, _, budget, halt = rig(Unavailable("500"), GOOD, policy=slow)
     task = asyncio.create_task(client.ask(prompt()))
@@ -147,10 +148,44 @@ async def test_no_place_and_no_money_is_held_while_waiting_to_try_again() -> Non
         await asyncio.sleep(0)
     for _ in range(10):
         await asyncio.sleep(0)
-    assert (budget.reserved, client._limiter.statistics().in_flight) == (0, 0)
+    assert (budget.reserved, client._limiter.statistics().in_flight) == (WORST, 0)
     halt.set(Interrupted("stop"))
     with pytest.raises(Interrupted):
         await task
+    assert budget.reserved == 0
+
+
+async def test_a_call_that_is_tried_again_keeps_its_place_in_line() -> None:
+    """One place: the first call fails once, and goes before those that came after it."""
+    order: list[str] = []
+
+    class Noting(Script):
+        async def complete(self, prompt: Prompt) -> Completion:
+            order.append(prompt.key)
+            await asyncio.sleep(0.01)  # the others join the line meanwhile
+            return await super().complete(prompt)
+
+    backend = Noting(Unavailable("503", overloaded=True), GOOD)
+    client = client_with(endpoint(backend, concurrency=1))
+    await asyncio.gather(*(client.ask(prompt(f"{number}/items")) for number in range(4)))
+    assert order == ["0/items", "0/items", "1/items", "2/items", "3/items"]
+
+
+async def test_at_the_cap_what_is_tried_again_has_its_money() -> None:
+    """There is money for two calls at once: the first fails, rests, and is sent again before a third."""
+    order: list[str] = []
+
+    class Noting(Script):
+        async def complete(self, prompt: Prompt) -> Completion:
+            order.append(prompt.key)
+            if len(order) == 1:
+                raise Unavailable("500")
+            await asyncio.sleep(0.01)
+            return Completion("{}", "m", "stop", Usage(0, 0))
+
+    client = client_with(endpoint(Noting(), concurrency=1, price=PRICE), cap=WORST)
+    await asyncio.gather(*(client.ask(prompt(f"{number}/items")) for number in range(3)))
+    assert order == ["0/items", "0/items", "1/items", "2/items"]
 
 
 async def test_a_stall_is_a_timeout_and_may_have_been_charged() -> None:

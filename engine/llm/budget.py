@@ -63,11 +63,11 @@ class Budget:
         """Sets aside `amount` if that can be done at once, and nobody is waiting."""
         return self._grant(amount) if self._line.head is None and self._fits(amount) else None
 
-    async def reserve(self, amount: int, priority: int = 0) -> Reservation:
-        """Sets aside `amount` picodollars. Raises BudgetExhausted."""
+    async def reserve(self, amount: int, priority: int = 0, ticket: int | None = None) -> Reservation:
+        """Sets aside `amount` picodollars. `ticket` is the call's place in line. Raises BudgetExhausted."""
         if (reservation := self.try_reserve(amount)) is not None:
             return reservation
-        future = self._line.join(priority, amount)
+        future = self._line.join(priority, amount, ticket=ticket)
         self._admit()
         try:
             return await future

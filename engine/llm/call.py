@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from engine.errors import PermanentError
 from engine.items import Completion, Prompt
+from engine.llm.budget import Reservation
 from engine.llm.endpoint import Endpoint
 
 
@@ -56,7 +57,7 @@ class Answer(NamedTuple):
 class Call:
     """One call with all its attempts; a Standing. Only its own attempts change it, one after another.
 
-    Mutable state: the number of attempts, the endpoint of the last one, the failures.
+    Mutable state: the number of attempts, the endpoint of the last one, the failures, money kept for the next one.
     """
 
     __slots__ = (
@@ -67,12 +68,18 @@ class Call:
         "attempts",
         "began",
         "endpoint",
+        "kept",
         "prompt",
+        "ticket",
         "timeouts",
     )
 
-    def __init__(self, prompt: Prompt, began: float) -> None:
+    def __init__(self, prompt: Prompt, began: float, ticket: int = 0) -> None:
+        """`ticket` is its place in line, which it keeps."""
         self.prompt = prompt
+        self.ticket = ticket
+        self.kept: Reservation | None = None
+        """Set aside for an attempt that failed and cost nothing: the next one needs it."""
         self.began = began
         self.attempts = 0
         self.timeouts = 0
@@ -97,9 +104,23 @@ class Call:
 
     def beside(self) -> Call:
         """A copy of the call for a parallel second attempt, whose outcome does not change this object."""
-        other = Call(self.prompt, self.began)
+        other = Call(self.prompt, self.began, self.ticket)
         other.attempts = self.attempts
         return other
+
+    def money_for(self, worst: int) -> Reservation | None:
+        """What was kept, if it is enough; if not, it is given back."""
+        kept, self.kept = self.kept, None
+        if kept is not None and kept.amount < worst:
+            kept.settle(0)
+            return None
+        return kept
+
+    def ended(self) -> None:
+        """Gives back what was kept."""
+        if self.kept is not None:
+            self.kept.settle(0)
+            self.kept = None
 
     def own(self) -> float:
         """Total seconds of the failed attempts."""

@@ -96,7 +96,7 @@ class Client:
             if isinstance(held, PermanentError):
                 raise held
             return held
-        call = Call(prompt, self._clock())
+        call = Call(prompt, self._clock(), self._limiter.ticket())
         try:
             completion = await self._persist(call)
         except (ContextExceeded, TooSlow):
@@ -106,6 +106,8 @@ class Client:
             await self._journal.record(prompt, error)
             self._watched(call, error)
             raise
+        finally:
+            call.ended()
         self.counts.completed += 1
         await self._journal.record(prompt, completion)
         self._watched(call, completion)
@@ -206,11 +208,17 @@ class Client:
             lease.unsent()
             return None
         self.counts.hedged += 1
-        return await self._sent(call, lease, reservation)
+        try:
+            return await self._sent(call, lease, reservation)
+        finally:
+            call.ended()
 
     async def _sent(self, call: Call, lease: Lease, reservation: Reservation) -> Answer:
-        """Sends the request; settles place and money whatever the outcome."""
-        endpoint, prompt, cost = lease.endpoint, call.prompt, 0
+        """Sends the request; settles place and money whatever the outcome.
+
+        Money that a failed attempt has not cost stays with the call, so that new calls do not take it.
+        """
+        endpoint, prompt, cost, again = lease.endpoint, call.prompt, 0, False
         call.sent(endpoint)
         attempts = call.attempts
         try:
@@ -225,6 +233,7 @@ class Client:
             completion = replace(reply, usage=usage, attempts=attempts, seconds=seconds, reasoning=thought)
             return Answer(completion, endpoint)
         except Renegotiated as error:
+            again = True
             self._count_failure(error, 0)
             lease.refused(0)
             raise
@@ -236,6 +245,7 @@ class Client:
             raise
         except TransientError as error:
             cost = self._charge_of(error, endpoint, prompt, reservation)
+            again = True
             call.failed(lease.sent, self._clock())
             lease.failed(error, prompt.route, self._clock())
             call.timeouts += isinstance(error, CallTimeout)
@@ -261,7 +271,10 @@ class Client:
             lease.abandoned()
             raise
         finally:
-            reservation.settle(cost)
+            if again and cost == 0 and call.kept is None:
+                call.kept = reservation
+            else:
+                reservation.settle(cost)
 
     def _thought_away(self, error: Truncated, call: Call, lease: Lease) -> None:
         """An endpoint whose model never comes to an answer is not asked any more. Raises FatalError, Rerouted."""
@@ -309,16 +322,15 @@ class Client:
 
     async def _admitted(self, call: Call) -> tuple[Lease, Reservation]:
         """Gets a place and the money for one attempt. A call that waits for money gives its place back."""
-        prompt, failed = call.prompt, call.endpoint
-        tokens = self._whole(prompt)
-        lease = await self._place(prompt, tokens, failed)
+        prompt, tokens = call.prompt, self._whole(call.prompt)
+        lease = await self._place(call, tokens)
         worst = self._worst(prompt, lease)
-        reservation = self._budget.try_reserve(worst)
+        reservation = call.money_for(worst) or self._budget.try_reserve(worst)
         while reservation is None:
             lease.unsent()
-            held = await self._budget.reserve(worst, prompt.priority)
+            held = await self._budget.reserve(worst, prompt.priority, call.ticket)
             try:
-                lease = await self._place(prompt, tokens, failed)
+                lease = await self._place(call, tokens)
             except BaseException:
                 held.settle(0)
                 raise
@@ -338,11 +350,11 @@ class Client:
             raise
         return lease, reservation
 
-    async def _place(self, prompt: Prompt, tokens: int, failed: Endpoint | None) -> Lease:
+    async def _place(self, call: Call, tokens: int) -> Lease:
         """A place at an endpoint that is known to accept such calls, or at one where this call finds that out."""
-        patient = True
+        prompt, failed, patient = call.prompt, call.endpoint, True
         while True:
-            lease = await self._limiter.acquire(tokens, prompt.priority, prompt.route, failed)
+            lease = await self._limiter.acquire(tokens, prompt.priority, prompt.route, failed, call.ticket)
             probe = lease.probe(prompt.purpose) if patient else None
             if probe is None:
                 return lease

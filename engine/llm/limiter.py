@@ -141,7 +141,7 @@ class Limiter:
 
         `key` is the name of all endpoints together for the coordinator.
         """
-        arrivals = count()
+        self._arrivals = arrivals = count()
         self._main = Route(endpoints, WaitQueue(arrivals))
         self._others = {name: Route(group, WaitQueue(arrivals)) for name, group in (others or {}).items()}
         self._routes = (self._main, *self._others.values())
@@ -154,10 +154,21 @@ class Limiter:
         self._wakes_at = 0.0
         self._closed: BaseException | None = None
 
+    def ticket(self) -> int:
+        """A place in line, in the order of calls; a call keeps it through its attempts."""
+        return next(self._arrivals)
+
     async def acquire(
-        self, tokens: int = 0, priority: int = 0, route: str = "", avoid: Endpoint | None = None
+        self,
+        tokens: int = 0,
+        priority: int = 0,
+        route: str = "",
+        avoid: Endpoint | None = None,
+        ticket: int | None = None,
     ) -> Lease:
         """Waits for its turn. `tokens` estimates the whole attempt; `avoid` is the endpoint that just failed.
+
+        `ticket` is the call's place in line; a new one by default.
 
         Raises the reason of `close`, or FatalError if no endpoint that could answer is left.
         """
@@ -165,7 +176,7 @@ class Limiter:
         self._check(there)
         if (lease := self.try_acquire(tokens, route, avoid)) is not None:
             return lease
-        future = there.queue.join(priority, tokens, avoid)
+        future = there.queue.join(priority, tokens, avoid, ticket)
         self._advance()
         try:
             return await future

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Waiter(NamedTuple, Generic[T]):
-    """Sorts by priority, then arrival; `amount` is what it waits for."""
+    """Sorts by priority, then by when it first came; `amount` is what it waits for."""
 
     priority: int
     arrival: int
@@ -30,9 +30,13 @@ class WaitQueue(Generic[T]):
         self._heap: list[Waiter[T]] = []
         self._arrivals = arrivals if arrivals is not None else count()
 
-    def join(self, priority: int, amount: int, avoid: object = None) -> asyncio.Future[T]:
+    def join(
+        self, priority: int, amount: int, avoid: object = None, ticket: int | None = None
+    ) -> asyncio.Future[T]:
+        """`ticket` is that of a waiter who was in line before; a new one by default."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._heap, Waiter(priority, next(self._arrivals), amount, future, avoid))
+        arrival = next(self._arrivals) if ticket is None else ticket
+        heapq.heappush(self._heap, Waiter(priority, arrival, amount, future, avoid))
         return future
 
     @property
