@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from conftest import Configs, Start, datagen, finished, lines, run_in, when_served
@@ -150,3 +151,62 @@ async def test_a_run_that_is_stopped_once_more_ends_as_it_would(
     assert report.outcome == "target"
     check_conservation(tmp_path / "run", dict(report.data))
     check_law_6(tmp_path / "run", 0.8)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_drain_has_a_deadline_that_is_said(
+    number: signal.Signals, tmp_path: Path, endpoint: Start, configs: Configs
+) -> None:
+    """Calls that never end are given up; what came before them is delivered."""
+    url, simulator = await endpoint(stalls=0.2, latency_s=0.005)
+    path = configs.write(
+        url,
+        generate={"target": 500, "batch_size": 2},
+        limits={"concurrency": 8, "drain_s": 0.5, "budget_usd": 5},
+    )
+    folder = tmp_path / "run"
+    reached = when_served(simulator, 12)
+    process = await datagen("run", path, "-o", folder)
+    await asyncio.wait_for(reached.wait(), 20)
+    await asyncio.sleep(0.5)  # all places are taken by calls that stall
+    process.send_signal(number)
+    status, _, err = await asyncio.wait_for(finished(process), 20)
+    assert status == 130, err
+    assert "calls in flight, 0.5 s at most; once more to stop at once" in err
+    assert set(delivered(folder)) == paid_batches(folder)
+    report = orjson.loads((folder / "report.json").read_bytes())
+    assert report["cost"]["unconfirmed_usd"] > 0, "what was given up may be charged"
+
+
+async def test_a_validator_that_never_ends_is_given_up_with_the_run(
+    tmp_path: Path, endpoint: Start, configs: Configs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.items import Item, Verdict
+
+    class Endless:
+        name = "endless"
+
+        def __init__(self, tools: Any, **_: Any) -> None: ...
+
+        async def validate(self, item: Item) -> Verdict:
+            if item.position == 1:
+                await asyncio.Event().wait()
+            return Verdict.passed(self.name)
+
+    class Point:
+        name = "endless"
+
+        def load(self) -> Any:
+            return Endless
+
+    monkeypatch.setattr("engine.runs.plugins.entry_points", lambda group: [Point()])
+    url, _ = await endpoint()
+    config = configs.load(
+        url,
+        generate={"target": 100, "batch_size": 2},
+        validators=["endless"],
+        limits={"budget_usd": 0.004, "attempt_timeout_s": 0.3, "drain_s": 0.3, "concurrency": 8},
+    )
+    report = await asyncio.wait_for(run_in(tmp_path / "run", config), 30)
+    assert report.outcome == "budget"
+    assert report.accepted == len(paid_batches(tmp_path / "run")) > 1

@@ -82,6 +82,8 @@ class LimitsConfig(Section):
     least_acceptance: float = Field(default=0.02, ge=0, le=1)
     """The run stops early if a smaller share of the last `acceptance_window` items is accepted; 0: never."""
     acceptance_window: int = Field(default=500, ge=20)
+    drain_s: float = Field(default=30.0, gt=0)
+    """Seconds that calls in flight may take to finish after Ctrl-C or SIGTERM; then they are given up."""
     hedge: Annotated[HedgeConfig | None, BeforeValidator(_as_hedge)] = None
     """`true` uses the defaults."""
     finish_by: Annotated[str | None, BeforeValidator(_as_clock)] = None

@@ -1,23 +1,29 @@
-"""The one signal that ends a run: set once, with the reason."""
+"""The one signal that ends a run: set once, with the reason; and the moment when it waits no longer."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from engine.errors import EngineError
 
+_GRACE_S = 1.0
+"""Seconds for a step after the cut: enough for one that waits for nobody."""
+
 
 class Halt:
-    """Nothing new is begun after `set`; what is under way is finished.
+    """Nothing new is begun after `set`; what is under way is finished, until `cut`.
 
-    Mutable state: `reason`, set once (a later, different reason does not replace it).
+    Mutable state: `reason`, set once (a later, different reason does not replace it); the steps under way.
     """
 
     def __init__(self) -> None:
         self.reason: EngineError | None = None
         self._event = asyncio.Event()
         self._callbacks: list[Callable[[EngineError], None]] = []
+        self._under_way: set[asyncio.Timeout] = set()
+        self.is_cut = False
 
     def set(self, reason: EngineError) -> None:
         if self.reason is not None:
@@ -26,6 +32,23 @@ class Halt:
         self._event.set()
         for callback in self._callbacks:
             callback(reason)
+
+    def cut(self) -> None:
+        """Gives up the steps that are still under way; what needs no waiting is finished all the same."""
+        self.is_cut = True
+        now = asyncio.get_running_loop().time()
+        for step in self._under_way:
+            step.reschedule(now)
+
+    @asynccontextmanager
+    async def step(self) -> AsyncIterator[None]:
+        """For a step that `cut` may give up. Raises TimeoutError then."""
+        async with asyncio.timeout(_GRACE_S if self.is_cut else None) as limit:
+            self._under_way.add(limit)
+            try:
+                yield
+            finally:
+                self._under_way.discard(limit)
 
     def on_set(self, callback: Callable[[EngineError], None]) -> None:
         """Call back once set; at once if it is set already."""

@@ -20,7 +20,8 @@ class Stage:
 
     A step that raises StopRun or FatalError halts the run and gives its value up: whatever was paid for
     it is in the journal, and the next start does it again from there. Values that are still queued then
-    are given a step all the same, so that what needs no new call is finished.
+    are given a step all the same, so that what needs no new call is finished. A step that takes too long when
+    the run ends is given up in the same way.
     """
 
     name: str
@@ -31,9 +32,14 @@ class Stage:
         async def worker() -> None:
             async for value in inbox:
                 try:
-                    results = await self.step(value)
+                    async with halt.step():
+                        results = await self.step(value)
                 except (StopRun, FatalError) as reason:
                     halt.set(reason)
+                    continue
+                except TimeoutError:
+                    if not halt.is_cut:
+                        raise
                     continue
                 for result in results:
                     await outbox.put(result)

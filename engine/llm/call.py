@@ -54,6 +54,10 @@ class Answer(NamedTuple):
     endpoint: Endpoint
 
 
+_FIRST_TRIES = 3
+"""Attempts that a call makes from its first place in line. One that always fails must not hold up the others."""
+
+
 class Call:
     """One call with all its attempts; a Standing. Only its own attempts change it, one after another.
 
@@ -65,19 +69,19 @@ class Call:
         "_failed",
         "_now",
         "_own",
+        "_ticket",
         "attempts",
         "began",
         "endpoint",
         "kept",
         "prompt",
-        "ticket",
         "timeouts",
     )
 
     def __init__(self, prompt: Prompt, began: float, ticket: int = 0) -> None:
-        """`ticket` is its place in line, which it keeps."""
+        """`ticket` is its place in line."""
         self.prompt = prompt
-        self.ticket = ticket
+        self._ticket = ticket
         self.kept: Reservation | None = None
         """Set aside for an attempt that failed and cost nothing: the next one needs it."""
         self.began = began
@@ -104,9 +108,14 @@ class Call:
 
     def beside(self) -> Call:
         """A copy of the call for a parallel second attempt, whose outcome does not change this object."""
-        other = Call(self.prompt, self.began, self.ticket)
+        other = Call(self.prompt, self.began, self._ticket)
         other.attempts = self.attempts
         return other
+
+    @property
+    def ticket(self) -> int | None:
+        """Its place in line; None, for a new one, once it has been tried often enough to be at fault itself."""
+        return self._ticket if self.attempts < _FIRST_TRIES else None
 
     def money_for(self, worst: int) -> Reservation | None:
         """What was kept, if it is enough; if not, it is given back."""

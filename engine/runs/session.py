@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections import Counter
@@ -14,6 +15,7 @@ from engine.config import RunConfig
 from engine.errors import (
     ConfigError,
     Defect,
+    EngineError,
     FatalError,
     Interrupted,
     NearlyAllRejected,
@@ -109,7 +111,8 @@ def progress_so_far(inputs: Inputs, journal: Journal) -> Progress:
 
 
 class Session:
-    """One start. Mutable state: the halt, the counts, the events; the instruments, once the work has begun."""
+    """One start. Mutable state: the halt, the counts, the events; the instruments, once the work has begun;
+    the timer that cuts a drain short."""
 
     def __init__(
         self,
@@ -138,6 +141,7 @@ class Session:
         self._began = clock()
         self._events = events
         self._halt = Halt()
+        self._cutting: asyncio.TimerHandle | None = None
         self._counts = CallCounts()
         self._terms: Callable[[], Mapping[str, Any]] = dict
         self._terms_kept: Mapping[str, Any] = {}
@@ -158,9 +162,18 @@ class Session:
 
     # --- the work ---
 
+    def _drain(self, reason: EngineError) -> None:
+        """Sets the time by which calls in flight must have finished: a person waits for less long than a run."""
+        limits = self._inputs.config.limits
+        most = limits.drain_s
+        if not isinstance(reason, Interrupted):
+            most = max(most, limits.attempt_timeout_s)
+        self._cutting = asyncio.get_running_loop().call_later(most, self._halt.cut)
+
     async def _work(self) -> Vectors | None:
         """Does the work. Returns the base dataset's vectors if the run made them."""
         config = self._inputs.config
+        self._halt.on_set(self._drain)
         async with self._backends(self._inputs) as backends:
             backends.restore(self.journal.fact("terms") or {})
             self._terms = backends.terms
@@ -236,8 +249,10 @@ class Session:
         def first() -> None:
             self._halt.set(Interrupted("interrupted"))
             waiting = limiter.statistics().in_flight
-            what = f"Finishing {waiting} calls in flight" if waiting else "Stopping after the present step"
-            self._notify(f"{what}; once more to stop at once.")
+            calls = "1 call" if waiting == 1 else f"{waiting} calls"
+            what = f"Finishing {calls} in flight" if waiting else "Stopping after the present step"
+            most = self._inputs.config.limits.drain_s
+            self._notify(f"{what}, {most:g} s at most; once more to stop at once.")
 
         try:
             return await interruptible(work, first)
@@ -261,6 +276,8 @@ class Session:
     # --- the end ---
 
     async def _finish(self, base_vectors: Vectors | None) -> Report:
+        if self._cutting is not None:
+            self._cutting.cancel()
         reason = self._halt.reason
         every_row = not self._mode.generates and reason is None
         outcome = outcome_of(reason, self._progress.reached or every_row)
