@@ -36,11 +36,12 @@ AT_ONCE = RetryPolicy(retries=3, seconds=60, first_wait=0.0, longest_wait=0.0)
 PRICE = Price((Tier(-1, 10, 5, 20),))
 
 
-WORST = PRICE.worst(prompt_bound(Prompt("", "items", 1, "s", "u", {}, 1.0, 1000, 0), 2), 1000)
+TEXT = "about a hundred tokens " * 10
+WORST = PRICE.worst(prompt_bound(Prompt("", "items", 1, TEXT, "u", {}, 1.0, 1000, 0), 2), 1000)
 
 
 def prompt(key: str = "1/items") -> Prompt:
-    return Prompt(key, "items", 1, "s", "u", {}, 1.0, 1000, 0)
+    return Prompt(key, "items", 1, TEXT, "u", {}, 1.0, 1000, 0)
 
 
 class Memory:
@@ -181,9 +182,9 @@ async def test_at_the_cap_what_is_tried_again_has_its_money() -> None:
             if len(order) == 1:
                 raise Unavailable("500")
             await asyncio.sleep(0.01)
-            return Completion("{}", "m", "stop", Usage(0, 0))
+            return Completion("{}", "m", "stop", Usage(1, 1))
 
-    client = client_with(endpoint(Noting(), concurrency=1, price=PRICE), cap=WORST)
+    client = client_with(endpoint(Noting(), concurrency=1, price=PRICE), cap=WORST + 1000)
     await asyncio.gather(*(client.ask(prompt(f"{number}/items")) for number in range(3)))
     assert order == ["0/items", "0/items", "1/items", "2/items"]
 
@@ -227,7 +228,7 @@ async def test_a_reply_without_usage_is_charged_by_estimate() -> None:
     client, _, _, budget, _ = rig(Completion("x" * 300, "m", "stop", Usage(estimated=True)))
     usage = (await client.ask(prompt())).usage
     assert usage.estimated
-    assert usage.completion_tokens == 101
+    assert usage.completion_tokens == 151
     assert budget.spent == usage.cost > 0
 
 

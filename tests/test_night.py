@@ -35,7 +35,7 @@ from test_client import Memory
 
 
 def prompt(key: str) -> Prompt:
-    return Prompt(key, "items", 1, "s", "u", {}, 1.0, 1000, 0)
+    return Prompt(key, "items", 1, "s" * 100, "u", {}, 1.0, 1000, 0)
 
 
 class Provider:

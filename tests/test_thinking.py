@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 import pytest
 
@@ -14,7 +16,10 @@ from engine.llm.allowance import IN_A_ROW, RAISES, Allowance
 from engine.llm.backends.anthropic import AnthropicMessages
 from engine.llm.backends.openai_compatible import OpenAICompatible
 from engine.llm.backends.terms import Terms
+from engine.protocols import Backend
 from test_negotiation import prompt
+
+B = TypeVar("B", bound=Backend)
 
 
 class Thinker:
@@ -118,34 +123,33 @@ def test_what_is_told_is_not_learned() -> None:
     assert allowance.of("x") == 0
 
 
-def test_effort_and_tier_are_sent() -> None:
+@asynccontextmanager
+async def opened(backend: B) -> AsyncIterator[B]:
+    try:
+        yield backend
+    finally:
+        await backend.close()
+
+
+async def test_effort_and_tier_are_sent() -> None:
     model = ModelConfig.model_validate(
         {"name": "o4-mini", "service_tier": "flex", "reasoning": {"effort": "low"}}
     )
-    sent = OpenAICompatible.fields(_unopened(OpenAICompatible, model), prompt(), Terms())
-    assert (sent["reasoning_effort"], sent["service_tier"]) == ("low", "flex")
-    assert "reasoning_effort" not in OpenAICompatible.fields(
-        _unopened(OpenAICompatible, model), prompt(), Terms().dropping("reasoning_effort")
-    )
+    async with opened(OpenAICompatible(model, concurrency=1)) as backend:
+        sent = backend.fields(prompt(), Terms())
+        assert (sent["reasoning_effort"], sent["service_tier"]) == ("low", "flex")
+        assert "reasoning_effort" not in backend.fields(prompt(), Terms().dropping("reasoning_effort"))
 
 
-def test_anthropic_thinks_with_a_budget() -> None:
+async def test_anthropic_thinks_with_a_budget() -> None:
     model = ModelConfig.model_validate(
         {"name": "claude-x", "api": "anthropic", "reasoning": {"tokens": 2000}}
     )
-    sent = AnthropicMessages.fields(_unopened(AnthropicMessages, model), prompt(max_tokens=3000), Terms())
+    async with opened(AnthropicMessages(model, concurrency=1)) as backend:
+        sent = backend.fields(prompt(max_tokens=3000), Terms())
     assert sent["thinking"] == {"type": "enabled", "budget_tokens": 2000}
     assert sent["tool_choice"] == {"type": "auto"}, "a forced tool is refused while it thinks"
     assert "temperature" not in sent
-
-
-def _unopened(cls: Any, model: ModelConfig) -> Any:
-    made = cls.__new__(cls)
-    made._model, made._schemas = model, {}
-    from engine.llm.backends.schemas import FULL, PLAIN
-
-    made._accepted = {"schema": FULL, "plain": PLAIN}
-    return made
 
 
 def test_every_ceiling_can_be_set(tmp_path: Any) -> None:

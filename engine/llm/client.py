@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
@@ -31,6 +32,7 @@ from engine.flow.halt import Halt
 from engine.items import Completion, Prompt, Usage
 from engine.llm.budget import Budget, Reservation
 from engine.llm.call import Answer, Call, CallCounts, CallEnded, Watch
+from engine.llm.charges import believed, cost_of, possible
 from engine.llm.endpoint import Endpoint
 from engine.llm.hedge import Hedge
 from engine.llm.limiter import Lease, Limiter
@@ -223,7 +225,7 @@ class Client:
         attempts = call.attempts
         try:
             reply = await self._answer(endpoint, prompt, lease.allowed)
-            usage = self._counted(prompt, endpoint, reply.usage, reply.text, reply.reasoning)
+            usage = self._counted(prompt, lease, reply.usage, reply.text, reply.reasoning)
             endpoint.allowance.answered(prompt.purpose, usage.reasoning_tokens)
             cost = usage.cost
             now = self._clock()
@@ -238,13 +240,13 @@ class Client:
             lease.refused(0)
             raise
         except SamplingFailed as error:
-            cost = self._charge_of(error, endpoint, prompt, reservation)
+            cost = self._charge_of(error, lease, prompt, reservation)
             told = error.usage
             taken = self._whole(prompt) if told is None else told.prompt_tokens + told.completion_tokens
             lease.refused(taken)
             raise
         except TransientError as error:
-            cost = self._charge_of(error, endpoint, prompt, reservation)
+            cost = self._charge_of(error, lease, prompt, reservation)
             again = True
             call.failed(lease.sent, self._clock())
             lease.failed(error, prompt.route, self._clock())
@@ -255,7 +257,7 @@ class Client:
         except PermanentError as error:
             used = 0
             if error.usage is not None:
-                error.usage = self._counted(prompt, endpoint, error.usage, getattr(error, "said", ""))
+                error.usage = self._counted(prompt, lease, error.usage, getattr(error, "said", ""))
                 cost, used = error.usage.cost, error.usage.prompt_tokens + error.usage.completion_tokens
             lease.refused(used)
             if isinstance(error, Truncated):
@@ -305,11 +307,11 @@ class Client:
             raise CallTimeout(f"{what} within {patience:.0f} s (limits.attempt_timeout_s)") from None
 
     def _charge_of(
-        self, error: TransientError, endpoint: Endpoint, prompt: Prompt, reservation: Reservation
+        self, error: TransientError, lease: Lease, prompt: Prompt, reservation: Reservation
     ) -> int:
         """Picodollars of a failed attempt: by its usage, or the worst case where it may have been charged."""
         if error.usage is not None:
-            cost = self._counted(prompt, endpoint, error.usage, "").cost
+            cost = self._counted(prompt, lease, error.usage, "").cost
         else:
             cost = reservation.amount if error.paid else 0
         self._count_failure(error, cost)
@@ -385,38 +387,26 @@ class Client:
                 self._authorized = ceiling
 
     def _counted(
-        self, prompt: Prompt, endpoint: Endpoint, reported: Usage, text: str, reasoning: str = ""
+        self, prompt: Prompt, lease: Lease, reported: Usage, text: str, reasoning: str = ""
     ) -> Usage:
-        """The usage of an answer in tokens and picodollars; estimated if the endpoint does not report it."""
-        prompt_tokens, completion_tokens = reported.prompt_tokens, reported.completion_tokens
-        if reported.estimated:
-            said = len(text) + len(reasoning)
-            prompt_tokens, completion_tokens = self._tokens.prompt(prompt), said // 3 + 1
-        else:
-            self._tokens.learn(prompt, reported)
-        self.counts.prompt_tokens += prompt_tokens
-        self.counts.completion_tokens += completion_tokens
-        cost = reported.billed
-        if cost is None:
-            cost = endpoint.price.cost(
-                prompt_tokens,
-                completion_tokens,
-                reported.cached_tokens,
-                reported.written_tokens,
-                reported.tier,
-            )
+        """The usage of an answer in tokens and picodollars, as far as it can be believed; see charges."""
+        endpoint, limit, came = lease.endpoint, prompt.max_tokens + lease.allowed, text + reasoning
+        most = possible(self._bound(prompt), limit, came)
+        told = believed(reported, most, prompt.system + prompt.user, came)
+        usage = told.usage
+        if told.said:
+            endpoint.doubt(told.said, wild=told.wild)
+        elif not usage.estimated:
+            self._tokens.learn(prompt, usage)
+        endpoint.check_length(usage.completion_tokens, limit)
         endpoint.check_bill(reported)
-        thought = reported.reasoning_tokens
+        self.counts.prompt_tokens += usage.prompt_tokens
+        self.counts.completion_tokens += usage.completion_tokens
+        thought = usage.reasoning_tokens
         if not thought and reasoning:  # told in words alone: by their share of what was written
-            thought = completion_tokens * len(reasoning) // (len(reasoning) + len(text))
-        return replace(
-            reported,
-            prompt_tokens=prompt_tokens,
-            completion_tokens=completion_tokens,
-            cost=cost,
-            billed=None,
-            reasoning_tokens=thought,
-        )
+            thought = usage.completion_tokens * len(reasoning) // len(came)
+        cost = cost_of(usage, endpoint.price, most)
+        return replace(usage, cost=cost, billed=None, reasoning_tokens=thought)
 
     def _whole(self, prompt: Prompt) -> int:
         """Tokens to reserve: the estimate, or with all of `max_tokens` if an endpoint counts them upfront."""
@@ -428,8 +418,13 @@ class Client:
     def _worst(self, prompt: Prompt, lease: Lease) -> int:
         """The most that the attempt can cost. Fixes how many tokens it allows for reasoning."""
         lease.allowed = lease.endpoint.allowance.of(prompt.purpose)
+        limit = math.ceil((prompt.max_tokens + lease.allowed) * lease.endpoint.overlong)
+        return lease.endpoint.price.worst(self._bound(prompt), limit)
+
+    def _bound(self, prompt: Prompt) -> int:
+        """The most tokens that the prompt can have."""
         schema, size = self._schema
         if schema is not prompt.schema:
             size = len(orjson.dumps(prompt.schema))
             self._schema = prompt.schema, size
-        return lease.endpoint.price.worst(prompt_bound(prompt, size), prompt.max_tokens + lease.allowed)
+        return prompt_bound(prompt, size)

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from engine.errors import CallTimeout, EngineError, FatalError, RateLimited, Unavailable
+from engine.errors import CallTimeout, EndpointError, EngineError, FatalError, RateLimited, Unavailable
 from engine.items import NO_LIMITS, RateLimits, Usage
 from engine.llm.allowance import Allowance
 from engine.llm.breaker import Breaker
+from engine.llm.charges import WILD_TIMES
 from engine.llm.choose import Candidate, Speed
 from engine.llm.concurrency import Concurrency
 from engine.llm.coordination import InProcess
@@ -124,6 +125,9 @@ class Endpoint:
         self._outage = Outage(spec.patience, spec.first_patience)
         self._heard = clock()
         self._is_silent = False
+        self._wild = 0
+        self.overlong = 1.0
+        """How many times as long as the limit that was sent an answer has been."""
         self._seconds = 0.0
         self._compared = 0
         self._slower_than = 0.0
@@ -283,6 +287,20 @@ class Endpoint:
         """Records an answer that went into reasoning. Raises EndpointError where more tokens have not helped."""
         if sentence := self.allowance.thought_away(purpose, allowed, said):
             self._event("reasoning", f"{self.name}: {sentence}")
+
+    def doubt(self, said: str, *, wild: bool) -> None:
+        """Records a count of tokens that cannot be. An endpoint whose counts are wild again and again is retired."""
+        self._once("usage", f"{self.name} reports {said}; at most that is counted")
+        self._wild += wild
+        if self._wild >= WILD_TIMES:
+            self.retire(EndpointError(f"{self.name} reports impossible counts of tokens, such as {said}"))
+
+    def check_length(self, answer: int, limit: int) -> None:
+        """Records an answer's tokens: where they exceed the limit that was sent, more is set aside for the next."""
+        if answer > limit * self.overlong:
+            self.overlong = answer / max(1, limit)
+            times = f"{self.overlong:.1f} times as long as was asked for"
+            self._event("overlong", f"{self.name} answers up to {times}; so much is set aside for each call")
 
     def check_bill(self, usage: Usage) -> None:
         """Tells once of what a reply's usage holds and the price does not know."""
