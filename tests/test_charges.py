@@ -144,3 +144,19 @@ async def test_answers_longer_than_asked_for_raise_what_is_set_aside(
     assert report.data["cost"]["spent_usd"] <= 0.03
     [event] = [event for event in report.data["events"] if event["kind"] == "overlong"]
     assert "5.0 times as long as was asked for" in event["words"]
+
+
+async def test_vectors_are_no_answer(tmp_path: Path, endpoint: Start, configs: Configs) -> None:
+    """An embedding has tokens of its texts alone, as its endpoint tells them."""
+    price = {"input": 1.0, "output": 2.0}
+    url, simulator = await endpoint(price=price)
+    config = configs.load(
+        url,
+        model={"price": price},
+        groupcheck={"same": "meaning", "threshold": 0.95},
+        embedding={"endpoint": {"name": "e", "base_url": url, "price": {"input": 1.0}}},
+    )
+    report = await run_in(tmp_path / "run", config)
+    assert report.outcome == "target"
+    assert report.data["calls"]["usage_estimated"] == 0
+    assert round(report.data["cost"]["spent_usd"] * 10**12) == simulator.statistics.billed

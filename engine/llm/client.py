@@ -390,7 +390,8 @@ class Client:
         self, prompt: Prompt, lease: Lease, reported: Usage, text: str, reasoning: str = ""
     ) -> Usage:
         """The usage of an answer in tokens and picodollars, as far as it can be believed; see charges."""
-        endpoint, limit, came = lease.endpoint, prompt.max_tokens + lease.allowed, text + reasoning
+        endpoint, limit = lease.endpoint, prompt.max_tokens + lease.allowed
+        came = text + reasoning if limit else ""  # a vector is no text: its tokens are the prompt's
         most = possible(self._bound(prompt), limit, came)
         told = believed(reported, most, prompt.system + prompt.user, came)
         usage = told.usage
