@@ -19,7 +19,7 @@ from engine.llm.backends.embeddings import EmbeddingsEndpoint
 from engine.llm.backends.limits_told import longest_answer, overrun
 from engine.llm.backends.openai_compatible import OpenAICompatible
 from engine.llm.backends.schemas import BY_HOST, FULL, PLAIN, accepted_by, fitted, strict
-from engine.llm.backends.terms import Terms
+from engine.llm.backends.terms import SWAPPED, Terms
 from engine.llm.budget import Budget
 from engine.llm.client import Client
 from engine.llm.concurrency import Concurrency
@@ -491,3 +491,8 @@ def test_terms_survive_being_kept() -> None:
     )
     assert Terms.from_dict(orjson.loads(orjson.dumps(terms.as_dict()))) == terms
     assert Terms.from_dict({"of a later release": 1}) == Terms()
+
+
+def test_only_fields_of_a_request_are_told_of() -> None:
+    tried = Terms(limit="max_completion_tokens").dropping(SWAPPED).dropping("seed")
+    assert tried.differences(Terms()) == "no seed; max_completion_tokens in place of max_tokens"

@@ -10,6 +10,7 @@ from typing import Any
 from engine.errors import BadRequest, ContextExceeded
 from engine.llm.backends.limits_told import longest_answer, overrun
 from engine.llm.backends.terms import FORMS, Form, Terms
+from engine.llm.backends.terms import SWAPPED as TRIED
 
 Change = Callable[[Terms], Terms | None]
 """The terms with one thing changed; None if it is changed already."""
@@ -56,10 +57,10 @@ def _merged(terms: Terms) -> Terms | None:
 
 
 def _swapped(terms: Terms) -> Terms | None:
-    if "swapped" in terms.without:
+    if TRIED in terms.without:
         return None
     other = "max_completion_tokens" if terms.limit == "max_tokens" else "max_tokens"
-    return replace(terms, limit=other).dropping("swapped")  # type: ignore[arg-type]
+    return replace(terms, limit=other).dropping(TRIED)  # type: ignore[arg-type]
 
 
 def _streamed(terms: Terms) -> Terms | None:

@@ -11,6 +11,9 @@ FORMS: tuple[Form, ...] = ("schema", "plain", "json_object", "none")
 """How the form of an answer is asked for: by a schema with its bounds, by a schema without, as JSON, in words."""
 Limit = Literal["max_tokens", "max_completion_tokens"]
 
+SWAPPED = "swapped"
+"""Among the fields that are left out: the other name of the limit was tried. No field of a request."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -55,7 +58,7 @@ class Terms:
     def _differences(self, first: Terms) -> Iterator[str]:
         if self.form != first.form:
             yield _IN_WORDS[self.form]
-        for name in sorted(self.without - first.without):
+        for name in sorted(self.without - first.without - {SWAPPED}):
             yield f"no {name}"
         if self.merged and not first.merged:
             yield "the system message at the head of the user's"
