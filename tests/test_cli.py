@@ -244,11 +244,13 @@ async def test_simulate_serves_until_interrupted() -> None:
 
 
 async def test_a_simulated_model_is_started_for_the_run(tmp_path: Path, configs: Configs) -> None:
-    path = configs.write(
-        "http://unused", model={"name": "simulated", "base_url": "http://unused", "simulator": {}}
-    )
+    path = configs.write("http://unused", model="simulated")
     status, said = await exit_of("run", path, "-o", tmp_path / "run")
     assert status == 0, said
+    path = configs.write("http://127.0.0.1:1/v1", model={"name": "simulated"})
+    status, said = await exit_of("run", path, "-o", tmp_path / "another")
+    assert status == 2
+    assert "base_url has no effect beside a simulated endpoint" in said
 
 
 async def test_the_golden_run(tmp_path: Path, endpoint: Start, configs: Configs) -> None:

@@ -23,7 +23,7 @@ from engine.errors import (
     Unparseable,
 )
 from engine.llm.backends.chat_reply import completion_of
-from engine.llm.backends.failures import failure_of
+from engine.llm.backends.failures import failure_of, failure_within
 from engine.prompts.replies import object_in
 
 
@@ -324,3 +324,12 @@ def test_an_error_with_status_200(what: str, body: Any, expected: type[EngineErr
         assert caught.value.usage.completion_tokens == 7
     elif isinstance(caught.value, TransientError) and expected is not MalformedReply:
         assert not caught.value.paid
+
+
+@pytest.mark.parametrize(("status", "paid"), [(502, True), (504, True), (500, False), (503, False)])
+def test_a_gateway_may_have_passed_the_request_on(status: int, paid: bool) -> None:
+    """Then the attempt counts at its worst case; an error within a 200 is charged as nothing."""
+    assert failure_of(status, {}, b"Bad Gateway").paid is paid  # type: ignore[attr-defined]
+    within = failure_within({"error": {"message": "no answer", "code": status}})
+    assert within is not None
+    assert within.paid is False  # type: ignore[attr-defined]

@@ -75,3 +75,29 @@ def test_a_wrong_template_is_told_before_the_run(
 def test_a_missing_template(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         PromptTemplate.load("items", tmp_path / "none.j2")
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "{{ cycler.__init__.__globals__.os.popen('touch pwned').read() }}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ description.__class__ }}",
+        "{{ self._TemplateReference__context }}",
+        "{{ fields.update({'text': 'x'}) }}",
+        "{% for number in range(10000000) %}{% endfor %}",
+        "{{ '%s' | attr('__class__') }}",
+        "{{ '{0.__class__}'.format(description) }}",
+    ],
+)
+def test_a_template_reaches_nothing_but_its_values(
+    attack: str, configs: Configs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A config may be somebody else's, and `plan` renders its template."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.j2").write_text(
+        "{% block system %}S{% endblock %}{% block user %}" + attack + "{% endblock %}"
+    )
+    with pytest.raises(ConfigError):
+        GenerateMode().load(configs.load("http://h", generate={"template": "own.j2"}))
+    assert not (tmp_path / "pwned").exists()

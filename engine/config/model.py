@@ -233,6 +233,11 @@ def as_model(value: Any) -> Any:
     if isinstance(value, dict) and "simulated" in value and "simulator" not in value:
         value = {"simulator" if name == "simulated" else name: knobs for name, knobs in value.items()}
     if isinstance(value, dict) and (value.get("name") == "simulated" or value.get("simulator")):
+        if value.get("base_url") not in (None, ADDRESSES["openai"], ADDRESSES["anthropic"]):
+            raise ValueError(
+                "base_url has no effect beside a simulated endpoint, which has an address of its own: leave it out, or "
+                "name the model that answers there"
+            )
         value = {"name": "simulated", "price": SIMULATED_PRICE.model_dump(), "simulator": {}, **value}
         knobs = value["simulator"]
         dialect = knobs.get("dialect") if isinstance(knobs, dict) else None

@@ -8,8 +8,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, Template, TemplateError, meta
+from jinja2 import StrictUndefined, Template, TemplateError, meta
 from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from engine.config import RunConfig
 from engine.errors import ConfigError
@@ -18,13 +19,14 @@ from engine.errors import ConfigError
 class PromptTemplate:
     """A Jinja template with the blocks `system` and `user`; a Template.
 
-    Values are data, never template text: the content of a dataset row is not evaluated.
+    Values are data, never template text: the content of a dataset row is not evaluated. A config may come from
+    somebody else, so a template reaches nothing but its values: no attribute with an underscore, no program.
     """
 
     def __init__(self, source: str, name: str) -> None:
         """Raises ConfigError if the template is wrong."""
         self.name = name
-        self._environment = environment = Environment(
+        self._environment = environment = ImmutableSandboxedEnvironment(
             undefined=StrictUndefined, trim_blocks=False, autoescape=False
         )
         self._globals = dict(environment.globals)

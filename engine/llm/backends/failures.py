@@ -158,8 +158,14 @@ def _statuses(kinds: list[Any]) -> Iterator[int]:
 def failure_of(
     status: int, headers: Mapping[str, str], body: bytes, redact: Redact = lambda text: text
 ) -> EngineError:
-    """The error for an unsuccessful reply. `redact` removes secrets from what is shown of it."""
-    return _failure(status, headers, ToldError.read(body), redact)
+    """The error for an unsuccessful reply. `redact` removes secrets from what is shown of it.
+
+    A gateway that says 502 or 504 may have passed the request on: it may have been paid.
+    """
+    failure = _failure(status, headers, ToldError.read(body), redact)
+    if isinstance(failure, Unavailable) and status in (502, 504):
+        failure.paid = True
+    return failure
 
 
 def failure_within(reply: Any, redact: Redact = lambda text: text) -> EngineError | None:
