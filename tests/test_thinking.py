@@ -96,7 +96,7 @@ async def test_where_that_does_not_help_the_run_stops_and_says_what_to_set() -> 
 async def test_what_is_allowed_for_reasoning_is_set_aside_too() -> None:
     one = endpoint(Thinker(0), reasoning=5_000)
     client = client_with(one)
-    lease, reservation = await client._admitted(_call(prompt(max_tokens=100)))
+    lease, reservation = await client._admission.admitted(_call(prompt(max_tokens=100)))
     assert lease.allowed == 5_000
     reservation.settle(0)
     lease.unsent()

@@ -207,4 +207,4 @@ async def test_a_failed_attempt_is_charged_by_its_own_usage() -> None:
         )
     )
     await client.ask(prompt())
-    assert client._budget.spent == 30
+    assert client._admission._budget.spent == 30

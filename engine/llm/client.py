@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from collections.abc import Coroutine, Mapping
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import orjson
 from tenacity import RetryCallState
 
 from engine.errors import (
@@ -30,6 +27,7 @@ from engine.errors import (
 )
 from engine.flow.halt import Halt
 from engine.items import Completion, Prompt, Usage
+from engine.llm.admission import Admission
 from engine.llm.budget import Budget, Reservation
 from engine.llm.call import Answer, Call, CallCounts, CallEnded, Watch
 from engine.llm.charges import believed, cost_of, possible
@@ -38,11 +36,8 @@ from engine.llm.hedge import Hedge
 from engine.llm.limiter import Lease, Limiter
 from engine.llm.pacing import Clock
 from engine.llm.retry import RetryPolicy, spared
-from engine.llm.tokens import TokenEstimator, prompt_bound
 from engine.protocols import CallJournal
 
-PROBE_S = 5.0
-"""Seconds that calls wait for the first one of their purpose: what is refused is refused at once."""
 TIMEOUTS = 2
 """Timeouts after which a call that asks for several items is given up, to be asked for fewer."""
 REFUSALS = 5
@@ -54,8 +49,7 @@ class Client:
 
     An attempt gets a place at an endpoint, then money from the budget, sends the request, and settles both.
     A call that waits to retry holds neither.
-    Mutable state: `counts`, `watch`, the amount that the journal has authorized, what is known about tokens per
-    character, the size of the last schema.
+    Mutable state: `counts`, `watch`.
     """
 
     def __init__(
@@ -72,15 +66,11 @@ class Client:
     ) -> None:
         self._journal = journal
         self._limiter = limiter
-        self._budget = budget
         self._halt = halt
         self._policy = policy or RetryPolicy()
         self._hedge = hedge
         self._clock = clock
-        self._tokens = TokenEstimator()
-        self._schema: tuple[Mapping[str, Any], int] = ({}, 2)
-        self._authorized = 0
-        self._authorizing = asyncio.Lock()
+        self._admission = Admission(journal, limiter, budget, halt)
         self.counts = counts if counts is not None else CallCounts()
         self.watch: Watch | None = None
         """Called with each finished call; may be None."""
@@ -178,7 +168,7 @@ class Client:
 
     async def _attempt(self, call: Call) -> Completion:
         """Makes one attempt. Raises TransientError if a retry may help, if possible elsewhere."""
-        lease, reservation = await self._admitted(call)
+        lease, reservation = await self._admission.admitted(call)
         patience = None
         if self._hedge is not None:
             counts, route = self.counts, call.prompt.route
@@ -194,24 +184,12 @@ class Client:
 
     async def _second(self, call: Call, slow: Endpoint) -> Answer | None:
         """Sends the same prompt again if a place and money are free at once; otherwise returns None."""
-        prompt = call.prompt
-        if self._halt.reason is not None:
-            return None
-        lease = self._limiter.try_acquire(self._whole(prompt), prompt.route, slow)
-        if lease is None:
-            return None
-        if lease.probe(prompt.purpose) is not None:
-            lease.unsent()
-            return None
-        reservation = self._budget.try_reserve(self._worst(prompt, lease))
-        if reservation is None or self._budget.exposed > self._authorized:
-            if reservation is not None:
-                reservation.settle(0)
-            lease.unsent()
+        admitted = self._admission.at_once(call.prompt, slow)
+        if admitted is None:
             return None
         self.counts.hedged += 1
         try:
-            return await self._sent(call, lease, reservation)
+            return await self._sent(call, *admitted)
         finally:
             call.ended()
 
@@ -242,7 +220,9 @@ class Client:
         except SamplingFailed as error:
             cost = self._charge_of(error, lease, prompt, reservation)
             told = error.usage
-            taken = self._whole(prompt) if told is None else told.prompt_tokens + told.completion_tokens
+            taken = (
+                self._admission.whole(prompt) if told is None else told.prompt_tokens + told.completion_tokens
+            )
             lease.refused(taken)
             raise
         except TransientError as error:
@@ -322,83 +302,19 @@ class Client:
         self.counts.rate_limited += isinstance(error, RateLimited)
         self.counts.errors[error.reason] = self.counts.errors.get(error.reason, 0) + 1
 
-    async def _admitted(self, call: Call) -> tuple[Lease, Reservation]:
-        """Gets a place and the money for one attempt. A call that waits for money gives its place back."""
-        prompt, tokens = call.prompt, self._whole(call.prompt)
-        lease = await self._place(call, tokens)
-        worst = self._worst(prompt, lease)
-        reservation = call.money_for(worst) or self._budget.try_reserve(worst)
-        while reservation is None:
-            lease.unsent()
-            held = await self._budget.reserve(worst, prompt.priority, call.ticket)
-            try:
-                lease = await self._place(call, tokens)
-            except BaseException:
-                held.settle(0)
-                raise
-            needed = self._worst(prompt, lease)
-            if needed <= worst:
-                reservation = held
-            else:  # another endpoint, with a higher price
-                held.settle(0)
-                worst, reservation = needed, self._budget.try_reserve(needed)
-        try:
-            self._halt.check()
-            if self._budget.exposed > self._authorized:
-                await self._authorize(worst)
-        except BaseException:
-            reservation.settle(0)
-            lease.unsent()
-            raise
-        return lease, reservation
-
-    async def _place(self, call: Call, tokens: int) -> Lease:
-        """A place at an endpoint that is known to accept such calls, or at one where this call finds that out."""
-        prompt, failed, patient = call.prompt, call.endpoint, True
-        while True:
-            lease = await self._limiter.acquire(tokens, prompt.priority, prompt.route, failed, call.ticket)
-            probe = lease.probe(prompt.purpose) if patient else None
-            if probe is None:
-                return lease
-            lease.unsent()
-            patient = await self._unless_halted(probe.wait(), PROBE_S)
-
-    async def _unless_halted(self, waiting: Coroutine[Any, Any, object], seconds: float) -> bool:
-        """Waits so long at most; False if that was too short. Raises the reason if the run is halted before."""
-        self._halt.check()
-        tasks = [asyncio.create_task(waiting), asyncio.create_task(self._halt.wait())]
-        try:
-            done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-        self._halt.check()
-        return bool(done)
-
-    async def _authorize(self, worst: int) -> None:
-        """Journals the most that this start may spend before it spends it, so that a kill cannot hide it.
-
-        The amount is the worst case of all calls in flight, so that one entry serves many calls.
-        """
-        async with self._authorizing:
-            if self._budget.exposed > self._authorized:
-                ceiling = self._budget.reachable(self._limiter.concurrency * worst)
-                await self._journal.authorize(ceiling)
-                self._authorized = ceiling
-
     def _counted(
         self, prompt: Prompt, lease: Lease, reported: Usage, text: str, reasoning: str = ""
     ) -> Usage:
         """The usage of an answer in tokens and picodollars, as far as it can be believed; see charges."""
         endpoint, limit = lease.endpoint, prompt.max_tokens + lease.allowed
         came = text + reasoning if limit else ""  # a vector is no text: its tokens are the prompt's
-        most = possible(self._bound(prompt), limit, came)
+        most = possible(self._admission.bound(prompt), limit, came)
         told = believed(reported, most, prompt.system + prompt.user, came)
         usage = told.usage
         if told.said:
             endpoint.doubt(told.said, wild=told.wild)
         elif not usage.estimated:
-            self._tokens.learn(prompt, usage)
+            self._admission.tokens.learn(prompt, usage)
         endpoint.check_length(usage.completion_tokens, limit)
         endpoint.check_bill(reported)
         self.counts.prompt_tokens += usage.prompt_tokens
@@ -408,24 +324,3 @@ class Client:
             thought = usage.completion_tokens * len(reasoning) // len(came)
         cost = cost_of(usage, endpoint.price, most)
         return replace(usage, cost=cost, billed=None, reasoning_tokens=thought)
-
-    def _whole(self, prompt: Prompt) -> int:
-        """Tokens to reserve: the estimate, or with all of `max_tokens` if an endpoint counts them upfront."""
-        if self._limiter.charges_max_tokens_upfront:
-            allowed = max(each.allowance.of(prompt.purpose) for each in self._limiter.endpoints)
-            return self._tokens.prompt(prompt) + prompt.max_tokens + allowed
-        return self._tokens.whole(prompt)
-
-    def _worst(self, prompt: Prompt, lease: Lease) -> int:
-        """The most that the attempt can cost. Fixes how many tokens it allows for reasoning."""
-        lease.allowed = lease.endpoint.allowance.of(prompt.purpose)
-        limit = math.ceil((prompt.max_tokens + lease.allowed) * lease.endpoint.overlong)
-        return lease.endpoint.price.worst(self._bound(prompt), limit)
-
-    def _bound(self, prompt: Prompt) -> int:
-        """The most tokens that the prompt can have."""
-        schema, size = self._schema
-        if schema is not prompt.schema:
-            size = len(orjson.dumps(prompt.schema))
-            self._schema = prompt.schema, size
-        return prompt_bound(prompt, size)
