@@ -54,9 +54,13 @@ def within(thought: str, answer: str, most: int | None) -> Written:
     """Both, cut after so many tokens: thoughts count like the answer, and come first."""
     if most is None or tokens_of(thought) + tokens_of(answer) <= most:
         return Written(thought, answer, cut=False)
-    kept = thought[: most * CHARACTERS_PER_TOKEN]
-    left = most - tokens_of(kept)
-    return Written(kept, answer[: max(0, left) * CHARACTERS_PER_TOKEN], cut=True)
+    kept = _cut_after(thought, most)
+    return Written(kept, _cut_after(answer, most - tokens_of(kept)), cut=True)
+
+
+def _cut_after(text: str, tokens: int) -> str:
+    """The beginning of a text that has so many tokens at most."""
+    return text[: max(0, tokens * CHARACTERS_PER_TOKEN - 1)]
 
 
 def tokens_of(text: str) -> int:
