@@ -326,10 +326,42 @@ def test_an_error_with_status_200(what: str, body: Any, expected: type[EngineErr
         assert not caught.value.paid
 
 
-@pytest.mark.parametrize(("status", "paid"), [(502, True), (504, True), (500, False), (503, False)])
+@pytest.mark.parametrize(
+    ("status", "paid"), [(502, True), (504, True), (524, True), (500, False), (503, False)]
+)
 def test_a_gateway_may_have_passed_the_request_on(status: int, paid: bool) -> None:
     """Then the attempt counts at its worst case; an error within a 200 is charged as nothing."""
     assert failure_of(status, {}, b"Bad Gateway").paid is paid  # type: ignore[attr-defined]
     within = failure_within({"error": {"message": "no answer", "code": status}})
     assert within is not None
     assert within.paid is False  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (429, error("Your account is suspended, please check", type="exceeded_current_quota_error")),
+        (429, error("Your account has an overdue balance.", code="AccountOverdueError", type="Forbidden")),
+        (403, {"code": 30001, "message": "Sorry, your account balance is insufficient", "data": None}),
+        (412, error("Account x is suspended, possibly due to reaching the monthly spending limit")),
+    ],
+    ids=["Moonshot", "Volcengine", "SiliconFlow", "Fireworks"],
+)
+def test_an_empty_account_in_further_words(status: int, body: object) -> None:
+    failure = failure_of(status, {}, orjson.dumps(body))
+    assert isinstance(failure, AuthError)
+    assert "no credit" in str(failure)
+
+
+def test_an_error_beside_no_answer() -> None:
+    """MiniMax's place for errors, with status 200."""
+    reply = {"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}
+    assert "no credit" in str(failure_within(reply))
+    assert failure_within({"base_resp": {"status_code": 0, "status_msg": ""}, "choices": []}) is None
+
+
+def test_a_refusal_may_be_a_part() -> None:
+    parts = [{"type": "refusal", "refusal": "I may not."}]
+    body = {"choices": [{"message": {"content": parts}, "finish_reason": "stop"}]}
+    with pytest.raises(Unparseable, match="the model refused: I may not"):
+        completion_of(orjson.dumps(body), "m")

@@ -150,7 +150,7 @@ def message_of(message: dict[str, Any], habit: Habit, *, cut: bool) -> Message:
     answer = said.answer
     if not answer.strip():
         answer = _arguments(message) or _answer_within(reasoning, message)
-    return Message(answer, reasoning, str(message.get("refusal") or ""))
+    return Message(answer, reasoning, str(message.get("refusal") or _refusal(message.get("content"))))
 
 
 def _content(content: Any) -> tuple[str, str]:
@@ -167,6 +167,12 @@ def _content(content: Any) -> tuple[str, str]:
             thinks = str(part.get("type")) in ("thinking", "reasoning", "redacted_thinking")
             texts[thinks].append("".join(_texts(part)))
     return "".join(texts[0]), "".join(texts[1])
+
+
+def _refusal(content: Any) -> str:
+    """Why the model declined, where that is a part of the content."""
+    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+    return "".join(str(part.get("refusal") or "") for part in parts)
 
 
 def _texts(part: Any) -> Iterator[str]:

@@ -38,13 +38,14 @@ OVERLOADED = (498, 503, 529)
 _NO_CREDIT = frozenset(
     "insufficient_quota credit_balance_exhausted billing_hard_limit_reached billing_error arrearage"
     " enforced_spend_limit_reached budget_exceeded credit_limit insufficient_balance insufficient_credits"
-    " payment_required account_overdue".split()
+    " payment_required account_overdue accountoverdueerror exceeded_current_quota_error".split()
 )
 _MONEY = re.compile(
     r"insufficient[_ ](?:quota|credits?|balance|funds)|credit balance is too low|exceeded your current quota"
     r"|requires more credits|out of credits|all available credits|spending limit|credit limit exceeded|no credits?\b"
     r"|(?:monthly|total) (?:usage |spend(?:ing)? )?limit|key limit exceeded|billing hard limit"
-    r"|budget has been exceeded|in good standing|have any credits|余额不足|欠费|payment required",
+    r"|budget has been exceeded|in good standing|have any credits"
+    r"|balance is insufficient|overdue balance|余额不足|欠费|payment required",
     re.IGNORECASE,
 )
 _FILTERED = frozenset(
@@ -160,10 +161,10 @@ def failure_of(
 ) -> EngineError:
     """The error for an unsuccessful reply. `redact` removes secrets from what is shown of it.
 
-    A gateway that says 502 or 504 may have passed the request on: it may have been paid.
+    A gateway that says 502, 504 or (Cloudflare's) 524 may have passed the request on: it may have been paid.
     """
     failure = _failure(status, headers, ToldError.read(body), redact)
-    if isinstance(failure, Unavailable) and status in (502, 504):
+    if isinstance(failure, Unavailable) and status in (502, 504, 524):
         failure.paid = True
     return failure
 
@@ -175,7 +176,11 @@ def failure_within(reply: Any, redact: Redact = lambda text: text) -> EngineErro
     """
     if not isinstance(reply, dict):
         return None
-    error = reply.get("error") or next((e for e in map(_of_choice, reply.get("choices") or ()) if e), None)
+    error = (
+        reply.get("error")
+        or _of_base(reply.get("base_resp"))
+        or next((e for e in map(_of_choice, reply.get("choices") or ()) if e), None)
+    )
     flat = reply.get("object") == "error" or (
         "choices" not in reply and ("message" in reply or "detail" in reply)
     )
@@ -185,6 +190,13 @@ def failure_within(reply: Any, redact: Redact = lambda text: text) -> EngineErro
     said = f"{told.code} {told.message}"
     status = told.status or next((code for words, code in _WITHIN_SUCCESS if words.search(said)), 502)
     return _failure(status, {}, told, redact)
+
+
+def _of_base(told: Any) -> Any:
+    """MiniMax has its errors in `base_resp`, by a code of its own that is 0 where there is none."""
+    if not isinstance(told, dict) or not told.get("status_code"):
+        return None
+    return {"message": str(told.get("status_msg") or "no explanation"), "type": str(told["status_code"])}
 
 
 def _of_choice(choice: Any) -> Any:
