@@ -17,6 +17,7 @@ EngineError
 │  ├─ ContentFiltered     the endpoint's content filter stopped it
 │  ├─ Unparseable         nothing usable in the reply
 │  ├─ Truncated           all tokens of the answer went into reasoning
+│  ├─ TooLong             longer than an answer of the length asked for can be; charged
 │  ├─ Looped              a streamed answer that repeats itself without end
 │  ├─ TooSlow             several items at once take longer than there is time for
 │  ├─ Unembeddable        a text of which no vector can be made
@@ -136,6 +137,8 @@ class PermanentError(EngineError):
     """Asking again would give the same; costs the items of this one call."""
 
     reason = "permanent"
+    paid = False
+    """Whether the endpoint may have charged for it although no usage came back."""
     usage: Usage | None = None
     """What a useless answer took all the same."""
 
@@ -193,6 +196,13 @@ class Truncated(PermanentError):
     """The whole allowance of tokens went into reasoning, and no answer was begun."""
 
     reason = "truncated"
+
+
+class TooLong(PermanentError):
+    """More than an answer of the length that was asked for can be: whatever it holds, it is not read."""
+
+    reason = "too_long"
+    paid = True
 
 
 class Looped(PermanentError):
@@ -296,6 +306,7 @@ class Interrupted(StopRun):
 
 
 PERMANENT_BY_REASON: dict[str, type[PermanentError]] = {
-    cls.reason: cls for cls in (BadRequest, ContentFiltered, Unparseable, Truncated, Looped, RetriesExhausted)
+    cls.reason: cls
+    for cls in (BadRequest, ContentFiltered, Unparseable, Truncated, TooLong, Looped, RetriesExhausted)
 }
 """For raising a journaled failure again without asking the endpoint a second time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,11 @@ def fenced(shown: Mapping[str, Any]) -> str:
 def unfenced(text: str) -> str:
     """Foreign text without anything that opens or closes a fence."""
     return text.replace("```", "'''")
+
+
+def printable_json(text: str) -> str:
+    """JSON that reads back the same, without characters that could control a terminal."""
+    return "".join(mark if mark.isprintable() or mark == "\n" else json.dumps(mark)[1:-1] for mark in text)
 
 
 def printable(text: str) -> str:

@@ -20,6 +20,7 @@ from engine.report.summary import Report
 from engine.runs.api import arun
 from engine.simulator.server import Simulator
 from engine.simulator.serving import serving
+from engine.veil import forget
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = Path(os.environ.get("DATAGEN_DATA") or ROOT.parent / "shared" / "data")
@@ -61,6 +62,12 @@ async def endpoint() -> AsyncIterator[Start]:
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Vectors are cached for all tests together, and not among the user's."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def no_secrets() -> None:
+    """A test knows no secrets of another."""
+    forget()
 
 
 @pytest.fixture

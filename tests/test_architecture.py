@@ -17,7 +17,7 @@ MAP = ARCHITECTURE.split("```")[1]
 FLOORS = re.findall(r"^  (\w+)/? ", MAP, re.MULTILINE)
 """From the ground up, as the map has them."""
 FOR_VALIDATORS = {f"engine.{name}" for name in "items errors escaping answers constraints protocols".split()}
-LOOSE = 7
+LOOSE = 8
 """Files beside the rooms, at most."""
 
 FILES = sorted(path for package in ("engine", "validators") for path in (ROOT / package).rglob("*.py"))

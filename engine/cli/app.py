@@ -22,6 +22,8 @@ from engine.cli.common import (
     mode_of,
     overrides,
     report_of,
+    say,
+    say_json,
     show,
     tell,
 )
@@ -105,7 +107,7 @@ def convert(
         for note in notes:
             tell(note)
         if out is None:
-            typer.echo(_yaml(settings), nl=False)
+            say(_yaml(settings), nl=False)
         else:
             with replacing(out) as file:
                 file.write(_yaml(settings))
@@ -176,7 +178,7 @@ def plan(
         _say_bad_rows(inputs.dataset.complaint())
         show(plan_table(estimates(inputs), inputs.config.limits.budget_usd))
         for prompt in islice(prompts(inputs), show_prompts):
-            typer.echo(f"\n--- {prompt.key} system\n{prompt.system}\n--- {prompt.key} user\n{prompt.user}")
+            say(f"\n--- {prompt.key} system\n{prompt.system}\n--- {prompt.key} user\n{prompt.user}")
 
 
 @app.command()
@@ -208,9 +210,7 @@ def status(
     with mistakes():
         report, running = report_of(run_dir)
         if json:
-            import orjson
-
-            typer.echo(orjson.dumps({**report.data, "running": running}, option=orjson.OPT_INDENT_2).decode())
+            say_json({**report.data, "running": running})
         else:
             show(status_table(report, running, mode_of(report).summary(report.data)))
 
@@ -258,7 +258,7 @@ def simulate(
 
     if knobs:
         for name, value in SimulatorConfig().model_dump().items():
-            typer.echo(f"{name}={value}")
+            say(f"{name}={value}")
         return
     with mistakes():
         try:
@@ -274,7 +274,7 @@ def simulate(
             raise ConfigError(f"{option}: {first['msg']}") from None
 
         def ready(url: str) -> None:
-            typer.echo(f"A simulation, not a language model, answers at {url} (Ctrl-C ends it)")
+            say(f"A simulation, not a language model, answers at {url} (Ctrl-C ends it)")
 
         in_loop(lambda: serve(chosen, port, ready, with_parent=False))
 
@@ -295,7 +295,7 @@ def version() -> None:
     """The version of this engine."""
     from engine._version import __version__
 
-    typer.echo(__version__)
+    say(__version__)
 
 
 # --- shared by the commands above -------------------------------------------------------------------
@@ -337,12 +337,12 @@ def _yaml(settings: dict[str, Any]) -> str:
 
 def _say(finding: Any) -> None:
     mark = {True: "ok", False: "FAILED", None: "note"}[finding.ok]
-    typer.echo(f"{finding.name:<20} {mark:<7} {finding.detail}")
+    say(f"{finding.name:<20} {mark:<7} {finding.detail}")
 
 
 def _say_bad_rows(complaint: str) -> None:
     if complaint:
-        typer.echo(f"dataset: {complaint}; skipped", err=True)
+        say(f"dataset: {complaint}; skipped", err=True)
 
 
 def main() -> None:

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from engine.escaping import printable, printable_json
+from engine.veil import veiled
+
 if TYPE_CHECKING:
     from engine.report.summary import Report
     from engine.runs.modes import Mode
@@ -31,16 +34,16 @@ def mistakes() -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        typer.echo(f"datagen: {error}", err=True)
+        say(f"datagen: {error}", err=True)
         raise typer.Exit(WRONG) from None
     except EngineError as error:
-        typer.echo(f"datagen: {error}", err=True)
+        say(f"datagen: {error}", err=True)
         raise typer.Exit(FATAL) from None
     except sqlite3.Error as error:
-        typer.echo(f"datagen: the run's journal cannot be read: {error}", err=True)
+        say(f"datagen: the run's journal cannot be read: {error}", err=True)
         raise typer.Exit(FATAL) from None
     except KeyboardInterrupt:  # before a run has begun, or after it has ended: nothing to drain
-        typer.echo("datagen: interrupted before the run had begun", err=True)
+        say("datagen: interrupted before the run had begun", err=True)
         raise typer.Exit(EXITS["interrupted"]) from None
 
 
@@ -62,9 +65,21 @@ def overrides(sets: list[str] | None, target: int | None, budget: float | None) 
     return given
 
 
+def say(text: str = "", *, err: bool = False, nl: bool = True) -> None:
+    """Prints a text that may hold anybody's words: no secret and nothing that controls a terminal is in it."""
+    typer.echo(printable(veiled(text)), err=err, nl=nl)
+
+
+def say_json(value: Any) -> None:
+    """Prints a value as indented JSON, which reads back the same."""
+    import orjson
+
+    typer.echo(printable_json(veiled(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())))
+
+
 def tell(sentence: str) -> None:
     """Prints progress to standard error."""
-    typer.echo(sentence, err=True)
+    say(sentence, err=True)
 
 
 def show(table: Any) -> None:
@@ -133,7 +148,7 @@ def finish(report: Report, folder: Path) -> None:
             from engine.report.tables import outcome_lines
 
             for line in outcome_lines(report, folder, mode.summary(report.data)):
-                typer.echo(line)
+                say(line)
     raise typer.Exit(EXITS[report.outcome])
 
 
@@ -149,9 +164,9 @@ def _say_results(report: Report, folder: Path, mode: Mode) -> None:
     results = orjson.loads(there.results.read_bytes()) if there.results.exists() else None
     for listing in listings(results) if results is not None else ():
         show(listed(listing))
-        typer.echo()
+        say()
     for line in evaluation_lines(report, folder, results, mode.completed, mode.unscored):
-        typer.echo(line)
+        say(line)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from engine.config.markers import Operational, PathFrom, Secret
+from engine.config.markers import NotSecret, Operational, PathFrom, Secret
 from engine.config.parts import Section
 
 # --- embedding -------------------------------------------------------------------------------------
@@ -24,7 +24,7 @@ class EmbeddingPrice(Section):
 class EmbeddingEndpoint(Section):
     """An OpenAI-compatible `/embeddings` endpoint. Where absent, address and key are the main model's."""
 
-    name: str
+    name: Annotated[str, NotSecret("a model's name")]
     base_url: Annotated[str | None, Operational()] = None
     api_key: Annotated[str | None, Secret(), Operational()] = None
     price: Annotated[EmbeddingPrice | None, Operational()] = None
@@ -40,7 +40,7 @@ class EmbeddingEndpoint(Section):
 class EmbeddingConfig(Section):
     """What turns texts into vectors: a local model, an endpoint, or your own function."""
 
-    model: Annotated[str, PathFrom(dotted=True)] = "all-MiniLM-L6-v2"
+    model: Annotated[str, PathFrom(dotted=True), NotSecret("a model's name")] = "all-MiniLM-L6-v2"
     """A sentence-transformers model: its name or its path."""
     revision: str | None = None
     """Branch, tag or commit of a model from the Hugging Face hub."""
@@ -49,7 +49,7 @@ class EmbeddingConfig(Section):
     endpoint: EmbeddingEndpoint | None = None
     function: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
     """'package.module:name', called with a list of texts; returns one vector for each, in order."""
-    cache: Annotated[Path | None, PathFrom(), Operational()] = None
+    cache: Annotated[Path | None, PathFrom(), Operational(), NotSecret("a path")] = None
     """Folder that caches the base dataset's vectors; the user's cache folder where absent."""
 
     @model_validator(mode="after")

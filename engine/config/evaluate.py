@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from engine.config.markers import Operational, PathFrom
+from engine.config.markers import NotSecret, Operational, PathFrom
 from engine.config.model import Api, ModelConfig, ReasoningConfig, as_model
 from engine.config.parts import Section
 
@@ -16,8 +16,8 @@ class EvaluatedModel(ModelConfig):
     """A model under test. How it is addressed is part of the test, so that may not change between starts."""
 
     api: Api = "openai"
-    api_version: str | None = None
-    deployment: str | None = None
+    api_version: Annotated[str | None, NotSecret("a version")] = None
+    deployment: Annotated[str | None, NotSecret("a model's name")] = None
     entra: bool = False
     reasoning: ReasoningConfig = ReasoningConfig()
     label: str = ""
@@ -57,7 +57,9 @@ class EvaluateConfig(Section):
 
     models: tuple[Annotated[EvaluatedModel, BeforeValidator(as_model)], ...] = ()
     """The section `model` where this is empty; that model also judges (`model.purposes.judgement`)."""
-    datasets: Annotated[tuple[EvaluatedData, ...], BeforeValidator(_as_datasets), PathFrom()] = ()
+    datasets: Annotated[
+        tuple[EvaluatedData, ...], BeforeValidator(_as_datasets), PathFrom(), NotSecret("paths")
+    ] = ()
     against: Annotated[str | None, Operational()] = None
     """The name of the original dataset, which the others are compared with."""
     reasoning: bool = True

@@ -19,8 +19,9 @@ from engine.config.authors import Translation, is_theirs, translated
 from engine.config.markers import Keys
 from engine.config.paths import rooted
 from engine.config.place import Place
-from engine.config.secrets import VARIABLE, is_secret
+from engine.config.secrets import VARIABLE, is_public, is_secret
 from engine.errors import ConfigError
+from engine.veil import hide
 
 M = TypeVar("M", bound=BaseModel)
 _DEEPEST = 50
@@ -37,6 +38,8 @@ class Read(Generic[M]):
     settings: M
     references: dict[str, str]
     """The texts that came from the environment: text -> `${NAME}`."""
+    secrets: dict[str, str]
+    """The values of variables that stand where a secret may: value -> `${NAME}`."""
     place: Place
     translation: Translation | None = None
     """Where the file has the authors' format: its settings in ours, before variables are filled in."""
@@ -80,7 +83,16 @@ def parse(
         _put(raw, dotted, value)
     reader = _Reader(model, Place(name, lines), lenient)
     filled = rooted(model, reader.filled(raw, ()), folder)
-    return Read(_validated(model, filled, reader.place), reader.references, reader.place, translation)
+    secrets = _secrets(reader.values, filled.get("public_variables"))
+    for value, named in secrets.items():  # before anything of this config can be shown
+        hide(value, named)
+    settings = _validated(model, filled, reader.place)
+    return Read(settings, reader.references, secrets, reader.place, translation)
+
+
+def _secrets(values: Mapping[str, str], public: Any) -> dict[str, str]:
+    names = public if isinstance(public, list) else ()
+    return {value: f"${{{name}}}" for name, value in values.items() if value.strip() and name not in names}
 
 
 def scalar(text: str) -> Any:
@@ -142,12 +154,16 @@ def _index(where: list[Any], key: str, dotted: str) -> int:
 
 
 class _Reader:
-    """Replaces every ${VARIABLE} with its value in the environment. Mutable state: `references`."""
+    """Replaces every ${VARIABLE} with its value in the environment.
+
+    Mutable state: `references`; by variable, the `values` that may be secret.
+    """
 
     def __init__(self, model: type[BaseModel], place: Place, lenient: bool) -> None:
         self._model = model
         self.place = place
         self.references: dict[str, str] = {}
+        self.values: dict[str, str] = {}
         self._lenient = lenient
 
     def filled(self, value: Any, keys: Keys) -> Any:
@@ -187,6 +203,9 @@ class _Reader:
             self.references[filled] = VARIABLE.sub(r"${\1}", text)
         whole = VARIABLE.fullmatch(text) is not None
         typed = whole and not is_secret(self._model, keys) and _NUMBER.fullmatch(filled)
+        if not typed and not is_public(self._model, keys):
+            named = (match[1] for match in VARIABLE.finditer(text))
+            self.values |= {name: os.environ[name] for name in named if name in os.environ}
         return yaml.safe_load(filled) if typed else filled
 
 

@@ -31,7 +31,10 @@ class Secret:
 
 @dataclass(frozen=True)
 class NotSecret:
-    """A field that is named like a secret but is not one, and the reason."""
+    """A field that holds no secret, whatever it is called and wherever its value comes from, and the reason.
+
+    Of a section, all of it.
+    """
 
     why: str
 

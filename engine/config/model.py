@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from engine.config.markers import FreeForm, Operational, Secret
+from engine.config.markers import FreeForm, NotSecret, Operational, Secret
 from engine.config.parts import PriceConfig, Section
 from engine.config.simulator import SIMULATED_PRICE, SimulatorConfig
 
@@ -62,10 +62,10 @@ class ReasoningConfig(Section):
 class PurposeModel(Section):
     """The settings in which the model for one purpose differs from the main model."""
 
-    name: str | None = None
+    name: Annotated[str | None, NotSecret("a model's name")] = None
     api: Annotated[Api | None, Operational()] = None
-    api_version: Annotated[str | None, Operational()] = None
-    deployment: Annotated[str | None, Operational()] = None
+    api_version: Annotated[str | None, Operational(), NotSecret("a version")] = None
+    deployment: Annotated[str | None, Operational(), NotSecret("a model's name")] = None
     base_url: Annotated[str | None, Operational()] = None
     api_key: Annotated[str | None, Secret(), Operational()] = None
     """Where absent, another host gets no key: the main model's key is only for the main model's host."""
@@ -79,11 +79,11 @@ class PurposeModel(Section):
 class ModelConfig(Section):
     """One endpoint. A list configures several; each call goes to the one that can accept it soonest."""
 
-    name: str
+    name: Annotated[str, NotSecret("a model's name")]
     api: Annotated[Api, Operational()] = "openai"
-    api_version: Annotated[str | None, Operational()] = None
+    api_version: Annotated[str | None, Operational(), NotSecret("a version")] = None
     """Azure's `api-version`, or Anthropic's `anthropic-version`; the engine's default where absent."""
-    deployment: Annotated[str | None, Operational()] = None
+    deployment: Annotated[str | None, Operational(), NotSecret("a model's name")] = None
     """Azure: the deployment's name, where it differs from the model's."""
     entra: Annotated[bool, Operational()] = False
     """Azure: use tokens of Microsoft Entra ID (package azure-identity) instead of a key."""

@@ -15,7 +15,7 @@ from engine.config.diversity import EmbeddingConfig, EmbeddingEndpoint, GroupChe
 from engine.config.evaluate import EvaluateConfig
 from engine.config.file import read
 from engine.config.generate import GenerateConfig
-from engine.config.markers import ByContent, FreeForm, Operational, PathFrom
+from engine.config.markers import ByContent, FreeForm, NotSecret, Operational, PathFrom
 from engine.config.model import (
     KEYLESS,
     EndpointLimits,
@@ -131,8 +131,8 @@ _Several = Annotated[tuple[_Model, ...], Tag("several endpoints")]
 class RunConfig(Section):
     """The whole config of a run. `RunConfig.load(path)` reads a config file."""
 
-    dataset: DatasetConfig
-    generate: GenerateConfig = GenerateConfig()
+    dataset: Annotated[DatasetConfig, NotSecret("it stands in prompts and items")]
+    generate: Annotated[GenerateConfig, NotSecret("it stands in prompts and items")] = GenerateConfig()
     model: Annotated[_One | _Several, Discriminator(kind_of)]
     """One endpoint, or a list of them."""
     limits: Annotated[LimitsConfig, Operational()] = LimitsConfig()
@@ -149,8 +149,12 @@ class RunConfig(Section):
     max_tokens: Annotated[dict[str, Annotated[int, Field(ge=1)]], Operational()] = Field(default_factory=dict)
     """The longest answer by purpose (review, entities, same_answer ...), in tokens, without reasoning; for items:
     generate.max_tokens."""
-    prompts: Annotated[dict[str, Path], PathFrom(), ByContent()] = Field(default_factory=dict)
+    prompts: Annotated[dict[str, Path], PathFrom(), ByContent(), NotSecret("paths")] = Field(
+        default_factory=dict
+    )
     """Your own prompt templates by purpose, replacing the built-in ones; for items: generate.template."""
+    public_variables: Annotated[tuple[str, ...], Operational()] = ()
+    """Environment variables whose values may be shown; any other `${NAME}` is taken for a secret."""
     seed: int = Field(default=0, ge=0, lt=2**63)
 
     @field_validator("prompts")
@@ -239,6 +243,8 @@ class RunConfig(Section):
     _place: Place = PrivateAttr(default=Place("the config"))
     _references: dict[str, str] = PrivateAttr(default_factory=dict)
     """Texts that came from the environment, each with its `${NAME}` in the file."""
+    _secrets: dict[str, str] = PrivateAttr(default_factory=dict)
+    """Values from the environment that may be secret, likewise."""
 
     @classmethod
     def load(
@@ -251,7 +257,7 @@ class RunConfig(Section):
         parsed = read(cls, Path(path), overrides or {}, lenient=lenient)
         config = parsed.settings
         config._references, config._translation = parsed.references, parsed.translation
-        config._place = parsed.place
+        config._place, config._secrets = parsed.place, parsed.secrets
         return config
 
     def wrong(self, key: str, said: str) -> ConfigError:
@@ -275,4 +281,5 @@ class RunConfig(Section):
 
     def without_secrets(self) -> dict[str, Any]:
         """The resolved settings as plain values, safe to write into a run folder."""
-        return without_secrets(type(self), self.model_dump(mode="json"), self._references)
+        settings = self.model_dump(mode="json")
+        return without_secrets(type(self), settings, self._references, self._secrets)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
-from engine.config.markers import FreeForm, Keys, Secret, below, places
+from engine.config.markers import FreeForm, Keys, NotSecret, Secret, below, places
+from engine.veil import SHORTEST
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 SECRET_NAME = re.compile(r"(api|access|auth).?key$|secret|password|credential|(^|[^x]_)token$", re.IGNORECASE)
@@ -16,15 +17,41 @@ SECRET_NAME = re.compile(r"(api|access|auth).?key$|secret|password|credential|(^
 
 
 def without_secrets(
-    model: type[BaseModel], resolved: Mapping[str, Any], references: Mapping[str, str]
+    model: type[BaseModel],
+    resolved: Mapping[str, Any],
+    references: Mapping[str, str],
+    values: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Resolved settings, safe to write. `references` maps texts from the environment to their `${NAME}`."""
-    return {key: _veiled(model, value, (key,), references) for key, value in resolved.items()}
+    """Resolved settings, safe to write.
+
+    `references` maps whole texts that came from the environment to their `${NAME}`, `values` single secret values:
+    those are replaced wherever they stand, such as in the path of an address.
+    """
+    veiled = {key: _veiled(model, value, (key,), references) for key, value in resolved.items()}
+    ordered = sorted((values or {}).items(), key=lambda each: -len(each[0]))
+    return {key: _replaced(model, value, (key,), ordered) for key, value in veiled.items()}
+
+
+def _replaced(model: type[BaseModel], value: Any, keys: Keys, values: Sequence[tuple[str, str]]) -> Any:
+    if isinstance(value, dict):
+        return {key: _replaced(model, inner, (*keys, key), values) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_replaced(model, inner, (*keys, index), values) for index, inner in enumerate(value)]
+    if isinstance(value, str) and not is_public(model, keys):
+        for secret, name in values:
+            if len(secret) >= SHORTEST or secret == value:
+                value = value.replace(secret, name)
+    return value
 
 
 def is_secret(model: type[BaseModel], keys: Keys) -> bool:
     """Whether the value at these keys is marked as a secret, or is part of one."""
     return any(below(keys, pattern) for pattern, _ in places(model, Secret))
+
+
+def is_public(model: type[BaseModel], keys: Keys) -> bool:
+    """Whether the value at these keys is marked as no secret."""
+    return any(below(keys, pattern) for pattern, _ in places(model, NotSecret))
 
 
 def _veiled(model: type[BaseModel], value: Any, keys: Keys, references: Mapping[str, str]) -> Any:

@@ -37,9 +37,12 @@ from engine.llm.limiter import Lease, Limiter
 from engine.llm.pacing import Clock
 from engine.llm.retry import RetryPolicy, spared
 from engine.protocols import CallJournal
+from engine.veil import veiled
 
 TIMEOUTS = 2
 """Timeouts after which a call that asks for several items is given up, to be asked for fewer."""
+SLOWEST_PIECE_S = 10.0
+"""A streamed answer may take so long for each of its pieces, on average: one that only drips is given up."""
 REFUSALS = 5
 """Refusals after which an endpoint that has never answered is given up."""
 
@@ -210,7 +213,15 @@ class Client:
             lease.succeeded(prompt.route, usage.prompt_tokens + usage.completion_tokens, now)
             seconds = round(now - call.began, 4)
             thought = reply.reasoning if endpoint.keeps_reasoning else ""
-            completion = replace(reply, usage=usage, attempts=attempts, seconds=seconds, reasoning=thought)
+            completion = replace(
+                reply,
+                text=veiled(reply.text),
+                model=veiled(reply.model),
+                usage=usage,
+                attempts=attempts,
+                seconds=seconds,
+                reasoning=veiled(thought),
+            )
             return Answer(completion, endpoint)
         except Renegotiated as error:
             again = True
@@ -239,6 +250,9 @@ class Client:
             if error.usage is not None:
                 error.usage = self._counted(prompt, lease, error.usage, getattr(error, "said", ""))
                 cost, used = error.usage.cost, error.usage.prompt_tokens + error.usage.completion_tokens
+            elif error.paid:
+                cost, used = reservation.amount, self._admission.whole(prompt)
+                self.counts.unconfirmed += cost
             lease.refused(used)
             if isinstance(error, Truncated):
                 self._thought_away(error, call, lease)
@@ -277,9 +291,13 @@ class Client:
                     return await endpoint.backend.complete(asked)
                 loop = asyncio.get_running_loop()
 
+                began, pieces = loop.time(), 0
+
                 def heard() -> None:
+                    nonlocal pieces
+                    pieces += 1
                     endpoint.heard()
-                    limit.reschedule(loop.time() + patience)
+                    limit.reschedule(patience + min(loop.time(), began + pieces * SLOWEST_PIECE_S))
 
                 return await streaming.streamed(asked, heard)
         except TimeoutError:

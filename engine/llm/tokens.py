@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from engine.items import Prompt, Usage
 
+BYTES_A_TOKEN = 32
+"""More than any tokenizer packs into a token on average over an answer: English has 4, a run of blanks up to 16."""
 MESSAGE_OVERHEAD = 64
 """A generous bound on the tokens that chat formats add around two messages and a schema's name."""
 FIRST_TOKENS_PER_CHARACTER = 0.30

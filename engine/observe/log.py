@@ -13,6 +13,7 @@ import orjson
 from engine.config.observe import ObserveConfig
 from engine.items import Completion, usd
 from engine.llm.call import CallEnded
+from engine.veil import veiled
 
 
 class RunLog:
@@ -63,4 +64,4 @@ class _Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{int(record.msecs):03}"
         facts = getattr(record, "facts", {})
-        return orjson.dumps({"at": at, "event": record.getMessage(), **facts}, default=str).decode()
+        return veiled(orjson.dumps({"at": at, "event": record.getMessage(), **facts}, default=str).decode())

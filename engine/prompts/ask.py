@@ -15,7 +15,7 @@ from engine.errors import LEAST_ANSWER, ConfigError, ContextExceeded, FatalError
 from engine.escaping import fenced, unfenced
 from engine.items import Completion, Item, Prompt, Usage
 from engine.prompts.form import form_of, stating
-from engine.prompts.replies import objects_in
+from engine.prompts.replies import beside_the_loop, objects_in
 from engine.prompts.schema import reply_schema
 from engine.prompts.template import PromptTemplate, built_in
 from engine.protocols import Ask, M, Question, R
@@ -144,7 +144,7 @@ class ModelAsker:
             attempt += 1
             completion = await self._fitting(self._prompt(question, call, attempt, system, user))
             usage += completion.usage
-            reply = question.read(completion)
+            reply = await beside_the_loop(completion.text, partial(question.read, completion))
         return Answered(reply, completion, usage)
 
     async def _fitting(self, prompt: Prompt) -> Completion:

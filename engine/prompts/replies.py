@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from engine.llm.reasoning import separated, whole_values
 
 Found = list[dict[str, Any]]
+T = TypeVar("T")
+_LARGE = 20_000
+"""Characters of a reply that is read beside the event loop: mending a broken one takes milliseconds for each 1,000."""
+
+
+async def beside_the_loop(text: str, read: Callable[[], T]) -> T:
+    """What `read` makes of a reply with this text; in a thread where that may take long."""
+    return read() if len(text) < _LARGE else await asyncio.to_thread(read)
 
 
 def items_in(text: str, size: int | None = None, names: Collection[str] = ("text",)) -> Found:

@@ -23,6 +23,7 @@ from engine.errors import (
     StoreError,
     TargetReached,
 )
+from engine.escaping import printable
 from engine.flow.halt import Halt
 from engine.items import PICO
 from engine.llm.budget import Budget
@@ -54,6 +55,7 @@ from engine.stages.meter import Meter
 from engine.stages.progress import Progress
 from engine.store.folder import RunFolder
 from engine.store.journal import Journal
+from engine.veil import veiled
 
 if TYPE_CHECKING:
     from engine.protocols import Vectors
@@ -271,7 +273,7 @@ class Session:
 
     def _notify(self, sentence: str) -> None:
         if self._show is not None:
-            print(sentence, file=self._show, flush=True)
+            print(printable(veiled(sentence)), file=self._show, flush=True)
 
     # --- the end ---
 

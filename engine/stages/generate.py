@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import orjson
 
 from engine.dataset.fields import Fields
 from engine.dataset.forms import FieldProblem
 from engine.errors import LEAST_ANSWER, ContextExceeded, EndpointError, PermanentError, TooSlow, Unparseable
 from engine.items import POSITIONS, Batch, Completion, Item, Prompt, Usage, Verdict
+from engine.llm.tokens import BYTES_A_TOKEN
 from engine.prompts.render import ItemPrompts
-from engine.prompts.replies import items_in
+from engine.prompts.replies import beside_the_loop, items_in
 from engine.protocols import Ask
 
 NAME = "generate"
@@ -49,21 +54,23 @@ class Generate:
         """The items of one call: of the whole batch, or of a part. Raises TooSlow."""
         asked = _part(batch, place, size)
         try:
-            shown, completion = await self._asked(asked, None if asked is batch else place)
+            shown, prompt, completion = await self._asked(asked, None if asked is batch else place)
         except TooSlow:
             raise
         except PermanentError as error:
             return _lost(asked, error)
         try:
-            return read_items(shown, completion, self._fields)
+            longest = prompt.max_tokens * BYTES_A_TOKEN
+            read = partial(read_items, shown, completion, self._fields, longest)
+            return await beside_the_loop(completion.text, read)
         except Exception as error:  # a reply is untrusted text: whatever it holds, only its batch is lost
             return _lost(asked, Unparseable(f"{type(error).__name__}: {error}"))
 
-    async def _asked(self, batch: Batch, place: int | None) -> tuple[Batch, Completion]:
-        """The completion, and the batch with the examples that were shown. `place`: of a part, its first item.
+    async def _asked(self, batch: Batch, place: int | None) -> tuple[Batch, Prompt, Completion]:
+        """The completion, its prompt, and the batch with the examples that were shown.
 
-        Where the prompt does not fit the context: fewer examples, then a smaller answer. Raises EndpointError
-        where neither helps.
+        `place`: of a part, its first item. Where the prompt does not fit the context: fewer examples, then a smaller
+        answer. Raises EndpointError where neither helps.
         """
         while True:
             shown = (
@@ -73,7 +80,7 @@ class Generate:
             tags += [f"part-{place}-{batch.size}"] if place is not None else []
             prompt = self._prompts.render(shown, tag="/".join(tags), max_tokens=self._answer)
             try:
-                return shown, await self._ask(prompt)
+                return shown, prompt, await self._ask(prompt)
             except ContextExceeded as error:
                 self._shrink(len(shown.examples), prompt, error)
 
@@ -120,14 +127,20 @@ def joined(batch: Batch, parts: Sequence[list[Item]]) -> list[Item]:
     ]
 
 
-def read_items(batch: Batch, completion: Completion, fields: Fields) -> list[Item]:
-    """Returns an item for each one requested: those that are missing or unreadable are rejected here."""
+def read_items(
+    batch: Batch, completion: Completion, fields: Fields, longest: int | None = None
+) -> list[Item]:
+    """Returns an item for each one requested: those that are missing or unreadable are rejected here.
+
+    So is one of more than `longest` bytes, which the tokens that were asked for cannot hold.
+    """
     replies = items_in(completion.text, batch.size, fields.marks)[: POSITIONS - 1]
     of = max(len(replies), batch.size)
     share = _share(completion.usage, len(replies) or of)
     items = []
     for position, reply in enumerate(replies):
         try:
+            _check_length(reply, completion.text, longest)
             content = fields.content(reply)
             items.append(
                 Item(batch, position, of, *content, model=completion.model, usage=share, sent=completion.sent)
@@ -141,6 +154,12 @@ def read_items(batch: Batch, completion: Completion, fields: Fields) -> list[Ite
         item = Item(batch, position, of, model=completion.model, usage=Usage() if replies else share)
         items.append(item.judged(Verdict.rejected(NAME, why, completion.text[:200] if not replies else "")))
     return items
+
+
+def _check_length(reply: Mapping[str, Any], text: str, longest: int | None) -> None:
+    """Raises FieldProblem."""
+    if longest is not None and len(text) * 4 > longest and len(orjson.dumps(reply, default=str)) > longest:
+        raise FieldProblem("too_long", f"more than {longest:,} bytes, which the tokens asked for cannot hold")
 
 
 def _lost(batch: Batch, error: PermanentError) -> list[Item]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import secrets
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from engine.errors import ConfigError, DiskFull, StoreError
+from engine.veil import veiled
 
 
 @contextmanager
@@ -21,11 +23,18 @@ def replacing(path: Path) -> Iterator[IO[str]]:
     with temporary_beside(path) as temporary:
         # Mode "x" gives the file the default permissions; reading the umask would change it for every
         # thread of the process.
-        with temporary.open("x", encoding="utf-8", newline="") as file:
+        with _Veiled(temporary.open("xb"), encoding="utf-8", newline="") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+
+
+class _Veiled(io.TextIOWrapper):
+    """A text file in which no secret is written."""
+
+    def write(self, text: str) -> int:
+        return super().write(veiled(text))
 
 
 def copied(source: Path, place: Path) -> None:

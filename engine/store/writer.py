@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import DiskFull, StoreError
+from engine.veil import veiled
 
 Values = tuple[Any, ...]
 
@@ -161,7 +162,7 @@ class GroupWriter:
         try:
             for operation in _merged(operations):
                 if isinstance(operation, Statement):
-                    execute(operation.sql, operation.values)
+                    execute(operation.sql, _veiled(operation.values))
                 else:
                     for sql, values in _inserts(operation):
                         execute(sql, values)
@@ -197,9 +198,13 @@ def _inserts(insert: Insert) -> list[tuple[str, list[Any]]]:
             chunk = rows[start : start + size]
             places = ",".join([one] * size)
             sql = f"{insert.verb} INTO {insert.table} VALUES {places} {insert.upsert}"
-            statements.append((sql, [value for row in chunk for value in row]))
+            statements.append((sql, _veiled([value for row in chunk for value in row])))
             start += size
     return statements
+
+
+def _veiled(values: Sequence[Any]) -> list[Any]:
+    return [veiled(value) if isinstance(value, str) else value for value in values]
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from engine.cli.common import FATAL, mistakes, overrides, show, tell
+from engine.cli.common import FATAL, mistakes, overrides, say, say_json, show, tell
 
 
 def bench(
@@ -32,7 +32,6 @@ def bench(
 
     Asks with the prompts of the config. Capped by calls and, where a price is known, by dollars.
     """
-    import orjson
 
     from engine.bench.results import advice, levels_table, prepare, summary, write
     from engine.bench.run import benched
@@ -56,11 +55,11 @@ def bench(
         if out is not None:
             write(out, result, done)
         if json:
-            typer.echo(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode())
+            say_json(result)
         else:
             show(levels_table(done))
             for line in advice(sweep, result, out):
-                typer.echo(line)
+                say(line)
         raise typer.Exit(0 if result["knee"] is not None else FATAL)
 
 

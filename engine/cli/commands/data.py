@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from engine.cli.common import mistakes, show, tell, with_standard_input
+from engine.cli.common import mistakes, say, say_json, show, tell, with_standard_input
 
 FieldsFrom = Annotated[
     Path | None,
@@ -44,7 +44,6 @@ def metrics(
     json: AsJson = False,
 ) -> None:
     """How diverse datasets are, side by side; at equal size where their sizes differ."""
-    import orjson
 
     from engine.analysis.datasets import FieldNames
     from engine.analysis.measures import load
@@ -57,7 +56,7 @@ def metrics(
         embedding = None if words_only else EmbeddingConfig(model=model)
         measured = in_loop(lambda: load(files, against, names, embedding, tell)).measured(seed)
         if json:
-            typer.echo(orjson.dumps(measured, option=orjson.OPT_INDENT_2).decode())
+            say_json(measured)
         else:
             for table in metrics_tables(measured):
                 show(table)
@@ -109,15 +108,15 @@ def groupcheck(
         if calibrate:
             confusions = in_loop(lambda: calibrated(file, names, embedding, seed, tell))
             if json:
-                typer.echo(orjson.dumps([confusion.as_dict() for confusion in confusions]).decode())
+                say_json([confusion.as_dict() for confusion in confusions])
             for table in calibration_tables(confusions) if not json else ():
                 show(table)
             return
         duplicates = in_loop(lambda: near_duplicates(file, against, names, same, threshold, embedding, tell))
         for line in [orjson.dumps(duplicates.as_dict()).decode()] if json else duplicates_lines(duplicates):
-            typer.echo(line)
+            say(line)
         if out is not None:
-            typer.echo(f"{write_kept(file, duplicates, out):,} rows written to {out}", err=True)
+            say(f"{write_kept(file, duplicates, out):,} rows written to {out}", err=True)
 
 
 def _check_options(same: str, threshold: float | None) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from engine.cli.common import existing_of_items, mistakes, mode_of, report_of
+from engine.cli.common import existing_of_items, mistakes, mode_of, report_of, say
 from engine.escaping import printable
 
 _KEYS = "[a]ccept, [r]eject, [n]ote, [s]kip, [q]uit"
@@ -37,7 +37,7 @@ def review(
                     if not _asked(reviews, reviewed, fields.remembered(reviewed.record).text):
                         break
             except KeyboardInterrupt:
-                typer.echo()  # like q: the decisions so far are kept
+                say()  # like q: the decisions so far are kept
             write_items(folder)
             counts = reviews.counts()
         _close(run_dir, counts, len(there), config)
@@ -51,14 +51,14 @@ def _close(run_dir: Path, counts: dict[str, int], there: int, config: Any) -> No
     with replacing(RunFolder(run_dir).report) as file:
         file.write(report.to_json() + "\n")
     if not there:
-        typer.echo("Every accepted item has been reviewed.")
+        say("Every accepted item has been reviewed.")
     done = ", ".join(f"{counts.get(name, 0):,} {what}" for name, what in _DONE.items())
-    typer.echo(f"Reviewed so far: {done}. {report.accepted:,} items are accepted.")
+    say(f"Reviewed so far: {done}. {report.accepted:,} items are accepted.")
     missing = report.data["items"]["target"] - report.accepted
     noted = any(counts.get(name) for name in ("note", "reject"))
     if mode_of(report).generates and noted and (config.generate.feedback == "none" or missing > 0):
         human = " --set generate.feedback=human" if config.generate.feedback == "none" else ""
-        typer.echo(f"To go on, guided by the notes: datagen resume {run_dir}{human}")
+        say(f"To go on, guided by the notes: datagen resume {run_dir}{human}")
 
 
 _DONE = {"accept": "accepted", "reject": "rejected", "note": "noted"}
@@ -69,9 +69,9 @@ def _show(reviewed: Any, config: Any, place: str) -> None:
 
     assert isinstance(reviewed, Reviewed)
     meta = reviewed.meta
-    typer.echo(f"\n--- {place}   item {meta['id']}   {_trail(meta)}")
+    say(f"\n--- {place}   item {meta['id']}   {_trail(meta)}")
     for name, value in reviewed.record.items():
-        typer.echo(f"{printable(str(name))}: {printable(_text(value))}")
+        say(f"{printable(str(name))}: {printable(_text(value))}")
 
 
 def _trail(meta: dict[str, Any]) -> str:
@@ -94,7 +94,7 @@ def _asked(reviews: Any, reviewed: Any, text: str) -> bool:
             return False
         if answer[:1] in ("a", "s", "r", "n"):
             break
-        typer.echo("Please answer with one of these letters.")
+        say("Please answer with one of these letters.")
     if answer[0] == "s":
         return True
     note = ""
@@ -110,6 +110,6 @@ def _line(prompt: str) -> str | None:
     """A line from standard input, None at its end. Piped lines work like typed ones."""
     import sys
 
-    typer.echo(prompt, nl=False)
+    say(prompt, nl=False)
     line = sys.stdin.readline()
     return line.strip() if line else None

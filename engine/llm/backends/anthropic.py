@@ -14,7 +14,7 @@ from engine.errors import ContentFiltered, MalformedReply, Truncated, Unparseabl
 from engine.items import Completion, Prompt, Usage
 from engine.llm.backends.chat_reply import with_usage
 from engine.llm.backends.connection import NegotiatingBackend
-from engine.llm.backends.failures import Redact, failure_within
+from engine.llm.backends.failures import failure_within
 from engine.llm.backends.negotiation import Negotiations, forms, without
 from engine.llm.backends.schemas import FULL, fitted
 from engine.llm.backends.terms import Terms
@@ -51,19 +51,21 @@ class AnthropicMessages(NegotiatingBackend):
     async def _asked(self, prompt: Prompt, terms: Terms, heard: Callable[[], None] | None) -> Completion:
         body = self.fields(prompt, terms)
         if heard is None:
-            reply = await self._http.post(orjson.dumps(body))
+            reply = await self._http.post(orjson.dumps(body), self._most_bytes(body["max_tokens"]))
         else:
             reply = await self._streamed(body, heard)
-        completion = completion_of(reply, self._model.name, self._http.redacted, self._habit)
+        completion = completion_of(reply, self._model.name, self._habit)
         sent = body.get("temperature")
         return completion if sent == prompt.temperature else replace(completion, sent={"temperature": sent})
 
     async def _streamed(self, body: dict[str, Any], heard: Callable[[], None]) -> bytes:
-        whole = StreamedMessage(heard, self._http.redacted)
+        whole = StreamedMessage(heard)
         data = orjson.dumps({**body, "stream": True})
-        async with contextlib.aclosing(self._http.stream(data)) as events:
+        tokens = body["max_tokens"]
+        async with contextlib.aclosing(self._http.stream(data, tokens)) as events:
             async for event in events:
                 whole.add(event)
+                self._check_length(whole.length, tokens)
         return whole.body()
 
     def fields(self, prompt: Prompt, terms: Terms) -> dict[str, Any]:
@@ -99,9 +101,10 @@ class AnthropicMessages(NegotiatingBackend):
 class StreamedMessage:
     """Joins the events of a streamed message. Mutable state: what has arrived so far."""
 
-    def __init__(self, heard: Callable[[], None], redact: Redact = lambda text: text) -> None:
+    def __init__(self, heard: Callable[[], None]) -> None:
         self._heard = heard
-        self._redact = redact
+        self.length = 0
+        """Characters so far."""
         self._message: dict[str, Any] = {}
         self._usage: dict[str, Any] = {}
         self._parts: dict[str, list[str]] = {"text": [], "partial_json": [], "thinking": []}
@@ -110,7 +113,7 @@ class StreamedMessage:
         """Raises MalformedReply, and the error that an event tells of."""
         try:
             told = orjson.loads(event)
-            failure = failure_within(told, self._redact) if told["type"] == "error" else None
+            failure = failure_within(told) if told["type"] == "error" else None
             if told["type"] == "message_start":
                 self._message = dict(told["message"])
                 self._usage.update(self._message.get("usage") or {})
@@ -129,6 +132,7 @@ class StreamedMessage:
         if part:
             self._heard()
         self._parts[kind].append(part)
+        self.length += len(part)
 
     def body(self) -> bytes:
         """The body of the same reply without streaming. Tool input that is cut short becomes a text block."""
@@ -146,13 +150,11 @@ class StreamedMessage:
 # --- what a reply holds: pure functions -------------------------------------------------------------
 
 
-def completion_of(
-    body: bytes, model: str, redact: Redact = lambda text: text, habit: Habit | None = None
-) -> Completion:
+def completion_of(body: bytes, model: str, habit: Habit | None = None) -> Completion:
     """Raises MalformedReply, ContentFiltered, Unparseable, Truncated, and what an error in the body means."""
     try:
         reply = orjson.loads(body)
-        if (failure := failure_within(reply, redact)) is not None:
+        if (failure := failure_within(reply)) is not None:
             raise failure
         blocks = [dict(block) for block in reply["content"]]
         finish = FINISH.get(reply.get("stop_reason") or "", "stop")

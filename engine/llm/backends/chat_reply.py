@@ -19,7 +19,7 @@ from engine.errors import (
     Unparseable,
 )
 from engine.items import Completion, Usage
-from engine.llm.backends.failures import Redact, failure_within, shown
+from engine.llm.backends.failures import failure_within, shown
 from engine.llm.backends.usage import usage_of
 from engine.llm.reasoning import Habit
 
@@ -51,7 +51,6 @@ class Message(NamedTuple):
 def completion_of(
     body: bytes,
     model: str,
-    redact: Redact = lambda text: text,
     host: str = "",
     habit: Habit | None = None,
 ) -> Completion:
@@ -60,10 +59,10 @@ def completion_of(
     Raises MalformedReply, Unparseable, ContentFiltered, Truncated, Unavailable, and the errors of an error that
     came with status 200.
     """
-    reply = _parsed(body, redact)
+    reply = _parsed(body)
     if not isinstance(reply, dict):
         raise MalformedReply("the body is no JSON object")
-    if (failure := failure_within(reply, redact)) is not None:
+    if (failure := failure_within(reply)) is not None:
         raise with_usage(failure, usage_of(reply.get("usage"), host))
     usage = usage_of(reply.get("usage"), host, str(reply.get("service_tier") or ""))
     try:
@@ -113,11 +112,11 @@ def finish_of(reason: Any) -> str:
     return "broke_off" if named in _BROKE_OFF else "stop"
 
 
-def _parsed(body: bytes, redact: Redact) -> Any:
+def _parsed(body: bytes) -> Any:
     """The body as JSON; one of server-sent events is put together. Raises MalformedReply, Unavailable."""
     start = body.lstrip()[:16].lower()
     if start.startswith((b"data:", b"event:", b":", b"id:")):
-        answer = StreamedAnswer(redact=redact)
+        answer = StreamedAnswer()
         for line in body.splitlines():
             if line.startswith(b"data:"):
                 answer.add(line[5:].strip())
@@ -225,9 +224,10 @@ def repeats_itself(said: str) -> bool:
 class StreamedAnswer:
     """Joins the events of a streamed answer. Mutable state: what has arrived so far."""
 
-    def __init__(self, heard: Callable[[], None] = lambda: None, redact: Redact = lambda text: text) -> None:
+    def __init__(self, heard: Callable[[], None] = lambda: None) -> None:
         self._heard = heard
-        self._redact = redact
+        self.length = 0
+        """Characters so far."""
         self._texts: dict[str, list[str]] = {}
         self._parts: list[Any] = []
         self._arguments: list[str] = []
@@ -241,7 +241,7 @@ class StreamedAnswer:
             return
         try:
             chunk = orjson.loads(event)
-            failure = failure_within(chunk, self._redact)
+            failure = failure_within(chunk)
             for name in self._reply:
                 self._reply[name] = chunk.get(name) or self._reply[name]
             for choice in chunk.get("choices") or ():
@@ -256,13 +256,16 @@ class StreamedAnswer:
         content = delta.get("content")
         if isinstance(content, list):
             self._parts += content
+            self.length += len(str(content))
         texts = {name: delta.get(name) for name in ("content", "reasoning_content", "reasoning", "refusal")}
         for name, text in texts.items():
             if isinstance(text, str) and text:
                 self._texts.setdefault(name, []).append(text)
+                self.length += len(text)
         arguments = _arguments(delta)
         if arguments:
             self._arguments.append(arguments)
+            self.length += len(arguments)
         if any(texts.values()) or arguments:
             self._heard()
             self._pieces += 1

@@ -18,6 +18,7 @@ from engine.errors import (
     Unparseable,
 )
 from engine.items import Completion, Prompt, RateLimits
+from engine.llm.backends.bodies import most_bytes, too_long
 from engine.llm.backends.http import HttpEndpoint
 from engine.llm.backends.negotiation import Negotiation, Negotiations
 from engine.llm.backends.terms import Terms
@@ -108,6 +109,15 @@ class NegotiatingBackend(HttpBackend):
     async def streamed(self, prompt: Prompt, heard: Callable[[], None]) -> Completion:
         """Like `complete`, but the endpoint streams the answer; `heard` is called at each piece of it."""
         return await self._negotiated(prompt, heard)
+
+    def _most_bytes(self, tokens: int) -> int:
+        """The longest body that an answer of so many tokens can have."""
+        return most_bytes(tokens, extra=bool(self._model.extra_body))
+
+    def _check_length(self, length: int, tokens: int) -> None:
+        """Raises TooLong for a streamed answer of so many characters that no answer of these tokens has."""
+        if length > (most := self._most_bytes(tokens)):
+            raise too_long(most)
 
     async def _asked(self, prompt: Prompt, terms: Terms, heard: Callable[[], None] | None) -> Completion:
         """One request on these terms."""

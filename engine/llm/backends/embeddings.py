@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 
 _STEPS = (without("encoding_format"), without("dimensions"))
+_BESIDE = 64 * 1024
+_A_VECTOR = 16_384 * 24
+"""Bytes of the longest vector in decimals; the largest models have 4,096 to 8,192 dimensions."""
 _SMALL = 100_000
 """Bytes below which a reply is parsed in the event loop, in less than a millisecond."""
 
@@ -40,7 +43,8 @@ class EmbeddingsEndpoint(NegotiatingBackend):
         self.negotiations = Negotiations(Terms(form="none"), _STEPS)
 
     async def _asked(self, prompt: Prompt, terms: Terms, heard: Callable[[], None] | None) -> Completion:
-        body = await self._http.post(orjson.dumps(self.fields(prompt, terms)))
+        fields = self.fields(prompt, terms)
+        body = await self._http.post(orjson.dumps(fields), _BESIDE + _A_VECTOR * len(fields["input"]))
         if len(body) < _SMALL:
             return self._read(body, prompt)
         return await asyncio.to_thread(self._read, body, prompt)  # megabytes of numbers block the loop
@@ -54,7 +58,7 @@ class EmbeddingsEndpoint(NegotiatingBackend):
     def _read(self, body: bytes, prompt: Prompt) -> Completion:
         try:
             reply = orjson.loads(body)
-            if (failure := failure_within(reply, self._http.redacted)) is not None:
+            if (failure := failure_within(reply)) is not None:
                 raise failure
             vectors = _vectors(reply["data"], len(orjson.loads(prompt.user)))
         except (ValueError, KeyError, TypeError, IndexError):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -21,8 +22,7 @@ from engine.errors import (
     Unavailable,
 )
 from engine.llm.backends.rate_headers import retry_after
-
-Redact = Callable[[str], str]
+from engine.veil import veiled
 
 #  status                      becomes
 #  400, 413, 422, other 4xx    BadRequest; ContentFiltered, SamplingFailed, Truncated where the body says so
@@ -93,7 +93,7 @@ class ToldError:
         try:
             told = orjson.loads(body)
         except orjson.JSONDecodeError:
-            return cls(message=text[:200], text=text)
+            return cls(message=text[:2000], text=text)
         return cls.of(told, text)
 
     @classmethod
@@ -156,20 +156,18 @@ def _statuses(kinds: list[Any]) -> Iterator[int]:
             yield kind
 
 
-def failure_of(
-    status: int, headers: Mapping[str, str], body: bytes, redact: Redact = lambda text: text
-) -> EngineError:
-    """The error for an unsuccessful reply. `redact` removes secrets from what is shown of it.
+def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> EngineError:
+    """The error for an unsuccessful reply.
 
     A gateway that says 502, 504 or (Cloudflare's) 524 may have passed the request on: it may have been paid.
     """
-    failure = _failure(status, headers, ToldError.read(body), redact)
+    failure = _failure(status, headers, ToldError.read(body))
     if isinstance(failure, Unavailable) and status in (502, 504, 524):
         failure.paid = True
     return failure
 
 
-def failure_within(reply: Any, redact: Redact = lambda text: text) -> EngineError | None:
+def failure_within(reply: Any) -> EngineError | None:
     """The error in a reply with status 200; None if it holds none.
 
     OpenRouter answers so once a model has been chosen, gateways and local servers for any mistake.
@@ -189,7 +187,7 @@ def failure_within(reply: Any, redact: Redact = lambda text: text) -> EngineErro
     told = ToldError.of({"error": error} if isinstance(error, dict) else reply)
     said = f"{told.code} {told.message}"
     status = told.status or next((code for words, code in _WITHIN_SUCCESS if words.search(said)), 502)
-    return _failure(status, {}, told, redact)
+    return _failure(status, {}, told)
 
 
 def _of_base(told: Any) -> Any:
@@ -203,8 +201,8 @@ def _of_choice(choice: Any) -> Any:
     return choice.get("error") if isinstance(choice, dict) else None
 
 
-def _failure(status: int, headers: Mapping[str, str], told: ToldError, redact: Redact) -> EngineError:
-    message = shown(redact(told.message)) or "no explanation"
+def _failure(status: int, headers: Mapping[str, str], told: ToldError) -> EngineError:
+    message = shown(told.message) or "no explanation"
     said = message if message.startswith(f"{status}:") else f"{status}: {message}"
     wait = retry_after(headers)
     wait = told.retry_after if wait is None else wait
@@ -230,8 +228,9 @@ def _failure(status: int, headers: Mapping[str, str], told: ToldError, redact: R
     if status in (401, 403) or (status == 400 and _KEY.search(told.message)):
         return AuthError(f"the endpoint refuses the key ({said})")
     if 300 <= status < 400:
-        where = headers.get("Location", "elsewhere")
-        return EndpointError(f"redirects to {where}; set model.base_url to the address itself")
+        return EndpointError(
+            f"redirects to {_host(headers.get('Location', ''))}; set model.base_url to the address itself"
+        )
     if status in (404, 405) and not _PARAMETERS.search(told.message):
         return EndpointError(
             f"no such model or address ({said}); see model.name, model.base_url and model.api"
@@ -248,5 +247,17 @@ def _no_credit(said: str) -> AuthError:
 
 
 def shown(text: Any) -> str:
-    """An endpoint's text, safe for a terminal: no control characters, at most 300 characters."""
-    return "".join(c if c.isprintable() else " " for c in str(text)[:300]).strip()
+    """An endpoint's text, safe to show: no secrets, no control characters, at most 300 characters."""
+    return "".join(c if c.isprintable() else " " for c in veiled(str(text))[:300]).strip()
+
+
+def _host(location: str) -> str:
+    """The host that a redirect names, and no more of it: the rest may repeat the request's headers."""
+    try:
+        host = urlsplit(location[:2000]).hostname or ""
+    except ValueError:
+        host = ""
+    return f"the host {shown(host)}" if _HOST.fullmatch(host) else "another path"
+
+
+_HOST = re.compile(r"[a-z0-9.-]{1,100}")

@@ -9,19 +9,20 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Protocol
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
+from engine import veil
 from engine._version import __version__
 from engine.errors import Disconnected, EndpointError, EngineError, MalformedReply
 from engine.items import RateLimits
+from engine.llm.backends.bodies import EVENT_BYTES, body_of, connector, too_long
 from engine.llm.backends.failures import failure_of, shown
 from engine.llm.backends.rate_headers import announced
 
 CONNECT_SECONDS = 10.0
-MAX_BODY = 32 * 1024 * 1024
-"""Bytes; a longer reply is rejected as malformed."""
-_SHORTEST_SECRET = 8
-"""Characters of a value that is redacted: a shorter one, such as 'x' for a local server, is part of many words."""
+_MOST_OF_ERROR = 1024 * 1024
+"""Bytes of the body of a refusal."""
 _LOOK_S = 1.0
 """Seconds between two reads of the limits in the headers, if no request is refused with 429."""
 
@@ -62,13 +63,14 @@ class HttpEndpoint:
         """
         self._url = URL(url)
         self.host = self._url.host or ""
-        self._secrets = [value.removeprefix("Bearer ") for value in secrets.values() if value]
+        for value in secrets.values():
+            veil.hide(value.removeprefix("Bearer "))
         self._token = token
         self._looked = 0.0
         self.announced: RateLimits | None = None
         """As read from the endpoint's headers."""
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=concurrency),
+            connector=connector(concurrency),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
             headers={**_OWN, **headers, **secrets},
@@ -76,16 +78,17 @@ class HttpEndpoint:
             proxy=None if direct else proxy_of(self._url),
         )
 
-    async def post(self, data: bytes) -> bytes:
+    async def post(self, data: bytes, most: int) -> bytes:
         """The body of a success. Raises TransientError, PermanentError or FatalError, by status and body.
 
-        The caller sets the timeout, with `asyncio.timeout`.
+        `most` is the longest body that is read, in bytes; TooLong for a longer one. The caller sets the timeout,
+        with `asyncio.timeout`.
         """
         try:
             async with self._session.post(
                 self._url, data=data, headers=await self._fresh(), allow_redirects=False
             ) as response:
-                body = await _read(response)
+                body = await body_of(response, most if response.status == 200 else _MOST_OF_ERROR)
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
             raise self._translated(error) from None
         self._read_headers(response)
@@ -93,18 +96,32 @@ class HttpEndpoint:
             raise self._failure(response, body)
         return body
 
-    async def stream(self, data: bytes) -> AsyncGenerator[bytes, None]:
-        """The data of each server-sent event of a success. Raises the same errors as `post`."""
+    async def stream(self, data: bytes, tokens: int) -> AsyncGenerator[bytes, None]:
+        """The data of each server-sent event of a success. Raises the same errors as `post`.
+
+        `tokens` is the longest answer that was asked for, with reasoning.
+        """
+        most, came = _MOST_OF_ERROR + EVENT_BYTES * tokens, 0
         try:
             async with self._session.post(
                 self._url, data=data, headers=await self._fresh(), allow_redirects=False
             ) as response:
                 self._read_headers(response)
                 if response.status != 200:
-                    raise self._failure(response, await _read(response))
+                    raise self._failure(response, await body_of(response, _MOST_OF_ERROR))
+                if (
+                    response.content_type == "application/json"
+                ):  # it does not stream, and answers all the same
+                    yield await body_of(response, most)
+                    return
                 async for line in response.content:
+                    came += len(line)
+                    if came > most:
+                        raise too_long(most)
                     if line.startswith(b"data:"):
                         yield line[5:].strip()
+        except (ValueError, HttpProcessingError):  # a line that is longer than aiohttp's buffer
+            raise MalformedReply("an event of the stream is too long") from None
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
             raise self._translated(error) from None
 
@@ -113,8 +130,7 @@ class HttpEndpoint:
         if self._token is None:
             return None
         token = await self._token.fresh()
-        if token not in self._secrets:
-            self._secrets = [*self._secrets[-8:], token]
+        veil.hide(token)
         return {"Authorization": f"Bearer {token}"}
 
     def _translated(self, error: Exception) -> EngineError:
@@ -136,14 +152,7 @@ class HttpEndpoint:
             self.announced = limits
 
     def _failure(self, response: aiohttp.ClientResponse, body: bytes) -> EngineError:
-        return failure_of(response.status, response.headers, body, self.redacted)
-
-    def redacted(self, text: str) -> str:
-        """A text to be shown without our secrets, which some endpoints repeat in their errors."""
-        for secret in self._secrets:
-            if len(secret) >= _SHORTEST_SECRET:
-                text = text.replace(secret, "(secret)")
-        return text
+        return failure_of(response.status, response.headers, body)
 
     async def close(self) -> None:
         if self._token is not None:
@@ -163,15 +172,3 @@ def proxy_of(url: URL) -> str | None:
     ):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    if (response.content_length or MAX_BODY) < MAX_BODY and "Content-Encoding" not in response.headers:
-        return await response.read()
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > MAX_BODY:
-            response.close()
-            raise MalformedReply(f"the reply is longer than {MAX_BODY:,} bytes")
-    return bytes(body)

@@ -56,8 +56,8 @@ class OpenAICompatible(NegotiatingBackend):
         if terms.streamed or (heard is not None and "stream" not in terms.without):
             reply = await self._streamed(body, terms, heard or (lambda: None))
         else:
-            reply = await self._http.post(orjson.dumps(body))
-        completion = completion_of(reply, self._model.name, self._http.redacted, self._http.host, self._habit)
+            reply = await self._http.post(orjson.dumps(body), self._most_bytes(body[terms.limit]))
+        completion = completion_of(reply, self._model.name, self._http.host, self._habit)
         return (
             replace(completion, sent={"temperature": None}) if "temperature" in terms.without else completion
         )
@@ -66,12 +66,14 @@ class OpenAICompatible(NegotiatingBackend):
         body = {**body, "stream": True}
         if "stream_options" not in terms.without:
             body["stream_options"] = {"include_usage": True}
-        whole = StreamedAnswer(heard, self._http.redacted)
-        async with contextlib.aclosing(self._http.stream(orjson.dumps(body))) as events:
+        whole = StreamedAnswer(heard)
+        tokens = body[terms.limit]
+        async with contextlib.aclosing(self._http.stream(orjson.dumps(body), tokens)) as events:
             async for event in events:
                 if event == b"[DONE]":
                     break
                 whole.add(event)
+                self._check_length(whole.length, tokens)
         return orjson.dumps(whole.reply())
 
     def fields(self, prompt: Prompt, terms: Terms) -> dict[str, Any]:
