@@ -65,6 +65,19 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 @pytest.fixture(autouse=True)
+def own_settings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user of the tests allows the embedders of the tests."""
+    home = tmp_path_factory.getbasetemp() / "settings"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
+    allowed = home / "datagen" / "allowed-code"
+    if not allowed.exists():
+        names = "hashed slow flawed empty gone NOT_A_FUNCTION hashed_later".split()
+        allowed.parent.mkdir(parents=True, exist_ok=True)
+        allowed.write_text("".join(f"hashing_embedder:{name}\n" for name in names))
+    return allowed
+
+
+@pytest.fixture(autouse=True)
 def no_secrets() -> None:
     """A test knows no secrets of another."""
     forget()

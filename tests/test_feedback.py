@@ -205,7 +205,7 @@ async def test_a_run_that_is_running_is_not_reviewed(configs: Configs, endpoint:
 
 
 def test_an_item_cannot_steer_the_terminal() -> None:
-    assert printable("a\x1b[2Jb\r\u202ec\n\td") == "a\ufffd[2Jb\ufffd\ufffdc\n\td"
+    assert printable("a\x1b[2Jb\r\u202ec\n\td") == "a<U+001B>[2Jb<U+000D><U+202E>c\n\td"
 
 
 async def test_a_drawing_that_yields_nothing_is_a_call_of_its_own() -> None:

@@ -16,6 +16,7 @@ from engine.cli.commands import report as pages
 from engine.cli.common import (
     FATAL,
     WRONG,
+    Code,
     finish,
     in_loop_tuned,
     mistakes,
@@ -72,6 +73,7 @@ def run(
     target: Target = None,
     budget: Cap = None,
     set_: Sets = None,
+    code: Code = False,
 ) -> None:
     """Start a run, or continue it: the same line again is the resume."""
     from engine.config import RunConfig
@@ -79,7 +81,7 @@ def run(
 
     with mistakes():
         folder = out or Path("runs") / config.stem
-        loaded = RunConfig.load(config, overrides(set_, target, budget))
+        loaded = RunConfig.load(config, overrides(set_, target, budget), allow_code=code)
         _tell_translation(loaded, config)
         finish(in_loop_tuned(lambda: arun(loaded, folder, show=sys.stderr)), folder)
 
@@ -114,7 +116,9 @@ def convert(
 
 
 @app.command()
-def resume(run_dir: RunDir, target: Target = None, budget: Cap = None, set_: Sets = None) -> None:
+def resume(
+    run_dir: RunDir, target: Target = None, budget: Cap = None, set_: Sets = None, code: Code = False
+) -> None:
     """Continue a run from its folder alone."""
     from engine.config import RunConfig
     from engine.runs.api import resumed
@@ -122,7 +126,7 @@ def resume(run_dir: RunDir, target: Target = None, budget: Cap = None, set_: Set
 
     with mistakes():
         folder = RunFolder.existing(run_dir)
-        loaded = RunConfig.load(folder.config, overrides(set_, target, budget))
+        loaded = RunConfig.load(folder.config, overrides(set_, target, budget), allow_code=code)
         finish(in_loop_tuned(lambda: resumed(loaded, run_dir, show=sys.stderr)), run_dir)
 
 
@@ -136,11 +140,12 @@ def audit(
     ] = None,
     budget: Cap = None,
     set_: Sets = None,
+    code: Code = False,
 ) -> None:
     """Run the configured validators over an existing dataset: which rows hold, which were corrected, which not."""
     from engine.runs.api import audit
 
-    _over_rows(audit, data, config, out or Path("runs") / f"{config.stem}-audit", budget, set_)
+    _over_rows(audit, data, config, out or Path("runs") / f"{config.stem}-audit", budget, set_, code)
 
 
 @app.command()
@@ -150,11 +155,12 @@ def enhance(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="RUN_DIR", help="The run's folder.")],
     budget: Cap = None,
     set_: Sets = None,
+    code: Code = False,
 ) -> None:
     """Make the items of an existing dataset harder where their answer survives it; the others stay as they are."""
     from engine.runs.api import enhance
 
-    _over_rows(enhance, data, config, out, budget, set_)
+    _over_rows(enhance, data, config, out, budget, set_, code)
 
 
 @app.command()
@@ -164,6 +170,7 @@ def plan(
     target: Target = None,
     budget: Cap = None,
     set_: Sets = None,
+    code: Code = False,
 ) -> None:
     """What a run would take: calls, tokens, dollars, hours. Makes no model call."""
     from itertools import islice
@@ -174,7 +181,7 @@ def plan(
     from engine.runs.modes import GenerateMode
 
     with mistakes():
-        inputs = GenerateMode().load(RunConfig.load(config, overrides(set_, target, budget)))
+        inputs = GenerateMode().load(RunConfig.load(config, overrides(set_, target, budget), allow_code=code))
         _say_bad_rows(inputs.dataset.complaint())
         show(plan_table(estimates(inputs), inputs.config.limits.budget_usd))
         for prompt in islice(prompts(inputs), show_prompts):
@@ -182,14 +189,14 @@ def plan(
 
 
 @app.command()
-def check(config: Config, set_: Sets = None) -> None:
+def check(config: Config, set_: Sets = None, code: Code = False) -> None:
     """Try everything a run needs: config, dataset, endpoint (one tiny call). Each is ok, or says what to do."""
     from engine.flow.loop import in_loop
     from engine.runs.preflight import Finding, check
 
     async def all_findings() -> list[Finding]:
         findings_so_far = []
-        async for finding in check(config, overrides(set_, None, None)):
+        async for finding in check(config, overrides(set_, None, None), allow_code=code):
             findings_so_far.append(finding)
             _say(finding)
         return findings_so_far
@@ -308,6 +315,7 @@ def _over_rows(
     folder: Path,
     budget: float | None,
     sets: list[str] | None,
+    code: bool,
 ) -> None:
     """A run over the rows of an existing dataset."""
     from engine.config import RunConfig
@@ -316,7 +324,9 @@ def _over_rows(
     with mistakes(), contextlib.ExitStack() as stack:
         source = stack.enter_context(spooled(sys.stdin.buffer, folder)) if data == "-" else Path(data)
         source = (source / "accepted.jsonl" if source.is_dir() else source).absolute()
-        loaded = RunConfig.load(config, {**overrides(sets, None, budget), "dataset.path": str(source)})
+        loaded = RunConfig.load(
+            config, {**overrides(sets, None, budget), "dataset.path": str(source)}, allow_code=code
+        )
         finish(in_loop_tuned(lambda: work(loaded, folder, show=sys.stderr)), folder)
 
 

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from engine.runs.modes import Mode
     from engine.store.folder import RunFolder
 
+Code = Annotated[
+    bool, typer.Option("--allow-code", help="Run the code that the config names (embedding.function).")
+]
 EXITS = {"target": 0, "budget": 3, "fatal": 4, "attempts": 5, "interrupted": 130}
 T = TypeVar("T")
 WRONG = 2

@@ -27,6 +27,8 @@ M = TypeVar("M", bound=BaseModel)
 _DEEPEST = 50
 """Most levels of nesting: no config needs more, and a YAML anchor that contains itself never ends."""
 
+_LARGEST = 20_000_000
+"""Characters of a config, with all its aliases in place."""
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?|true|false|null")
 
@@ -65,8 +67,10 @@ def parse(
 ) -> Read[M]:
     """Like `read`, for a text. Paths are relative to `folder`."""
     try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        _check_size(node, name)
         raw = yaml.safe_load(text)
-        lines = dict(_lines(yaml.compose(text, Loader=yaml.SafeLoader), name))
+        lines = dict(_lines(node, name))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name} line {mark.line + 1}" if mark else name
@@ -102,6 +106,27 @@ def scalar(text: str) -> Any:
     except (yaml.YAMLError, ValueError, RecursionError):
         raise ConfigError(f"--set: {text!r} is not a YAML value") from None
     return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
+
+
+def _check_size(node: yaml.Node | None, name: str) -> None:
+    """Raises ConfigError for a file whose aliases expand to more than any config is: a few lines may hold gigabytes."""
+    sizes: dict[int, int] = {}
+
+    def size(each: yaml.Node, depth: int) -> int:
+        if depth > _DEEPEST:
+            line = each.start_mark.line + 1
+            raise ConfigError(f"{name} line {line}: is nested too deep, or holds itself")
+        if id(each) not in sizes:
+            inner = each.value if isinstance(each, yaml.SequenceNode | yaml.MappingNode) else ()
+            parts = (part for part in inner for part in (part if isinstance(part, tuple) else (part,)))
+            own = len(each.value) if isinstance(each, yaml.ScalarNode) else 1
+            sizes[id(each)] = own + sum(size(part, depth + 1) for part in parts)
+        return sizes[id(each)]
+
+    if node is not None and (whole := size(node, 0)) > _LARGEST:
+        raise ConfigError(
+            f"{name}: its aliases expand to {whole:,} characters; a config has {_LARGEST:,} at most"
+        )
 
 
 # --- reading ---------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from engine.config.observe import ObserveConfig
 from engine.config.parts import PriceConfig, Section
 from engine.config.place import Place
 from engine.config.secrets import without_secrets
+from engine.config.trust import allowed_file, is_allowed
 from engine.constraints import LabelIn, LabelRatio
 from engine.errors import ConfigError
 
@@ -248,16 +249,29 @@ class RunConfig(Section):
 
     @classmethod
     def load(
-        cls, path: Path | str, overrides: Mapping[str, Any] | None = None, *, lenient: bool = False
+        cls,
+        path: Path | str,
+        overrides: Mapping[str, Any] | None = None,
+        *,
+        lenient: bool = False,
+        allow_code: bool = False,
     ) -> RunConfig:
         """Read a YAML config. `overrides` maps dotted keys to values. Raises ConfigError.
 
         `lenient` is for inspecting a run, not for running it: variables that are not set stay as written.
+        A config that names code to run is refused, unless the user has allowed that code or `allow_code` is set.
         """
         parsed = read(cls, Path(path), overrides or {}, lenient=lenient)
         config = parsed.settings
         config._references, config._translation = parsed.references, parsed.translation
         config._place, config._secrets = parsed.place, parsed.secrets
+        function = config.embedding.function
+        if function is not None and not (lenient or allow_code or is_allowed(function, overrides or ())):
+            raise config.wrong(
+                "embedding.function",
+                f"would run the code of {function}. Where you trust it, add --allow-code, or put the line "
+                f"'{function}' into {allowed_file()}",
+            )
         return config
 
     def wrong(self, key: str, said: str) -> ConfigError:

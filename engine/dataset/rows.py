@@ -12,6 +12,7 @@ import orjson
 
 from engine.config import Format
 from engine.errors import ConfigError
+from engine.escaping import unquoted_cell
 from engine.protocols import Row
 
 
@@ -98,7 +99,7 @@ def _csv(path: Path, limit: int) -> Iterator[Numbered]:
     csv.field_size_limit(2**31 - 1)  # a long cell must give one bad row, not end the reading
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.reader(file, strict=False)
-        header = next(reader, None)
+        header = [*map(unquoted_cell, next(reader, ()))]
         if not header:
             raise ConfigError(f"{path}: is empty; a .csv dataset starts with a line of column names")
         if len(set(header)) < len(header):
@@ -119,7 +120,7 @@ def _row_of_cells(number: int, header: list[str], cells: list[str], limit: int) 
         "".join(cells).encode()
     except UnicodeEncodeError:
         return BadRow(number, "invalid_utf8", "is not valid UTF-8")
-    return dict(zip(header, cells, strict=True))
+    return dict(zip(header, map(unquoted_cell, cells), strict=True))
 
 
 def _parquet(path: Path, limit: int) -> Iterator[Numbered]:

@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import orjson
 
+from engine.escaping import quoted_cell
 from engine.evaluation.answering import ANSWER, JUDGE
 from engine.evaluation.shape import Against, Counted, Difference, ModelComparison, Result, Results
 from engine.evaluation.statistics import mcnemar, newcombe, wilson
@@ -208,11 +209,17 @@ def write_csv(results: Results, file: IO[str]) -> None:
     """Writes a line for each model and dataset, and for each value by which results are broken down."""
     writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
     writer.writeheader()
+
+    def write(row: Mapping[str, Any]) -> None:
+        """Names of models, datasets and groups so that no spreadsheet runs them."""
+        cells = {name: quoted_cell(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
+        writer.writerow(cells)
+
     for result in results["results"]:
         whole = {"dataset": result["dataset"], "model": result["model"]}
         solvability = result["solvability"]
         confirmed = solvability["on_confirmed"]
-        writer.writerow(
+        write(
             {
                 **whole,
                 **_cells(result),
@@ -226,7 +233,7 @@ def write_csv(results: Results, file: IO[str]) -> None:
         )
         for group, values in result["by"].items():
             for value, counted in values.items():
-                writer.writerow({**whole, "group": group, "value": value, **_cells(counted)})
+                write({**whole, "group": group, "value": value, **_cells(counted)})
 
 
 def _cells(counted: Counted) -> dict[str, Any]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import csv
+import io
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
 import orjson
 
 from engine.errors import ConfigError, StoreError
+from engine.escaping import printable, quoted_cell
 from engine.protocols import Row
 from engine.store.files import replacing, temporary_beside
+from engine.veil import veiled
 
 RowSource = Callable[[], Iterable[Row]]
 """Iterates over the rows again at each call: some formats read them twice."""
@@ -22,7 +25,12 @@ RowSource = Callable[[], Iterable[Row]]
 
 @contextmanager
 def _output(path: Path) -> Iterator[IO[str]]:
-    if str(path) == "-":
+    if str(path) == "-" and sys.stdout.isatty():
+        shown = io.StringIO(newline="")
+        yield shown
+        sys.stdout.write(printable(veiled(shown.getvalue())))
+        sys.stdout.flush()
+    elif str(path) == "-":
         yield sys.stdout
         sys.stdout.flush()
     else:
@@ -60,20 +68,31 @@ def write_json(rows: RowSource, path: Path) -> int:
     return count
 
 
-def write_csv(rows: RowSource, path: Path) -> int:
-    """Writes lists and objects as JSON in their cell."""
-    columns = list(dict.fromkeys(chain.from_iterable(rows())))
+def write_csv(rows: RowSource, path: Path, *, raw: bool = False) -> int:
+    """Writes lists and objects as JSON in their cell.
+
+    A text that a spreadsheet would run as a formula begins with a quote, unless `raw`; a column of numbers does not.
+    """
+    texts: dict[str, bool] = {}
+    for row in rows():
+        for name, value in row.items():
+            texts[name] = texts.get(name, False) or (isinstance(value, str) and not _NUMBER.fullmatch(value))
     count = 0
     with _output(path) as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([name if raw else quoted_cell(name) for name in texts])
         for count, row in enumerate(rows(), 1):  # noqa: B007 - the last count is the result
-            writer.writerow({name: _cell(value) for name, value in row.items()})
+            writer.writerow([_cell(row.get(name), text and not raw) for name, text in texts.items()])
     return count
 
 
-def _cell(value: Any) -> Any:
-    return orjson.dumps(value, default=str).decode() if isinstance(value, dict | list) else value
+_NUMBER = re.compile(r"[-+]?[\d.,]*\d[\d.,]*%?")
+
+
+def _cell(value: Any, quoted: bool) -> Any:
+    if isinstance(value, dict | list):
+        return orjson.dumps(value, default=str).decode()
+    return quoted_cell(value) if quoted and isinstance(value, str) else value
 
 
 def write_parquet(rows: RowSource, path: Path, like: RowSource | None = None) -> int:

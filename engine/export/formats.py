@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from engine.dataset.fields import Fields
@@ -30,12 +31,20 @@ class Form:
 
 
 def export(
-    splits: Splits, form: str, path: Path, fields: Fields, description: str, *, meta: bool, card: str = ""
+    splits: Splits,
+    form: str,
+    path: Path,
+    fields: Fields,
+    description: str,
+    *,
+    meta: bool,
+    card: str = "",
+    raw_csv: bool = False,
 ) -> int:
     """Writes rows as `form` to a path ('-': standard output); their number. Raises ConfigError or StoreError.
 
     Several parts become several files: `data-train.jsonl`, `data-test.jsonl` for `data.jsonl`. In a Hugging
-    Face folder, whose README is `card`, they become its splits.
+    Face folder, whose README is `card`, they become its splits. `raw_csv` leaves formulas in a CSV file as they are.
     """
     if form not in (*FORMS, HUB):
         raise ConfigError(f"-f {form}: there is no such format; allowed: {', '.join([*FORMS, HUB])}")
@@ -49,7 +58,8 @@ def export(
     for part in places.values() if shape.formatting else ():
         entries(part)
     for name, part in places.items():
-        count += shape.write(shaped[name], part)
+        write = partial(write_csv, raw=raw_csv) if form == "csv" else shape.write
+        count += write(shaped[name], part)
         if shape.formatting:
             register(part, shape.formatting)
     return count

@@ -48,15 +48,22 @@ class Finding:
     detail: str
 
 
-async def check(path: Path, overrides: dict[str, object]) -> AsyncIterator[Finding]:
-    """Tries everything that `run` needs. Makes one tiny call to each endpoint."""
+async def check(
+    path: Path, overrides: dict[str, object], *, allow_code: bool = False
+) -> AsyncIterator[Finding]:
+    """Tries everything that `run` needs. Makes one tiny call to each endpoint.
+
+    `allow_code`: see `RunConfig.load`.
+    """
     try:
-        config = RunConfig.load(path, overrides)
+        config = RunConfig.load(path, overrides, allow_code=allow_code)
         inputs = _inputs(config)
     except ConfigError as error:
         yield Finding("config", False, str(error))
         return
     yield Finding("config", True, f"{path} is valid")
+    if config.embedding.function is not None:
+        yield Finding("code", None, f"embedding.function runs {config.embedding.function}, as you allow")
     yield _dataset(inputs)
     async for finding in _validators(inputs):
         yield finding

@@ -12,6 +12,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from engine.escaping import web_address
 from engine.protocols import Passage
 
 SHORTEST = 600
@@ -178,7 +179,8 @@ class Paragraphs:
     def _passage(self, row: int) -> Passage:
         place, text = self._db.execute("SELECT article, text FROM passages WHERE id = ?", (row,)).fetchone()
         head = self._articles[place][0]
-        return Passage(head.title, text, head.revid, head.url, head.licence, head.source)
+        url = web_address(head.url)
+        return Passage(head.title, text, head.revid, url, head.licence, head.source)
 
 
 def _coverage(text: str, weights: Mapping[str, float]) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from engine.cli.common import FATAL, mistakes, overrides, say, say_json, show, tell
+from engine.cli.common import FATAL, Code, mistakes, overrides, say, say_json, show, tell
 
 
 def bench(
@@ -27,6 +27,7 @@ def bench(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set any key.")] = None,
+    code: Code = False,
 ) -> None:
     """Find how many calls at once an endpoint is worth asking: throughput, latency, failures at each level.
 
@@ -40,7 +41,7 @@ def bench(
     from engine.flow.loop import in_loop
 
     with mistakes():
-        loaded = RunConfig.load(config, overrides(set_, None, budget))
+        loaded = RunConfig.load(config, overrides(set_, None, budget), allow_code=code)
         told = levels_of(levels)
         if told is not None and calls < told[0]:
             raise ConfigError(f"--calls {calls}: is too few for {told[0]} calls at once (--levels)")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from engine.cli.common import finish, in_loop_tuned, mistakes, overrides, report_of
+from engine.cli.common import Code, finish, in_loop_tuned, mistakes, overrides, report_of
 
 if TYPE_CHECKING:
     from engine.runs.modes import Mode
@@ -37,6 +37,7 @@ def evaluate(
     ] = False,
     budget: Cap = None,
     set_: Sets = None,
+    code: Code = False,
 ) -> None:
     """Put the items of datasets to models, and score the answers by rule: accuracy, intervals, comparisons."""
     from engine.config import RunConfig
@@ -54,7 +55,7 @@ def evaluate(
             stack.enter_context(spooled(sys.stdin.buffer, out)) if str(path) == "-" else path
             for path in datasets
         ]
-        loaded = RunConfig.load(config, overrides(set_, None, budget))
+        loaded = RunConfig.load(config, overrides(set_, None, budget), allow_code=code)
         loaded = with_datasets(loaded, datasets, against)
         begin = judge if judged else evaluate
         finish(in_loop_tuned(lambda: begin(loaded, out, show=sys.stderr)), out)
@@ -64,6 +65,7 @@ def judge(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of an evaluation.")],
     budget: Cap = None,
     set_: Sets = None,
+    code: Code = False,
 ) -> None:
     """Have a judge score the answers that no rule can; nothing that is answered is asked again."""
     from engine.config import RunConfig
@@ -80,7 +82,7 @@ def judge(
                 f"{folder}: is not the folder of an evaluation, but of a run (mode {mode.name})"
             )
         _check_finished(folder, mode)
-        loaded = RunConfig.load(there.config, overrides(set_, None, budget))
+        loaded = RunConfig.load(there.config, overrides(set_, None, budget), allow_code=code)
         finish(in_loop_tuned(lambda: judge(loaded, folder, show=sys.stderr)), folder)
 
 

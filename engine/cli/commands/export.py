@@ -44,6 +44,10 @@ def export(
         float, typer.Option("--closeness", help="For --test: the cosine from which rows stay on one side.")
     ] = 0.9,
     seed: Annotated[int, typer.Option("--seed", min=0, help="For what is drawn by chance.")] = 0,
+    csv_raw: Annotated[
+        bool,
+        typer.Option("--csv-raw", help="In CSV, no quote before what a spreadsheet would run as a formula."),
+    ] = False,
 ) -> None:
     """Write the accepted items of a run in another tool's format; mixed with originals, or cut in two, if wanted."""
     from engine.config import RunConfig
@@ -66,7 +70,9 @@ def export(
             if format == "hf":
                 card = dataset_card(report_of(run_dir)[0], config, ready.counts, ready.originals)
             description = config.dataset.description
-            count = export(ready.splits, format, out, ready.fields, description, meta=meta, card=card)
+            count = export(
+                ready.splits, format, out, ready.fields, description, meta=meta, card=card, raw_csv=csv_raw
+            )
         tell(f"{count:,} items written to {' and '.join(dict.fromkeys(map(str, places.values())))}")
 
 

@@ -13,6 +13,7 @@ import orjson
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from engine.escaping import printable
 from engine.protocols import Compliance, Tally
 from engine.report.formatting import duration
 from engine.report.page.figures import figures
@@ -88,10 +89,15 @@ def _file(name: str) -> str:
     return (resources.files(_FILES) / "templates" / name).read_text("utf-8")
 
 
+def _seen(value: Any) -> Any:
+    """Foreign text with what would act on the page, such as an override of the direction of writing, made visible."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 @cache
 def _template() -> Any:
     environment = Environment(
-        undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
+        undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_seen
     )
     return environment.from_string(_file("report.html.j2"))
 
@@ -110,7 +116,8 @@ _TABLE = """
 
 @cache
 def _table_template() -> Any:
-    return Environment(undefined=StrictUndefined, autoescape=True, trim_blocks=True).from_string(_TABLE)
+    environment = Environment(undefined=StrictUndefined, autoescape=True, trim_blocks=True, finalize=_seen)
+    return environment.from_string(_TABLE)
 
 
 def _html_table(table: Listing) -> Markup:
