@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -71,7 +72,8 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
     allowed = home / "datagen" / "allowed-code"
     if not allowed.exists():
-        names = "hashed slow flawed empty gone NOT_A_FUNCTION hashed_later".split()
+        source = (ROOT / "tests" / "hashing_embedder.py").read_text()
+        names = [*re.findall(r"def (\w+)", source), "gone", "NOT_A_FUNCTION"]
         allowed.parent.mkdir(parents=True, exist_ok=True)
         allowed.write_text("".join(f"hashing_embedder:{name}\n" for name in names))
     return allowed
