@@ -43,7 +43,9 @@ def mistakes() -> Iterator[None]:
         say(f"datagen: {error}", err=True)
         raise typer.Exit(FATAL) from None
     except sqlite3.Error as error:
-        say(f"datagen: the run's journal cannot be read: {error}", err=True)
+        say(
+            f"datagen: run.db is damaged ({error}); rescue what is readable: datagen repair RUN_DIR", err=True
+        )
         raise typer.Exit(FATAL) from None
     except KeyboardInterrupt:  # before a run has begun, or after it has ended: nothing to drain
         say("datagen: interrupted before the run had begun", err=True)

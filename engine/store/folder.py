@@ -16,6 +16,7 @@ from engine.dataset.fields import Fields
 from engine.errors import ConfigError
 from engine.store.files import copied, replacing
 from engine.store.reading import connect, read_fact, read_form, read_lines
+from engine.store.writer import damaged
 
 
 class RunFolder:
@@ -57,6 +58,17 @@ class RunFolder:
             raise ConfigError(
                 f"{self.path}: holds {foreign[0]}, which is not of a run; choose another folder (-o)"
             )
+        if any(
+            file.exists() and file.stat().st_size for file in (self.accepted, self.rejected, self.results)
+        ):
+            self._check_continues()
+
+    def _check_continues(self) -> None:
+        """Raises StoreError where run.db does not hold the items that its files hold: these would be overwritten."""
+        with contextlib.closing(connect(self.database)) as connection:
+            known = connection.execute("SELECT EXISTS (SELECT 1 FROM items)").fetchone()
+        if not known[0]:
+            raise damaged(self.database, "it holds none of the items that the files beside it hold")
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -13,9 +13,10 @@ import orjson
 
 from engine.errors import PERMANENT_BY_REASON, PermanentError
 from engine.items import POSITIONS, Completion, Prompt, Usage, item_number
+from engine.store.checksums import intact
 from engine.store.migrations import VERSION, migrate
 from engine.store.reading import Tallies, connect, read_fact, read_spent, read_tallies
-from engine.store.writer import GroupWriter, Insert, Operation, Statement, translated
+from engine.store.writer import GroupWriter, Insert, Operation, Statement, damaged, translated
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -30,10 +31,10 @@ CREATE TABLE IF NOT EXISTS calls (
   prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
   cost INTEGER NOT NULL, estimated INTEGER NOT NULL, attempts INTEGER NOT NULL, seconds REAL NOT NULL,
   owner TEXT NOT NULL DEFAULT '', reasoning_tokens INTEGER NOT NULL DEFAULT 0,
-  reasoning TEXT NOT NULL DEFAULT '', sent TEXT NOT NULL DEFAULT '');
+  reasoning TEXT NOT NULL DEFAULT '', sent TEXT NOT NULL DEFAULT '', crc INTEGER);
 CREATE TABLE IF NOT EXISTS items (
   item INTEGER PRIMARY KEY, state TEXT NOT NULL CHECK (state IN ('accepted', 'rejected', 'surplus')),
-  label TEXT, rejected_by TEXT, reason TEXT, record TEXT NOT NULL, meta TEXT NOT NULL);
+  label TEXT, rejected_by TEXT, reason TEXT, record TEXT NOT NULL, meta TEXT NOT NULL, crc INTEGER);
 CREATE TABLE IF NOT EXISTS plans (batch INTEGER PRIMARY KEY, state TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS samples (
   start INTEGER NOT NULL, at REAL NOT NULL, accepted INTEGER NOT NULL, rejected INTEGER NOT NULL,
@@ -51,6 +52,7 @@ CREATE TABLE IF NOT EXISTS vectors (item INTEGER PRIMARY KEY, text BLOB NOT NULL
 #  calls    owner: the validator, or the step of the engine, that made the call; reasoning: what the model
 #           thought, if it is kept; sent: what was sent otherwise than the prompt says, as JSON
 #  items    record: the item in the dataset's format; meta: its origin and its verdicts
+#  crc      checksum of the other values of the row; see checksums
 
 
 class ItemRow(NamedTuple):
@@ -76,7 +78,7 @@ class Journal:
         """Needs a running event loop. Raises StoreError."""
         self.path = path
         self._reader = _created(path)
-        self._writer = GroupWriter(path, _set_up)
+        self._writer = GroupWriter(path, set_up)
         self._held: set[str] = set()
         self._with_vectors: set[int] = set()
         self._start = 0
@@ -89,15 +91,11 @@ class Journal:
         if key not in self._held:
             return None
         with translated(self.path):
-            row = self._reader.execute(
-                "SELECT model, text, finish, error, prompt_tokens, completion_tokens, cached_tokens, cost,"
-                " estimated, attempts, seconds, reasoning_tokens, reasoning, sent FROM calls WHERE key = ?",
-                (key,),
-            ).fetchone()
-        model, text, finish, error, prompt, completion, cached, cost, estimated, attempts, seconds, *more = (
-            row
-        )
-        thought, reasoning, sent = more
+            row = self._reader.execute("SELECT * FROM calls WHERE key = ?", (key,)).fetchone()
+        if row is None or not intact(row):
+            raise damaged(self.path, f"call {key}")
+        _, _, _, _, model, text, finish, error, prompt, completion, cached, cost, *more = row
+        estimated, attempts, seconds, _, thought, reasoning, sent, _ = more
         usage = Usage(prompt, completion, cached, cost, bool(estimated), reasoning_tokens=thought)
         if error is not None:
             failure = PERMANENT_BY_REASON.get(error, PermanentError)(text)
@@ -108,7 +106,9 @@ class Journal:
 
     async def record(self, prompt: Prompt, outcome: Completion | PermanentError) -> None:
         """Returns once the outcome is on disk. Raises StoreError."""
-        await self._writer.write([Insert("INSERT OR IGNORE", "calls", [self._call(prompt, outcome)])])
+        await self._writer.write(
+            [Insert("INSERT OR IGNORE", "calls", [self._call(prompt, outcome)], sealed=True)]
+        )
 
     def _call(self, prompt: Prompt, outcome: Completion | PermanentError) -> tuple[Any, ...]:
         error = outcome.reason if isinstance(outcome, PermanentError) else None
@@ -137,7 +137,7 @@ class Journal:
         operations: list[Operation] = [_fact("committed", committed)]
         if rows:
             upsert = _FATE_CHANGES if self._replaces else _FATE_STANDS
-            operations.append(Insert("INSERT", "items", rows, upsert))
+            operations.append(Insert("INSERT", "items", rows, upsert, sealed=True))
         self._writer.submit(operations)
 
     async def reopen(self, mode: str) -> None:
@@ -305,7 +305,7 @@ class Journal:
 _FATE_CHANGES = (
     "ON CONFLICT (item) DO UPDATE SET state = excluded.state, label = excluded.label,"
     " rejected_by = excluded.rejected_by, reason = excluded.reason, record = excluded.record,"
-    " meta = excluded.meta"
+    " meta = excluded.meta, crc = excluded.crc"
 )
 _FATE_STANDS = f"{_FATE_CHANGES} WHERE items.state = 'surplus'"
 
@@ -313,7 +313,7 @@ _FATE_STANDS = f"{_FATE_CHANGES} WHERE items.state = 'surplus'"
 def _created(path: Path) -> sqlite3.Connection:
     """Creates the file and its tables where they are missing; returns a connection that only reads."""
     with translated(path), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        _set_up(connection)
+        set_up(connection)
     return connect(path)
 
 
@@ -322,7 +322,8 @@ def _fact(name: str, value: Any) -> Statement:
     return Statement(sql, (name, orjson.dumps(value).decode()))
 
 
-def _set_up(connection: sqlite3.Connection) -> None:
+def set_up(connection: sqlite3.Connection) -> None:
+    """Creates what is missing of a journal, and brings one of an earlier release up to date."""
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA busy_timeout = 10000")

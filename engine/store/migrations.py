@@ -3,6 +3,7 @@
 1   0.1.0
 2   a call carries its owner; validators describe their own sections of the report
 3   a call carries its reasoning tokens, what the model thought, and what was sent otherwise than asked
+4   calls and items carry checksums
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from engine.errors import StoreError
 
-VERSION = 3
+VERSION = 4
 _OF_AN_ITEM = re.compile(r"\d+-\d+(?:\.\d+)?/([^/]+)/")
 _FIRST_PART = {"attributes": "attributes", "lessons": "lessons", "embedding": "embedding"}
 
@@ -26,6 +27,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     try:
         _with_owners(connection)
         _with_reasoning(connection)
+        _with_checksums(connection)
         connection.execute("UPDATE facts SET value = ? WHERE name = 'version'", (str(VERSION),))
         connection.execute("COMMIT")
     except BaseException:
@@ -65,6 +67,12 @@ def _with_reasoning(connection: sqlite3.Connection) -> None:
             connection.execute(f"ALTER TABLE calls ADD COLUMN {name} {kind}")
 
 
+def _with_checksums(connection: sqlite3.Connection) -> None:
+    for table in ("calls", "items"):
+        if "crc" not in _columns(connection, table):
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN crc INTEGER")
+
+
 def readable(connection: sqlite3.Connection) -> None:
     """Lets a read-only connection select all columns from an earlier journal, through a temporary view.
 
@@ -74,13 +82,21 @@ def readable(connection: sqlite3.Connection) -> None:
         return
     connection.create_function("owner_of", 1, owner_of, deterministic=True)
     there = _columns(connection)
-    missing = {"owner": "owner_of(key)", "reasoning_tokens": "0", "reasoning": "''", "sent": "''"}
+    missing = {
+        "owner": "owner_of(key)",
+        "reasoning_tokens": "0",
+        "reasoning": "''",
+        "sent": "''",
+        "crc": "NULL",
+    }
     added = "".join(f", {value} AS {name}" for name, value in missing.items() if name not in there)
     connection.execute(f"CREATE TEMP VIEW calls AS SELECT *{added} FROM main.calls")  # noqa: S608 - names from here
+    if "crc" not in _columns(connection, "items"):
+        connection.execute("CREATE TEMP VIEW items AS SELECT *, NULL AS crc FROM main.items")
 
 
-def _columns(connection: sqlite3.Connection) -> set[str]:
-    return {name for _, name, *_ in connection.execute("PRAGMA main.table_info(calls)")}
+def _columns(connection: sqlite3.Connection, table: str = "calls") -> set[str]:
+    return {name for _, name, *_ in connection.execute(f"PRAGMA main.table_info({table})")}
 
 
 def owner_of(key: str) -> str:

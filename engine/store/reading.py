@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +15,10 @@ from engine.config import FieldsConfig
 from engine.dataset.fields import Fields
 from engine.dataset.forms import LabelStyle
 from engine.errors import StoreError
+from engine.items import item_id
+from engine.store.checksums import intact
 from engine.store.migrations import readable
-from engine.store.writer import translated
+from engine.store.writer import damaged, translated
 
 REVIEW = "review"
 """The `rejected_by` of items that a person rejects after the run has accepted them."""
@@ -54,13 +56,34 @@ def connect(path: Path) -> sqlite3.Connection:
         uri += "&immutable=1"
     with translated(path):
         connection = sqlite3.connect(uri, uri=True, isolation_level=None)
-        readable(connection)
+        try:
+            readable(connection)
+        except sqlite3.OperationalError as error:
+            connection.close()
+            if "no such table" in str(error):
+                raise damaged(path, "it is empty") from None
+            raise
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
 
 def read_fact(connection: sqlite3.Connection, name: str) -> Any:
     row = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-    return orjson.loads(row[0]) if row else None
+    return _parsed(row[0], f"the fact {name!r}") if row else None
+
+
+def _parsed(text: str, what: str) -> Any:
+    """Raises StoreError."""
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        raise _lost(what) from None
+
+
+def _lost(what: str) -> StoreError:
+    return StoreError(f"run.db: {what} is damaged; rescue what is readable: datagen repair RUN_DIR")
 
 
 @dataclass(frozen=True)
@@ -84,14 +107,14 @@ def read_facts(connection: sqlite3.Connection) -> RunFacts:
     names = [field.name for field in fields(RunFacts)]
     places = ", ".join("?" * len(names))
     rows = connection.execute(f"SELECT name, value FROM facts WHERE name IN ({places})", names)  # noqa: S608
-    known = {name: orjson.loads(value) for name, value in rows}
+    known = {name: _parsed(value, f"the fact {name!r}") for name, value in rows}
     listed = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
     return RunFacts(**{**known, **listed})
 
 
 def read_form(connection: sqlite3.Connection, config: FieldsConfig) -> Fields:
     """How the run's items are written: the config's fields, with the spelling of labels that the base dataset has."""
-    return Fields(config, LabelStyle(**read_fact(connection, "style")))
+    return Fields(config, LabelStyle(**(read_fact(connection, "style") or {})))
 
 
 def read_starts(connection: sqlite3.Connection) -> list[Start]:
@@ -99,7 +122,7 @@ def read_starts(connection: sqlite3.Connection) -> list[Start]:
         "SELECT start, began, ended, outcome, authorized, counts FROM starts ORDER BY start"
     )
     return [
-        Start(number, began, ended, outcome, authorized, orjson.loads(counts))
+        Start(number, began, ended, outcome, authorized, _parsed(counts, f"start {number}"))
         for number, began, ended, outcome, authorized, counts in rows
     ]
 
@@ -136,7 +159,21 @@ def read_tallies(connection: sqlite3.Connection, below: int | None = None) -> Ta
 def read_plans(connection: sqlite3.Connection) -> dict[int, dict[str, Any]]:
     """What was decided for each batch, in order."""
     rows = connection.execute("SELECT batch, state FROM plans ORDER BY batch")
-    return {batch: orjson.loads(state) for batch, state in rows}
+    return {batch: _parsed(state, f"the plan of batch {batch}") for batch, state in rows}
+
+
+def _rows(connection: sqlite3.Connection, state: str) -> Iterator[tuple[str, str]]:
+    """(record, meta) of the items of one fate, in the order of the plan. Raises StoreError for a damaged one."""
+    for row in connection.execute("SELECT * FROM items WHERE state = ? ORDER BY item", (state,)):
+        _, _, _, _, _, record, meta, _ = _whole(row)
+        yield record, meta
+
+
+def _whole(row: Sequence[Any]) -> Sequence[Any]:
+    """The row, as it was written. Raises StoreError."""
+    if not intact(row):
+        raise _lost(f"item {item_id(row[0])}")
+    return row
 
 
 class FateRow(NamedTuple):
@@ -177,10 +214,12 @@ def read_notes(connection: sqlite3.Connection) -> list[str]:
 
 def read_accepted(connection: sqlite3.Connection) -> Iterator[tuple[int, str, bytes | None]]:
     """(item, record as JSON, vector) of every accepted item, in the order of the plan."""
-    yield from connection.execute(
-        "SELECT items.item, record, vector FROM items LEFT JOIN vectors USING (item)"
-        " WHERE state = 'accepted' ORDER BY items.item"
+    rows = connection.execute(
+        "SELECT items.*, vector FROM items LEFT JOIN vectors USING (item) WHERE state = 'accepted' ORDER BY items.item"
     )
+    for *row, vector in rows:
+        item, _, _, _, _, record, _, _ = _whole(row)
+        yield item, record, vector
 
 
 def read_dimensions(connection: sqlite3.Connection) -> int | None:
@@ -191,13 +230,11 @@ def read_dimensions(connection: sqlite3.Connection) -> int | None:
 
 def read_lines(connection: sqlite3.Connection, state: str) -> Iterator[str]:
     """Like `read_items`, but as lines of JSON, without parsing the records."""
-    rows = connection.execute("SELECT record, meta FROM items WHERE state = ? ORDER BY item", (state,))
-    for record, meta in rows:
+    for record, meta in _rows(connection, state):
         yield f'{{"_meta":{meta}}}\n' if record == "{}" else f'{record[:-1]},"_meta":{meta}}}\n'
 
 
 def read_items(connection: sqlite3.Connection, state: str) -> Iterable[dict[str, Any]]:
     """Items of one fate in the order of their commit: the record's own fields, then `_meta`."""
-    rows = connection.execute("SELECT record, meta FROM items WHERE state = ? ORDER BY item", (state,))
-    for record, meta in rows:
+    for record, meta in _rows(connection, state):
         yield {**orjson.loads(record), "_meta": orjson.loads(meta)}

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import orjson
 
+from engine.store.checksums import checksum
 from engine.store.reading import REVIEW
 from engine.store.writer import translated
 
@@ -100,6 +101,11 @@ class Reviews:
         self._connection.execute(
             "UPDATE items SET state = 'rejected', rejected_by = ?, reason = 'human', meta = ? WHERE item = ?",
             (REVIEW, orjson.dumps(meta).decode(), reviewed.item),
+        )
+        self._connection.create_function("checksum", -1, lambda *values: checksum(values))
+        self._connection.execute(
+            "UPDATE items SET crc = checksum(item, state, label, rejected_by, reason, record, meta) WHERE item = ?",
+            (reviewed.item,),
         )
 
     def counts(self) -> dict[str, int]:

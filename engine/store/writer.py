@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import DiskFull, StoreError
+from engine.store.checksums import checksum
 from engine.veil import veiled
 
 Values = tuple[Any, ...]
@@ -27,6 +28,8 @@ class Insert:
     table: str
     rows: Sequence[Values]
     upsert: str = ""
+    sealed: bool = False
+    """Whether a checksum of each row is written as its last value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,22 +178,27 @@ class GroupWriter:
 
 def _merged(operations: Sequence[Operation]) -> Sequence[Operation]:
     """The same operations with inserts into one table joined; the rows of a table keep their order."""
-    inserts: dict[tuple[str, str, str], list[Values]] = {}
+    inserts: dict[tuple[str, str, str, bool], list[Values]] = {}
     others: dict[Values, Statement] = {}
     for operation in operations:
         if isinstance(operation, Statement):
-            key = (operation.sql, operation.values[:1])
-            others.pop(key, None)  # the last of the same statements on the same key stands
-            others[key] = operation
+            same = (operation.sql, operation.values[:1])
+            others.pop(same, None)  # the last of the same statements on the same key stands
+            others[same] = operation
         else:
-            inserts.setdefault((operation.verb, operation.table, operation.upsert), []).extend(operation.rows)
-    joined = [Insert(verb, table, rows, upsert) for (verb, table, upsert), rows in inserts.items()]
+            key = (operation.verb, operation.table, operation.upsert, operation.sealed)
+            inserts.setdefault(key, []).extend(operation.rows)
+    joined = [
+        Insert(verb, table, rows, upsert, sealed) for (verb, table, upsert, sealed), rows in inserts.items()
+    ]
     return [*joined, *others.values()]
 
 
 def _inserts(insert: Insert) -> list[tuple[str, list[Any]]]:
     statements = []
-    rows, start = insert.rows, 0
+    rows, start = [_veiled(row) for row in insert.rows], 0
+    if insert.sealed:
+        rows = [[*row, checksum(row)] for row in rows]
     width = len(rows[0]) if rows else 0
     one = f"({','.join('?' * width)})"
     for size in _CHUNKS:
@@ -198,7 +206,7 @@ def _inserts(insert: Insert) -> list[tuple[str, list[Any]]]:
             chunk = rows[start : start + size]
             places = ",".join([one] * size)
             sql = f"{insert.verb} INTO {insert.table} VALUES {places} {insert.upsert}"
-            statements.append((sql, _veiled([value for row in chunk for value in row])))
+            statements.append((sql, [value for row in chunk for value in row]))
             start += size
     return statements
 
@@ -216,4 +224,11 @@ def translated(path: Path) -> Any:
         code = getattr(error, "sqlite_errorname", "") or ""
         if code.startswith("SQLITE_FULL") or "full" in str(error):
             raise DiskFull(f"{path}: no space left for the journal; free some and resume") from error
+        if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or "malformed" in str(error):
+            raise damaged(path, str(error)) from error
         raise StoreError(f"{path}: {error}") from error
+
+
+def damaged(path: Path, how: str) -> StoreError:
+    """The error for a journal that does not hold what was written."""
+    return StoreError(f"{path}: is damaged ({how}); rescue what is readable: datagen repair {path.parent}")

@@ -1,0 +1,289 @@
+"""Rescues a run whose journal is damaged: every row that can still be read, and items from the files beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from engine.errors import StoreError
+from engine.items import POSITIONS
+from engine.store.checksums import checksum, intact
+from engine.store.files import temporary_beside
+from engine.store.folder import RunFolder, write_items
+from engine.store.journal import set_up
+from engine.store.migrations import VERSION
+
+Row = tuple[Any, ...]
+_TABLES = ("facts", "starts", "rounds", "plans", "calls", "items", "samples", "points", "vectors", "reviews")
+_SEALED = ("calls", "items")
+"""Tables whose rows carry checksums."""
+_FARTHEST = 1 << 62
+
+
+@dataclass
+class Rescue:
+    """What became of a journal. Mutable while it is filled."""
+
+    whole: bool = False
+    """Nothing was damaged, and nothing is changed."""
+    kept: dict[str, int] = field(default_factory=dict)
+    """Rows by table."""
+    damaged: dict[str, int] = field(default_factory=dict)
+    """Rows that were read, and are not what was written."""
+    unread: list[str] = field(default_factory=list)
+    """Tables of which a part cannot be read."""
+    from_files: int = 0
+    """Items that only accepted.jsonl and rejected.jsonl still hold."""
+    to_ask_again: int = 0
+    """Batches that a resume decides again, since items of theirs are lost."""
+    set_aside: Path | None = None
+    """Where the damaged journal is kept."""
+    can_resume: bool = True
+
+
+def repair(folder: RunFolder) -> Rescue:
+    """Puts a journal of what is readable in place of a damaged one, which is kept. The folder is locked by the caller.
+
+    Raises StoreError where nothing is left, or the folder cannot be written.
+    """
+    rescue = Rescue()
+    tables = _read(folder.database, rescue)
+    if tables is not None and not (rescue.damaged or rescue.unread) and _sound(folder.database):
+        rescue.whole = True
+        return rescue
+    tables = tables or {}
+    items = {row[0]: row for row in tables.get("items", ())}
+    for row in _in_files(folder):
+        rescue.from_files += row[0] not in items
+        items.setdefault(row[0], row)
+    if not items and not tables.get("calls"):
+        raise StoreError(
+            f"{folder.path}: neither run.db nor the files beside it hold anything that can be read"
+        )
+    tables["items"] = [items[number] for number in sorted(items)]
+    tables["starts"] = tables.get("starts") or [_start_of(tables, folder)]
+    rescue.can_resume = folder.config.is_file()
+    _note_gaps(tables, rescue)
+    _write(folder, tables, rescue)
+    write_items(folder)
+    return rescue
+
+
+# --- reading what is left ----------------------------------------------------------------------------
+
+
+def _read(path: Path, rescue: Rescue) -> dict[str, list[Row]] | None:
+    """The rows of each table that can be read; None where not even the list of tables can be."""
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        ) as connection:
+            connection.text_factory = lambda data: data.decode("utf-8", "replace")
+            there = {
+                name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            }
+            tables: dict[str, list[Row]] = {}
+            for name in _TABLES:
+                if name in there:
+                    tables[name] = _of_table(connection, name, rescue)
+            return tables if "items" in there else None
+    except sqlite3.Error:
+        return None
+
+
+def _of_table(connection: sqlite3.Connection, name: str, rescue: Rescue) -> list[Row]:
+    broken: list[str] = []
+    read = _by_name if name == "facts" else _by_number
+    rows = {row[0]: row[1:] for row in read(connection, name, broken.append)}
+    if broken:
+        rescue.unread.append(name)
+    good = [row for row in rows.values() if _is_good(name, row)]
+    if len(good) < len(rows):
+        rescue.damaged[name] = len(rows) - len(good)
+    return good
+
+
+def _is_good(table: str, row: Row) -> bool:
+    if table == "facts":
+        try:
+            orjson.loads(row[1])
+        except ValueError:
+            return False
+    return intact(row) if table in _SEALED else True
+
+
+def _by_number(connection: sqlite3.Connection, name: str, broken: Callable[[str], None]) -> Iterator[Row]:
+    """All rows by their number; where a page is damaged, on from the next number that can be read."""
+    last = -1
+    while True:
+        try:
+            for row in connection.execute(
+                f"SELECT rowid, * FROM {name} WHERE rowid > ? ORDER BY rowid",  # noqa: S608 - one of our tables
+                (last,),
+            ):
+                last = row[0]
+                yield row
+            return
+        except sqlite3.Error as error:
+            broken(str(error))
+            following = _next_readable(connection, name, last)
+            if following is None:
+                return
+            last = following - 1
+
+
+def _next_readable(connection: sqlite3.Connection, name: str, last: int) -> int | None:
+    """The first row number after `last` from which on the table can be read again."""
+
+    def first_after(number: int) -> int | None:
+        sql = f"SELECT rowid FROM {name} WHERE rowid > ? AND typeof(rowid) != '' ORDER BY rowid LIMIT 1"  # noqa: S608
+        row = connection.execute(sql, (number,)).fetchone()
+        if row is not None:
+            connection.execute(f"SELECT * FROM {name} WHERE rowid = ?", row).fetchall()  # noqa: S608
+        return None if row is None else int(row[0])
+
+    step = 1
+    while last + step < _FARTHEST:
+        try:
+            found = first_after(last + step)
+            break
+        except sqlite3.Error:
+            step *= 2
+    else:
+        return None
+    low, high = step // 2, step
+    while high - low > 1:  # the least step that leads past the damage
+        middle = (low + high) // 2
+        try:
+            found = first_after(last + middle)
+            high = middle
+        except sqlite3.Error:
+            low = middle
+    return found
+
+
+def _by_name(connection: sqlite3.Connection, name: str, broken: Callable[[str], None]) -> Iterator[Row]:
+    """A small table without row numbers: from the one end and, where that ends early, from the other."""
+    for order in ("ASC", "DESC"):
+        try:
+            for row in connection.execute(f"SELECT * FROM {name} ORDER BY 1 {order}"):  # noqa: S608
+                yield row[0], *row
+            return
+        except sqlite3.Error as error:
+            broken(str(error))
+
+
+def _in_files(folder: RunFolder) -> Iterator[Row]:
+    """The items in accepted.jsonl and rejected.jsonl, as rows of the table `items`."""
+    for state, path in (("accepted", folder.accepted), ("rejected", folder.rejected)):
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            for line in file:
+                try:
+                    record = orjson.loads(line)
+                    meta = record.pop("_meta")
+                    batch, _, position = str(meta["id"]).partition("-")
+                    number = int(batch) * POSITIONS + int(position)
+                except (ValueError, KeyError, TypeError, AttributeError):
+                    continue
+                by, reason = meta.get("rejected_by"), meta.get("reason")
+                row = (number, state, None, by, reason, _json(record), _json(meta))
+                yield *row, checksum(row)
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _sound(path: Path) -> bool:
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        ) as connection:
+            return [row[0] for row in connection.execute("PRAGMA integrity_check")] == ["ok"]
+    except sqlite3.Error:
+        return False
+
+
+# --- writing it anew ---------------------------------------------------------------------------------
+
+
+def _note_gaps(tables: dict[str, list[Row]], rescue: Rescue) -> None:
+    """Lowers `committed` to the first batch of which items are lost, so that a resume decides the rest of it."""
+    facts: dict[Any, Any] = dict(tables.get("facts", ()))
+    positions: dict[int, list[int]] = {}
+    for row in tables["items"]:
+        positions.setdefault(row[0] // POSITIONS, []).append(row[0] % POSITIONS)
+    committed = int(facts.get("committed", 0))
+    usual = max((len(found) for found in positions.values()), default=0)
+    gaps = [
+        batch
+        for batch in range(committed)
+        if len(found := positions.get(batch, [])) < usual and found != list(range(len(found) or 1))
+    ]
+    rescue.to_ask_again = len(gaps)
+    if gaps:
+        facts["committed"] = str(gaps[0])
+        tables["facts"] = list(facts.items())
+
+
+def _start_of(tables: dict[str, list[Row]], folder: RunFolder) -> Row:
+    """A start in place of those that are lost: what the answers cost is what it spent."""
+    began = min((path.stat().st_mtime for path in folder.files if path.exists()), default=0.0)
+    spent = sum(int(row[11]) for row in tables.get("calls", ()))
+    return 1, began, None, None, spent, "{}"
+
+
+def _write(folder: RunFolder, tables: dict[str, list[Row]], rescue: Rescue) -> None:
+    with temporary_beside(folder.database) as temporary:
+        with contextlib.closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
+            set_up(connection)
+            connection.execute("DELETE FROM facts")
+            if tables.get("reviews"):
+                connection.execute(
+                    "CREATE TABLE reviews (review INTEGER PRIMARY KEY, item INTEGER NOT NULL, decision TEXT NOT NULL,"
+                    " note TEXT NOT NULL, text TEXT NOT NULL, at REAL NOT NULL)"
+                )
+            connection.execute("BEGIN")
+            for name, rows in tables.items():
+                rescue.kept[name] = _inserted(connection, name, rows)
+            connection.execute("INSERT OR IGNORE INTO facts VALUES ('version', ?)", (str(_version(tables)),))
+            connection.execute("COMMIT")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.execute("PRAGMA journal_mode = DELETE")
+        rescue.set_aside = _aside(folder.database)
+        temporary.replace(folder.database)
+
+
+def _version(tables: dict[str, list[Row]]) -> int:
+    known: dict[Any, Any] = dict(tables.get("facts", ()))
+    return int(known.get("version", VERSION))
+
+
+def _inserted(connection: sqlite3.Connection, name: str, rows: Sequence[Row]) -> int:
+    count = 0
+    for row in rows:
+        places = ",".join("?" * len(row))
+        with contextlib.suppress(sqlite3.Error):  # of an older release, or not what such a row is
+            connection.execute(f"INSERT OR REPLACE INTO {name} VALUES ({places})", row)  # noqa: S608
+            count += 1
+    return count
+
+
+def _aside(database: Path) -> Path:
+    """Moves the damaged journal, with its log, to a name of its own."""
+    number = 1
+    while (place := database.with_name(f"{database.name}.damaged-{number}")).exists():
+        number += 1
+    for ending in ("-wal", "-shm"):
+        beside = database.with_name(database.name + ending)
+        if beside.exists():
+            beside.replace(place.with_name(place.name + ending))
+    if database.exists():
+        database.replace(place)
+    return place
