@@ -60,8 +60,9 @@ def repair(folder: RunFolder) -> Rescue:
     tables = tables or {}
     items = {row[0]: row for row in tables.get("items", ())}
     for row in _in_files(folder):
-        rescue.from_files += row[0] not in items
-        items.setdefault(row[0], row)
+        if row[0] not in items or items[row[0]][-1] is None:  # a row without a checksum may hold anything
+            rescue.from_files += row[0] not in items
+            items[row[0]] = row
     if not items and not tables.get("calls"):
         raise StoreError(
             f"{folder.path}: neither run.db nor the files beside it hold anything that can be read"
@@ -115,6 +116,8 @@ def _is_good(table: str, row: Row) -> bool:
             orjson.loads(row[1])
         except ValueError:
             return False
+    if table == "items" and row[1] not in ("accepted", "rejected", "surplus"):
+        return False
     return intact(row) if table in _SEALED else True
 
 
@@ -133,20 +136,19 @@ def _by_number(connection: sqlite3.Connection, name: str, broken: Callable[[str]
         except sqlite3.Error as error:
             broken(str(error))
             following = _next_readable(connection, name, last)
-            if following is None:
+            if following is None or following[0] <= last:
                 return
-            last = following - 1
+            last = following[0]
+            yield following
 
 
-def _next_readable(connection: sqlite3.Connection, name: str, last: int) -> int | None:
-    """The first row number after `last` from which on the table can be read again."""
+def _next_readable(connection: sqlite3.Connection, name: str, last: int) -> Row | None:
+    """The first row after number `last` that can be read."""
 
-    def first_after(number: int) -> int | None:
-        sql = f"SELECT rowid FROM {name} WHERE rowid > ? AND typeof(rowid) != '' ORDER BY rowid LIMIT 1"  # noqa: S608
-        row = connection.execute(sql, (number,)).fetchone()
-        if row is not None:
-            connection.execute(f"SELECT * FROM {name} WHERE rowid = ?", row).fetchall()  # noqa: S608
-        return None if row is None else int(row[0])
+    def first_after(number: int) -> Row | None:
+        sql = f"SELECT rowid, * FROM {name} WHERE rowid > ? ORDER BY rowid LIMIT 1"  # noqa: S608 - one of our tables
+        row: Row | None = connection.execute(sql, (number,)).fetchone()
+        return row
 
     step = 1
     while last + step < _FARTHEST:
