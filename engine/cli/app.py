@@ -191,6 +191,7 @@ def plan(
 @app.command()
 def check(config: Config, set_: Sets = None, code: Code = False) -> None:
     """Try everything a run needs: config, dataset, endpoint (one tiny call). Each is ok, or says what to do."""
+    from engine.flow.descriptors import most_calls
     from engine.flow.loop import in_loop
     from engine.runs.preflight import Finding, check
 
@@ -202,6 +203,7 @@ def check(config: Config, set_: Sets = None, code: Code = False) -> None:
         return findings_so_far
 
     with mistakes():
+        most_calls()
         findings = in_loop(all_findings)
         failed = {finding.name for finding in findings if finding.ok is False}
         raise typer.Exit(0 if not failed else WRONG if "config" in failed else FATAL)
@@ -292,9 +294,10 @@ def doctor() -> None:
     """What this machine can do: Python, event loop, versions, name clashes, validators, sandbox."""
     from engine.runs.doctor import doctor
 
-    findings = list(doctor())
-    for finding in findings:
-        _say(finding)
+    with mistakes():
+        findings = list(doctor())
+        for finding in findings:
+            _say(finding)
     raise typer.Exit(FATAL if any(finding.ok is False for finding in findings) else 0)
 
 
@@ -303,7 +306,8 @@ def version() -> None:
     """The version of this engine."""
     from engine._version import __version__
 
-    say(__version__)
+    with mistakes():
+        say(__version__)
 
 
 # --- shared by the commands above -------------------------------------------------------------------

@@ -47,9 +47,27 @@ def mistakes() -> Iterator[None]:
             f"datagen: run.db is damaged ({error}); rescue what is readable: datagen repair RUN_DIR", err=True
         )
         raise typer.Exit(FATAL) from None
+    except OSError as error:
+        raise typer.Exit(_said(error)) from None
     except KeyboardInterrupt:  # before a run has begun, or after it has ended: nothing to drain
         say("datagen: interrupted before the run had begun", err=True)
         raise typer.Exit(EXITS["interrupted"]) from None
+
+
+def _said(error: OSError) -> int:
+    """Says in a sentence what the system refuses; the exit code."""
+    import errno
+    import os
+
+    if isinstance(error, BrokenPipeError):  # whoever reads has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    where = f"{error.filename}: " if error.filename is not None else "the output cannot be written: "
+    with contextlib.suppress(OSError):
+        say(f"datagen: {where}{error.strerror or error}", err=True)
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more is tried at the exit
+    return WRONG if error.errno in (errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EISDIR) else FATAL
 
 
 def overrides(sets: list[str] | None, target: int | None, budget: float | None) -> dict[str, Any]:
@@ -136,11 +154,19 @@ def in_loop_tuned(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run `work` to the end, with process-wide settings that a command may change but a library may not."""
     import gc
 
+    from engine.flow.descriptors import raise_limit
     from engine.flow.loop import in_loop
+    from engine.runs.signals import hush
 
+    async def whole() -> T:
+        result = await work()
+        hush()
+        return result
+
+    raise_limit()
     gc.freeze()  # what is loaded by now stays and need not be scanned again
     gc.set_threshold(100_000, 50, 100)  # items form no cycles: rarer collections save a sixth of the CPU time
-    return in_loop(work)
+    return in_loop(whole)
 
 
 def finish(report: Report, folder: Path) -> None:

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from engine.config import RunConfig
@@ -24,6 +24,7 @@ from engine.errors import (
     TargetReached,
 )
 from engine.escaping import printable
+from engine.flow.descriptors import most_calls
 from engine.flow.halt import Halt
 from engine.items import PICO
 from engine.llm.budget import Budget
@@ -50,7 +51,7 @@ from engine.runs.outcome import outcome_of
 from engine.runs.pipeline import Parts
 from engine.runs.plugins import described, load_validators, opened_validators
 from engine.runs.setup import Preparing, Setup
-from engine.runs.signals import interruptible
+from engine.runs.signals import Interrupts
 from engine.stages.meter import Meter
 from engine.stages.progress import Progress
 from engine.store.folder import RunFolder
@@ -143,6 +144,7 @@ class Session:
         self._began = clock()
         self._events = events
         self._halt = Halt()
+        self._interrupts = Interrupts()
         self._cutting: asyncio.TimerHandle | None = None
         self._counts = CallCounts()
         self._terms: Callable[[], Mapping[str, Any]] = dict
@@ -153,6 +155,7 @@ class Session:
         StoreError if the journal can no longer be read.
         """
         base_vectors = None
+        self._fit_descriptors()
         if self._progress.reached:
             self._halt.set(TargetReached("the target was reached before"))
         else:
@@ -160,7 +163,20 @@ class Session:
                 base_vectors = await self._work()
             except (FatalError, StopRun) as error:  # before the first batch: something cannot open
                 self._halt.set(error)
-        return await self._finish(base_vectors)
+        try:
+            return await self._finish(base_vectors)
+        finally:
+            self._interrupts.close()
+
+    def _fit_descriptors(self) -> None:
+        """Bounds the calls in flight by the sockets that this process may open. Raises ConfigError."""
+        limits, most = self._inputs.config.limits, most_calls()
+        if most is not None and most < limits.most_in_flight:
+            fewer = limits.model_copy(update={"concurrency": most})
+            self._inputs = replace(self._inputs, config=self._inputs.config.changed(limits=fewer))
+            self._notify(
+                f"At most {most:,} calls are in flight at once: so many sockets may be open (ulimit -n)."
+            )
 
     # --- the work ---
 
@@ -257,7 +273,7 @@ class Session:
             self._notify(f"{what}, {most:g} s at most; once more to stop at once.")
 
         try:
-            return await interruptible(work, first)
+            return await self._interrupts.interruptible(work, first)
         except (ConfigError, FatalError, StopRun):
             raise
         except Exception as error:  # unexpected: work so far is kept and reported, as after a fatal error
@@ -273,7 +289,8 @@ class Session:
 
     def _notify(self, sentence: str) -> None:
         if self._show is not None:
-            print(printable(veiled(sentence)), file=self._show, flush=True)
+            with contextlib.suppress(OSError):  # a full disk behind standard error does not end a run
+                print(printable(veiled(sentence)), file=self._show, flush=True)
 
     # --- the end ---
 

@@ -1,4 +1,4 @@
-"""Signals that end a run: the first lets calls in flight finish, the second stops immediately."""
+"""Signals that end a run: the first lets calls in flight finish, the second stops at once; no other changes a thing."""
 
 from __future__ import annotations
 
@@ -20,37 +20,63 @@ def ending_signals() -> list[signal.Signals]:
     return signals
 
 
-async def interruptible(work: Coroutine[Any, Any, T], first: Callable[[], None]) -> T | None:
-    """The result of the work. The first signal calls `first`; the second cancels the work; then None.
+class Interrupts:
+    """The ending signals of one start, from its work to its last file.
 
-    Raises what the work raises, and CancelledError if the caller is cancelled.
+    Mutable state: how many came during the work, the work's task while it goes on, the signals that are listened to.
     """
-    task = asyncio.create_task(work, name="work")
-    loop = asyncio.get_running_loop()
-    interrupts = 0
 
-    def interrupt() -> None:
-        nonlocal interrupts
-        interrupts += 1
-        if interrupts == 1:
-            first()
-        elif interrupts == 2:
-            task.cancel()
+    def __init__(self) -> None:
+        self._count = 0
+        self._task: asyncio.Task[Any] | None = None
+        self._first: Callable[[], None] = lambda: None
+        self._listening: list[signal.Signals] = []
 
-    signals = ending_signals()
-    with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # not the main thread
-        for number in signals:
-            loop.add_signal_handler(number, interrupt)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        this = asyncio.current_task()
-        if interrupts < 2 or (this is not None and this.cancelling()):
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            raise
-        return None
-    finally:
+    async def interruptible(self, work: Coroutine[Any, Any, T], first: Callable[[], None]) -> T | None:
+        """The result of the work. The first signal calls `first`; the second cancels the work; then None.
+
+        Further signals are heard, and change nothing: what is left is to write what there is. Raises what the work
+        raises, and CancelledError if the caller is cancelled.
+        """
+        task = asyncio.create_task(work, name="work")
+        self._task, self._first = task, first
+        self._listen()
+        try:
+            return await task
+        except asyncio.CancelledError:
+            this = asyncio.current_task()
+            if self._count < 2 or (this is not None and this.cancelling()):
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                raise
+            return None
+        finally:
+            self._task = None
+
+    def _heard(self) -> None:
+        if self._task is None:
+            return
+        self._count += 1
+        if self._count == 1:
+            self._first()
+        elif self._count == 2:
+            self._task.cancel()
+
+    def _listen(self) -> None:
+        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # not the main thread
+            for number in ending_signals():
+                asyncio.get_running_loop().add_signal_handler(number, self._heard)
+                self._listening.append(number)
+
+    def close(self) -> None:
+        """Signals do again what they did before."""
         with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
-            for number in signals:
-                loop.remove_signal_handler(number)
+            while self._listening:
+                asyncio.get_running_loop().remove_signal_handler(self._listening.pop())
+
+
+def hush() -> None:
+    """For a process that has only its last words to say: no signal cuts them off."""
+    with contextlib.suppress(ValueError):  # not the main thread
+        for number in ending_signals():
+            signal.signal(number, signal.SIG_IGN)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -44,18 +46,32 @@ class Start:
     counts: dict[str, Any]
 
 
+class _Reader(sqlite3.Connection):
+    """A connection that removes the copy that it reads, if it reads one. Mutable state: the copy."""
+
+    copy: tempfile.TemporaryDirectory[str] | None = None
+
+    def close(self) -> None:
+        super().close()
+        if self.copy is not None:
+            self.copy.cleanup()
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """A connection that only reads. Raises StoreError."""
-    uri = f"{path.resolve().as_uri()}?mode=ro"
+    uri, copy = f"{path.resolve().as_uri()}?mode=ro", None
     if path.exists() and not os.access(path.parent, os.W_OK):
         # SQLite cannot open a write-ahead log beside which it may not write (sqlite.org/wal.html, section 5).
         if (log := path.with_name(f"{path.name}-wal")).exists() and log.stat().st_size:
-            raise StoreError(
-                f"{path}: holds changes that cannot be merged in a read-only folder; copy the folder first"
-            )
-        uri += "&immutable=1"
+            copy = tempfile.TemporaryDirectory(prefix="datagen-")
+            for part in (path, log):
+                shutil.copyfile(part, Path(copy.name) / part.name)
+            uri = (Path(copy.name) / path.name).as_uri()
+        else:
+            uri += "&immutable=1"
     with translated(path):
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, factory=_Reader)
+        connection.copy = copy
         try:
             readable(connection)
         except sqlite3.OperationalError as error:

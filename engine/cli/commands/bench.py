@@ -38,9 +38,11 @@ def bench(
     from engine.bench.run import benched
     from engine.config import RunConfig
     from engine.errors import ConfigError
+    from engine.flow.descriptors import most_calls
     from engine.flow.loop import in_loop
 
     with mistakes():
+        most_calls()
         loaded = RunConfig.load(config, overrides(set_, None, budget), allow_code=code)
         told = levels_of(levels)
         if told is not None and calls < told[0]:
