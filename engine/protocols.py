@@ -117,6 +117,10 @@ class CallJournal(Protocol):
         """Record that this start may spend up to `amount` picodollars; on disk when this returns."""
         ...
 
+    def sending(self, key: str, expected: int) -> None:
+        """Record, without waiting, that this call is sent, and the picodollars that it may well cost."""
+        ...
+
     async def record(self, prompt: Prompt, outcome: Completion | PermanentError) -> None:
         """Returns once the outcome is on disk. Raises StoreError."""
         ...

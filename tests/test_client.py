@@ -59,6 +59,9 @@ class Memory:
         self.authorized = amount
         self.authorizations += 1
 
+    def sending(self, key: str, expected: int) -> None:
+        assert 0 < expected <= self.authorized
+
     async def record(self, prompt: Prompt, outcome: Completion | PermanentError) -> None:
         self.held[prompt.key] = outcome
 

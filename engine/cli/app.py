@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.cli.commands import bench, evaluate, export, repair, review
+from engine.cli.commands import bench, budget, evaluate, export, repair, review
 from engine.cli.commands import data as datasets
 from engine.cli.commands import report as pages
 from engine.cli.common import (
@@ -228,6 +228,7 @@ app.command()(pages.report)
 app.command()(export.export)
 app.command()(review.review)
 app.command()(repair.repair)
+app.command()(budget.budget)
 app.command()(datasets.metrics)
 app.command()(datasets.groupcheck)
 app.command()(bench.bench)

@@ -76,6 +76,9 @@ class LimitsConfig(Section):
     """Upper limit; after enough answers, the timeout is four times the 99th percentile of their latency."""
     call_timeout_s: float = Field(default=600.0, gt=0)
     """Limit for a call's failed attempts and the rests between them; its time in the queue does not count."""
+    failed_calls: Literal["free", "charged"] | None = None
+    """Whether attempts that an endpoint answers with a failure (500) are on the bill. Where absent: free at providers
+    that are known, charged at the most that they can cost anywhere else."""
     outage_s: float = Field(default=3600.0, gt=0)
     """How long an endpoint that has answered may be down before the run stops; it can be resumed."""
     first_answer_s: float = Field(default=30.0, gt=0)

@@ -63,11 +63,18 @@ class Admission:
             self._halt.check()
             if self._budget.exposed > self._authorized:
                 await self._authorize(worst)
+            self._on_record(prompt, lease, reservation)
         except BaseException:
             reservation.settle(0)
             lease.unsent()
             raise
         return lease, reservation
+
+    def _on_record(self, prompt: Prompt, lease: Lease, reservation: Reservation) -> None:
+        """Journals that the call is sent, so that a kill is charged what its calls in flight may well have cost."""
+        if reservation.amount:
+            likely = lease.endpoint.price.worst(*self.tokens.likely(prompt, self.bound(prompt)))
+            self._journal.sending(prompt.key, min(reservation.amount, likely))
 
     def at_once(self, prompt: Prompt, slow: Endpoint) -> tuple[Lease, Reservation] | None:
         """Place and money for a second attempt beside that at `slow`, if both are free now and need no journal."""
@@ -85,6 +92,7 @@ class Admission:
                 reservation.settle(0)
             lease.unsent()
             return None
+        self._on_record(prompt, lease, reservation)
         return lease, reservation
 
     async def _place(self, call: Call, tokens: int) -> Lease:

@@ -24,6 +24,7 @@ from engine.errors import (
     TooSlow,
     TransientError,
     Truncated,
+    Unavailable,
 )
 from engine.flow.halt import Halt
 from engine.items import Completion, Prompt, Usage
@@ -311,7 +312,8 @@ class Client:
         if error.usage is not None:
             cost = self._counted(prompt, lease, error.usage, "").cost
         else:
-            cost = reservation.amount if error.paid else 0
+            failed = isinstance(error, Unavailable) and not error.overloaded
+            cost = reservation.amount if error.paid or (failed and lease.endpoint.charges_failures) else 0
         self._count_failure(error, cost)
         return cost
 

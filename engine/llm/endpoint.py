@@ -72,6 +72,8 @@ class EndpointSpec:
     """Tokens allowed for reasoning, as configured."""
     keeps_reasoning: bool = False
     """Whether what the model thought is kept with its answer."""
+    charges_failures: bool = False
+    """Whether an attempt that it answers with a failure of its own (5xx) may be on the bill."""
     least_timeout: float = 0.0
     """Seconds that an attempt may take in any case: the flex tier is slow."""
 
@@ -111,6 +113,7 @@ class Endpoint:
         self.streaming: Streaming | None = None
         """The backend, once its answers are streamed, so that only silence is timed out."""
         self.keeps_reasoning = spec.keeps_reasoning
+        self.charges_failures = spec.charges_failures
         self.rates = Rates(coordinator or InProcess(clock), spec.key, spec.limits)
         self.in_flight = 0
         self.answered = 0

@@ -39,6 +39,15 @@ class TokenEstimator:
     def whole(self, prompt: Prompt) -> int:
         return self.prompt(prompt) + self.completion(prompt)
 
+    def likely(self, prompt: Prompt, bound: int) -> tuple[int, int]:
+        """(prompt, answer) tokens that a call hardly exceeds: a quarter more than what answers have shown; `bound` is
+        the prompt's own. Before the first answer of its route, all that was asked for.
+        """
+        longest = self._longest.get(prompt.route)
+        if longest is None:
+            return bound, prompt.max_tokens
+        return min(bound, self.prompt(prompt) * 5 // 4), longest * 5 // 4
+
     def learn(self, prompt: Prompt, usage: Usage) -> None:
         self._characters += len(prompt.system) + len(prompt.user)
         self._tokens += usage.prompt_tokens

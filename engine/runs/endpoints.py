@@ -197,8 +197,15 @@ def _spec(limits: LimitsConfig, each: OpenBackend, name: str, *, alone: bool) ->
         first_patience=limits.first_answer_s,
         reasoning=each.model.reasoning.tokens,
         keeps_reasoning=each.model.reasoning.keep,
+        charges_failures=_charges_failures(limits, each.model),
         least_timeout=FLEX_S if flex and "attempt_timeout_s" not in limits.model_fields_set else 0.0,
     )
+
+
+def _charges_failures(limits: LimitsConfig, model: ModelConfig) -> bool:
+    """What is not known of an endpoint's bill is counted as the worst."""
+    known_free = is_hosted(model) or model.simulated
+    return limits.failed_calls == "charged" or (limits.failed_calls is None and not known_free)
 
 
 def _digest(*models: ModelConfig) -> str:

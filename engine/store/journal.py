@@ -35,6 +35,8 @@ CREATE TABLE IF NOT EXISTS calls (
 CREATE TABLE IF NOT EXISTS items (
   item INTEGER PRIMARY KEY, state TEXT NOT NULL CHECK (state IN ('accepted', 'rejected', 'surplus')),
   label TEXT, rejected_by TEXT, reason TEXT, record TEXT NOT NULL, meta TEXT NOT NULL, crc INTEGER);
+CREATE TABLE IF NOT EXISTS sent (
+  key TEXT NOT NULL, start INTEGER NOT NULL, expected INTEGER NOT NULL, PRIMARY KEY (key, start)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS plans (batch INTEGER PRIMARY KEY, state TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS samples (
   start INTEGER NOT NULL, at REAL NOT NULL, accepted INTEGER NOT NULL, rejected INTEGER NOT NULL,
@@ -45,6 +47,7 @@ CREATE TABLE IF NOT EXISTS vectors (item INTEGER PRIMARY KEY, text BLOB NOT NULL
 """
 #  facts    settings, identity, seed; `committed`: the fates of all batches below this number are recorded
 #  rounds   the state that the plan uses from this batch on
+#  sent     calls that were sent, and what each may well cost; emptied where a start ends in order
 #  plans    how a batch was requested, where earlier outcomes decided it
 #  samples  a start's totals, `at` seconds after it began
 #  points   the map of the report: items and originals in two dimensions
@@ -127,6 +130,10 @@ class Journal:
         sql = "UPDATE starts SET authorized = ?2 WHERE start = ?1"
         await self._writer.write([Statement(sql, (self._start, amount))])
 
+    def sending(self, key: str, expected: int) -> None:
+        """Records that a call is sent. A kill is charged by these, as far as they have no answer."""
+        self._writer.submit([Insert("INSERT OR REPLACE", "sent", [(key, self._start, expected)])])
+
     # --- items and the plan ---
 
     def commit(self, rows: Sequence[ItemRow], committed: int) -> None:
@@ -202,7 +209,7 @@ class Journal:
 
         For a run to which no call was answered: everything about it may still be changed.
         """
-        tables = ("calls", "items", "plans", "rounds", "vectors", "points", "samples")
+        tables = ("calls", "items", "plans", "rounds", "vectors", "points", "samples", "sent")
         emptied = [Statement(f"DELETE FROM {table}") for table in tables]  # noqa: S608 - names from here
         await self._writer.write([*emptied, Statement("DELETE FROM facts WHERE name <> 'version'")])
 
@@ -242,7 +249,10 @@ class Journal:
         ended = time.time() if outcome is not None else None
         sql = "UPDATE starts SET counts = ?2, outcome = ?3, ended = ?4 WHERE start = ?1"
         values = (self._start, orjson.dumps(counts).decode(), outcome, ended)
-        await self._writer.write([Statement(sql, values)])
+        operations = [Statement(sql, values)]
+        if outcome is not None:
+            operations.append(Statement("DELETE FROM sent WHERE start = ?", (self._start,)))
+        await self._writer.write(operations)
 
     async def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):

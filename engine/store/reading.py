@@ -22,6 +22,8 @@ from engine.store.checksums import intact
 from engine.store.migrations import readable
 from engine.store.writer import damaged, translated
 
+SETTLED = "settled"
+"""The fact that holds the provider's own figure, and how far it differs from the run's count."""
 REVIEW = "review"
 """The `rejected_by` of items that a person rejects after the run has accepted them."""
 
@@ -146,21 +148,43 @@ def read_starts(connection: sqlite3.Connection) -> list[Start]:
 def read_unconfirmed(connection: sqlite3.Connection, *, running: bool = False) -> int:
     """Picodollars that may have been charged although no reply reports their usage.
 
-    For a start that ended in order, or is `running`, this is its own count. For one that was killed, it is at
-    least what it had authorized less the cost of its recorded calls.
+    For a start that ended in order, or is `running`, this is its own count. For one that was killed, its calls in
+    flight are added, each with what it may well have cost; together at most what the start had authorized.
     """
     paid = dict(connection.execute("SELECT start, sum(cost) FROM calls GROUP BY start").fetchall())
+    flying = _in_flight(connection)
     starts = read_starts(connection)
     total = 0
     for start in starts:
         counted = int(start.counts.get("unconfirmed", 0))
         killed = start.outcome is None and not (running and start is starts[-1])
-        total += max(counted, start.authorized - paid.get(start.number, 0)) if killed else counted
+        most = max(counted, start.authorized - paid.get(start.number, 0))
+        total += min(counted + flying.get(start.number, most), most) if killed else counted
     return total
 
 
+def _in_flight(connection: sqlite3.Connection) -> dict[int, int]:
+    """Picodollars that calls without an answer may well have cost, by start; those of earlier releases have none."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sent'").fetchone():
+        return {}
+    rows = connection.execute(
+        "SELECT sent.start, sum(CASE WHEN calls.key IS NULL THEN expected ELSE 0 END) FROM sent"
+        " LEFT JOIN calls ON calls.key = sent.key AND calls.start = sent.start GROUP BY 1"
+    )
+    return dict(rows.fetchall())
+
+
 def read_spent(connection: sqlite3.Connection, *, running: bool = False) -> int:
-    """Picodollars spent over all starts, including unconfirmed ones: a cap must hold in the worst case."""
+    """Picodollars spent over all starts, including unconfirmed ones: a cap must hold in the worst case.
+
+    Where the provider's own figure has been put in place, it counts instead for all that came before it.
+    """
+    correction = (read_fact(connection, SETTLED) or {}).get("correction", 0)
+    return read_counted(connection, running=running) + int(correction)
+
+
+def read_counted(connection: sqlite3.Connection, *, running: bool = False) -> int:
+    """The same by the run's own count alone."""
     [calls] = connection.execute("SELECT coalesce(sum(cost), 0) FROM calls").fetchone()
     return int(calls) + read_unconfirmed(connection, running=running)
 

@@ -20,7 +20,19 @@ from engine.store.journal import set_up
 from engine.store.migrations import VERSION
 
 Row = tuple[Any, ...]
-_TABLES = ("facts", "starts", "rounds", "plans", "calls", "items", "samples", "points", "vectors", "reviews")
+_TABLES = (
+    "facts",
+    "starts",
+    "rounds",
+    "plans",
+    "calls",
+    "items",
+    "samples",
+    "points",
+    "vectors",
+    "reviews",
+    "sent",
+)
 _SEALED = ("calls", "items")
 """Tables whose rows carry checksums."""
 _FARTHEST = 1 << 62
@@ -100,7 +112,7 @@ def _read(path: Path, rescue: Rescue) -> dict[str, list[Row]] | None:
 
 def _of_table(connection: sqlite3.Connection, name: str, rescue: Rescue) -> list[Row]:
     broken: list[str] = []
-    read = _by_name if name == "facts" else _by_number
+    read = _by_name if name in ("facts", "sent") else _by_number
     rows = {row[0]: row[1:] for row in read(connection, name, broken.append)}
     if broken:
         rescue.unread.append(name)
