@@ -21,6 +21,7 @@ from validators.facts.paragraphs import Paragraphs, terms
 from validators.facts.titles import normal
 from validators.facts.wiki_api import (
     MOST_TITLES,
+    Endless,
     Gathered,
     Refused,
     TooMuch,
@@ -29,9 +30,12 @@ from validators.facts.wiki_api import (
     page_of,
     query,
     search_query,
+    titles_found,
 )
 
 _DAY_S = 86_400.0
+_MOST_ENDLESS = 3
+"""Queries without an end, one after another, after which the wiki counts as gone."""
 _MOST_PAGES = 2_000
 """How many articles are held in memory for searching."""
 _CONTACT = re.compile(r"\S+@\S+\.\S+|https?://\S+")
@@ -98,6 +102,7 @@ class MediaWiki:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="evidence")
         self._connected: _Connected | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._endless = 0
         self.counts: Counter[str] = Counter()
 
     @property
@@ -184,7 +189,7 @@ class MediaWiki:
             return await asyncio.shield(future)  # a cancelled caller must not cancel the others' answer
         except Unanswered as error:
             raise RetrieverUnavailable(f"{self._options.api_url} does not answer: {error}") from None
-        except Refused as error:
+        except (Refused, TooMuch) as error:
             if self._wiki.api.answered == 0:
                 raise RetrieverUnavailable(f"{self._options.api_url} answers nothing: {error}") from None
             self.counts["refused"] += 1
@@ -220,16 +225,25 @@ class MediaWiki:
                     self._settle(name, None)
             elif missing:
                 await self._fetch(missing)
-        except Exception as error:  # whatever the error: fail these names and serve the next ones
+        except (Unanswered, Refused, TooMuch) as error:
             for name in names:
                 self._fail(name, error)
+        except Exception as error:  # whatever the error: fail these names and serve the next ones
+            for name in names:
+                self._fail(name, Refused(f"{type(error).__name__}: {error}"))
 
     async def _fetch(self, names: Sequence[str]) -> None:
         """Fetches from the wiki. A failed batch is split, so that one bad title does not fail the others."""
         try:
             pages = await self._queried(names)
         except (Refused, TooMuch) as error:
-            if len(names) == 1 or (isinstance(error, Refused) and self._wiki.api.answered == 0):
+            self._endless = self._endless + 1 if isinstance(error, Endless) else 0
+            if self._endless >= _MOST_ENDLESS:
+                raise Unanswered(str(error)) from None
+            whole = isinstance(error, Endless) or (
+                isinstance(error, Refused) and self._wiki.api.answered == 0
+            )
+            if len(names) == 1 or whole:
                 for name in names:
                     self._fail(name, error)
                 return
@@ -282,6 +296,6 @@ class MediaWiki:
             return []
         except Unanswered as error:
             raise RetrieverUnavailable(f"{self._options.api_url} does not answer: {error}") from None
-        titles = [str(each["title"]) for each in (reply.get("query") or {}).get("search", ())]
+        titles = titles_found(reply)
         pages = await asyncio.gather(*(self._page(title) for title in titles))
         return [page for page in pages if page is not None]

@@ -23,6 +23,10 @@ _TRIES = 8
 _REFUSALS = 3
 """How many of these tries may be answered with an error."""
 _LONGEST_WAIT_S = 120.0
+_MOST_BYTES = 32 * 1024 * 1024
+"""Of one reply: MediaWiki's own limit is 8 MB (APIMaxResultSize), before it is written as JSON."""
+MOST_PARTS = MOST_TITLES + 10
+"""Of one query: each part brings at least one page, or the categories of one."""
 _REFER = re.compile(r"\bmay (?:also )?(?:refer|mean)\b[^.]*:?\s*$|\bmay (?:also )?refer to\b", re.MULTILINE)
 
 
@@ -32,6 +36,10 @@ class Unanswered(Exception):
 
 class Refused(Exception):
     """The wiki answers this request with an error each time. Other requests may succeed."""
+
+
+class Endless(Refused):
+    """A query that goes on and on: no smaller one would end either."""
 
 
 class Slow(Exception):
@@ -79,15 +87,43 @@ def search_query(words: str, limit: int) -> dict[str, str]:
     }
 
 
+def titles_found(reply: Mapping[str, Any]) -> list[str]:
+    """The titles in the reply to a search; none in one of another form."""
+    found = reply.get("query")
+    listed = found.get("search") if isinstance(found, Mapping) else None
+    entries = listed if isinstance(listed, list) else ()
+    return [
+        each["title"] for each in entries if isinstance(each, Mapping) and isinstance(each.get("title"), str)
+    ]
+
+
 class Gathered:
-    """Combines the parts of one query's reply. Mutable state: pages and aliases so far."""
+    """Combines the parts of one query's reply. Mutable state: pages and aliases so far, the parts, where to go on."""
 
     def __init__(self) -> None:
         self._pages: dict[str, dict[str, Any]] = {}
         self._aliases: dict[str, str] = {}
+        self._parts = 0
+        self._follow: dict[str, str] | None = None
 
     def add(self, reply: Mapping[str, Any]) -> dict[str, str] | None:
-        """Adds one part. Returns the parameters to add for the next part, or None at the end."""
+        """Adds one part. Returns the parameters to add for the next part, or None at the end.
+
+        Raises Refused for a part that has not the form of the API's, and for a query without an end.
+        """
+        self._parts += 1
+        try:
+            follow = self._add(reply)
+        except (TypeError, AttributeError, KeyError, ValueError) as error:
+            raise Refused(
+                f"the reply has another form than the API's ({type(error).__name__}: {error})"
+            ) from None
+        if follow is not None and (follow == self._follow or self._parts >= MOST_PARTS):
+            raise Endless(f"a query goes on after {self._parts} parts")
+        self._follow = follow
+        return follow
+
+    def _add(self, reply: Mapping[str, Any]) -> dict[str, str] | None:
         query = reply.get("query") or {}
         for kind in ("normalized", "converted", "redirects"):
             for each in query.get(kind, ()):
@@ -137,6 +173,17 @@ def plain_text(wikitext: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 
+async def _body(reply: aiohttp.ClientResponse) -> bytes:
+    """Raises TooMuch for a reply beyond any that the API sends; a smaller request may be answered."""
+    body = bytearray()
+    async for chunk in reply.content.iter_any():
+        body += chunk
+        if len(body) > _MOST_BYTES:
+            reply.close()
+            raise TooMuch
+    return bytes(body)
+
+
 def understood(status: int, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
     """The reply as an object. Raises Slow, TooMuch, or ValueError for any other reply."""
     wait = headers.get("Retry-After", "")
@@ -150,13 +197,16 @@ def understood(status: int, headers: Mapping[str, str], body: bytes) -> dict[str
     reply = orjson.loads(body)
     if not isinstance(reply, dict):
         raise ValueError("the reply is not an object")
-    code = str((reply.get("error") or {}).get("code", ""))
+    error = reply.get("error") or {}
+    if not isinstance(error, dict):
+        raise ValueError("the reply's error is not an object")
+    code = str(error.get("code", ""))
     if code in ("maxlag", "ratelimited", "readonly"):
         raise Slow(seconds)
     if code in ("toomanyvalues", "too-many-titles"):
         raise TooMuch
     if code:
-        raise ValueError(f"{code}: {reply['error'].get('info', '')}")
+        raise ValueError(f"{code}: {error.get('info', '')}")
     return reply
 
 
@@ -176,7 +226,8 @@ class WikiApi:
             trust_env=True,  # the proxy of the environment
         )
         self._places = asyncio.Semaphore(at_once)
-        self._pace = Throttler(rate_limit=1, period=1 / per_second, retry_interval=0.01)
+        # Whoever waits looks again once a period: its own default, and any shorter one, would poll.
+        self._pace = Throttler(rate_limit=1, period=1 / per_second, retry_interval=1 / per_second)
         self._resume = 0.0
         self.requests = 0
         self.answered = 0
@@ -218,6 +269,6 @@ class WikiApi:
                 async with self._session.post(
                     self._url, data=dict(parameters), allow_redirects=False
                 ) as reply:
-                    answer = understood(reply.status, reply.headers, await reply.read())
+                    answer = understood(reply.status, reply.headers, await _body(reply))
         self.answered += 1
         return answer
