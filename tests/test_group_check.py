@@ -329,7 +329,7 @@ async def test_a_label_that_does_not_read_back_costs_one_item(
     assert "bad_label" in report.data["items"]["reasons"]["generate"]
     with closing(sqlite3.connect(tmp_path / "run" / "run.db")) as connection:
         connection.execute(
-            "INSERT INTO items VALUES (1 << 30, 'accepted', NULL, NULL, NULL, ?, '{}')",
+            "INSERT INTO items VALUES (1 << 30, 'accepted', NULL, NULL, NULL, ?, '{}', NULL)",
             ('{"question":"How?","answer":"some"}',),
         )
         connection.commit()

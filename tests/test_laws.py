@@ -191,7 +191,7 @@ async def test_law_7_another_seed_is_another_dataset(
 async def test_law_8_a_straggler_does_not_fill_the_memory(
     tmp_path: Path, endpoint: Start, configs: Configs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the first batch hangs, the others get a fixed number ahead and no further."""
+    """While the first batch hangs, a fixed number of others wait for it, and no more: then they go before it."""
     most = 0
     ready = Commit._ready
 
@@ -221,7 +221,7 @@ async def test_law_8_a_straggler_does_not_fill_the_memory(
     simulator._reply = reply  # type: ignore[method-assign]
     config = configs.load(url, generate={"target": 400, "batch_size": 1}, limits={"concurrency": 2})
     assert (await run_in(tmp_path / "run", config)).outcome == "target"
-    assert 50 < most <= 64
+    assert 40 < most <= 64
 
 
 class Fussy:

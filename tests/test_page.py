@@ -189,7 +189,8 @@ async def test_twenty_thousand_items_stay_under_eight_megabytes(configs: Configs
     ).fetchone()
     rows = ((1 << 30) + n for n in range(20_000))
     connection.executemany(
-        "INSERT INTO items VALUES (?, 'accepted', NULL, NULL, NULL, ?, ?)", ((r, record, meta) for r in rows)
+        "INSERT INTO items VALUES (?, 'accepted', NULL, NULL, NULL, ?, ?, NULL)",
+        ((r, record, meta) for r in rows),
     )
     # No two alike, as far as compression goes: words in an order of their own.
     words = " ".join(texts).split()

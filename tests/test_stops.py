@@ -13,6 +13,7 @@ import pytest
 
 from conftest import Configs, Start, datagen, finished, lines, run_in, when_served
 from engine.items import item_number
+from faults.provider import Asked, Fault, Line, Provider, completion, items, provided
 from test_group_check import FUNCTION, GROUP, check_law_6
 from test_laws import check_conservation, table
 
@@ -210,3 +211,76 @@ async def test_a_validator_that_never_ends_is_given_up_with_the_run(
     report = await asyncio.wait_for(run_in(tmp_path / "run", config), 30)
     assert report.outcome == "budget"
     assert report.accepted == len(paid_batches(tmp_path / "run")) > 1
+
+
+async def test_a_batch_that_does_not_come_holds_up_no_other(tmp_path: Path, configs: Configs) -> None:
+    """It is passed over while it is tried, and joins when it comes; a later start finds nothing twice."""
+    answered = asyncio.Event()
+    count = 0
+
+    async def late(line: Line, asked: Asked) -> None:
+        await answered.wait()
+        await line.reply(200, completion(items(asked, 1)))
+
+    def script(number: int) -> Fault | None:
+        nonlocal count
+        count = number
+        if number >= 180:
+            answered.set()
+        return late if number == 1 else None
+
+    provider = Provider(script)
+    provider.content = lambda asked: items(asked, 1)
+    folder = tmp_path / "run"
+    async with provided(provider) as url:
+        config = configs.load(
+            url,
+            generate={"target": 300, "batch_size": 1},
+            limits={"concurrency": 4, "failed_calls": "free"},
+        )
+        async with asyncio.timeout(60):
+            report = await run_in(folder, config)
+    assert count >= 180, "the window of 64 batches did not hold them up"
+    assert report.accepted == 300
+    check_whole(folder)
+    check_conservation(folder, report.data)
+    [[committed]] = table(folder, "SELECT value FROM facts WHERE name = 'committed'")
+    assert int(committed) >= 299
+    late_ones = [row for row in lines(folder / "accepted.jsonl") if "asked as number 1?" in row["question"]]
+    assert len(late_ones) == 1
+
+
+async def test_what_was_passed_over_is_asked_again_after_a_kill(tmp_path: Path, configs: Configs) -> None:
+    """A kill while one batch has never come: all others are on record, and a resume pays for that one alone."""
+    hung = asyncio.Event()
+
+    async def never(line: Line, asked: Asked) -> None:
+        await hung.wait()
+
+    provider = Provider(lambda number: never if number == 1 else None)
+    provider.content = lambda asked: items(asked, 1)
+    folder = tmp_path / "run"
+    async with provided(provider) as url:
+        path = configs.write(
+            url,
+            generate={"target": 5000, "batch_size": 1},
+            limits={"concurrency": 4, "failed_calls": "free"},
+        )
+        process = await datagen("run", path, "-o", folder)
+        while len(provider.account.asked) < 400:
+            await asyncio.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        asked = len(provider.account.asked)
+        [[decided]] = table(folder, "SELECT count(*) FROM items")
+        assert decided > asked - 150
+        code, _, _ = await finished(await datagen("export", folder, "-o", tmp_path / "killed.jsonl"))
+        assert code == 0
+        assert len((tmp_path / "killed.jsonl").read_bytes().splitlines()) == decided
+        code, _, err = await finished(await datagen("run", path, "-o", folder, "--target", str(decided + 20)))
+        assert code == 0, err
+    hung.set()
+    check_whole(folder)
+    [[calls]] = table(folder, "SELECT count(*) FROM calls")
+    assert calls >= asked - 10
+    assert len(provider.account.asked) < asked + 120

@@ -96,4 +96,5 @@ def commit(
         observers,
         early_stopping,
         parts.setup.repeats,
+        patience=3 * window(parts) // 4,
     )

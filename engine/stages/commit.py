@@ -36,7 +36,7 @@ class Commit:
     So the dataset does not depend on how fast calls return, and one number says where a resume continues. When a
     start ends, what is complete is decided all the same, in this order; the next start finds its fate recorded, and
     decides the rest. Given the same completions, and the same items lost to a stop, the dataset is the same.
-    Mutable state: batches that are incomplete or whose turn has not come, what was decided before, and Progress.
+    Mutable state: batches that are incomplete or whose turn has not come, what was decided before its turn, Progress.
     """
 
     def __init__(
@@ -50,10 +50,13 @@ class Commit:
         observers: Sequence[Callable[[BatchOutcome], None]] = (),
         early_stopping: EarlyStopping | None = None,
         repeats: Repeats | None = None,
+        patience: int | None = None,
     ) -> None:
         """`weights` are the labels' weights, if a ratio is wanted. `observers` receive each batch's outcome.
 
-        `early_stopping` decides when the run is no longer worth continuing; `repeats` rejects copies.
+        `early_stopping` decides when the run is no longer worth continuing; `repeats` rejects copies. Once `patience`
+        complete batches wait for one before them, they are decided without it, and it joins when it comes; not where
+        observers count on the order, and never where absent.
         """
         self._journal = journal
         self._progress = progress
@@ -66,6 +69,8 @@ class Commit:
         self._repeats = repeats
         self._waiting: dict[int, list[Item]] = {}
         self._decided = journal.decided(progress.committed)
+        self._patience = None if observers or journal.replaces else patience
+        self._ahead: set[int] = set()
 
     async def run(self, inbox: Channel[Item]) -> None:
         """Decides items until the inbox is closed and empty. Raises StoreError."""
@@ -78,9 +83,11 @@ class Commit:
                 break
             for item in arrived:
                 self._waiting.setdefault(item.batch.number, []).append(item)
-            before = self._progress.committed
+            before = self._progress.committed, self._progress.passed_over
             await self._decide_ready()
-            if self._progress.committed != before:
+            if self._patience is not None and len(self._waiting) >= self._patience:
+                await self._pass_over()
+            if before != (self._progress.committed, self._progress.passed_over):
                 self._progress.changed.set()
             if self._journal.queued > _BACKLOG:
                 await self._journal.settled()
@@ -98,7 +105,10 @@ class Commit:
 
     async def _decide_ready(self) -> None:
         """Decides and journals all batches whose turn has come, one micro-batch at a time."""
-        while not self._progress.reached and (batches := list(self._ready())):
+        while not self._progress.reached:
+            self._catch_up()
+            if not (batches := list(self._ready())):
+                return
             group = None
             if self._group is not None:
                 group = await self._group.compare([item for items in batches for item in self._open(items)])
@@ -106,19 +116,48 @@ class Commit:
             if self._group is not None and group is not None:
                 await self._group.remember(group)
 
+    def _catch_up(self) -> None:
+        """Moves on over batches that were decided before their turn."""
+        progress = self._progress
+        begun = progress.committed
+        while progress.committed in self._ahead:
+            self._ahead.remove(progress.committed)
+            self._decided.pop(progress.committed, None)
+            progress.committed += 1
+            progress.passed_over -= 1
+        if progress.committed != begun:
+            self._journal.commit([], progress.committed)
+
+    async def _pass_over(self) -> None:
+        """Decides the complete batches that wait for one that does not come."""
+        whole = [number for number in sorted(self._waiting) if self._complete(number) is not None]
+        sizes = {number: self._waiting[number][0].batch.size for number in whole}
+        await self._decide_items(
+            [item for number in whole for item in sorted(self._waiting[number], key=_place)]
+        )
+        for number in whole:
+            if not self._waiting[number]:
+                del self._waiting[number]
+                self._ahead.add(number)
+                self._progress.passed_over += 1
+                self._progress.outstanding -= sizes[number]
+
     async def _decide_rest(self) -> None:
         """Decides what is complete when the start ends, though items before it are still missing."""
-        items = [
-            item for number in sorted(self._waiting) for item in sorted(self._waiting[number], key=_place)
-        ]
+        await self._decide_items(
+            [item for number in sorted(self._waiting) for item in sorted(self._waiting[number], key=_place)]
+        )
+
+    async def _decide_items(self, items: Sequence[Item]) -> None:
+        """Decides and journals these items, which are of batches whose turn has not come."""
         for start in range(0, len(items), _TOGETHER):
             if self._progress.reached:
                 return
-            some = [item for item in items[start : start + _TOGETHER] if not self._is_decided(item)]
+            part = items[start : start + _TOGETHER]
+            some = [item for item in part if not self._is_decided(item)]
             group = await self._group.compare(self._open(some)) if self._group is not None else None
-            fates = []
-            for item in some:
-                fates.append(self._decide(item, group))
+            fates = [self._decide(item, group) for item in some]
+            for item in part:
                 self._waiting[item.batch.number].remove(item)
             self._write([self._row(fate) for fate in fates])
             if self._group is not None and group is not None:

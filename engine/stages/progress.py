@@ -30,14 +30,20 @@ class Progress:
     """Items rejected only because their label already had its share."""
     rejected_by: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(validator, reason) of this start's rejections, for the display."""
+    passed_over: int = 0
+    """Batches from `committed` on whose fates are recorded too, before that of one that is still missing."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def room(self, number: int, window: int, halt: Halt) -> bool:
         """Waits until batch `number` is less than `window` ahead of what is decided; False once the run is halted."""
-        while halt.reason is None and number - self.committed >= window:
+        while halt.reason is None and self.under_way(number) >= window:
             self.changed.clear()
             await self.changed.wait()
         return halt.reason is None
+
+    def under_way(self, number: int) -> int:
+        """How many batches below this number are not decided."""
+        return number - self.committed - self.passed_over
 
     @property
     def reached(self) -> bool:

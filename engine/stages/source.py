@@ -172,7 +172,7 @@ class Source:
         schedule.begun()
 
     def _wanted(self, number: int) -> bool:
-        under_way = number - self._progress.committed
+        under_way = self._progress.under_way(number)
         if self._rounds is not None:
             ready = under_way == 0 if self._rounds.at_end(number) else under_way < self._window
             return ready and not self._progress.reached
