@@ -284,3 +284,26 @@ async def test_what_was_passed_over_is_asked_again_after_a_kill(tmp_path: Path, 
     [[calls]] = table(folder, "SELECT count(*) FROM calls")
     assert calls >= asked - 10
     assert len(provider.account.asked) < asked + 120
+
+
+async def test_at_the_cap_what_is_paid_and_not_validated_is_told_and_finished_first(
+    tmp_path: Path, endpoint: Start, configs: Configs
+) -> None:
+    url, simulator = await endpoint(wrong_labels=0.2, **SLOW_TAIL)
+    config = configs.load(
+        url,
+        generate={"target": 2000, "batch_size": 5},
+        validators=["constraints", "reflection"],
+        limits={"concurrency": 32, "budget_usd": 0.12},
+    )
+    report = await run_in(tmp_path / "run", config)
+    assert report.outcome == "budget"
+    items = report.data["items"]
+    assert items["undecided"] < 0.1 * items["generated"], "validating goes before new items"
+    asked = simulator.statistics.purposes["items"]
+    if items["undecided"]:
+        assert items["finishing_usd"] > 0
+    more = config.changed(limits=config.limits.model_copy(update={"budget_usd": 0.13}))
+    again = await run_in(tmp_path / "run", more)
+    assert again.data["items"]["generated"] >= items["generated"] + items["undecided"] * 0.5
+    assert simulator.statistics.purposes["items"] - asked < 100

@@ -44,7 +44,7 @@ class Admission:
         prompt, tokens = call.prompt, self.whole(call.prompt)
         lease = await self._place(call, tokens)
         worst = self._worst(prompt, lease)
-        reservation = call.money_for(worst) or self._budget.try_reserve(worst)
+        reservation = call.money_for(worst) or self._budget.try_reserve(worst, prompt.priority)
         while reservation is None:
             lease.unsent()
             held = await self._budget.reserve(worst, prompt.priority, call.ticket)
@@ -58,7 +58,7 @@ class Admission:
                 reservation = held
             else:  # another endpoint, with a higher price
                 held.settle(0)
-                worst, reservation = needed, self._budget.try_reserve(needed)
+                worst, reservation = needed, self._budget.try_reserve(needed, prompt.priority)
         try:
             self._halt.check()
             if self._budget.exposed > self._authorized:
@@ -86,7 +86,7 @@ class Admission:
         if lease.probe(prompt.purpose) is not None:
             lease.unsent()
             return None
-        reservation = self._budget.try_reserve(self._worst(prompt, lease))
+        reservation = self._budget.try_reserve(self._worst(prompt, lease), prompt.priority)
         if reservation is None or self._budget.exposed > self._authorized:
             if reservation is not None:
                 reservation.settle(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import NamedTuple
 
 from engine.errors import BudgetExhausted
@@ -23,14 +24,16 @@ class BudgetStatistics(NamedTuple):
 class Reservation:
     """Money set aside for one attempt. `settle` exactly once; 0 where nothing was charged."""
 
-    __slots__ = ("_budget", "amount")
+    __slots__ = ("_budget", "_follows", "amount")
 
-    def __init__(self, budget: Budget, amount: int) -> None:
+    def __init__(self, budget: Budget, amount: int, *, follows: bool = False) -> None:
+        """`follows`: the call is about something that an earlier one has brought."""
         self._budget = budget
+        self._follows = follows
         self.amount = amount
 
     def settle(self, cost: int) -> None:
-        self._budget._settled(self.amount, cost)
+        self._budget._settled(self.amount, cost, follows=self._follows)
 
 
 class Budget:
@@ -38,7 +41,8 @@ class Budget:
 
     A call that does not fit waits while others in flight may still give money back; when none is left in
     flight and it still does not fit, the budget is exhausted.
-    Mutable state: `spent`, `reserved`, the count outstanding, the line of waiters.
+    A call that begins something new (of priority 0) leaves as much as `hold` says for finishing what is begun.
+    Mutable state: `spent`, `reserved`, `followed`, `begun`, `hold`, the count outstanding, the line of waiters.
     """
 
     def __init__(self, cap: int | None, spent: int = 0) -> None:
@@ -46,6 +50,11 @@ class Budget:
         self.spent = spent
         self._before = spent
         self.reserved = 0
+        self.followed = 0
+        """Picodollars of this start's calls that went before those of priority 0: what finishing items has cost."""
+        self.begun = 0
+        """Calls of priority 0 that are paid for, or in flight."""
+        self.hold: Callable[[], int] = lambda: 0
         self._outstanding = 0
         self._line: WaitQueue[Reservation] = WaitQueue()
 
@@ -59,13 +68,14 @@ class Budget:
         most = self.exposed + more
         return most if self.cap is None else min(most, self.cap - self._before)
 
-    def try_reserve(self, amount: int) -> Reservation | None:
+    def try_reserve(self, amount: int, priority: int = 0) -> Reservation | None:
         """Sets aside `amount` if that can be done at once, and nobody is waiting."""
-        return self._grant(amount) if self._line.head is None and self._fits(amount) else None
+        free = self._line.head is None and self._fits(amount, priority)
+        return self._grant(amount, priority) if free else None
 
     async def reserve(self, amount: int, priority: int = 0, ticket: int | None = None) -> Reservation:
         """Sets aside `amount` picodollars. `ticket` is the call's place in line. Raises BudgetExhausted."""
-        if (reservation := self.try_reserve(amount)) is not None:
+        if (reservation := self.try_reserve(amount, priority)) is not None:
             return reservation
         future = self._line.join(priority, amount, ticket=ticket)
         self._admit()
@@ -81,23 +91,31 @@ class Budget:
         """Those in line get the reason instead of money."""
         self._line.dismiss(reason)
 
-    def _fits(self, amount: int) -> bool:
-        return self.cap is None or self.spent + self.reserved + amount <= self.cap
+    def _fits(self, amount: int, priority: int) -> bool:
+        if self.cap is None:
+            return True
+        kept = self.hold() if priority >= 0 and self._outstanding else 0
+        return self.spent + self.reserved + amount + kept <= self.cap
 
-    def _grant(self, amount: int) -> Reservation:
+    def _grant(self, amount: int, priority: int) -> Reservation:
         self.reserved += amount
         self._outstanding += 1
-        return Reservation(self, amount)
+        self.begun += priority >= 0
+        return Reservation(self, amount, follows=priority < 0)
 
-    def _settled(self, amount: int, cost: int) -> None:
+    def _settled(self, amount: int, cost: int, *, follows: bool) -> None:
         self.reserved -= amount
         self.spent += cost
+        if follows:
+            self.followed += cost
+        elif cost == 0:
+            self.begun -= 1
         self._outstanding -= 1
         self._admit()
 
     def _admit(self) -> None:
-        while (head := self._line.head) is not None and self._fits(head.amount):
-            self._line.pop().future.set_result(self._grant(head.amount))
+        while (head := self._line.head) is not None and self._fits(head.amount, head.priority):
+            self._line.pop().future.set_result(self._grant(head.amount, head.priority))
         if self._line.head is not None and self._outstanding == 0:
             self._line.dismiss(self._exhausted(self._line.head.amount))
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any, NotRequired, TypedDict
 
 
-class Items(TypedDict):
+class Undecided(TypedDict):
+    undecided: int
+    """Items that are paid for and whose validation is not finished; a resume does that before it asks for new ones."""
+    finishing_usd: float
+    """What finishing them costs, by what validating the others did."""
+
+
+class Items(Undecided):
     """Counts over all starts of the run."""
 
     target: int

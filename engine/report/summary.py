@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 
 import orjson
 
-from engine.items import usd
+from engine.items import POSITIONS, usd
 from engine.report.diversity import coverage, lessons, strategies
 from engine.report.sections import counted, read_descriptions
 from engine.report.shape import (
@@ -23,6 +23,7 @@ from engine.report.shape import (
     ReportData,
     Time,
     Tokens,
+    Undecided,
     ValidatorEntry,
 )
 from engine.store.reading import (
@@ -155,7 +156,31 @@ def _items(connection: sqlite3.Connection, target: int) -> Items:
         "surplus": tallies.surplus,
         "rejected_by": {by: sum(counts.values()) for by, counts in reasons.items()},
         "reasons": reasons,
+        **_undecided(connection, tallies.accepted + tallies.rejected),
     }
+
+
+def _undecided(connection: sqlite3.Connection, decided: int) -> Undecided:
+    """Of the batches that a call has brought, the items without a fate; each at the mean cost of validating one."""
+    committed = int(read_fact(connection, "committed") or 0)
+    size = int((read_fact(connection, "identity") or {}).get("generate.batch_size") or 0)
+    brought = connection.execute(
+        "SELECT DISTINCT batch FROM calls WHERE purpose = 'items' AND error IS NULL AND batch >= ?",
+        (committed,),
+    ).fetchall()
+    if not brought or not size:
+        return {"undecided": 0, "finishing_usd": 0.0}
+    fates = dict(
+        connection.execute(
+            f"SELECT item / {POSITIONS}, count(*) FROM items WHERE item >= ? AND state != 'surplus' GROUP BY 1",  # noqa: S608
+            (committed * POSITIONS,),
+        )
+    )
+    open_ = sum(max(0, size - fates.get(batch, 0)) for (batch,) in brought)
+    [validating] = connection.execute(
+        "SELECT coalesce(sum(cost), 0) FROM calls WHERE purpose NOT IN ('items', 'embedding', 'attributes', 'lessons')"
+    ).fetchone()
+    return {"undecided": open_, "finishing_usd": usd(validating // max(1, decided)) * open_}
 
 
 def _validators(connection: sqlite3.Connection, names: Sequence[str]) -> dict[str, ValidatorEntry]:

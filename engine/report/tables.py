@@ -63,6 +63,7 @@ def outcome_lines(report: Report, folder: Path, completed: str = "") -> Iterator
     )
     cap = f" of ${cost['cap_usd']:g}" if cost["cap_usd"] else ""
     yield from _spent(cost, f"{cap}, ${cost['per_accepted_usd']:.6f} for each accepted item")
+    yield from _unfinished(items, report.outcome)
     if data["items"]["rejected"]:
         yield f"Rejected: {_reasons(data['items']['reasons'])}."
     if data["lessons"]:
@@ -89,6 +90,15 @@ def outcome_lines(report: Report, folder: Path, completed: str = "") -> Iterator
         yield f"Items: {folder / 'accepted.jsonl'}   Report: {folder / 'report.json'}{page}"
     if report.outcome in NEXT and not data["stopped_early"]:
         yield NEXT[report.outcome].format(folder=folder)
+
+
+def _unfinished(items: Items, outcome: str) -> Iterator[str]:
+    """What is paid for and not validated yet, where a resume would go on with it."""
+    if items["undecided"] and outcome != "target":
+        yield (
+            f"{items['undecided']:,} more items are paid for and not decided yet; a resume finishes them first, for "
+            f"about ${items['finishing_usd']:.4f}."
+        )
 
 
 COPIES = 0.2
@@ -196,6 +206,9 @@ def status_table(report: Report, running: bool, completed: str = "") -> Table:
     table.add_row(
         "spent", f"${cost['spent_usd']:.4f} ({cap})" if cost["priced"] else "not counted: price unknown"
     )
+    if items["undecided"] and data["outcome"] != "target":
+        left = f"{items['undecided']:,} items, about ${items['finishing_usd']:.4f} to finish"
+        table.add_row("undecided", left)
     table.add_row("starts", str(data["starts"]))
     for line in _events(data["events"]):
         table.add_row("event", line)

@@ -138,6 +138,7 @@ class Session:
         self._folder = folder
         self._progress = progress
         self._accepted_before = progress.accepted
+        self._decided_before = progress.accepted + progress.rejected
         self._show = show
         self._backends = backends
         self._clock = clock
@@ -156,6 +157,7 @@ class Session:
         """
         base_vectors = None
         self._fit_descriptors()
+        self.budget.hold = self._to_finish
         if self._progress.reached:
             self._halt.set(TargetReached("the target was reached before"))
         else:
@@ -177,6 +179,13 @@ class Session:
             self._notify(
                 f"At most {most:,} calls are in flight at once: so many sockets may be open (ulimit -n)."
             )
+
+    def _to_finish(self) -> int:
+        """Picodollars that finishing the items under way may take, by what it took for those of this start so far."""
+        progress, size = self._progress, self._inputs.config.generate.batch_size
+        decided = progress.accepted + progress.rejected - self._decided_before
+        under_way = min(progress.outstanding, self.budget.begun * size - decided)
+        return self.budget.followed * under_way * 5 // (4 * decided) if under_way > 0 and decided > 0 else 0
 
     # --- the work ---
 
