@@ -22,6 +22,9 @@ import orjson
 
 LETTERS = "a problem of moderate length whose words matter to nobody but whose size is that of a real one "
 REASONING = "In the afternoon 48 / 2 = 24 are sold, so 48 + 24 = 72 in all; 72 * 3 = 216; ten percent of 216 is 21.60. "
+PIECE = b"x" * 262_144
+FLOOD = 1 << 30
+"""Bytes of one flood, at the most."""
 ITEM = re.compile(rb"ITEM-(\d{8})")
 
 
@@ -37,6 +40,10 @@ class Responder(asyncio.Protocol):
         "peak": 0,
         "prompt_tokens": 0,
         "completion_tokens": 0,
+        "failed": 0,
+        "floods": 0,
+        "flooded_mb": 0.0,
+        "lies": 0,
         "first_at": None,
         "last_at": None,
     }
@@ -104,10 +111,16 @@ class Responder(asyncio.Protocol):
             return
         point = self.chance.random()
         if point < options.errors:
+            stats["failed"] += 1
             self.send(b'{"error": {"message": "The server had an error"}}', 500)
             return
         if point < options.errors + options.resets:
             self.transport.abort()
+            return
+        if options.flood and self.chance.random() < options.flood:
+            stats["floods"] += 1
+            self.send(b'{"choices": [{"message": {"content": "', more="", length=1 << 40)
+            self.pour(FLOOD // len(PIECE))
             return
         stats["served"] += 1
         stats["repeated"] += digest in self.seen
@@ -118,6 +131,9 @@ class Responder(asyncio.Protocol):
             prompt_tokens, completion_tokens = self.chance.randint(50, 400), self.chance.randint(1, 1000)
         stats["prompt_tokens"] += prompt_tokens
         stats["completion_tokens"] += completion_tokens
+        if options.lie and self.chance.random() < options.lie:
+            stats["lies"] += 1
+            prompt_tokens = completion_tokens = 99_000_000
         usage = {
             "prompt_tokens": prompt_tokens,
             "completion_tokens": completion_tokens,
@@ -141,8 +157,22 @@ class Responder(asyncio.Protocol):
             )
         )
 
-    def send(self, body: bytes, status: int = 200, more: str = "") -> None:
-        head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{more}Content-Length: {len(body)}\r\n\r\n"
+    def pour(self, pieces: int) -> None:
+        """Sends as fast as it is read, until the other side hangs up, or a gigabyte is through."""
+        if self.transport.is_closing() or not pieces:
+            self.transport.abort()
+            return
+        if self.transport.get_write_buffer_size() < len(PIECE):
+            self.transport.write(PIECE)
+            self.stats["flooded_mb"] += len(PIECE) / 2**20
+            pieces -= 1
+        asyncio.get_running_loop().call_later(0.0005, self.pour, pieces)
+
+    def send(self, body: bytes, status: int = 200, more: str = "", length: int | None = None) -> None:
+        size = len(body) if length is None else length
+        head = (
+            f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{more}Content-Length: {size}\r\n\r\n"
+        )
         if not self.transport.is_closing():  # a killed client does not read its answers
             self.transport.write(head.encode() + body)
 
@@ -176,6 +206,10 @@ async def main() -> None:
     parser.add_argument("--errors", type=float, default=0.0, help="share of replies with status 500")
     parser.add_argument("--resets", type=float, default=0.0, help="share of connections reset")
     parser.add_argument("--cut", type=float, default=0.0, help="share of answers cut in half")
+    parser.add_argument("--flood", type=float, default=0.0, help="share of answers without an end")
+    parser.add_argument(
+        "--lie", type=float, default=0.0, help="share of answers that claim 99 million tokens"
+    )
     parser.add_argument("--refuse", type=int, default=0, help="so many requests are always refused with 400")
     Responder.options = parser.parse_args()
     loop = asyncio.get_running_loop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -25,7 +26,11 @@ settings = {
         "max_tokens": 512,
     },
     "model": {"name": "gpt-4o-mini", "base_url": work.BASE_URL, "api_key": "sk-x"},
-    "limits": {"concurrency": options.c, "budget_usd": 100, "requests_per_minute": options.rpm or None},
+    "limits": {
+        "concurrency": options.c,
+        "budget_usd": float(os.environ.get("CAP_USD", "100")),
+        "requests_per_minute": options.rpm or None,
+    },
     "validators": [],
 }
 (folder / "config.yaml").write_text(yaml.safe_dump(settings))
