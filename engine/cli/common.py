@@ -153,6 +153,7 @@ def mode_of(report: Report) -> Mode:
 def in_loop_tuned(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run `work` to the end, with process-wide settings that a command may change but a library may not."""
     import gc
+    import signal
 
     from engine.flow.descriptors import raise_limit
     from engine.flow.loop import in_loop
@@ -163,6 +164,7 @@ def in_loop_tuned(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         hush()
         return result
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the run listens itself: like Ctrl-C
     raise_limit()
     gc.freeze()  # what is loaded by now stays and need not be scanned again
     gc.set_threshold(100_000, 50, 100)  # items form no cycles: rarer collections save a sixth of the CPU time
