@@ -132,3 +132,17 @@ async def test_a_read_only_folder_is_read_with_its_log(
     with contextlib.closing(connect(folder / "run.db")) as connection:
         assert len(list(read_lines(connection, "accepted"))) == len(lines(folder / "accepted.jsonl"))
     writer.close()
+
+
+async def test_a_setting_without_effect_is_said(tmp_path: Path, endpoint: Start, configs: Configs) -> None:
+    url, _ = await endpoint()
+    path = configs.write(url, embedding={"model": "nope"}, generate={"target": 3})
+    code, out, err = await finished(await datagen("check", path))
+    assert (code, "embedding" in out, "has no effect" in out) == (0, True, True), err
+    code, out, err = await finished(await datagen("run", path, "-o", tmp_path / "run"))
+    assert (code, "embedding has no effect" in err) == (0, True)
+    plain = configs.write(url, "plain.yaml", generate={"target": 3})
+    code, out, err = await finished(await datagen("run", plain, "-o", tmp_path / "plain"))
+    assert "has no effect" not in err
+    code, out, err = await finished(await datagen("resume", tmp_path / "plain", "--target", "6"))
+    assert (code, "has no effect" in err) == (0, False), err

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -133,3 +133,17 @@ def _embedder(config: RunConfig) -> Embedder:
         return embedder_of(config.embedding, address)
     except EmbedderUnavailable as error:
         raise ConfigError(str(error)) from None
+
+
+def without_effect(inputs: Inputs) -> Iterator[tuple[str, str]]:
+    """Settings that differ from their defaults and change nothing in this run, each with the reason."""
+    config = inputs.config
+    if inputs.embedder is None and config.embedding != type(config.embedding)():
+        yield "embedding", "has no effect: nothing in this run compares meanings or clusters examples"
+    group = config.groupcheck
+    if group is not None and group.same == "text" and group.threshold is not None:
+        yield "groupcheck.threshold", "has no effect: with same: text, only equal texts are the same"
+    if config.generate.few_shot == 0 and config.generate.selection != "random":
+        yield "generate.selection", "has no effect: generate.few_shot is 0, so no examples are chosen"
+    if config.limits.hedge is not None and config.limits.concurrency == 1:
+        yield "limits.hedge", "has no effect: with one call in flight there is no second one"

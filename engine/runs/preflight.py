@@ -23,7 +23,7 @@ from engine.errors import (
 from engine.items import Completion, Prompt, Usage
 from engine.protocols import Backend, Embedder
 from engine.runs.endpoints import OpenBackend, opened_backends
-from engine.runs.inputs import Inputs, loaded
+from engine.runs.inputs import Inputs, loaded, without_effect
 from engine.runs.modes import GenerateMode
 from engine.runs.modes.generate import sample_batch
 from engine.runs.plugins import described, load_validators, no_calls, opened_validators
@@ -64,6 +64,8 @@ async def check(
     yield Finding("config", True, f"{path} is valid")
     if config.embedding.function is not None:
         yield Finding("code", None, f"embedding.function runs {config.embedding.function}, as you allow")
+    for key, why in without_effect(inputs):
+        yield Finding(key, None, why)
     yield _dataset(inputs)
     async for finding in _validators(inputs):
         yield finding

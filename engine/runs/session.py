@@ -43,7 +43,7 @@ from engine.report.summary import Report
 from engine.runs.endpoints import Backends, coordinator_of, limiter_of, opened_backends
 from engine.runs.finish import Finish
 from engine.runs.identity import check_identity, facts_of
-from engine.runs.inputs import Inputs
+from engine.runs.inputs import Inputs, without_effect
 from engine.runs.instruments import Instruments, Sampler
 from engine.runs.lookout import Lookout
 from engine.runs.modes import Mode
@@ -158,6 +158,8 @@ class Session:
         base_vectors = None
         self._fit_descriptors()
         self.budget.hold = self._to_finish
+        for key, why in without_effect(self._inputs):
+            self._notify(f"{key} {why}.")
         if self._progress.reached:
             self._halt.set(TargetReached("the target was reached before"))
         else:
