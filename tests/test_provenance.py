@@ -184,8 +184,8 @@ async def test_outcomes_of_the_live_run_are_those_of_the_resumed_one(
     live: list[BatchOutcome] = []
     made = Commit.__init__
 
-    def listening(self: Commit, *arguments: Any) -> None:
-        made(self, *arguments)
+    def listening(self: Commit, *arguments: Any, **named: Any) -> None:
+        made(self, *arguments, **named)
         self._observers = [*self._observers, live.append]
 
     monkeypatch.setattr(Commit, "__init__", listening)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,29 @@ def test_a_template_reaches_nothing_but_its_values(
     with pytest.raises(ConfigError):
         GenerateMode().load(configs.load("http://h", generate={"template": "own.j2"}))
     assert not (tmp_path / "pwned").exists()
+
+
+BOMBS = [
+    "{{ 'x' * 10000000000 }}",
+    "{{ 'x'.ljust(10000000000) }}",
+    "{{ 'x'|center(10000000000) }}",
+    "{{ '%10000000000d' % 7 }}",
+    "{{ '%10000000000d'|format(7) }}",
+    "{{ '{:10000000000}'.format(7) }}",
+    "{{ 9 ** 999999 ** 9 }}",
+    "{% for i in range(1000000) %}{% for j in range(1000000) %}{% endfor %}{% endfor %}",
+    "{% for a in [1] %}{% for b in [1] %}{% for c in [1] %}{% for d in [1] %}{% for e in [1] %}{% endfor %}{% endfor %}"
+    "{% endfor %}{% endfor %}{% endfor %}",
+    "{% for i in range(100) %}{% for j in range(100) %}{{ 'x' * 9999 }}{% endfor %}{% endfor %}",
+    "{{ lipsum(n=100000) }}",
+]
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_template_takes_neither_memory_nor_time(bomb: str) -> None:
+    began = time.process_time()
+    with pytest.raises(ConfigError):
+        PromptTemplate(
+            f"{{% block system %}}{bomb}{{% endblock %}}{{% block user %}}{{% endblock %}}", "x"
+        ).render({})
+    assert time.process_time() - began < 5

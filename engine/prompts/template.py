@@ -8,12 +8,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateError, meta
+from jinja2 import Template, TemplateError, meta
 from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from engine.config import RunConfig
 from engine.errors import ConfigError
+from engine.prompts.sandbox import Sandbox, check_loops, joined
 
 
 class PromptTemplate:
@@ -26,13 +26,12 @@ class PromptTemplate:
     def __init__(self, source: str, name: str) -> None:
         """Raises ConfigError if the template is wrong."""
         self.name = name
-        self._environment = environment = ImmutableSandboxedEnvironment(
-            undefined=StrictUndefined, trim_blocks=False, autoescape=False
-        )
+        self._environment = environment = Sandbox()
         self._globals = dict(environment.globals)
         try:
             self._template: Template = environment.from_string(source)
             parsed = environment.parse(source)
+            check_loops(parsed)
             self.variables = frozenset(meta.find_undeclared_variables(parsed))
         except TemplateError as error:
             line = getattr(error, "lineno", None)
@@ -81,7 +80,7 @@ class PromptTemplate:
         # Not template.new_context: that copies the environment's globals for each prompt.
         context = Context(self._environment, {**self._globals, **values}, self.name, self._template.blocks)
         try:
-            system, user = ("".join(self._template.blocks[block](context)) for block in ("system", "user"))
+            system, user = (joined(self._template.blocks[block](context)) for block in ("system", "user"))
         except Exception as error:  # a template is the user's program: it may fail in any way
             raise ConfigError(f"{self.name}: {type(error).__name__}: {error}") from None
         return system.strip(), user.strip()

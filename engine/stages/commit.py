@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ _TOGETHER = 256
 """Items of one micro-batch: a larger one takes less time per item, but delays the items that follow."""
 SAID = 1000
 """Characters of a verdict's feedback that are stored."""
+_HELD_S = 60.0
+"""Seconds after which complete batches go before one that has not come, however few they are."""
 _BACKLOG = 64
 """Groups waiting to be written, beyond which the commit waits for the disk."""
 
@@ -71,6 +74,7 @@ class Commit:
         self._decided = journal.decided(progress.committed)
         self._patience = None if observers or journal.replaces else patience
         self._ahead: set[int] = set()
+        self._still_since = asyncio.get_running_loop().time()
 
     async def run(self, inbox: Channel[Item]) -> None:
         """Decides items until the inbox is closed and empty. Raises StoreError."""
@@ -85,7 +89,7 @@ class Commit:
                 self._waiting.setdefault(item.batch.number, []).append(item)
             before = self._progress.committed, self._progress.passed_over
             await self._decide_ready()
-            if self._patience is not None and len(self._waiting) >= self._patience:
+            if self._patience is not None and self._is_held(moved=before[0] != self._progress.committed):
                 await self._pass_over()
             if before != (self._progress.committed, self._progress.passed_over):
                 self._progress.changed.set()
@@ -127,6 +131,13 @@ class Commit:
             progress.passed_over -= 1
         if progress.committed != begun:
             self._journal.commit([], progress.committed)
+
+    def _is_held(self, *, moved: bool) -> bool:
+        """Whether too many batches, or some for too long, have waited for one that does not come."""
+        now = asyncio.get_running_loop().time()
+        if moved or not self._waiting:
+            self._still_since = now
+        return len(self._waiting) >= (self._patience or 0) or now - self._still_since > _HELD_S
 
     async def _pass_over(self) -> None:
         """Decides the complete batches that wait for one that does not come."""
