@@ -140,7 +140,7 @@ def test_a_variable_of_the_dataset_is_no_secret(
     configs: Configs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TOPIC_OF_TEST", "sums of small numbers")
-    monkeypatch.setenv("HOST_OF_TEST", "models.example.org")
+    monkeypatch.setenv("HOST_OF_TEST", "models_of_example_org")
     settings = configs.settings(
         "https://${HOST_OF_TEST}/v1", dataset={"description": "About ${TOPIC_OF_TEST}"}
     )
@@ -151,7 +151,7 @@ def test_a_variable_of_the_dataset_is_no_secret(
     assert written["model"]["base_url"] == "https://${HOST_OF_TEST}/v1"
     path.write_text(yaml.safe_dump({**settings, "public_variables": ["HOST_OF_TEST"]}))
     public = RunConfig.load(path).without_secrets()
-    assert public["model"]["base_url"] == "https://models.example.org/v1"
+    assert public["model"]["base_url"] == "https://models_of_example_org/v1"
 
 
 async def test_a_mistake_in_a_config_does_not_show_a_secret(
@@ -188,3 +188,25 @@ async def test_what_another_endpoint_is_told_holds_no_secret(tmp_path: Path, con
         await run_in(tmp_path / "run", config)
     assert second.account.asked
     assert all(KEY not in orjson.dumps(asked.body).decode() for asked in second.account.asked)
+
+
+@pytest.mark.parametrize(
+    ("value", "secret"),
+    [
+        ("localhost", False),
+        ("http://127.0.0.1:8000/v1", False),
+        ("https://api.example.com", False),
+        ("models.example.org:8443", False),
+        ("https://api.example.com/v1/key-1234", True),
+        ("https://api.example.com/v1?key=1234", True),
+        ("0123456789abcdef", True),
+        ("eyJhbGciOi.eyJzdWIiOi.c2lnbmF0dXJl", True),
+    ],
+)
+def test_a_host_is_no_secret(
+    value: str, secret: bool, configs: Configs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may stand in items; what comes after it may be a key."""
+    monkeypatch.setenv("VALUE_OF_TEST", value)
+    configs.load("http://127.0.0.1:9/v1", model={"extra_body": {"x": "${VALUE_OF_TEST}"}})
+    assert (veiled(f"see {value} there") == f"see {value} there") is not secret

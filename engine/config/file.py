@@ -96,7 +96,17 @@ def parse(
 
 def _secrets(values: Mapping[str, str], public: Any) -> dict[str, str]:
     names = public if isinstance(public, list) else ()
-    return {value: f"${{{name}}}" for name, value in values.items() if value.strip() and name not in names}
+    return {
+        value: f"${{{name}}}"
+        for name, value in values.items()
+        if value.strip() and name not in names and not _PLACE.fullmatch(value.strip())
+    }
+
+
+_PLACE = re.compile(
+    r"(?:https?://)?(?:localhost|\[[0-9a-f:]+\]|\d{1,3}(?:\.\d{1,3}){3}|(?:[a-z0-9-]+\.)+[a-z]{2,12})(?::\d+)?(?:/v\d+)?/?"
+)
+"""Only a host: no secret, and a word that items may hold."""
 
 
 def scalar(text: str) -> Any:

@@ -39,6 +39,8 @@ class Snapshot:
     """Stage -> (waiting, capacity)."""
     rejected_by: Mapping[str, int]
     note: str = ""
+    waiting: int = 0
+    """Items that wait for others before them to be decided."""
 
 
 Snapshots = Callable[[], Snapshot]
@@ -50,10 +52,14 @@ def plain_line(snapshot: Snapshot) -> str:
     eta = f", {duration(snapshot.eta_s)} left" if snapshot.eta_s is not None else ""
     note = f" [{snapshot.note}]" if snapshot.note else ""
     return (
-        f"{snapshot.accepted:,}/{snapshot.target:,} accepted, {snapshot.rejected:,} rejected, "
+        f"{snapshot.accepted:,}/{snapshot.target:,} accepted, {snapshot.rejected:,} rejected, {_waiting(snapshot)}"
         f"{snapshot.calls:,} calls ({snapshot.calls_per_s:.1f}/s, {snapshot.in_flight} in flight, "
         f"{snapshot.retried + snapshot.rate_limited} tried again), {money}{eta}{note}"
     )
+
+
+def _waiting(snapshot: Snapshot) -> str:
+    return f"{snapshot.waiting:,} waiting for others before them, " if snapshot.waiting else ""
 
 
 @asynccontextmanager
@@ -119,6 +125,8 @@ def panel(snapshot: Snapshot) -> RenderableType:
     body.add_row("queues", Text("  ".join(f"{name} {n}/{cap}" for name, (n, cap) in snapshot.queues.items())))
     rejected = "  ".join(f"{by} {count:,}" for by, count in snapshot.rejected_by.items())
     body.add_row("rejected", Text(f"{snapshot.rejected:,}  {rejected}"))
+    if snapshot.waiting:
+        body.add_row("waiting", Text(f"{snapshot.waiting:,} for others before them"))
     if snapshot.note:
         body.add_row("", Text(snapshot.note, style="bold"))
     return Group(head, body)

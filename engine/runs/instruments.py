@@ -78,6 +78,7 @@ class Instruments:
                 queues={name: (channel.queued, channel.capacity) for name, channel in channels},
                 rejected_by=rejected_by,
                 note=self._note(silence.seconds(counts.completed)),
+                waiting=progress.waiting,
             )
 
         return snapshot

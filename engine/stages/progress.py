@@ -32,6 +32,8 @@ class Progress:
     """(validator, reason) of this start's rejections, for the display."""
     passed_over: int = 0
     """Batches from `committed` on whose fates are recorded too, before that of one that is still missing."""
+    waiting: int = 0
+    """Items that are complete and wait for a batch before them."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def room(self, number: int, window: int, halt: Halt) -> bool:

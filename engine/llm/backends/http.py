@@ -21,6 +21,10 @@ from engine.llm.backends.failures import failure_of, shown
 from engine.llm.backends.rate_headers import announced
 
 CONNECT_SECONDS = 10.0
+_PUBLIC_HEADERS = frozenset(
+    "accept content-type http-referer referer user-agent x-title x-app-name anthropic-beta openai-beta".split()
+)
+"""Headers whose values say who asks or how: words that items may hold, too."""
 _MOST_OF_ERROR = 1024 * 1024
 """Bytes of the body of a refusal."""
 _LOOK_S = 1.0
@@ -63,8 +67,9 @@ class HttpEndpoint:
         """
         self._url = URL(url)
         self.host = self._url.host or ""
-        for value in secrets.values():
-            veil.hide(value.removeprefix("Bearer "))
+        for name, value in secrets.items():
+            if name.lower() not in _PUBLIC_HEADERS:
+                veil.hide(value.removeprefix("Bearer "))
         self._token = token
         self._looked = 0.0
         self.announced: RateLimits | None = None
