@@ -40,7 +40,7 @@ class Snapshot:
     rejected_by: Mapping[str, int]
     note: str = ""
     waiting: int = 0
-    """Items that wait for others before them to be decided."""
+    """Batches that have come and are not decided yet."""
 
 
 Snapshots = Callable[[], Snapshot]
@@ -59,7 +59,7 @@ def plain_line(snapshot: Snapshot) -> str:
 
 
 def _waiting(snapshot: Snapshot) -> str:
-    return f"{snapshot.waiting:,} waiting for others before them, " if snapshot.waiting else ""
+    return f"{snapshot.waiting:,} batches waiting for one before them, " if snapshot.waiting else ""
 
 
 @asynccontextmanager
@@ -126,7 +126,7 @@ def panel(snapshot: Snapshot) -> RenderableType:
     rejected = "  ".join(f"{by} {count:,}" for by, count in snapshot.rejected_by.items())
     body.add_row("rejected", Text(f"{snapshot.rejected:,}  {rejected}"))
     if snapshot.waiting:
-        body.add_row("waiting", Text(f"{snapshot.waiting:,} for others before them"))
+        body.add_row("waiting", Text(f"{snapshot.waiting:,} batches for one before them"))
     if snapshot.note:
         body.add_row("", Text(snapshot.note, style="bold"))
     return Group(head, body)

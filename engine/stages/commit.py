@@ -91,7 +91,7 @@ class Commit:
             await self._decide_ready()
             if self._patience is not None and self._is_held(moved=before[0] != self._progress.committed):
                 await self._pass_over()
-            self._progress.waiting = sum(map(len, self._waiting.values()))
+            self._progress.waiting = len(self._waiting)
             if before != (self._progress.committed, self._progress.passed_over):
                 self._progress.changed.set()
             if self._journal.queued > _BACKLOG:

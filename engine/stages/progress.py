@@ -33,7 +33,7 @@ class Progress:
     passed_over: int = 0
     """Batches from `committed` on whose fates are recorded too, before that of one that is still missing."""
     waiting: int = 0
-    """Items that are complete and wait for a batch before them."""
+    """Batches that have come and wait for one before them, or for the rest of their items."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def room(self, number: int, window: int, halt: Halt) -> bool:
