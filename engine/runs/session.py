@@ -184,7 +184,8 @@ class Session:
 
     def _to_finish(self) -> int:
         """Picodollars that finishing the items under way may take, by what it took for those of this start so far."""
-        progress, size = self._progress, self._inputs.config.generate.batch_size
+        progress = self._progress
+        size = self._inputs.config.generate.batch_size if self._mode.generates else 1
         decided = progress.accepted + progress.rejected - self._decided_before
         under_way = min(progress.outstanding, self.budget.begun * size - decided)
         return self.budget.followed * under_way * 5 // (4 * decided) if under_way > 0 and decided > 0 else 0
