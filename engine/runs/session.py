@@ -155,22 +155,26 @@ class Session:
         """Run to the end; its outcome is in the report. Raises ConfigError if something cannot be started,
         StoreError if the journal can no longer be read.
         """
-        base_vectors = None
         self._fit_descriptors()
         self.budget.hold = self._to_finish
         for key, why in without_effect(self._inputs):
             self._notify(f"{key} {why}.")
-        if self._progress.reached:
-            self._halt.set(TargetReached("the target was reached before"))
-        else:
-            try:
-                base_vectors = await self._work()
-            except (FatalError, StopRun) as error:  # before the first batch: something cannot open
-                self._halt.set(error)
         try:
+            base_vectors = await self._worked()
             return await self._finish(base_vectors)
         finally:
             self._interrupts.close()
+
+    async def _worked(self) -> Vectors | None:
+        """Does the work, if there is any."""
+        if self._progress.reached:
+            self._halt.set(TargetReached("the target was reached before"))
+            return None
+        try:
+            return await self._work()
+        except (FatalError, StopRun) as error:  # before the first batch: something cannot open
+            self._halt.set(error)
+            return None
 
     def _fit_descriptors(self) -> None:
         """Bounds the calls in flight by the sockets that this process may open. Raises ConfigError."""
