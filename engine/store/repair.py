@@ -6,13 +6,14 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from engine.errors import StoreError
-from engine.items import POSITIONS
+from engine.items import POSITIONS, item_id
 from engine.store.checksums import checksum, intact
 from engine.store.files import temporary_beside
 from engine.store.folder import RunFolder, write_items
@@ -35,6 +36,8 @@ _TABLES = (
 )
 _SEALED = ("calls", "items")
 """Tables whose rows carry checksums."""
+_LATER = {"owner": "", "reasoning_tokens": 0, "reasoning": "", "sent": "", "crc": None}
+"""Columns that earlier releases had not, and what stands in them."""
 _FARTHEST = 1 << 62
 
 
@@ -112,8 +115,12 @@ def _read(path: Path, rescue: Rescue) -> dict[str, list[Row]] | None:
 
 def _of_table(connection: sqlite3.Connection, name: str, rescue: Rescue) -> list[Row]:
     broken: list[str] = []
+    if not _as_declared(connection, name):
+        rescue.unread.append(name)
+        return []
     read = _by_name if name in ("facts", "sent") else _by_number
-    rows = {row[0]: row[1:] for row in read(connection, name, broken.append)}
+    later = tuple(_LATER[column] for column in _declared().get(name, [])[len(_columns(connection, name)) :])
+    rows = {row[0]: (*row[1:], *later) for row in read(connection, name, broken.append)}
     if broken:
         rescue.unread.append(name)
     good = [row for row in rows.values() if _is_good(name, row)]
@@ -122,15 +129,48 @@ def _of_table(connection: sqlite3.Connection, name: str, rescue: Rescue) -> list
     return good
 
 
+def _as_declared(connection: sqlite3.Connection, name: str) -> bool:
+    """Whether the table has the columns that it was made with, or, of an earlier release, the first of them.
+
+    A flipped bit in the list of tables would make every value that of another column.
+    """
+    return name == "reviews" or (names := _columns(connection, name)) == _declared()[name][: len(names)]
+
+
+def _columns(connection: sqlite3.Connection, name: str) -> list[str]:
+    return [column for _, column, *_ in connection.execute(f"PRAGMA table_info({name})")]
+
+
+@cache
+def _declared() -> dict[str, list[str]]:
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        set_up(connection)
+        return {name: _columns(connection, name) for name in _TABLES}
+
+
 def _is_good(table: str, row: Row) -> bool:
     if table == "facts":
         try:
             orjson.loads(row[1])
         except ValueError:
             return False
-    if table == "items" and row[1] not in ("accepted", "rejected", "surplus"):
-        return False
+    if table in _SEALED and row[-1] is None:  # of an earlier release, or of a row whose end is cut off
+        return _looks_like_one(table, row)
     return intact(row) if table in _SEALED else True
+
+
+def _looks_like_one(table: str, row: Row) -> bool:
+    """Whether a row without a checksum is what it should be, as far as that shows."""
+    if table == "calls":
+        counts = all(isinstance(value, int) for value in row[8:14])
+        return counts and isinstance(row[5], str) and isinstance(row[14], float)
+    number, state, _, _, _, record, meta, _ = row
+    try:
+        told, item = orjson.loads(meta), orjson.loads(record)
+    except (ValueError, TypeError):
+        return False
+    known = state in ("accepted", "rejected", "surplus") and isinstance(item, dict) and isinstance(told, dict)
+    return known and told.get("id") in (item_id(number), None)
 
 
 def _by_number(connection: sqlite3.Connection, name: str, broken: Callable[[str], None]) -> Iterator[Row]:
