@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateError, nodes
@@ -64,12 +65,12 @@ def check_loops(node: nodes.Node, depth: int = 0) -> None:
 
 def joined(pieces: Iterable[str]) -> str:
     """The text of a block. Raises SecurityError beyond LONGEST characters."""
-    parts, length = [], 0
-    for piece in pieces:
-        length += len(piece)
+    parts, length, left = [], 0, iter(pieces)
+    while some := list(islice(left, 500)):
+        parts.append("".join(some))
+        length += len(parts[-1])
         if length > LONGEST:
             raise SecurityError(f"the prompt is longer than {LONGEST:,} characters")
-        parts.append(piece)
     return "".join(parts)
 
 
