@@ -59,7 +59,7 @@ def plain_line(snapshot: Snapshot) -> str:
 
 
 def _waiting(snapshot: Snapshot) -> str:
-    return f"{snapshot.waiting:,} waiting for one before, " if snapshot.waiting else ""
+    return f"{snapshot.waiting:,} waiting their turn, " if snapshot.waiting else ""
 
 
 @asynccontextmanager
@@ -126,7 +126,7 @@ def panel(snapshot: Snapshot) -> RenderableType:
     rejected = "  ".join(f"{by} {count:,}" for by, count in snapshot.rejected_by.items())
     body.add_row("rejected", Text(f"{snapshot.rejected:,}  {rejected}"))
     if snapshot.waiting:
-        body.add_row("waiting", Text(f"{snapshot.waiting:,} for a batch before"))
+        body.add_row("waiting", Text(f"{snapshot.waiting:,} for their turn"))
     if snapshot.note:
         body.add_row("", Text(snapshot.note, style="bold"))
     return Group(head, body)
