@@ -37,7 +37,18 @@ def test_at_most_what_is_possible_is_counted(told: Usage, counted: tuple[int, in
     assert found.usage.estimated is bool(found.said)
 
 
-@pytest.mark.parametrize("told", [Usage(estimated=True), Usage(0, 0), Usage(0, 10), Usage(500, 0)])
+@pytest.mark.parametrize(
+    "told",
+    [
+        Usage(estimated=True),
+        Usage(0, 0),
+        Usage(0, 10),
+        Usage(500, 0),
+        Usage(1, 1),
+        Usage(500, 3),
+        Usage(28, 50),
+    ],
+)
 def test_what_is_not_told_is_estimated_from_above(told: Usage) -> None:
     found = believed(told, MOST, "x" * 900, "y" * 100)
     assert (found.usage.prompt_tokens, found.usage.completion_tokens) == (451, 51)

@@ -176,7 +176,7 @@ async def test_a_call_that_is_tried_again_keeps_its_place_in_line() -> None:
 
 
 async def test_at_the_cap_what_is_tried_again_has_its_money() -> None:
-    """There is money for two calls at once: the first fails, rests, and is sent again before a third."""
+    """There is money for one call at a time: the first fails, rests, and is sent again before a third."""
     order: list[str] = []
 
     class Noting(Script):
@@ -185,9 +185,9 @@ async def test_at_the_cap_what_is_tried_again_has_its_money() -> None:
             if len(order) == 1:
                 raise Unavailable("500")
             await asyncio.sleep(0.01)
-            return Completion("{}", "m", "stop", Usage(1, 1))
+            return Completion("{}", "m", "stop", Usage(10, 1))
 
-    client = client_with(endpoint(Noting(), concurrency=1, price=PRICE), cap=WORST + 1000)
+    client = client_with(endpoint(Noting(), concurrency=1, price=PRICE), cap=WORST * 5 // 4)
     await asyncio.gather(*(client.ask(prompt(f"{number}/items")) for number in range(3)))
     assert order == ["0/items", "0/items", "1/items", "2/items"]
 

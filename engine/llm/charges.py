@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from engine.items import Usage
 from engine.llm.prices import Price
+from engine.llm.tokens import BYTES_A_TOKEN
 
 WILD = 10
 """An endpoint whose counts are so many times what is possible is asked no more, once it has done so WILD_TIMES."""
@@ -42,8 +43,8 @@ def believed(told: Usage, most: Possible, sent: str, came: str) -> Believed:
 
     `sent` is the prompt's text, `came` all that the model wrote.
     """
-    nothing = told.prompt_tokens == 0 or (told.completion_tokens == 0 and came.strip() != "")
-    if told.estimated or nothing:
+    too_few = told.prompt_tokens < least(sent) or told.completion_tokens < least(came)
+    if told.estimated or too_few:
         guessed = Usage(min(most.prompt, upper(sent)), upper(came), estimated=True, tier=told.tier)
         said = "" if told.estimated else f"{told.prompt_tokens:,} + {told.completion_tokens:,} tokens"
         return Believed(guessed, said)
@@ -66,6 +67,11 @@ def believed(told: Usage, most: Possible, sent: str, came: str) -> Believed:
         "possible"
     )
     return Believed(bounded, said, wild)
+
+
+def least(text: str) -> int:
+    """The fewest tokens that a text can have; 0 for blanks alone."""
+    return -(-len(text.encode("utf-8", "replace")) // BYTES_A_TOKEN) if text.strip() else 0
 
 
 def upper(text: str) -> int:
