@@ -62,6 +62,7 @@ def tools_for(
         -1,
         "Questions with their answers.",
         fields.wire,
+        fields.question,
         fields.revised,
         object_in,
         lambda name: ModelAsker(ask, name, 0, priority=-1),

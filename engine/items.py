@@ -15,6 +15,19 @@ PICO = 10**12
 """Money is counted in whole picodollars, so that sums are exact and a cap is never exceeded."""
 
 
+Label = str | tuple[str, ...] | Mapping[str, Any]
+"""One label; several at once; or several by name, each a text or several."""
+
+
+def said(label: Label | None) -> str:
+    """A label as one text, for comparing and showing; '' for none."""
+    if label is None or isinstance(label, str):
+        return label or ""
+    if isinstance(label, tuple):
+        return ", ".join(label)
+    return "; ".join(f"{name}: {said(inner)}" for name, inner in label.items())
+
+
 POSITIONS = 1 << 16
 """The maximum number of items in one batch."""
 SETUP_BATCH = 1 << 40
@@ -212,9 +225,12 @@ class Item:
     position: int
     batch_total: int
     text: str = ""
-    label: str | None = None
+    """What it is known by: its text, all parts of it, or what the user says in a conversation."""
+    label: Label | None = None
     choices: tuple[str, ...] = ()
     extras: Mapping[str, Any] = field(default_factory=dict)
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    """By name, where there is more than one text: the texts, `messages`, `chosen` and `rejected`."""
     origin: Mapping[str, Any] = field(default_factory=dict)
     """For an item of an existing dataset: its original row, with fields that the config does not name."""
     model: str = ""
@@ -235,6 +251,11 @@ class Item:
     @property
     def id(self) -> str:
         return f"{self.batch.number}-{self.position}"
+
+    @property
+    def answer(self) -> str:
+        """The label as text; '' without one."""
+        return said(self.label)
 
     @property
     def rejection(self) -> Verdict | None:

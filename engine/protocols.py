@@ -289,6 +289,8 @@ class Tools:
     """The description of the dataset in the config."""
     shown: Callable[[Item], dict[str, Any]]
     """An item in the form that a model sees: text, choices, label, extras."""
+    question: Callable[[Item], dict[str, Any]]
+    """What an item asks, without its answer and whatever may reveal it: text, choices."""
     revised: Callable[[Item, Mapping[str, Any]], Item]
     """The item with the fields that a model sent. Raises Unparseable if they do not form an item."""
     read: Callable[[str], dict[str, Any] | None]

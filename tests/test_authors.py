@@ -114,7 +114,7 @@ def test_what_their_keys_become(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         },
     )  # fmt: skip
     config = RunConfig.load(path)
-    assert config.dataset.path == tmp_path / "theirs.json"
+    assert config.dataset.path == (str(tmp_path / "theirs.json"),)
     assert list(config.dataset.fields.extras) == ["by", "topic"]
     assert config.dataset.constraints[0].sentence() == "Stay below 100."
     assert config.dataset.ratio is not None
@@ -191,7 +191,7 @@ async def test_convert_prints_ours_and_keeps_the_key(tmp_path: Path) -> None:
     assert status == 0, err
     ours = RunConfig.load(tmp_path / "ours.yaml", {"model.api_key": "x"})
     assert ours.translation() is None
-    assert ours.dataset.path == tmp_path / "theirs.json"
+    assert ours.dataset.path == (str(tmp_path / "theirs.json"),)
     status, _, err = await finished(await datagen("convert", tmp_path / "ours.yaml"))
     assert (status, "nothing to translate" in err) == (2, True)
 

@@ -40,7 +40,7 @@ def load(tmp_path: Path, text: str, overrides: dict[str, Any] | None = None) -> 
 def test_a_good_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_KEY", "sk-secret")
     config = load(tmp_path, GOOD)
-    assert config.dataset.path == tmp_path / "base.jsonl"
+    assert config.dataset.path == (str(tmp_path / "base.jsonl"),)
     assert config.dataset.constraints[:2] == (FreeText("Be kind."), Length(3, 40))
     assert config.dataset.ratio == LabelRatio({"yes": 1.0, "no": 3.0})
     assert config.generate.temperature == (0.5, 1.0)
@@ -123,8 +123,8 @@ def test_a_path_from_the_environment_is_written_in_full(
     monkeypatch.setenv("SOME_KEY", "k")
     monkeypatch.setenv("FOLDER", "data #1")
     config = load(tmp_path, GOOD, {"dataset.path": "${FOLDER}/base.jsonl"})
-    assert config.dataset.path == tmp_path / "data #1" / "base.jsonl"
-    assert config.without_secrets()["dataset"]["path"] == str(config.dataset.path)
+    assert config.dataset.path == (str(tmp_path / "data #1" / "base.jsonl"),)
+    assert config.without_secrets()["dataset"]["path"] == config.dataset.path[0]
 
 
 def test_a_simple_pattern_says_how_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,3 +243,36 @@ def test_the_examples_are_valid(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("DATAGEN_DATA", "/nowhere")
     config = RunConfig.load(path)
     assert "sk-x" not in str(config.without_secrets())
+
+
+def test_a_run_of_an_earlier_release_goes_on_with_its_spelling_of_labels() -> None:
+    from engine.store.identity import differences
+
+    before = {"dataset.fields.label.kind": "index", "seed": 0}
+    assert differences(before, {"dataset.fields.label.kind": "from_0", "seed": 0}, {}) == []
+    assert differences(before, {"dataset.fields.label.kind": "from_1", "seed": 0}, {}) != []
+
+
+def test_words_are_what_their_writer_wrote(tmp_path: Path) -> None:
+    """YAML makes booleans, numbers and dates of some words; where only a word may stand, it stays one."""
+    given = """
+dataset:
+  description: d
+  fields: {text: q, label: {field: a, labels: [yes, no, 1, 2024-01-01]}}
+  constraints:
+    - label_in: [yes, no, 0]
+    - language: no
+    - contains: on
+    - label_ratio: {yes: 1, no: 2.5}
+generate: {target: 3, few_shot: 0, attributes: {a: {values: [yes, 1]}, b: {values: {on: 1, off: 2}}}}
+model: simulated
+"""
+    (tmp_path / "c.yaml").write_text(given)
+    config = RunConfig.load(tmp_path / "c.yaml")
+    assert config.dataset.fields.label is not None
+    assert config.dataset.fields.label.labels == ("yes", "no", "1", "2024-01-01")
+    labels, language, words, ratio = config.dataset.constraints
+    assert (labels.labels, language.code, words.words) == (("yes", "no", "0"), "no", ("on",))
+    assert ratio.weights == {"yes": 1.0, "no": 2.5}
+    values = [attribute.values for attribute in config.generate.attributes.values()]
+    assert values == [{"yes": 1.0, "1": 1.0}, {"on": 1.0, "off": 2.0}]

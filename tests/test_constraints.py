@@ -21,7 +21,7 @@ from engine.constraints import (
     Regex,
 )
 from engine.items import Batch, Item, Prompt
-from validators.constraints import Constraints, measure
+from validators.constraints import Constraints, check_of, measure
 
 BATCH = Batch(0, 1, 0, 1.0)
 TEXT = "Anna has three apples and buys two more at the market."
@@ -136,3 +136,39 @@ async def test_adherence_is_reported_by_constraint_and_model(endpoint: Start, co
     assert 0.7 < found["kept"] < 1
     assert judged["by_model"]["m"]["checked"] == found["checked"] - found["broken"]
     assert judged["by_model"]["m"]["broken"] > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "sentences"),
+    [
+        ("Dr. Smith paid $3.50. He left.", 6, 2),
+        ("我喜欢吃苹果。他走了。", 6, 2),
+        ("ฉันรักประเทศไทยมาก", 4, 1),
+        ("私は学生です。猫もいます。", 8, 2),
+        ("ខ្ញុំស្រឡាញ់ប្រទេសកម្ពុជា", 4, 1),
+        ("मैं घर जा रहा हूँ। वह आया।", 7, 2),
+        ("ذهب الولد إلى المدرسة. ثم عاد؟", 6, 2),
+        ("Don't stop, it's 1,000.5 km.", 5, 1),
+        ("... !", 0, 0),
+    ],
+)
+def test_lengths_in_any_script(text: str, words: int, sentences: int) -> None:
+    assert (measure(text, "words"), measure(text, "sentences")) == (words, sentences)
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "kept"),
+    [
+        ("id", "Saya sedang pergi ke pasar untuk membeli sayur dan buah-buahan.", True),
+        ("no", "Han gikk til butikken for å kjøpe brød og melk til middagen.", True),
+        ("zh-CN", "我今天早上去市场买了很多新鲜的蔬菜和水果，然后回家做饭给家里的人吃。", True),
+        ("pt-BR", "Ontem eu fui ao mercado comprar pão, leite e algumas frutas frescas.", True),
+        ("pt-BR", "Yesterday I went to the market to buy bread, milk and some fruit.", False),
+    ],
+)
+def test_languages_with_regions_and_their_kin(code: str, text: str, kept: bool) -> None:
+    from engine.constraints.written import _constraint
+
+    check = check_of(_constraint({"language": code}))
+    assert check is not None
+    assert (check(Item(Batch(0, 1, 0, 0.0), 0, 1, text)) is None) is kept

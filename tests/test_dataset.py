@@ -14,12 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.config import DatasetConfig, FieldsConfig, LabelField
+from engine.config import DatasetConfig, FieldsConfig, LabelField, ReadingConfig
 from engine.dataset.base import BaseDataset
 from engine.dataset.fields import Fields
-from engine.dataset.forms import FieldProblem, LabelStyle
-from engine.dataset.rows import BadRow, read_rows
+from engine.dataset.forms import FieldProblem
+from engine.dataset.labels import LabelStyle
 from engine.errors import ConfigError
+from engine.files.rows import BadRow
+from engine.files.source import source_of
 from engine.items import Batch, Item
 
 ROWS = [{"q": "What is one and one?", "a": "2"}, {"q": "What is zwölf and one?", "a": "13"}]
@@ -73,29 +75,31 @@ BAD_LINES = {
 def test_a_bad_line_is_named_and_skipped_or_refused(tmp_path: Path, line: bytes, reason: str) -> None:
     path = tmp_path / "d.jsonl"
     path.write_bytes(orjson.dumps(ROWS[0]) + b"\n" + line + b"\n\n" + orjson.dumps(ROWS[1]) + b"\n")
-    dataset = BaseDataset.load(config(path))
+    encoding = "utf-8" if reason == "invalid_utf8" else None
+    dataset = BaseDataset.load(config(path, encoding=encoding))
     assert len(dataset.examples) == 2
     assert [(row.number, row.reason) for row in dataset.bad] == [(2, reason)]
     with pytest.raises(ConfigError, match="1 bad row: line 2: "):
-        BaseDataset.load(config(path, bad_rows="refuse"))
+        BaseDataset.load(config(path, encoding=encoding, bad_rows="refuse"))
 
 
 def test_bad_csv_rows_are_named_by_line(tmp_path: Path) -> None:
     path = tmp_path / "d.csv"
     path.write_bytes(b'q,a\n"two\nlines",1\nonly one\nfine,2\n\xff\xfe,3\nlast,4,5\n')
-    found = [(number, row.reason if isinstance(row, BadRow) else "ok") for number, row in read_rows(path)]
+    source = source_of([str(path)], ReadingConfig(encoding="utf-8"))
+    found = [(number, row.reason if isinstance(row, BadRow) else "ok") for number, row in source.rows()]
     assert found == [(2, "ok"), (4, "wrong_columns"), (5, "ok"), (6, "invalid_utf8"), (7, "wrong_columns")]
 
 
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("d.txt", b"x", "the ending tells no format"),
-        ("d.json", b"{}", "array of objects"),
+        ("d.md", b"x", "the ending tells no format"),
+        ("d.json", b"{}", "no usable row; 1 bad row: element 1"),
         ("d.json", b"[", "is not JSON"),
         ("d.csv", b"", "is empty"),
-        ("d.csv", b"q,q\n1,2\n", "two columns have the same name"),
-        ("d.parquet", b"PAR1 no", "not a readable parquet file"),
+        ("d.csv", b"q,q\n1,2\n", "two columns are named 'q'"),
+        ("d.parquet", b"PAR1 no", "not a readable Parquet file"),
         ("d.jsonl", b"", "no usable row"),
         ("d.jsonl", b'{"x": 1}\n', "no usable row; 1 bad row: line 1"),
     ],
@@ -123,9 +127,9 @@ def test_many_bad_rows_are_counted_not_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "kind", "type"),
     [
-        ([0, 2], "index", "integer"),
-        (["0", "2"], "index", "string"),
-        (["A", "c"], "letter", "string"),
+        ([0, 2], "from_0", "integer"),
+        (["0", "2"], "from_0", "string"),
+        (["A", "c"], "letters", "string"),
         (["red", "blue"], "text", "string"),
     ],
 )
@@ -142,7 +146,7 @@ def test_label_styles_of_choices_are_found_and_written_back(
     assert [e.label for e in dataset.examples] == ["A", "C"]
     item = Item(BATCH, 0, 1, *dataset.fields.content({"text": "t", "choices": ["x", "y", "z"], "label": "C"}))
     written = dataset.fields.write(item)
-    expected = {"index": 2, "letter": "C", "text": "z"}[kind]
+    expected = {"from_0": 2, "letters": "C", "text": "z"}[kind]
     assert written == {
         "q": "t",
         "choices": ["x", "y", "z"],
@@ -215,7 +219,7 @@ def test_unlabelled(tmp_path: Path) -> None:
 
 MC = Fields(
     FieldsConfig.model_validate({"choices": {"field": "choices"}, "label": {"field": "label"}}),
-    LabelStyle("letter"),
+    LabelStyle("letters"),
 )
 
 

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from conftest import Configs, Start, datagen, finished, lines, run_in
 from engine.config import FieldsConfig
 from engine.dataset.fields import Fields
-from engine.dataset.forms import LabelStyle
+from engine.dataset.labels import LabelStyle
 from engine.diversity.measures.contamination import shared_runs
 from engine.diversity.split import Groups, held_out, join_by_vectors
 from engine.errors import ConfigError
@@ -34,7 +34,7 @@ from engine.simulator.content import word_problems
 
 MC = Fields(
     FieldsConfig.model_validate({"text": "q", "choices": {"field": "choices"}, "label": {"field": "a"}}),
-    LabelStyle("index", "integer"),
+    LabelStyle("from_0", "integer"),
 )
 PLAIN = Fields(FieldsConfig.model_validate({"text": "q", "label": {"field": "a", "pattern": "#### (.+)"}}))
 TEXTS = Fields(FieldsConfig())
@@ -85,9 +85,9 @@ def test_parquet(tmp_path: Path) -> None:
     assert (second["tags"], json.loads(second["_meta"])) == (["t"], {"id": "0-1"})
 
 
-def test_parquet_of_mixed_types_is_text(tmp_path: Path) -> None:
+def test_parquet_of_mixed_types_is_json(tmp_path: Path) -> None:
     write([{"q": "a", "a": 1}, {"q": "b", "a": "one"}], "parquet", tmp_path / "x.parquet")
-    assert pyarrow.parquet.read_table(tmp_path / "x.parquet")["a"].to_pylist() == ["1", "one"]
+    assert pyarrow.parquet.read_table(tmp_path / "x.parquet")["a"].to_pylist() == ["1", '"one"']
 
 
 def test_parquet_of_nothing_is_a_mistake(tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ def test_all_parts_have_the_same_columns(tmp_path: Path) -> None:
     assert export(splits, "hf", tmp_path / "hub", TEXTS, "", meta=False, card=card) == 3
     read = [pyarrow.parquet.read_table(path) for path in sorted((tmp_path / "hub" / "data").iterdir())]
     assert read[0].schema == read[1].schema
-    assert read[0].to_pylist() == [{"q": "c", "n": "three", "more": ["x"]}]
+    assert read[0].to_pylist() == [{"q": "c", "n": '"three"', "more": ["x"]}]
     assert read[1].to_pylist()[0] == {"q": "a", "n": "1", "more": None}
     with pytest.raises(ConfigError, match="there is no accepted item"):
         export({"train": lambda: []}, "hf", tmp_path / "hub", TEXTS, "", meta=False, card=card)

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from conftest import Configs, datagen, finished, lines, run_in
 from engine.config import RunConfig
-from engine.dataset.rows import read_rows
 from engine.errors import ConfigError
 from engine.escaping import fenced, printable, printable_json, quoted_cell, unquoted_cell, web_address
+from engine.files.source import rows_of as read_rows
 from engine.store.journal import storable
 from faults.provider import Asked, Provider, provided
 from hostile_strings import hostile_strings

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import BadRequest, ConfigError, DiskFull, StoreError
+from engine.files.writing import replacing, spooled
 from engine.items import POSITIONS, Completion, Prompt, Usage
-from engine.store.files import replacing, spooled
 from engine.store.folder import RunFolder
 from engine.store.identity import differences, identity
 from engine.store.journal import ItemRow, Journal

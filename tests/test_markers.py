@@ -128,12 +128,12 @@ def test_paths_at_any_place_are_taken_from_the_folder() -> None:
     evaluate: {datasets: {old: o.jsonl}}
     """
     config = parse(RunConfig, text, "text", Path("/folder"), {}).settings
-    assert config.dataset.path == Path("/folder/a.jsonl")
+    assert config.dataset.path == ("/folder/a.jsonl",)
     assert config.generate.template == Path("/folder/t.j2")
     assert (config.embedding.model, config.embedding.cache) == ("/folder/mine", Path("/folder/c"))
     assert config.validators[0].options["source"] == {
         "kind": "local", "path": ["x"], "deep": {"path": "/folder/y.txt"},
     }  # fmt: skip
-    assert config.evaluate.datasets[0].path == Path("/folder/o.jsonl")
+    assert config.evaluate.datasets[0].path == "/folder/o.jsonl"
     named = parse(RunConfig, text.replace("./mine", "some-model"), "text", Path("/folder"), {}).settings
     assert named.embedding.model == "some-model"

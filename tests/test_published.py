@@ -36,7 +36,7 @@ async def test_a_run_gives_rows_that_load_like_the_original(
     assert report.outcome == "target"
 
     accepted = tmp_path / "run" / "accepted.jsonl"
-    again = BaseDataset.load(config.dataset.model_copy(update={"path": accepted, "format": "jsonl"}))
+    again = BaseDataset.load(config.dataset.model_copy(update={"path": (str(accepted),), "format": "jsonl"}))
     assert len(again.examples) + again.bad_counts["duplicate"] == 40
     assert set(again.bad_counts) <= {"duplicate"}
     assert again.fields.style == original.fields.style

@@ -278,4 +278,4 @@ def test_other_control_characters_reject_the_item_by_name(reply: dict[str, Any],
 
 def test_a_reply_in_the_datasets_own_names_is_read() -> None:
     [item] = items_in('{"items": [{"question": "q", "answer": "a", "why": "w"}]}', 1, FIELDS.marks)
-    assert FIELDS.content(item) == ("q", "a", (), {"why": "w"})
+    assert FIELDS.content(item) == ("q", "a", (), {"why": "w"}, {})

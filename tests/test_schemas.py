@@ -12,9 +12,10 @@ from pydantic import Field
 from conftest import Configs, Start
 from engine.config import DatasetConfig, FieldsConfig
 from engine.dataset.fields import Fields
-from engine.dataset.forms import Example, FieldProblem, Shape
+from engine.dataset.forms import Example, FieldProblem
 from engine.dataset.label_form import LabelForm
 from engine.dataset.patterns import bounded
+from engine.dataset.shape import Shape
 from engine.llm.backends.schemas import strict
 from engine.prompts.schema import reply_schema
 from engine.protocols import Reply

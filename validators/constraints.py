@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from typing import Any
 
@@ -20,6 +20,7 @@ from engine.constraints import (
 )
 from engine.items import Item, Verdict
 from engine.protocols import Compliance, Reply, RuleChecked, Tools
+from validators.segments import sentences, words
 from validators.templates import template
 
 Check = Callable[[Item], str | None]
@@ -64,10 +65,14 @@ class Constraints:
 
     def __init__(self, tools: Tools, *, judge: bool = False) -> None:
         """Raises ValueError for a language that cannot be detected, or `judge` without a rule to judge."""
+        named = (
+            each.code for each in tools.constraints if isinstance(each, Language) and each.field == "text"
+        )
+        language = next(named, "en")
         self._checks = [
             (place, _slug(constraint), check)
             for place, constraint in enumerate(tools.constraints)
-            if (check := check_of(constraint)) is not None
+            if (check := check_of(constraint, language)) is not None
         ]
         self._rules = [
             (place, constraint.rule)
@@ -128,11 +133,14 @@ def _slug(constraint: Constraint) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(constraint).__name__).lower()
 
 
-def check_of(constraint: Constraint) -> Check | None:
-    """The check for a constraint; None if it concerns more than a single item, or no program can check it."""
+def check_of(constraint: Constraint, language: str = "en") -> Check | None:
+    """The check for a constraint; None if it concerns more than a single item, or no program can check it.
+
+    `language` is that of the texts, whose abbreviations end no sentence.
+    """
     match constraint:
         case Length():
-            return _length(constraint)
+            return _length(constraint, language)
         case Regex(pattern, field):
             return _regex(pattern, field)
         case Language(code, field):
@@ -142,28 +150,38 @@ def check_of(constraint: Constraint) -> Check | None:
         case Excludes(words, field):
             return lambda item: _words(item, field, words, wanted=False)
         case LabelIn(labels) | LabelRatio(labels):
-            return lambda item: None if item.label in labels else f"the label {item.label!r} is not allowed"
+            return lambda item: _label(item, labels)
     return None
 
 
+def _label(item: Item, labels: Collection[str]) -> str | None:
+    given = item.label if isinstance(item.label, tuple) else (item.answer,)
+    unknown = next((label for label in given if label not in labels), None)
+    return None if unknown is None else f"the label {unknown!r} is not allowed"
+
+
 def part(item: Item, field: str) -> str:
-    """The text of a field: text, label, choices (one per line) or an extra."""
-    value: Any = item.extras.get(field)
-    if field in ("text", "label", "choices"):
+    """The text of a field: text, a part of it, label, choices (one per line), messages or an extra."""
+    value: Any = item.parts.get(field, item.extras.get(field))
+    if field in ("text", "choices") and field not in item.parts:
         value = getattr(item, field)
+    if field == "label":
+        value = item.answer
     if isinstance(value, list | tuple):
-        return "\n".join(map(str, value))
+        return "\n".join(
+            str(each.get("content", "")) if isinstance(each, dict) else str(each) for each in value
+        )
     return "" if value is None else str(value)
 
 
-def measure(text: str, unit: str) -> int:
+def measure(text: str, unit: str, language: str = "en") -> int:
     """The number of words, characters or sentences."""
     match unit:
         case "characters":
             return len(text)
         case "sentences":
-            return len([piece for piece in re.split(r"[.!?。！？]+(?:\s|$)", text) if piece.strip()])
-    return len(text.split())
+            return sentences(text, language)
+    return words(text, language)
 
 
 def _regex(pattern: str, field: str) -> Check:
@@ -182,11 +200,11 @@ def _regex(pattern: str, field: str) -> Check:
     return check
 
 
-def _length(constraint: Length) -> Check:
+def _length(constraint: Length, language: str) -> Check:
     low, high = constraint.min or 0, constraint.max
 
     def check(item: Item) -> str | None:
-        size = measure(part(item, constraint.field), constraint.unit)
+        size = measure(part(item, constraint.field), constraint.unit, language)
         if size < low:
             return f"the {constraint.field} has {size} {constraint.unit}, fewer than {low}"
         if high is not None and size > high:
@@ -204,26 +222,37 @@ def _words(item: Item, field: str, words: tuple[str, ...], *, wanted: bool) -> s
     return None
 
 
+_ALIKE = (frozenset(("id", "ms")), frozenset(("no", "nb", "nn")), frozenset(("hr", "sr", "bs")))
+"""Written languages that are so alike that a short text of one is taken for another."""
+
+
 @cache
 def _identifier(code: str) -> Any:
     """Distinguishes the common languages and this one. Loading takes half a second, so it is cached."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
-    if code not in identifier.labels:
+    alike = _alike(code)
+    if not alike & {*identifier.labels}:
         raise ValueError(f"the language {code!r} cannot be told apart from others")
-    identifier.set_languages([*{*_COMMON, code} & {*identifier.labels}])
+    identifier.set_languages([*{*_COMMON, *alike} & {*identifier.labels}])
     return identifier
 
 
+def _alike(code: str) -> frozenset[str]:
+    """The language without its region, and those that it cannot be told apart from."""
+    base = code.partition("-")[0]
+    return next((group for group in _ALIKE if base in group), frozenset((base,)))
+
+
 def _language(code: str, field: str) -> Check:
-    identifier = _identifier(code)
+    identifier, alike = _identifier(code), _alike(code)
 
     def check(item: Item) -> str | None:
         text = part(item, field)
         if sum(map(str.isalpha, text)) < _FEWEST_LETTERS:
             return None
         language = identifier.classify(text)[0]
-        return None if language == code else f"the {field} reads as {language!r}, not {code!r}"
+        return None if language in alike else f"the {field} reads as {language!r}, not {code!r}"
 
     return check

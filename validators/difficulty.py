@@ -191,11 +191,12 @@ class Difficulty:
             principles={name: self._options.principles[name] for name in chosen},
             **self._context,
         )
-        harder = self._tools.revised(item, {"text": reply.item.get("text")})
+        asked = [name for name in self._tools.question(item) if name != "choices"]
+        harder = self._tools.revised(item, {name: reply.item.get(name) for name in asked})
         self._check_text(item, harder)
         if item.choices:
             harder = await self._with_choices(item, harder, reply.item, chosen)
-        elif reply.item.get("label") is not None and str(reply.item["label"]).strip() != item.label:
+        elif isinstance(item.label, str) and str(reply.item.get("label", item.label)).strip() != item.label:
             raise AnswerLost("label_changed", f"the label became {str(reply.item['label'])[:100]!r}")
         if (harder.text, harder.choices) == (item.text, item.choices):
             raise AnswerLost("unchanged")
@@ -207,7 +208,7 @@ class Difficulty:
         lost = numbers(item.text) - numbers(harder.text)
         if self._options.keep_numbers and lost:
             raise AnswerLost("number_lost", f"not in the harder question: {', '.join(sorted(lost))}")
-        if not item.choices and item.label is not None and gives_away(item.label, item.text, harder.text):
+        if not item.choices and item.answer and gives_away(item.answer, item.text, harder.text):
             raise AnswerLost("answer_given_away", "the harder question contains the answer")
 
     async def _with_choices(
@@ -216,7 +217,7 @@ class Difficulty:
         """The harder item with its choices and the letter of the right one. Raises AnswerLost."""
         choices = choices_in(reply.get("choices"), item.choices)
         pairs = paired(item.choices, choices, may_reword=REWORDS in chosen, may_add=ADDS in chosen)
-        right = pairs[ascii_uppercase.index(item.label)] if item.label is not None else None
+        right = pairs[ascii_uppercase.index(item.answer)] if item.answer else None
         label = ascii_uppercase[right] if right is not None else None
         sent = reply.get("label")
         if sent is not None and right is not None and str(sent).strip() not in (label, choices[right]):

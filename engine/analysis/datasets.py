@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.config import DatasetConfig, FieldsConfig, RunConfig
 from engine.dataset.base import every_example
 from engine.dataset.forms import Example
-from engine.dataset.rows import BadRow, format_of, read_rows
+from engine.dataset.guess import guessed
 from engine.diversity.measures.dataset import Measured
 from engine.diversity.sameness import compared
 from engine.errors import ConfigError
+from engine.files.rows import BadRow
+from engine.files.source import rows_of
 from engine.planning.guidance import value_of
+from engine.schema.columns import schema_of
 
 if TYPE_CHECKING:
     from engine.protocols import Vectors
 
-_TEXTS = (
-    "text",
-    "question",
-    "prompt",
-    "instruction",
-    "input",
-    "problem",
-    "ctx",
-    "sentence",
-    "content",
-    "Question",
-)
-"""Field names that are tried as the text where the user names none."""
-_LABELS = ("label", "answer", "output", "response", "target")
+_FIRST = 500
+"""Rows by which it is told what the columns hold."""
 
 
 @dataclass(frozen=True)
@@ -46,20 +39,18 @@ class FieldNames:
         """Raises ConfigError where the text field is neither named nor recognised."""
         if self.config is not None:
             return RunConfig.load(self.config, lenient=True).dataset.fields
-        first = next((row for _, row in read_rows(path) if isinstance(row, dict)), {})
-        text = self.text or next((name for name in _TEXTS if isinstance(first.get(name), str)), None)
-        if text is None:
-            raise ConfigError(
-                f"{path}: which field is the text? Its fields are {', '.join(first) or 'none'}; name one (--text)"
-            )
-        label = self.label or next(
-            (name for name in _LABELS if name != text and isinstance(first.get(name), str | int | float)),
-            None,
-        )
-        listed = [name for name in ("choices", "endings") if isinstance(first.get(name), list)]
-        given: dict[str, Any] = {"text": text, "choices": listed[0] if listed else None}
-        if label is not None:
-            given["label"] = {"field": label, "kind": "auto"}
+        rows = [row for _, row in islice(rows_of(path), _FIRST) if isinstance(row, dict)]
+        guess = guessed(schema_of(rows), rows).fields
+        given: dict[str, Any] = {"text": self.text} if self.text is not None else dict(guess)
+        if self.text is not None and "choices" in guess:
+            given["choices"] = guess["choices"]
+        label = self.label or guess.get("label")
+        if label is not None and label != given.get("text"):
+            given["label"] = label
+        if not given.keys() & {"text", "messages", "chosen"}:
+            there = ", ".join(rows[0]) if rows else "none"
+            raise ConfigError(f"{path}: which field is the text? Its fields are {there}; name one (--text)")
+        given.pop("extras", None)
         return FieldsConfig.model_validate(given)
 
 
@@ -68,14 +59,14 @@ class Data:
     """One dataset in memory, and the rows that could not be read."""
 
     path: Path
-    examples: list[Example]
+    examples: Sequence[Example]
     bad: dict[int, str]
     """By row number: why the row could not be read."""
 
     @classmethod
     def read(cls, path: Path, names: FieldNames) -> Data:
         """Raises ConfigError where there is no usable row. For a run's folder, reads its accepted items."""
-        if path.is_dir():
+        if (path / "accepted.jsonl").is_file():
             own = path / "config.yaml"
             names = replace(names, config=own) if names == FieldNames() and own.exists() else names
             path = path / "accepted.jsonl"
@@ -90,7 +81,7 @@ class Data:
         return cls(path, examples, bad)
 
     def measured(self, vectors: Vectors | None) -> Measured:
-        labels = [example.label or "" for example in self.examples]
+        labels = [example.answer for example in self.examples]
         extras = {name for example in self.examples[:100] for name in example.extras}
         attributes = {
             name: [value_of(example, name) or "" for example in self.examples] for name in sorted(extras)
@@ -100,4 +91,4 @@ class Data:
 
 
 def _dataset(path: Path, fields: FieldsConfig) -> DatasetConfig:
-    return DatasetConfig(path=path, description="a dataset", fields=fields, format=format_of(path))
+    return DatasetConfig(path=(str(path),), description="a dataset", fields=fields)

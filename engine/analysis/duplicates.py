@@ -12,12 +12,12 @@ import orjson
 from engine.analysis.datasets import Data, FieldNames
 from engine.analysis.vectors import Vectoriser
 from engine.config.diversity import EmbeddingConfig
-from engine.dataset.rows import read_rows
 from engine.diversity.calibration import Confusion, calibrated
 from engine.diversity.duplicates import Duplicates, Match
 from engine.diversity.sameness import suited
+from engine.files.source import rows_of
+from engine.files.writing import replacing
 from engine.protocols import Notify
-from engine.store.files import replacing
 
 if TYPE_CHECKING:
     from engine.protocols import Vectors
@@ -110,7 +110,7 @@ def write_kept(source: Path, duplicates: NearDuplicates, out: Path) -> int:
     """Writes the file's other items unchanged as JSON lines; returns their number. Raises StoreError."""
     count = 0
     with replacing(out) as file:
-        for number, row in read_rows(source):
+        for number, row in rows_of(source):
             if (
                 number not in duplicates.matches
                 and number not in duplicates.unreadable

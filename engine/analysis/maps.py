@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import orjson
 
 from engine.analysis.datasets import Data
 from engine.analysis.vectors import Vectoriser
@@ -19,6 +18,7 @@ from engine.diversity.sameness import compared
 from engine.protocols import Notify
 from engine.report.mapping import MOST_ITEMS, MOST_ORIGINALS, Some, finite
 from engine.report.mapping import mapped as drawn
+from engine.schema.values import loads
 from engine.store.folder import RunFolder
 from engine.store.journal import Journal
 from engine.store.reading import connect, read_accepted, read_form
@@ -35,7 +35,7 @@ async def mapped(folder: RunFolder, config: RunConfig, notify: Notify) -> bool:
     with contextlib.closing(connect(folder.database)) as connection:
         fields = read_form(connection, config.dataset.fields)
         rows = [(item, record) for item, record, _ in islice(read_accepted(connection), MOST_ITEMS)]
-    items = [replace(fields.remembered(orjson.loads(record)), number=item) for item, record in rows]
+    items = [replace(fields.remembered(loads(record)), number=item) for item, record in rows]
     base = (
         BaseDataset.load(config.dataset).examples[:MOST_ORIGINALS] if config.dataset.path is not None else []
     )
@@ -54,7 +54,7 @@ async def mapped(folder: RunFolder, config: RunConfig, notify: Notify) -> bool:
     return True
 
 
-async def _some(vectoriser: Vectoriser, path: Path, examples: list[Example]) -> Some | None:
+async def _some(vectoriser: Vectoriser, path: Path, examples: Sequence[Example]) -> Some | None:
     if not examples:
         return None
     vectors = await vectoriser.vectors(Data(path, examples, {}))

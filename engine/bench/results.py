@@ -12,8 +12,8 @@ import orjson
 
 from engine.bench.sweep import Bench, Level, knee, quantiles
 from engine.errors import ConfigError
+from engine.files.writing import replacing
 from engine.report.tables import text_table
-from engine.store.files import replacing
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.cli.commands import bench, budget, evaluate, export, repair, review
+from engine.cli.commands import bench, budget, evaluate, export, init, repair, review
 from engine.cli.commands import data as datasets
 from engine.cli.commands import report as pages
 from engine.cli.common import (
@@ -52,7 +52,7 @@ Data = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="A .json, .jsonl, .csv or .parquet file, or a run's folder; '-' is JSON lines on standard input.",
+        help="A file, a pattern, a folder (also a run's) or an address; '-' is JSON lines on standard input.",
     ),
 ]
 Sets = Annotated[
@@ -96,8 +96,8 @@ def convert(
     """Translate a config of the paper's own code, and say what became of its keys."""
     from engine.config import RunConfig
     from engine.errors import ConfigError
+    from engine.files.writing import replacing
     from engine.planning.guidance import check_without_base
-    from engine.store.files import replacing
 
     with mistakes():
         theirs = RunConfig.load(config, lenient=True)
@@ -177,12 +177,15 @@ def plan(
 
     from engine.cli.tables import plan_table
     from engine.config import RunConfig
+    from engine.dataset.findings import findings
     from engine.runs.estimate import estimates, prompts
     from engine.runs.modes import GenerateMode
 
     with mistakes():
         inputs = GenerateMode().load(RunConfig.load(config, overrides(set_, target, budget), allow_code=code))
         _say_bad_rows(inputs.dataset.complaint())
+        for topic, said in findings(inputs.dataset):
+            say(f"{topic}: {said}")
         show(plan_table(estimates(inputs), inputs.config.limits.budget_usd))
         for prompt in islice(prompts(inputs), show_prompts):
             say(f"\n--- {prompt.key} system\n{prompt.system}\n--- {prompt.key} user\n{prompt.user}")
@@ -224,6 +227,7 @@ def status(
             show(status_table(report, running, mode_of(report).summary(report.data)))
 
 
+app.command()(init.init)
 app.command()(pages.report)
 app.command()(export.export)
 app.command()(review.review)
@@ -325,13 +329,14 @@ def _over_rows(
 ) -> None:
     """A run over the rows of an existing dataset."""
     from engine.config import RunConfig
-    from engine.store.files import spooled
+    from engine.config.paths import is_remote
+    from engine.files.writing import spooled
 
     with mistakes(), contextlib.ExitStack() as stack:
-        source = stack.enter_context(spooled(sys.stdin.buffer, folder)) if data == "-" else Path(data)
-        source = (source / "accepted.jsonl" if source.is_dir() else source).absolute()
+        given = str(stack.enter_context(spooled(sys.stdin.buffer, folder))) if data == "-" else data
+        source = given if is_remote(given) else str(Path(given).absolute())
         loaded = RunConfig.load(
-            config, {**overrides(sets, None, budget), "dataset.path": str(source)}, allow_code=code
+            config, {**overrides(sets, None, budget), "dataset.path": source}, allow_code=code
         )
         finish(in_loop_tuned(lambda: work(loaded, folder, show=sys.stderr)), folder)
 

@@ -1,8 +1,9 @@
 """Every setting of a run: its unit, default and allowed values. One file for each part of a config."""
 
-from engine.config.dataset import ChoicesField, DatasetConfig, FieldsConfig, Format, LabelField
+from engine.config.dataset import ChoicesField, DatasetConfig, FieldsConfig, LabelField
 from engine.config.generate import GenerateConfig
 from engine.config.model import ModelConfig
+from engine.config.reading import Format, ReadingConfig
 from engine.config.run import RunConfig
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "GenerateConfig",
     "LabelField",
     "ModelConfig",
+    "ReadingConfig",
     "RunConfig",
 ]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from engine.config.markers import NotSecret, Operational, PathFrom, Secret
+from engine.config.markers import NotSecret, Operational, PathFrom, Secret, Words
 from engine.config.parts import Section
 
 # --- embedding -------------------------------------------------------------------------------------
@@ -116,10 +116,10 @@ def _as_conditional(value: Any) -> Any:
 class AttributeConfig(Section):
     """The source of an attribute's values: this config, a field of the base dataset, or its examples."""
 
-    values: Annotated[Weights | None, BeforeValidator(_as_weights)] = None
+    values: Annotated[Weights | None, BeforeValidator(_as_weights), Words()] = None
     of: str | None = None
     """The attribute that this one's values depend on; it must be listed before this one."""
-    by: Annotated[dict[str, Weights] | None, BeforeValidator(_as_conditional)] = None
+    by: Annotated[dict[str, Weights] | None, BeforeValidator(_as_conditional), Words()] = None
     """With `of`: this attribute's values for each value of the other one."""
     field: str | None = None
     """The field of the base dataset that holds the values."""

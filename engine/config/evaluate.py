@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -40,7 +39,8 @@ class EvaluatedData(Section):
     """A dataset to evaluate models on: a file, or a run folder for its accepted items."""
 
     name: str
-    path: Annotated[Path, PathFrom(), Operational()]
+    path: Annotated[str, BeforeValidator(str), PathFrom(), Operational()]
+    """A file, a pattern, a folder or an address, as `dataset.path`."""
 
 
 def _as_datasets(value: Any) -> Any:

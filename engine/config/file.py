@@ -6,7 +6,7 @@ import difflib
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from engine.config.authors import Translation, is_theirs, translated
-from engine.config.markers import Keys
+from engine.config.markers import Keys, Pattern, Words, below, places
 from engine.config.paths import rooted
 from engine.config.place import Place
 from engine.config.secrets import VARIABLE, is_public, is_secret
@@ -69,8 +69,9 @@ def parse(
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         _check_size(node, name)
-        raw = yaml.safe_load(text)
         lines = dict(_lines(node, name))
+        _keep_words(model, node)
+        raw = yaml.SafeLoader("").construct_document(node) if node is not None else None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name} line {mark.line + 1}" if mark else name
@@ -140,6 +141,39 @@ def _check_size(node: yaml.Node | None, name: str) -> None:
 
 
 # --- reading ---------------------------------------------------------------------------------------
+
+
+def _keep_words(model: type[BaseModel], node: yaml.Node | None) -> None:
+    """Makes texts of what stands where only texts may, so that `no` is no boolean there."""
+    patterns = [(*place, *inner) for place, marker in places(model, Words) for inner in marker.under]
+    _texts(patterns, node, ())
+
+
+def _texts(patterns: Sequence[Pattern], node: yaml.Node | None, keys: Keys) -> None:
+    if len(keys) > _DEEPEST:
+        return
+    within = any(below(keys, pattern) for pattern in patterns)
+    if isinstance(node, yaml.SequenceNode):
+        for index, inner in enumerate(node.value):
+            _texts(patterns, inner, (*keys, index))
+    elif isinstance(node, yaml.MappingNode):
+        for key, inner in node.value:
+            if within:
+                _as_text(key, _NO_TEXTS)
+                _as_text(inner, _NO_TEXTS - _NUMBERS)  # the keys are the words, these may be weights
+            if not within or not isinstance(inner, yaml.ScalarNode):
+                _texts(patterns, inner, (*keys, str(key.value)))
+    elif within:
+        _as_text(node, _NO_TEXTS)
+
+
+_NUMBERS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("int", "float"))
+_NO_TEXTS = _NUMBERS | {f"tag:yaml.org,2002:{kind}" for kind in ("bool", "timestamp")}
+
+
+def _as_text(node: yaml.Node | None, tags: Set[str]) -> None:
+    if isinstance(node, yaml.ScalarNode) and node.tag in tags:
+        node.tag = "tag:yaml.org,2002:str"
 
 
 def _lines(node: yaml.Node | None, name: str, keys: Keys = ()) -> Iterator[tuple[Keys, int]]:
@@ -289,7 +323,7 @@ def _allowed(model: Any, keys: Keys) -> list[str]:
             continue
         field = getattr(model, "model_fields", {}).get(key)
         model = _section(field.annotation) if field is not None else model
-    return list(getattr(model, "model_fields", {}))
+    return [field.alias or name for name, field in getattr(model, "model_fields", {}).items()]
 
 
 def _section(annotation: Any) -> Any:

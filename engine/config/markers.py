@@ -58,6 +58,14 @@ class ByContent:
 
 
 @dataclass(frozen=True)
+class Words:
+    """Texts, whatever YAML makes of them: `no`, `0` and `2024-01-01` are what their writer wrote."""
+
+    under: tuple[Pattern, ...] = ((),)
+    """In settings whose keys the engine reads itself: where in them such texts stand."""
+
+
+@dataclass(frozen=True)
 class PathFrom:
     """A path, relative to the config file's folder; in a list or mapping, every text is a path."""
 

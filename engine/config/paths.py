@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,11 @@ def user_cache() -> Path:
     """The user's cache folder, by the XDG rules; it need not exist yet."""
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "datagen"
+
+
+def is_remote(place: str) -> bool:
+    """Whether it is an address, such as `s3://…`, rather than a path."""
+    return re.match(r"[a-z][a-z0-9+.-]+://", place) is not None
 
 
 Change = Callable[[Any], Any]
@@ -54,7 +60,7 @@ def _absolute(marker: PathFrom, folder: Path, value: Any) -> Any:
 
 
 def _one(marker: PathFrom, folder: Path, value: Any) -> Any:
-    if not isinstance(value, str) or (marker.dotted and not value.startswith(".")):
+    if not isinstance(value, str) or (marker.dotted and not value.startswith(".")) or is_remote(value):
         return value
     return str((folder / value).resolve())
 

@@ -27,7 +27,7 @@ class SimulatorConfig(Section):
     """
 
     seed: int = 0
-    kind: Literal["auto", "word_problems", "multiple_choice", "short_facts"] = "auto"
+    kind: Literal["auto", "word_problems", "multiple_choice", "short_facts", "like_examples"] = "auto"
     wrong_labels: Share = 0.56
     """Word problems whose label is wrong (44 % right before code verification, 92 % after)."""
     wrong_facts: Share = 0.10

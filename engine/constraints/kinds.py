@@ -51,7 +51,7 @@ class Regex:
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """ISO 639-1 code of the language that the field is written in."""
+    """The language that the field is written in: an ISO 639-1 code, with a region or script if wanted (pt-BR)."""
 
     code: str
     field: str = "text"
@@ -104,7 +104,24 @@ class LabelRatio:
 
 def language_name(code: str) -> str:
     """A language as people call it; by its code where it is none of the common ones."""
-    return _LANGUAGES.get(code, f"the language with the ISO 639-1 code {code!r}")
+    base, _, region = code.partition("-")
+    named = _LANGUAGES.get(base, f"the language with the ISO 639-1 code {base!r}")
+    return f"{named} ({_REGIONS.get(region, region)})" if region else named
+
+
+_REGIONS: Mapping[str, str] = {
+    "CN": "as written in China",
+    "TW": "as written in Taiwan",
+    "HK": "as written in Hong Kong",
+    "Hans": "in simplified characters",
+    "Hant": "in traditional characters",
+    "BR": "of Brazil",
+    "PT": "of Portugal",
+    "GB": "of Britain",
+    "US": "of the United States",
+    "MX": "of Mexico",
+    "ES": "of Spain",
+}
 
 
 _LANGUAGES: Mapping[str, str] = dict(
@@ -112,8 +129,9 @@ _LANGUAGES: Mapping[str, str] = dict(
     for pair in (
         "ar:Arabic bg:Bulgarian bn:Bengali ca:Catalan cs:Czech da:Danish de:German el:Greek en:English es:Spanish"
         " et:Estonian fa:Persian fi:Finnish fr:French he:Hebrew hi:Hindi hr:Croatian hu:Hungarian id:Indonesian"
-        " it:Italian ja:Japanese ko:Korean lt:Lithuanian lv:Latvian mk:Macedonian ms:Malay nl:Dutch no:Norwegian"
-        " pl:Polish pt:Portuguese ro:Romanian ru:Russian sk:Slovak sl:Slovenian sq:Albanian sr:Serbian sv:Swedish"
+        " it:Italian ja:Japanese km:Khmer ko:Korean lt:Lithuanian lv:Latvian mk:Macedonian ms:Malay nb:Norwegian"
+        " nl:Dutch nn:Norwegian no:Norwegian pl:Polish pt:Portuguese ro:Romanian ru:Russian sk:Slovak sl:Slovenian"
+        " sq:Albanian sr:Serbian sv:Swedish"
         " sw:Swahili ta:Tamil te:Telugu th:Thai tr:Turkish uk:Ukrainian ur:Urdu vi:Vietnamese zh:Chinese"
     ).split()
 )

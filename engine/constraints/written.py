@@ -94,8 +94,12 @@ def _plausible(constraint: Constraint) -> Constraint:
             raise ValueError(f"length: min {low} is above max {high}")
         case Regex(pattern=pattern):
             compiled(pattern)
-        case Language(code=code) if not re.fullmatch(r"[a-z]{2}", code):
-            raise ValueError(f"language: {code!r} is no ISO 639-1 code such as 'en'")
+        case Language(code=code, field=field):
+            known = re.fullmatch(r"([A-Za-z]{2})(?:[-_]([A-Za-z]{4}|[A-Za-z]{2}))?", code)
+            if known is None:
+                raise ValueError(f"language: {code!r} is no ISO 639-1 code such as 'en' or 'pt-BR'")
+            region = known[2] and (known[2].upper() if len(known[2]) == 2 else known[2].capitalize())
+            return Language("-".join(filter(None, (known[1].lower(), region))), field)
         case LabelRatio(weights=weights) if not weights or min(weights.values()) <= 0:
             raise ValueError("label_ratio needs a positive weight for each label")
     return constraint

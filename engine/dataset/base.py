@@ -1,26 +1,31 @@
-"""Loads the base dataset: its examples, its bad rows, its fingerprint."""
+"""Loads the base dataset: its examples, its bad rows, its schema, its fingerprint."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from pathlib import Path
 
 from engine.config import DatasetConfig
 from engine.constraints import LabelIn, LabelRatio
+from engine.dataset.examples import Examples
 from engine.dataset.fields import Fields
-from engine.dataset.forms import Example, FieldProblem, LabelStyle, Shape
+from engine.dataset.forms import Example, FieldProblem
 from engine.dataset.label_form import LabelForm
-from engine.dataset.rows import BadRow, Numbered, read_rows, unit_of
+from engine.dataset.labels import closed_names
+from engine.dataset.shape import GatheredShape, Shape
+from engine.dataset.survey import Surveying, converter
 from engine.errors import ConfigError
+from engine.files.rows import BadRow, Numbered
+from engine.files.source import Source, source_of
 from engine.protocols import Row
+from engine.schema.values import dumps
 
-_STYLE_SAMPLES = 2_000
-"""Rows read to learn how the dataset spells its labels."""
+_SAMPLES = 2_000
+"""Rows of a streamed dataset that are kept as samples."""
 _KEPT_BAD_ROWS = 100
 """Bad rows that are kept; further ones are only counted."""
 
@@ -30,11 +35,11 @@ class BaseDataset:
     """The dataset that generation starts from."""
 
     fields: Fields
-    examples: list[Example] = field(default_factory=list)
+    examples: Sequence[Example] = field(default_factory=list)
     bad: list[BadRow] = field(default_factory=list)
     bad_counts: Counter[str] = field(default_factory=Counter)
     sha256: str = ""
-    unit: str = "line"
+    source: Source | None = None
     rows: int = 0
     """The number of usable rows; for a streamed dataset, of all rows."""
     samples: list[Example] = field(default_factory=list)
@@ -42,49 +47,66 @@ class BaseDataset:
 
     @classmethod
     def load(cls, config: DatasetConfig) -> BaseDataset:
-        """Raises ConfigError where the file is not a dataset, has no usable row, or bad rows are refused."""
+        """Raises ConfigError where the files are no dataset, there is no usable row, or bad rows are refused."""
         if config.path is None:
-            return cls(Fields(config.fields))
-        fields = Fields(config.fields, _style(config))
-        dataset = cls(fields, sha256=_sha256(config.path), unit=unit_of(config.path, config.format))
-        seen: set[tuple[str, tuple[str, ...]]] = set()
-        for number, row in _rows(config):
-            dataset._take(number, row, seen)
+            return cls(Fields(config.fields, shape=_without_rows(config)))
+        source = source_of(config.path, config)
+        loading = _Loading(source, config)
+        dataset = loading.loaded()
         dataset._judge(config)
-        dataset.rows = len(dataset.examples)
-        dataset.fields = replace(fields, shape=_shape(config, dataset.examples))
         return dataset
 
     @classmethod
     def streamed(cls, config: DatasetConfig) -> BaseDataset:
-        """For reading row by row: the label style and fingerprint, without examples. Raises ConfigError."""
+        """For reading row by row: without examples. Raises ConfigError."""
         assert config.path is not None
-        fields = Fields(config.fields, _style(config))
-        if all(isinstance(row, BadRow) for _, row in islice(_rows(config), _STYLE_SAMPLES)):
-            raise ConfigError(f"{config.path}: none of the first rows can be read; is it a dataset?")
-        unit, sha256 = unit_of(config.path, config.format), _sha256(config.path)
-        count, samples = sum(1 for _ in _rows(config)), list(_samples(config, fields))
-        if not samples:
-            problem = next((each for each in every_example(config) if isinstance(each, BadRow)), None)
+        source = source_of(config.path, config)
+        surveying = Surveying(source, config)
+        for _, row in source.rows():
+            surveying.add(row)
+        survey = surveying.survey()
+        dataset = cls(survey.fields, sha256=source.sha256(), source=source, rows=survey.count)
+        gathered = GatheredShape()
+        for number, row in islice(dataset.numbered(), _SAMPLES):
+            example = dataset._read(number, row)
+            if isinstance(example, BadRow):
+                dataset._refuse(example)
+            else:
+                dataset.samples.append(example)
+                gathered.add(example)
+        if not dataset.samples:
+            first = next(iter(dataset.bad), None)
             said = (
-                f"{unit} {problem.number}: {problem.detail}" if problem is not None else "the file is empty"
+                f"{source.where(first.number)}: {first.detail}" if first is not None else "the file is empty"
             )
-            raise ConfigError(f"{config.path}: none of the first rows can be read; {said}")
-        return cls(fields, sha256=sha256, unit=unit, rows=count, samples=samples)
+            raise ConfigError(f"{source.name}: none of the first rows can be read; {said}")
+        dataset.fields = replace(dataset.fields, shape=_declared(config, dataset.fields, gathered.shape()))
+        return dataset
 
-    def _take(self, number: int, row: Row | BadRow, seen: set[tuple[str, tuple[str, ...]]]) -> None:
+    def numbered(self) -> Iterator[Numbered]:
+        """Every row in the types of its columns, or a BadRow in its place. Raises ConfigError."""
+        assert self.source is not None
+        convert = converter(self.source, self.fields.schema)
+        return (
+            (number, row if isinstance(row, BadRow) else convert(row)) for number, row in self.source.rows()
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was chosen or assumed when the files were read, as sentences."""
+        return self.source.notes if self.source is not None else ()
+
+    @property
+    def name(self) -> str:
+        return self.source.name if self.source is not None else ""
+
+    def _read(self, number: int, row: Row | BadRow) -> Example | BadRow:
         if isinstance(row, BadRow):
-            return self._refuse(row)
+            return row
         try:
-            example = self.fields.read(number, row)
+            return self.fields.read(number, row)
         except FieldProblem as problem:
-            return self._refuse(BadRow(number, problem.reason, str(problem)))
-        same = " ".join(example.text.casefold().split()), example.choices
-        if same in seen:
-            return self._refuse(BadRow(number, "duplicate", "has the text of an earlier row"))
-        seen.add(same)
-        self.examples.append(example)
-        return None
+            return BadRow(number, problem.reason, str(problem))
 
     def _refuse(self, row: BadRow) -> None:
         self.bad_counts[row.reason] += 1
@@ -93,63 +115,129 @@ class BaseDataset:
 
     def _judge(self, config: DatasetConfig) -> None:
         if self.bad and config.bad_rows == "refuse":
-            raise ConfigError(f"{config.path}: {self.complaint()} (dataset.bad_rows: skip leaves them out)")
+            raise ConfigError(f"{self.name}: {self.complaint()} (dataset.bad_rows: skip leaves them out)")
         if not self.examples:
-            raise ConfigError(f"{config.path}: no usable row; {self.complaint() or 'the file is empty'}")
+            there = [name for name in self.fields.schema.columns if name != "_meta"]
+            columns = f". The columns are {', '.join(there)}" if there else ""
+            said = f"{self.complaint()}{columns}" if self.bad else "the file is empty"
+            raise ConfigError(f"{self.name}: no usable row; {said}")
 
     def complaint(self, shown: int = 3) -> str:
         """'12 bad rows: line 4: …; line 9: …; and 10 more', or '' without bad rows."""
         total = self.bad_counts.total()
         if not total:
             return ""
-        named = [f"{self.unit} {row.number}: {row.detail}" for row in self.bad[:shown]]
+        assert self.source is not None
+        named = [f"{self.source.where(row.number)}: {row.detail}" for row in self.bad[:shown]]
         more = [f"and {total - shown} more"] if total > shown else []
         return f"{total} bad row{'s' if total > 1 else ''}: " + "; ".join(named + more)
 
 
+class _Loading:
+    """Loads a dataset whole. Mutable: what is read so far."""
+
+    def __init__(self, source: Source, config: DatasetConfig) -> None:
+        self._source = source
+        self._config = config
+        self._surveying = Surveying(source, config)
+        self._shape = GatheredShape()
+        self._seen: dict[bytes, int] = {}
+
+    def loaded(self) -> BaseDataset:
+        surveying = self._surveying
+        fields = Fields(self._config.fields, several=surveying.several, spoken=surveying.spoken)
+        dataset = BaseDataset(fields, source=self._source)
+        with ThreadPoolExecutor(1) as beside:  # a digest of a file leaves other threads to run
+            digest = beside.submit(self._source.sha256)
+            examples = self._filled(dataset)
+            dataset.sha256 = digest.result()
+        shape = _declared(self._config, dataset.fields, self._shape.shape())
+        dataset.fields = replace(dataset.fields, shape=shape)
+        dataset.examples, dataset.rows = examples, len(examples)
+        return dataset
+
+    def _filled(self, dataset: BaseDataset) -> Examples:
+        """The usable rows; `dataset` gets its fields, without their shape, and its bad rows."""
+        examples = Examples(lambda number, row: dataset.fields.read(number, row), self._source)
+        if self._surveying.is_simple:
+            dataset.fields = replace(dataset.fields, schema=self._surveying.schema())
+            for number, row in self._source.rows():
+                self._surveying.add(row)
+                self._take(dataset, examples, number, row)
+            dataset.fields = self._surveying.survey().fields
+        else:
+            for _, row in self._source.rows():
+                self._surveying.add(row)
+            dataset.fields = self._surveying.survey().fields
+            for number, row in dataset.numbered():
+                self._take(dataset, examples, number, row)
+        return examples
+
+    def _take(self, dataset: BaseDataset, examples: Examples, number: int, row: Row | BadRow) -> None:
+        example = dataset._read(number, row)
+        if isinstance(example, BadRow):
+            return dataset._refuse(example)
+        key = _fingerprint(example)
+        before = self._seen.setdefault(key, len(examples))
+        if before < len(examples) and _same(example, examples[before]):
+            return dataset._refuse(BadRow(number, "duplicate", "has the text of an earlier row"))
+        self._shape.add(example)
+        assert not isinstance(row, BadRow)
+        examples.add(number, row)
+        return None
+
+
+def _fingerprint(example: Example) -> bytes:
+    """Equal for rows that are the same but for case and spacing, and seldom for others; quick to compute."""
+    text = _whole(example)
+    if not text.isascii():
+        text = "".join(text.casefold().split())
+    plain = text.encode("utf-8", "surrogatepass").translate(_LOWER, b" \t\n\r\v\f")
+    return hashlib.blake2b(plain, digest_size=12).digest()
+
+
+_LOWER = bytes(range(256)).lower()
+
+
+def _whole(example: Example) -> str:
+    """All texts of a row, not only one of its parts: a premise stands in many rows."""
+    text = dumps(dict(example.parts)) if example.parts else example.text
+    return "\0".join((text, *example.choices)) if example.choices else text
+
+
+def _same(one: Example, other: Example) -> bool:
+    return _whole(one).casefold().split() == _whole(other).casefold().split()
+
+
 def every_example(config: DatasetConfig) -> Iterator[Example | BadRow]:
-    """Row by row, including repeats of an earlier text. Raises ConfigError if the file is not a dataset."""
-    fields = Fields(config.fields, _style(config))
-    for number, row in _rows(config):
-        if isinstance(row, BadRow):
-            yield row
-            continue
-        try:
-            yield fields.read(number, row)
-        except FieldProblem as problem:
-            yield BadRow(number, problem.reason, str(problem))
-
-
-def _rows(config: DatasetConfig) -> Iterator[Numbered]:
+    """Row by row, including repeats of an earlier text. Raises ConfigError if the files are no dataset."""
     assert config.path is not None
-    return read_rows(config.path, config.format, config.max_row_bytes)
+    source = source_of(config.path, config)
+    surveying = Surveying(source, config)
+    for _, row in source.rows():
+        surveying.add(row)
+    dataset = BaseDataset(surveying.survey().fields, source=source)
+    for number, row in dataset.numbered():
+        yield dataset._read(number, row)
 
 
-def _style(config: DatasetConfig) -> LabelStyle:
-    samples = []
-    for _, row in islice(_rows(config), _STYLE_SAMPLES):
-        if not isinstance(row, BadRow):
-            try:
-                samples.append(Fields(config.fields).sample(row))
-            except FieldProblem:
-                continue  # counted when the rows are loaded
-    return LabelStyle.from_samples(config.fields, samples)
+def _declared(config: DatasetConfig, fields: Fields, shape: Shape) -> Shape:
+    """The shape with what the config and the columns say of the labels, which counts before what the rows show."""
+    forms = dict(shape.labels)
+    if config.fields.label is not None:
+        forms["label"] = shape.label
+    for name, spec in config.fields.all_labels.items():
+        named = any(isinstance(each, LabelIn | LabelRatio) for each in config.constraints)
+        known = spec.labels if isinstance(spec.labels, tuple) else closed_names(fields.schema, spec)
+        if spec.inside is not None:
+            forms[name] = LabelForm()  # where it has to stand is known, and checked
+        elif spec.labels == "open" or (named and name == "label"):
+            found = forms.get(name, LabelForm())
+            forms[name] = LabelForm() if found.kind == "closed" or named else found
+        elif known:
+            forms[name] = LabelForm.closed(known)
+    return replace(shape, label=forms.pop("label", LabelForm()), labels=forms)
 
 
-def _shape(config: DatasetConfig, examples: list[Example]) -> Shape:
-    """What the rows have in common; where a constraint names the labels, these are not of a form to be found."""
-    shape = Shape.from_examples(examples)
-    named = any(isinstance(each, LabelIn | LabelRatio) for each in config.constraints)
-    return replace(shape, label=LabelForm()) if named else shape
-
-
-def _samples(config: DatasetConfig, fields: Fields) -> Iterator[Example]:
-    for number, row in islice(_rows(config), _STYLE_SAMPLES):
-        if not isinstance(row, BadRow):
-            with suppress(FieldProblem):
-                yield fields.read(number, row)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _without_rows(config: DatasetConfig) -> Shape:
+    return _declared(config, Fields(config.fields), Shape())

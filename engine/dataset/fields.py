@@ -1,99 +1,135 @@
-"""Maps a dataset's own fields to the text, label, choices and extras of an item, and back."""
+"""Maps a dataset's own fields to the parts of an item, and back: rows, replies of models, and rows again."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-import orjson
-
-from engine.answers.backslashes import control_character, restored
-from engine.config import FieldsConfig
+from engine.config.dataset import wire_name
 from engine.constraints import Constraint
-from engine.dataset.forms import (
-    JSON_TYPES,
-    LETTERS,
-    Content,
-    Example,
-    FieldProblem,
-    LabelStyle,
-    Shape,
-    index_of,
-    letter_of,
-    plain,
-)
-from engine.dataset.schema import item_schema
+from engine.dataset import replies
+from engine.dataset.chats import complaint, messages_in, tools_in, tools_written, written
+from engine.dataset.forms import LETTERS, Content, Example, FieldProblem, plain
+from engine.dataset.item_schema import item_schema
+from engine.dataset.labels import chosen, raw_label, several, spelled
+from engine.dataset.labels import written as label_written
+from engine.dataset.mapping import Mapped
+from engine.dataset.pairs import as_messages, pair_in, said
+from engine.dataset.paths import put, value_at
+from engine.dataset.texts import known_by, text_of
 from engine.errors import Unparseable
-from engine.items import Item
+from engine.items import Item, Label
 from engine.protocols import Row
+from engine.schema.columns import Column
+from engine.schema.types import has_any
+from engine.schema.values import dumps
 
 
 @dataclass(frozen=True)
-class Fields:
+class Fields(Mapped):
     """Reads rows and replies into examples and items; writes items in the dataset's own format."""
-
-    config: FieldsConfig
-    style: LabelStyle = field(default_factory=LabelStyle)
-    shape: Shape = field(default_factory=Shape)
 
     # --- from the dataset ---
 
     def read(self, number: int, row: Row) -> Example:
         """Raises FieldProblem where a field is missing, empty or of the wrong type."""
-        text = _text(row, self.config.text)
-        choices = self._choices(row)
-        label = self._label(self.raw_label(row), choices)
-        return Example(number, text, label, choices, self._extras(row))
+        text, parts = self._text(row)
+        choices = self.choices(row)
+        label = self._label(row, choices, parts, text)
+        return Example(number, text, label, choices, self._extras(row), parts)
 
-    def raw_label(self, row: Row) -> Any:
-        """The label as the row spells it, with the pattern applied. Raises FieldProblem."""
-        spec = self.config.label
-        if spec is None:
+    def _text(self, row: Row) -> tuple[str, dict[str, Any]]:
+        """What the item is known by, and its parts, where it has several."""
+        spec = self.config
+        if spec.messages is None and spec.chosen is None and isinstance(spec.text, str):
+            return text_of(row, spec.text), {}
+        parts: dict[str, Any] = {}
+        if spec.messages is not None:
+            parts |= self._conversation(row)
+        if len(spec.parts) == 1:
+            parts["text"] = text_of(row, spec.parts[0])
+        elif spec.parts:
+            parts |= self._texts(row)
+        if spec.chosen is not None:
+            parts |= self._pair(row, parts)
+        return known_by(parts), parts
+
+    def _texts(self, row: Row) -> dict[str, str]:
+        texts = {wire_name(path): self._said(value_at(row, path)) for path in self.config.parts}
+        for name, value in texts.items():
+            if value is not None and not isinstance(value, str):
+                raise FieldProblem("wrong_type", f"field {name!r} is a {type(value).__name__}, not text")
+        stripped = {name: (value or "").strip() for name, value in texts.items()}
+        if not any(stripped.values()):
+            raise FieldProblem("empty_text", f"the fields {', '.join(texts)} are all empty")
+        return stripped
+
+    def _said(self, value: Any) -> Any:
+        """The text of a part that is a list of one message."""
+        if self.spoken and isinstance(value, list) and len(value) == 1:
+            return messages_in(value)[0]["content"]
+        return value
+
+    def _conversation(self, row: Row) -> dict[str, Any]:
+        spec = self.config.messages
+        assert spec is not None
+        value = value_at(row, spec.field)
+        if value is None:
+            raise FieldProblem("missing_field", f"field {spec.field!r} is missing")
+        messages = messages_in(value)
+        tools = tools_in(value_at(row, spec.tools)) if spec.tools is not None else []
+        if messages and messages[0]["role"] == "system" and spec.system == "drop":
+            messages = messages[1:]
+        prompt = self.config.chosen is not None or spec.last == "user"
+        if (fault := complaint(messages, tools, spec.turns, spec.system, prompt=prompt)) is not None:
+            raise FieldProblem(*fault)
+        return {"messages": messages, **({"tools": tools} if tools else {})}
+
+    def _pair(self, row: Row, parts: Mapping[str, Any]) -> dict[str, Any]:
+        better, worse = self.config.chosen, self.config.rejected
+        assert better is not None
+        assert worse is not None
+        values = {name: value_at(row, name) for name in (better, worse)}
+        for name, value in values.items():
+            if value is None or value == "" or value == []:
+                raise FieldProblem("missing_field", f"field {name!r} is missing or empty")
+        pair = pair_in(values[better], values[worse])
+        shown: dict[str, Any] = {"chosen": pair.chosen, "rejected": pair.rejected}
+        if pair.prompt and "text" not in parts and "messages" not in parts:
+            if (fault := complaint(pair.prompt, prompt=True)) is not None:
+                raise FieldProblem(*fault)
+            shown = {"messages": pair.prompt, **shown}
+        return shown
+
+    def _label(self, row: Row, choices: tuple[str, ...], parts: Mapping[str, Any], text: str) -> Label | None:
+        if self.config.label is None and not self.config.labels:
             return None
-        value = row.get(spec.field)
-        if value is None or value == "":
-            raise FieldProblem("missing_field", f"field {spec.field!r} is missing or empty")
-        if isinstance(value, dict | list):
-            raise FieldProblem("wrong_type", f"field {spec.field!r} is a {type(value).__name__}, not a label")
-        if spec.pattern is None:
-            return value
-        match = re.search(spec.pattern, str(value))
-        if match is None or match[1] is None:
-            raise FieldProblem("no_label", f"field {spec.field!r} does not match {spec.pattern!r}")
-        return match[1].strip()
+        if self.config.label is not None and choices:
+            return chosen(raw_label(row, self.config.label), choices, self.keys(row), self.style)
+        labels = {}
+        for name, spec in self.config.all_labels.items():
+            raw = raw_label(row, spec)
+            if isinstance(raw, list) != (name in self.several):
+                what = "one label" if isinstance(raw, list) else "a list of labels"
+                raise FieldProblem(
+                    "wrong_type", f"field {spec.field!r} is a {type(raw).__name__}, not {what}"
+                )
+            label = several(raw, self.schema.at(spec.field))
+            if spec.inside is not None:
+                replies.check_inside(label, spec, parts or {wire_name(spec.inside): text})
+            labels[name] = label
+        return labels["label"] if self.config.label is not None else labels
 
-    def sample(self, row: Row) -> tuple[Any, tuple[str, ...]]:
-        """A raw label with its choices, for LabelStyle.from_samples. Raises FieldProblem."""
-        return self.raw_label(row), self._choices(row)
-
-    def _label(self, raw: Any, choices: tuple[str, ...]) -> str | None:
-        if raw is None:
-            return None
-        if not choices:
-            return plain(raw)
-        letter: str | None = None
-        match self.style.kind:
-            case "index":
-                index = index_of(raw, len(choices))
-                letter = LETTERS[index] if index is not None else None
-            case "letter":
-                letter = letter_of(raw, len(choices))
-            case "text":
-                letter = LETTERS[choices.index(str(raw))] if str(raw) in choices else None
-        if letter is None:
-            raise FieldProblem("bad_label", f"the label {raw!r} is not a choice's {self.style.kind}")
-        return letter
-
-    def _choices(self, row: Row) -> tuple[str, ...]:
+    def choices(self, row: Row) -> tuple[str, ...]:
+        """The choices of a row, as texts. Raises FieldProblem."""
         spec = self.config.choices
         if spec is None:
             return ()
         if spec.columns:
             value: Any = [row.get(column) for column in spec.columns if row.get(column) not in (None, "")]
         else:
-            value = row.get(str(spec.field))
+            value = value_at(row, str(spec.field))
             if value is None:
                 raise FieldProblem("missing_field", f"field {spec.field!r} is missing")
             if isinstance(value, str) and spec.separator is not None:
@@ -104,137 +140,112 @@ class Fields:
             raise FieldProblem("bad_choices", f"{len(value)} choices; 2 to {len(LETTERS)} are allowed")
         return tuple(plain(choice) for choice in value)
 
+    def keys(self, row: Row) -> tuple[str, ...]:
+        """The choices' own names in a row; empty where they have none."""
+        spec = self.config.choices
+        value = value_at(row, spec.keys) if spec is not None and spec.keys is not None else None
+        return tuple(map(plain, value)) if isinstance(value, list) else ()
+
     def _extras(self, row: Row) -> dict[str, Any]:
         extras = {}
-        for name, spec in self.config.extras.items():
-            value = row.get(name)
+        for path, spec in self.config.named_extras.items():
+            value = value_at(row, path)
             if value is None and spec.required:
-                raise FieldProblem("missing_field", f"field {name!r} is missing")
+                raise FieldProblem("missing_field", f"field {path!r} is missing")
             if isinstance(value, str) and spec.separator is not None:
                 value = [part.strip() for part in value.split(spec.separator) if part.strip()]
             if value is not None:
-                extras[name] = value
+                extras[wire_name(path)] = self._shown(value, self.schema.at(path))
+        if (solution := self.config.solution) is not None:
+            extras[wire_name(solution)] = self._solution(row, solution)
         return extras
+
+    def _shown(self, value: Any, column: Column) -> Any:
+        """The value with the names of numbers that stand for some."""
+        if column.names and isinstance(value, int) and 0 <= value < len(column.names):
+            return column.names[value]
+        if column.names and isinstance(value, list):
+            return [self._shown(each, column) for each in value]
+        return value
+
+    def _solution(self, row: Row, path: str) -> str:
+        value = value_at(row, path)
+        if not isinstance(value, str) or not value.strip():
+            raise FieldProblem("missing_field", f"field {path!r}, the solution, is missing or empty")
+        label = self.config.label
+        if label is None or label.field != path or label.pattern is None:
+            return value.strip()
+        return replies.before_label(value, label.pattern)
 
     # --- from and to the wire ---
 
     def wire(self, example: Example | Item) -> dict[str, Any]:
         """An example or an item as a model sees it."""
-        shown: dict[str, Any] = {"text": example.text}
+        shown = self.question(example)
+        others = dict(example.extras)
+        shown |= {name: example.parts[name] for name in ("chosen", "rejected") if name in example.parts}
+        if self.config.solution is not None and (name := wire_name(self.config.solution)) in others:
+            shown[name] = others.pop(name)
+        if example.label is not None:
+            shown |= self._shown_label(example.label)
+        for path in self.config.named_extras:
+            if (name := wire_name(path)) in others and has_any(self.schema.at(path).type):
+                others[name] = dumps(others[name])
+        return {**shown, **others}
+
+    def question(self, example: Example | Item) -> dict[str, Any]:
+        """What an item asks, without its answer and whatever may reveal it."""
+        shown: dict[str, Any] = {
+            name: part for name, part in example.parts.items() if name not in ("chosen", "rejected")
+        } or {"text": example.text}
+        if "tools" in shown:
+            shown["tools"] = dumps(shown["tools"])
         if example.choices:
             shown["choices"] = list(example.choices)
-        if example.label is not None:
-            shown["label"] = example.label
-        return {**shown, **example.extras}
+        return shown
+
+    def _shown_label(self, label: Label) -> dict[str, Any]:
+        if isinstance(label, tuple):
+            return {"label": list(label)}
+        if isinstance(label, str):
+            return {"label": label}
+        return {"labels": {n: list(i) if isinstance(i, tuple) else i for n, i in label.items()}}
 
     def item_schema(self, constraints: Sequence[Constraint] = ()) -> dict[str, Any]:
-        """JSON Schema of one item on the wire, with every bound that is known; see engine.dataset.schema."""
-        return item_schema(self.config, self.shape, constraints)
-
-    @property
-    def marks(self) -> tuple[str, ...]:
-        """The names by which an item in a reply is known: the wire's for its text, and the dataset's."""
-        return tuple(dict.fromkeys(("text", self.config.text)))
-
-    def in_wire_names(self, reply: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A reply under the wire's names, where a model answered in the dataset's own."""
-        own = {self.config.text: "text"}
-        if self.config.label is not None:
-            own[self.config.label.field] = "label"
-        if self.config.choices is not None and self.config.choices.field is not None:
-            own[self.config.choices.field] = "choices"
-        if self.config.text not in reply or ("text" in reply and own.get("text", "text") == "text"):
-            return reply
-        return {**reply, **{wire: reply[name] for name, wire in own.items() if name in reply}}
+        """JSON Schema of one item on the wire, with every bound that is known; see engine.dataset.item_schema."""
+        return item_schema(self, constraints)
 
     def revision_schema(self, constraints: Sequence[Constraint] = ()) -> dict[str, Any]:
         """JSON Schema of a revised item: it may be longer than those of the dataset, and have one more choice."""
         choices = None if self.shape.choices is None else self.shape.choices + 1
-        return item_schema(
-            self.config, replace(self.shape, lengths=None, choices=choices), constraints, fewer=1
-        )
+        shape = replace(self.shape, choices=choices)
+        return item_schema(replace(self, shape=shape), constraints, fewer=1, bounds=False)
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The names by which an item in a reply is known: the wire's for its text, and the dataset's."""
+        if self.config.messages is not None:
+            return ("messages", self.config.messages.field, "conversations")
+        if len(self.config.parts) > 1:
+            return tuple(map(wire_name, self.config.parts))
+        if not self.config.parts:
+            return ("chosen",)
+        return tuple(dict.fromkeys(("text", *self.config.parts)))
 
     def content(self, reply: Mapping[str, Any], before: Item | None = None) -> Content:
         """A model's reply read as one item. For a revision of `before`, extras that it lacked may be missing.
 
         Raises FieldProblem.
         """
-        _check_writable(reply)
-        if before is None:
-            reply = _mended(self.in_wire_names(reply))
-        text = _text(reply, "text")
-        wanted = [
-            name for name in self.config.extras if before is None or name in reply or name in before.extras
-        ]
-        extras = {name: self._reply_extra(name, reply.get(name)) for name in wanted}
-        choices: tuple[str, ...] = ()
-        if before is not None and reply.get("choices") == list(before.choices):
-            choices = before.choices
-        elif self.config.choices is not None:
-            choices = self._reply_choices(reply.get("choices"))
-        return Content(text, self._reply_label(reply.get("label"), choices, text), choices, extras)
-
-    def _reply_choices(self, value: Any) -> tuple[str, ...]:
-        choices = _reply_choices(value)
-        wanted, separator = self.shape.choices, self.config.choices and self.config.choices.separator
-        if wanted is not None and len(choices) != wanted:
-            raise FieldProblem("bad_choices", f"{len(choices)} choices, where the dataset has {wanted}")
-        if separator and any(separator in choice for choice in choices):
-            raise FieldProblem("bad_choices", f"a choice contains the separator {separator!r}")
-        return choices
-
-    def _reply_extra(self, name: str, value: Any) -> Any:
-        if value is None:
-            raise FieldProblem("missing_field", f"the field {name!r} is missing")
-        wanted = "array" if self.config.extras[name].separator is not None else self.shape.extras.get(name)
-        if wanted in ("integer", "number", "boolean") and isinstance(value, str):
-            value = _typed(value.strip(), wanted)
-        if wanted == "string" and isinstance(value, int | float):
-            value = plain(value)
-        if wanted is not None and not isinstance(value, JSON_TYPES[wanted]):
-            raise FieldProblem("wrong_type", f"the field {name!r} is not of type {wanted}")
-        return value
-
-    def _reply_label(self, value: Any, choices: tuple[str, ...], text: str) -> str | None:
-        if self.config.label is None:
-            return None
-        if value is None or isinstance(value, dict | list) or plain(value) == "":
-            raise FieldProblem("no_label", "the label is missing")
-        if not choices:
-            return self._readable(self._in_form(plain(value), text))
-        if letter := letter_of(value, len(choices)):
-            return letter
-        if plain(value) in choices:
-            return LETTERS[choices.index(plain(value))]
-        if (index := index_of(value, len(choices))) is not None:
-            return LETTERS[index]
-        raise FieldProblem("bad_label", f"the label {value!r} is not one of the {len(choices)} choices")
-
-    def _in_form(self, label: str, text: str) -> str:
-        """The label in the form that all labels of the base dataset have, if they have one."""
-        fitted = self.shape.label.fitted(label, text)
-        if fitted is None:
-            self._readable(label)  # raises for a label that is worse than of another form
-            raise FieldProblem(
-                "label_form", f"the label {label[:100]!r} is not {self.shape.label.in_words()}"
-            )
-        return fitted
-
-    def _readable(self, label: str) -> str:
-        """The label, checked: the dataset's own pattern must read it back once it is written."""
-        spec = self.config.label
-        if spec is not None and spec.pattern is not None:
-            match = re.search(spec.pattern, spec.write.replace("{label}", label))
-            if match is None or (match[1] or "").strip() != label:
-                raise FieldProblem("bad_label", f"the label {label!r} cannot be read by {spec.pattern!r}")
-        return label
+        return replies.content(self, reply, before)
 
     def remembered(self, row: Row) -> Example:
         """An accepted item from its record in the journal; if the record cannot be read, only its text."""
         try:
             return self.read(0, row)
         except FieldProblem:
-            return Example(0, str(row.get(self.config.text, "")))
+            texts = (value_at(row, path) for path in self.config.parts)
+            return Example(0, "\n\n".join(text for text in texts if isinstance(text, str)))
 
     # --- to the dataset ---
 
@@ -246,108 +257,141 @@ class Fields:
         if not item.revisions:
             return origin
         before, now = self.write(self.read(0, origin)), self.write(item)
-        return {**origin, **{name: value for name, value in now.items() if value != before.get(name)}}
+        changed = {name: value for name, value in now.items() if value != before.get(name)}
+        return {**origin, **{name: _over(origin.get(name), value) for name, value in changed.items()}}
 
     def write(self, item: Example | Item) -> Row:
-        """The item in the base dataset's own fields and spelling."""
-        row: Row = {self.config.text: item.text}
-        if (spec := self.config.choices) is not None:
-            if spec.columns:
-                row.update(zip(spec.columns, item.choices, strict=False))
-            else:
-                listed = list(item.choices)
-                row[str(spec.field)] = listed if spec.separator is None else spec.separator.join(listed)
-        if self.config.label is not None and item.label is not None:
-            row[self.config.label.field] = self._spelled(item.label, item.choices)
-        for name, value in item.extras.items():
-            separator = self.config.extras[name].separator
-            joined = separator is not None and isinstance(value, list)
-            row[name] = str(separator).join(map(str, value)) if joined else value
+        """The item in the base dataset's own fields and spelling. Raises FieldProblem where it has none there."""
+        row: Row = {}
+        self._write_text(item, row)
+        keys = self.keys(dict(item.origin)) if isinstance(item, Item) and item.origin else ()
+        keys = keys if len(keys) == len(item.choices) else tuple(LETTERS[: len(item.choices)])
+        if item.choices:
+            self._write_choices(item.choices, keys, row)
+        solution = self.config.solution
+        extras = dict(item.extras)
+        if solution is not None and wire_name(solution) in extras:
+            self._put(row, solution, extras.pop(wire_name(solution)))
+        if item.label is not None:
+            self._write_labels(item, keys, row)
+        for path, spec in self.config.named_extras.items():
+            if (name := wire_name(path)) in extras:
+                value = extras[name]
+                joined = spec.separator is not None and isinstance(value, list)
+                column = self.schema.at(path)
+                self._put(
+                    row,
+                    path,
+                    str(spec.separator).join(map(str, value)) if joined else _numbered(value, column),
+                )
         return row
+
+    def _put(self, row: Row, path: str, value: Any) -> None:
+        put(row, path, value, self.schema.column(path.split(".")[0]).type)
+
+    def _write_text(self, item: Example | Item, row: Row) -> None:
+        spec = self.config
+        if not item.parts and spec.parts:
+            self._put(row, spec.parts[0], item.text)
+            return
+        for path in spec.parts:
+            name = "text" if len(spec.parts) == 1 else wire_name(path)
+            text: Any = item.parts.get(name, "")
+            if (role := self.spoken.get(name)) is not None:
+                text = written([{"role": role, "content": text}], self.chat)
+            self._put(row, path, text)
+        if spec.messages is not None:
+            self._put(row, spec.messages.field, written(item.parts["messages"], self.chat))
+            if spec.messages.tools is not None and "tools" in item.parts:
+                self._put(row, spec.messages.tools, self._tools(item.parts["tools"], spec.messages.tools))
+        if spec.chosen is not None and spec.rejected is not None:
+            for path, name in ((spec.chosen, "chosen"), (spec.rejected, "rejected")):
+                self._put(row, path, self._answer(item, name))
+
+    def _tools(self, tools: Sequence[Any], path: str) -> Any:
+        shown = tools_written(tools, self.chat)
+        return dumps(shown) if self.schema.at(path).type.kind == "string" else shown
+
+    def _answer(self, item: Example | Item, name: str) -> Any:
+        """One answer of a pair as the dataset spells it: a text, or messages, with the prompt or without."""
+        answer = item.parts[name]
+        if not self.pair.messages:
+            return said(answer)
+        prompt: list[Any] = []
+        if self.pair.repeats:
+            prompt = list(item.parts.get("messages") or [])
+            if not prompt and "text" in item.parts:
+                prompt = [{"role": "user", "content": item.parts["text"]}]
+        return written([*prompt, *as_messages(answer)], self.chat)
+
+    def _write_choices(self, choices: tuple[str, ...], keys: tuple[str, ...], row: Row) -> None:
+        spec = self.config.choices
+        if spec is None:
+            return
+        if spec.columns:
+            row.update(zip(spec.columns, choices, strict=False))
+            return
+        listed = list(choices)
+        assert spec.field is not None
+        self._put(row, spec.field, listed if spec.separator is None else spec.separator.join(listed))
+        if spec.keys is not None:
+            self._put(row, spec.keys, list(keys))
+
+    def _write_labels(self, item: Example | Item, keys: tuple[str, ...], row: Row) -> None:
+        label = item.label
+        if isinstance(label, str) and item.choices:
+            spec = self.config.label
+            assert spec is not None
+            label = spelled(label, item.choices, keys, self.style)
+        for name, spec in self.config.all_labels.items():
+            one = label[name] if isinstance(label, Mapping) else label
+            if one is None:
+                continue
+            value = label_written(one, spec, self.schema.at(spec.field), self.style)
+            if spec.field == self.config.solution:
+                value = f"{row.get(spec.field, '')}\n{value}"
+            self._put(row, spec.field, value)
+            if spec.start is not None and spec.inside is not None:
+                self._put(row, spec.start, self._starts(item, one, spec.inside))
+
+    def _starts(self, item: Example | Item, label: Label, inside: str) -> Any:
+        """Where the label begins in the part that it stands in, in characters from 0."""
+        text = str(item.parts.get(wire_name(inside), item.text))
+        return [text.find(each) for each in label] if isinstance(label, tuple) else text.find(str(label))
 
     def revised(self, item: Item, reply: Mapping[str, Any]) -> Item:
         """The item with the fields that a model sent; other fields stay unchanged. Raises Unparseable."""
-        kept = self.wire(item)
-        named = self.in_wire_names(reply)
         try:
-            sent = {n: _mended(value, n) for n, value in named.items() if n in kept and value is not None}
-            return item.evolve(**self.content({**kept, **sent}, item)._asdict())
+            return item.evolve(**replies.revised(self, item, reply, self.wire(item))._asdict())
         except FieldProblem as problem:
             raise Unparseable(f"the revised item: {problem}") from None
 
     def verify(self, item: Item) -> None:
         """Raises FieldProblem, KeyError or TypeError for an item that the dataset cannot represent."""
-        _text({"text": item.text}, "text")
+        if not item.parts:
+            text_of({"text": item.text}, "text")
+        known = {wire_name(path) for path in (*self.config.named_extras, self.config.solution or "")}
+        if unknown := item.extras.keys() - known:
+            raise FieldProblem("wrong_value", f"the dataset has no field {min(unknown)!r}")
         row = self.write(item)
-        _check_writable(row)
-        if item.choices and self._choices(row) != item.choices:
+        replies.check_writable(row)
+        if item.choices and self.choices(row) != item.choices:
             raise FieldProblem(
                 "bad_choices", f"the dataset has no place for these {len(item.choices)} choices"
             )
 
-    def _spelled(self, label: str, choices: tuple[str, ...]) -> Any:
-        assert self.config.label is not None
-        spelled = label
-        if choices and self.style.kind != "letter":
-            index = LETTERS.index(label)
-            spelled = choices[index] if self.style.kind == "text" else str(index)
-        if self.config.label.pattern is not None or self.style.type == "string":
-            return self.config.label.write.replace("{label}", spelled)
-        return _typed(spelled, self.style.type)
+
+def _over(before: Any, now: Any) -> Any:
+    """A nested column with what has changed in it; the rest as it was."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return {**before, **{name: _over(before.get(name), value) for name, value in now.items()}}
+    return now
 
 
-def _typed(label: str, type: str) -> Any:
-    """The label converted to the base dataset's JSON type, or as text where it cannot be converted."""
-    try:
-        match type:
-            case "integer":
-                return int(label)
-            case "number":
-                return float(label)
-            case "boolean":
-                return {"true": True, "false": False}[label]
-    except (ValueError, KeyError):
-        pass
-    return label
-
-
-def _mended(value: Any, name: str = "") -> Any:
-    """The reply with the backslashes that JSON took from its texts. Raises FieldProblem for control characters."""
-    if isinstance(value, str):
-        text = restored(value)
-        if (control := control_character(text)) is not None:
-            raise FieldProblem("control_character", f"the field {name!r} holds {control}")
-        return text
-    if isinstance(value, Mapping):
-        return {key: _mended(inner, name or str(key)) for key, inner in value.items()}
-    return [_mended(inner, name) for inner in value] if isinstance(value, list) else value
-
-
-def _check_writable(reply: Mapping[str, Any]) -> None:
-    """Raises FieldProblem if JSON cannot hold it: nested too deep, lone surrogates, numbers out of range."""
-    try:
-        orjson.dumps(reply)
-    except TypeError as error:
-        raise FieldProblem("not_json", str(error)) from None
-
-
-def _text(row: Mapping[str, Any], name: str) -> str:
-    value = row.get(name)
-    if value is None:
-        raise FieldProblem("missing_field", f"field {name!r} is missing")
-    if not isinstance(value, str):
-        raise FieldProblem("wrong_type", f"field {name!r} is a {type(value).__name__}, not text")
-    if not value.strip():
-        raise FieldProblem("empty_text", f"field {name!r} is empty")
-    return value.strip()
-
-
-def _reply_choices(value: Any) -> tuple[str, ...]:
-    if isinstance(value, dict):  # {"A": "…", "B": "…"}
-        value = list(value.values())
-    if not isinstance(value, list) or not 2 <= len(value) <= len(LETTERS):
-        raise FieldProblem("bad_choices", "the choices are not a list of two or more")
-    choices = tuple(plain(choice) for choice in value)
-    if not all(choices) or len(set(choices)) < len(choices):
-        raise FieldProblem("bad_choices", "two choices are the same, or one is empty")
-    return choices
+def _numbered(value: Any, column: Column) -> Any:
+    """The value with numbers for the names that stand for them."""
+    if column.names and isinstance(value, str):
+        return column.names.index(value)
+    if column.names and isinstance(value, list):
+        return [_numbered(each, column) for each in value]
+    return value

@@ -1,17 +1,15 @@
-"""Describes the rows of a dataset: examples, the spelling of their labels, what all rows have in common."""
+"""What a row is once it is read: an example, with a text or parts of one, a label, choices, extras."""
 
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from engine.config import FieldsConfig
-from engine.dataset.label_form import LabelForm
+from engine.items import Label, said
 
 LETTERS = string.ascii_uppercase
-LabelKind = Literal["index", "letter", "text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +18,28 @@ class Example:
 
     number: int
     text: str
-    label: str | None = None
+    label: Label | None = None
     choices: tuple[str, ...] = ()
     extras: Mapping[str, Any] = field(default_factory=dict)
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    """What the text is made of, where it has several parts; see Content."""
+
+    @property
+    def answer(self) -> str:
+        """The label as text; '' without one."""
+        return said(self.label)
 
 
 class Content(NamedTuple):
     """An item's own fields, in the order of Item's parameters."""
 
     text: str
-    label: str | None
+    """What the item is known by: its text, all parts of it, or what the user says in it."""
+    label: Label | None
     choices: tuple[str, ...]
     extras: dict[str, Any]
+    parts: Mapping[str, Any]
+    """By wire name, where there is more than one text: the texts, `messages`, `chosen` and `rejected`."""
 
 
 class FieldProblem(ValueError):
@@ -42,52 +50,21 @@ class FieldProblem(ValueError):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class LabelStyle:
-    """How the dataset spells its labels, so that generated ones are spelled the same."""
-
-    kind: LabelKind = "text"
-    type: Literal["string", "integer", "number", "boolean"] = "string"
-
-    @classmethod
-    def from_samples(cls, config: FieldsConfig, samples: Sequence[tuple[Any, tuple[str, ...]]]) -> LabelStyle:
-        """The style that fits most raw labels and their choices: a bad row must not affect the others."""
-        values = [value for value, _ in samples]
-        if config.label is None:
-            return cls()
-        if config.choices is None:
-            return cls("text", _json_type(values))
-        if config.label.kind != "auto":
-            return cls(config.label.kind, _json_type(values))
-        fits: dict[LabelKind, int] = {
-            "text": sum(str(value) in choices for value, choices in samples),
-            "letter": sum(letter_of(value, len(choices)) is not None for value, choices in samples),
-            "index": sum(index_of(value, len(choices)) is not None for value, choices in samples),
-        }
-        return cls(max(fits, key=lambda kind: fits[kind]), _json_type(values))
-
-
-def _json_type(values: Sequence[Any]) -> Literal["string", "integer", "number", "boolean"]:
-    if values and all(isinstance(value, bool) for value in values):
-        return "boolean"
-    if values and all(isinstance(value, int) and not isinstance(value, bool) for value in values):
-        return "integer"
-    if values and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        return "number"
-    return "string"
-
-
 def letter_of(value: Any, count: int) -> str | None:
     """The letter of one of `count` choices, however it is decorated: 'B', '(b)', 'B.'."""
     name = value.strip().strip("().").upper() if isinstance(value, str) else ""
     return name if len(name) == 1 and name in LETTERS[:count] else None
 
 
-def index_of(value: Any, count: int) -> int | None:
-    """The index of one of `count` choices, from 0, as a number or as text."""
+def place_of(value: Any, count: int, base: int = 0) -> int | None:
+    """The place of one of `count` choices, from 0, by a number or its text that counts from `base`."""
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
         value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < count else None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value - base if 0 <= value - base < count else None
 
 
 def plain(value: Any) -> str:
@@ -97,52 +74,3 @@ def plain(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value).strip()
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What all rows have in common, so that new items have it too."""
-
-    choices: int | None = None
-    """The number of choices, if it is always the same."""
-    extras: Mapping[str, str] = field(default_factory=dict)
-    """The JSON type of each extra that always has the same type."""
-    label: LabelForm = field(default_factory=LabelForm)
-    """The form of all labels; free with choices, whose labels are letters."""
-    lengths: tuple[int, int] | None = None
-    """Characters of the shortest and of the longest text; None for a few rows, which show no bounds."""
-
-    @classmethod
-    def from_examples(cls, examples: Sequence[Example]) -> Shape:
-        counts = {len(example.choices) for example in examples}
-        types: dict[str, set[str]] = {}
-        for example in examples:
-            for name, value in example.extras.items():
-                types.setdefault(name, set()).add(_type_name(value))
-        for names in types.values():
-            if names == {"integer", "number"}:
-                names.discard("integer")
-        extras = {name: next(iter(names)) for name, names in types.items() if len(names) == 1}
-        choices = counts.pop() or None if len(counts) == 1 else None
-        form = LabelForm.of((each.label, each.text) for each in examples if each.label and not each.choices)
-        sizes = [len(example.text) for example in examples]
-        lengths = (min(sizes), max(sizes)) if len(sizes) >= _LEAST_ROWS else None
-        return cls(choices, extras, form, lengths)
-
-
-_LEAST_ROWS = 5
-JSON_TYPES: Mapping[str, tuple[type, ...]] = {
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "array": (list,),
-    "object": (dict,),
-}
-
-
-def _type_name(value: Any) -> str:
-    if isinstance(value, bool):
-        return "boolean"
-    kinds = {str: "string", int: "integer", float: "number", list: "array", dict: "object"}
-    return kinds.get(type(value), "string")

@@ -14,9 +14,13 @@ _NUMERAL = re.compile(r"(?<![\d/.])[-\u2212]?\d[\d,]*(?:\.\d+)?(?![\d/])")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _LEAST_ROWS = 5
 """Fewer labels show no form."""
-_MOST_VALUES = 20
-_EACH = 5
-"""A set of labels is closed if each value stands for this many rows on average, and there are few values."""
+_LEAST_CLOSED = 8
+"""Fewer labels show no closed set."""
+_MOST_VALUES = 200
+_EACH, _EACH_NUMBER = 3, 10
+"""A set of labels is closed if each value stands for this many rows on average; numbers may be answers."""
+_LONGEST_NAME = 60
+"""Characters of the longest label of a closed set."""
 _LONGEST_SPAN = 200
 
 
@@ -40,16 +44,20 @@ class LabelForm:
         labels = [label for label, _ in given]
         if len(labels) < _LEAST_ROWS:
             return cls()
+        if (closed := _closed(labels)) is not None:
+            return cls("closed", closed)
         if all(_NUMBER.fullmatch(label) for label in labels):
             return cls._numbers(labels)
         if all(_DATE.fullmatch(label) for label in labels):
             return cls("date")
-        distinct = sorted(set(labels))
-        if len(distinct) <= _MOST_VALUES and len(labels) >= _EACH * len(distinct):
-            return cls("closed", tuple(distinct))
         if all(len(label) <= _LONGEST_SPAN and _plain(label) in _plain(text) for label, text in given):
             return cls("span")
         return cls()
+
+    @classmethod
+    def closed(cls, values: Iterable[str]) -> LabelForm:
+        """A set that is known to be closed."""
+        return cls("closed", tuple(dict.fromkeys(values)))
 
     @classmethod
     def _numbers(cls, labels: Sequence[str]) -> LabelForm:
@@ -110,6 +118,20 @@ class LabelForm:
             "closed": f"one of: {', '.join(self.values)}",
             "span": "words that stand in the text",
         }.get(self.kind, "")
+
+
+def _closed(labels: Sequence[str]) -> tuple[str, ...] | None:
+    """The values of a closed set: few that repeat. Numbers are one where they are classes or grades."""
+    values = sorted(set(labels))
+    if len(labels) < _LEAST_CLOSED or len(values) > _MOST_VALUES or max(map(len, values)) > _LONGEST_NAME:
+        return None
+    if all(_NUMBER.fullmatch(value) for value in values):
+        grades = sorted(int(value) for value in values if re.fullmatch(r"-?\d", value))
+        runs = grades == list(range(grades[0], grades[-1] + 1)) if grades else False
+        if len(grades) != len(values) or not runs or len(labels) < _EACH_NUMBER * len(values):
+            return None
+        return tuple(values)
+    return tuple(values) if len(labels) >= _EACH * len(values) else None
 
 
 def _plain(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import Protocol
 import regex
 
 from engine.diversity.numbers import numbers_in, plain_number
+from engine.items import Label, said
 
 Key = bytes
 """Items with different keys are never the same, however similar they are."""
@@ -23,7 +24,7 @@ class Comparable(Protocol):
     @property
     def text(self) -> str: ...
     @property
-    def label(self) -> str | None: ...
+    def label(self) -> Label | None: ...
     @property
     def choices(self) -> tuple[str, ...]: ...
 
@@ -86,7 +87,7 @@ THRESHOLDS: Mapping[str, float] = {
 
 def answer_of(item: Comparable) -> str:
     """The right answer in a common spelling; for multiple choice, the choice's text instead of its letter."""
-    label = item.label or ""
+    label = said(item.label)
     place = ord(label) - ord("A") if len(label) == 1 else -1
     chosen = item.choices[place] if 0 <= place < len(item.choices) else label
     return plain_number(" ".join(chosen.casefold().split()))
@@ -102,7 +103,7 @@ def suited(examples: Iterable[Comparable]) -> str:
         "meaning+answer"
         if example.choices
         else "meaning+numbers"
-        if _ends_in_number(example.label)
+        if _ends_in_number(said(example.label))
         else "meaning"
         for example in examples
     )
@@ -110,8 +111,8 @@ def suited(examples: Iterable[Comparable]) -> str:
     return most[0][0] if most and 2 * most[0][1] > kinds.total() else "meaning"
 
 
-def _ends_in_number(label: str | None) -> bool:
-    last = (label or "").split()[-1:]
+def _ends_in_number(label: str) -> bool:
+    last = label.split()[-1:]
     return bool(last) and re.fullmatch(r"[-+$]*\d[\d,]*\.?\d*%?\.?", last[0]) is not None
 
 

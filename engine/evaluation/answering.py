@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from engine.config import RunConfig
+from engine.dataset.fields import Fields
 from engine.errors import PermanentError, Unparseable
 from engine.evaluation.origins import confirmed, groups, open_question
 from engine.evaluation.scoring import answer_in, scored
@@ -37,8 +38,18 @@ class Answering:
 
     name = ANSWER
 
-    def __init__(self, asker: ModelAsker, config: RunConfig, confirming: Collection[str]) -> None:
-        """`confirming` names the validators whose verdicts say whether a label is right."""
+    def __init__(
+        self,
+        asker: ModelAsker,
+        config: RunConfig,
+        confirming: Collection[str],
+        fields: Mapping[str, Fields] | None = None,
+    ) -> None:
+        """`confirming` names the validators whose verdicts say whether a label is right.
+
+        `fields` are those of each dataset; the config's where absent.
+        """
+        self._fields = fields or {}
         self._asker = asker
         self._config = config
         self._routed = frozenset(model.called for model in config.evaluate.models)
@@ -70,7 +81,7 @@ class Answering:
         if not answer:
             reason = "truncated" if completion.finish_reason == "length" else "no_answer"
             return Verdict.rejected(ANSWER, reason, completion.text[:200], record)
-        score = scored(answer, item.label or "", item.choices)
+        score = scored(answer, item.label or "", item.choices, self._labels(item))
         record |= {
             "answer": answer[:_SHOWN],
             "final": score.final[:_SHOWN],
@@ -85,9 +96,7 @@ class Answering:
         The engine asks for the JSON: one broken brace must not count against what a model knows.
         """
         spec = self._config.evaluate
-        shown: dict[str, Any] = {"text": item.text}
-        if item.choices:
-            shown["choices"] = list(item.choices)
+        shown = self._fields_of(item).question(item)
         shown |= {name: item.extras[name] for name in spec.show if name in item.extras}
         place, seed = f"{item.batch.dataset}/{item.batch.rows[item.position]}", self._config.seed
         call = Asking(
@@ -106,7 +115,17 @@ class Answering:
             instruction=spec.instruction,
             reasoning=spec.reasoning,
             choices=bool(item.choices),
+            labels=self._labels(item),
+            several=isinstance(item.label, tuple) and bool(self._labels(item)),
         )
+
+    def _fields_of(self, item: Item) -> Fields:
+        return self._fields.get(item.batch.dataset) or Fields(self._config.dataset.fields)
+
+    def _labels(self, item: Item) -> tuple[str, ...]:
+        """The closed set of labels of the item's dataset; empty where there is none, or the labels are choices."""
+        form = self._fields_of(item).shape.form()
+        return form.values if form.kind == "closed" and not item.choices else ()
 
 
 def _answer(completion: Completion) -> str | None:
@@ -141,7 +160,7 @@ class Judging:
         return Verdict.passed(JUDGE, judgement)
 
     async def _judged(self, item: Item, answer: str) -> dict[str, Any]:
-        shown: dict[str, Any] = {"text": item.text, "label": item.label, "answer": answer}
+        shown: dict[str, Any] = {"text": item.text, "label": item.answer, "answer": answer}
         if item.choices:
             shown["choices"] = list(item.choices)
         call = Asking(lambda attempt: f"{item.id}/{JUDGE}/judgement/{attempt}", item.batch.number, item.id)

@@ -23,10 +23,11 @@ _GROUPS = 50
 
 @dataclass
 class Count:
-    """A count of scored and of right answers. Mutable."""
+    """A count of scored, of right and of pending answers. Mutable."""
 
     scored: int = 0
     right: int = 0
+    pending: int = 0
 
     def add(self, right: bool) -> None:
         self.scored += 1
@@ -34,11 +35,13 @@ class Count:
 
     def counted(self) -> Counted:
         low, high = wilson(self.right, self.scored)
+        whole = self.scored + self.pending
         return {
             "n": self.scored,
             "right": self.right,
             "accuracy": self.right / self.scored if self.scored else None,
             "interval": [low, high],
+            "bounds": [self.right / whole, (self.right + self.pending) / whole] if whole else [0.0, 1.0],
         }
 
 
@@ -51,7 +54,8 @@ class Tested:
     right: dict[int, bool] = field(default_factory=dict)
     """By row number, for scored answers; a question without an answer counts as wrong."""
     unanswered: int = 0
-    pending: int = 0
+    pending: list[int] = field(default_factory=list)
+    """The rows whose answers await a judge."""
     cost_usd: float = 0.0
     groups: dict[int, Mapping[str, str]] = field(default_factory=dict)
 
@@ -61,6 +65,7 @@ class Tested:
         for row, right in self.right.items():
             if rows is None or rows.get(row):
                 counted.add(right)
+        counted.pending = sum(rows is None or bool(rows.get(row)) for row in self.pending)
         return counted
 
     def broken_down(self) -> dict[str, dict[str, Counted]]:
@@ -68,6 +73,9 @@ class Tested:
         for row, right in self.right.items():
             for name, value in self.groups.get(row, {}).items():
                 counts.setdefault(name, {}).setdefault(value, Count()).add(right)
+        for row in self.pending:
+            for name, value in self.groups.get(row, {}).items():
+                counts.setdefault(name, {}).setdefault(value, Count()).pending += 1
         return {
             name: {
                 value: count.counted()
@@ -104,7 +112,7 @@ def results_of(
             one.unanswered += 1
             one.right[row] = False
         elif right is None:
-            one.pending += 1
+            one.pending.append(row)
         else:
             one.right[row] = bool(right)
     [judge] = connection.execute(
@@ -134,9 +142,9 @@ def _shown(one: Tested, solvable: Mapping[int, bool]) -> Result:
     return {
         "dataset": one.dataset,
         "model": one.model,
-        **one.count().counted(),
+        **_counted(one),
         "unanswered": one.unanswered,
-        "pending": one.pending,
+        "pending": len(one.pending),
         "cost_usd": round(one.cost_usd, 12),
         "solvability": {
             "checked": len(solvable),
@@ -145,6 +153,12 @@ def _shown(one: Tested, solvable: Mapping[int, bool]) -> Result:
         },
         "by": one.broken_down(),
     }
+
+
+def _counted(one: Tested) -> Counted:
+    """Without an accuracy while answers await a judge: those that rules could score are not all answers."""
+    counted = one.count().counted()
+    return {**counted, "accuracy": None} if one.pending else counted
 
 
 def _differences(
@@ -174,7 +188,7 @@ def _differences(
 
 
 def _difference(new: Count, old: Count) -> Difference:
-    if not new.scored or not old.scored:
+    if not new.scored or not old.scored or new.pending or old.pending:
         return {"difference": None, "interval": [-1.0, 1.0]}
     low, high = newcombe(new.right, new.scored, old.right, old.scored)
     return {"difference": new.right / new.scored - old.right / old.scored, "interval": [low, high]}

@@ -8,7 +8,7 @@ from itertools import islice
 
 from engine.config import DatasetConfig
 from engine.dataset.base import BaseDataset
-from engine.dataset.rows import Numbered, read_rows
+from engine.files.rows import Numbered
 from engine.flow.halt import Halt
 from engine.items import Batch, Item, Verdict
 from engine.stages.dataset_rows import NAME, SIZE, item_of
@@ -24,8 +24,7 @@ class Evaluated:
     base: BaseDataset
 
     def rows(self) -> Iterator[Numbered]:
-        assert self.spec.path is not None
-        return read_rows(self.spec.path, self.spec.format, self.spec.max_row_bytes)
+        return self.base.numbered()
 
 
 _Chunk = tuple[Evaluated, list[Numbered], str]

@@ -10,6 +10,7 @@ from string import ascii_uppercase
 from engine.answers.backslashes import restored
 from engine.answers.numbers import readings
 from engine.answers.same import letter_of, same
+from engine.items import Label, said
 from engine.llm.reasoning import separated
 from engine.prompts.replies import object_in
 
@@ -52,21 +53,81 @@ def answer_in(reply: str, *, whole: bool = True) -> str:
     if reply_object is not None:
         value = reply_object["answer"]
         return "" if value is None or isinstance(value, dict | list) else restored(str(value)).strip()
-    said = separated(reply).answer
-    return "" if not whole or _OBJECT.match(said) else said.strip()
+    answer = separated(reply).answer
+    return "" if not whole or _OBJECT.match(answer) else answer.strip()
 
 
-def scored(answer: str, label: str, choices: Sequence[str] = ()) -> Score:
+def scored(answer: str, label: Label, choices: Sequence[str] = (), labels: Sequence[str] = ()) -> Score:
     """Scores the answer by a rule, if one decides. With choices, `label` is a letter.
 
-    In a whole sentence, the part marked as the answer counts, then the only letter or number in it.
+    In a whole sentence, the part marked as the answer counts, then the only letter or number in it. With `labels`,
+    the closed set of them, an answer that is none is wrong.
     """
+    if labels:
+        return _of_set(answer, label, labels)
+    if isinstance(label, tuple):
+        return _any_of(answer, label)
+    label = said(label)
     by = "letter" if choices else "number" if readings(label) else "text"
     for candidate in _candidates(answer, label, choices):
         decided = same(candidate, label, choices)
         if decided is not None:
             return Score(_shown(candidate, choices), decided, by)
     return Score(answer, None, "")
+
+
+def _of_set(answer: str, label: Label, labels: Sequence[str]) -> Score:
+    """By the labels of the set that the answer names: those it consists of, or those in the part marked as it."""
+    wanted = set(label) if isinstance(label, tuple) else {said(label)}
+    several = isinstance(label, tuple)
+    for text in _marked_last(answer):
+        named = _labels_in(text, labels, several=several)
+        if named:
+            return Score(", ".join(sorted(named)), named == wanted, "label")
+    return Score(answer, False, "label")
+
+
+def _marked_last(answer: str) -> Iterator[str]:
+    yield answer
+    marked = [next(group for group in match.groups() if group) for match in _MARKED.finditer(answer)]
+    yield from marked[-1:]
+
+
+def _labels_in(text: str, labels: Sequence[str], *, several: bool) -> set[str]:
+    """The labels that a text consists of; else the only one that it names without a doubt."""
+    known = {_folded(label): label for label in labels}
+    pieces = re.split(r"[,;\n]|\band\b", text) if several else [text]
+    whole = {known.get(_folded(piece)) for piece in pieces if _folded(piece)}
+    if whole and None not in whole:
+        return {label for label in whole if label is not None}
+    if _DOUBT.search(text):
+        return set()
+    found = {label for label in labels if re.search(rf"(?<!\w){re.escape(label)}(?!\w)", text, re.IGNORECASE)}
+    # Of labels that are parts of one another, the longest is named.
+    longest = {
+        one
+        for one in found
+        if not any(one != other and one.casefold() in other.casefold() for other in found)
+    }
+    return longest if several or len(longest) == 1 else set()
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.strip().strip("\"'`*.[]() ").casefold().replace("_", " ").split())
+
+
+def _any_of(answer: str, labels: Sequence[str]) -> Score:
+    """With several right answers, as SQuAD has, one of them is enough; none at all is an answer of its own."""
+    if not labels:
+        return Score(answer, True if _folded(answer) in _NO_ANSWER else None, "text")
+    scores = [scored(answer, each) for each in labels]
+    right = next((score for score in scores if score.correct), None)
+    if right is not None:
+        return right
+    return scores[0] if all(score.correct is False for score in scores) else Score(answer, None, "")
+
+
+_NO_ANSWER = frozenset(("", "none", "no answer", "unanswerable", "not answerable", "unknown"))
 
 
 def _candidates(answer: str, label: str, choices: Sequence[str]) -> Iterator[str]:

@@ -6,12 +6,16 @@ from typing import NotRequired, TypedDict
 
 
 class Counted(TypedDict):
-    """Scored answers: how many, how many are right, accuracy with its 95 % interval."""
+    """Scored answers: how many, how many are right, accuracy with its 95 % interval.
+
+    While some await a judge, the accuracy of all lies within `bounds`: none of these right, or all of them.
+    """
 
     n: int
     right: int
     accuracy: float | None
     interval: list[float]
+    bounds: list[float]
 
 
 class Solvability(TypedDict):
@@ -23,7 +27,7 @@ class Solvability(TypedDict):
 
 
 class Result(Counted):
-    """One model on one dataset."""
+    """One model on one dataset. `accuracy` is None while answers await a judge."""
 
     dataset: str
     model: str

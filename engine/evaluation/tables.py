@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from engine.evaluation.shape import Results
+from engine.evaluation.shape import Result, Results
 from engine.report.tables import Listing
 
 _VALUES = 12
@@ -38,8 +38,8 @@ def _accuracy(results: Results) -> Listing:
             [
                 result["dataset"],
                 result["model"],
-                share(result["accuracy"]),
-                interval(result["interval"]) if result["n"] else "-",
+                _accuracy_of(result),
+                interval(result["interval"]) if result["n"] and not result["pending"] else "-",
                 f"{result['n']:,}",
                 f"{result['unanswered']:,}",
                 f"{result['pending']:,}",
@@ -49,6 +49,15 @@ def _accuracy(results: Results) -> Listing:
             ]
         )
     return Listing("Accuracy", "", heads, rows, 2, wide=True)
+
+
+def _accuracy_of(result: Result) -> str:
+    """The accuracy, or what it lies between while answers await a judge."""
+    if not result["pending"]:
+        return share(result["accuracy"])
+    low, high = result["bounds"]
+    waiting = result["pending"] / (result["n"] + result["pending"])
+    return f"{share(low)} to {share(high)}; {share(waiting)} awaits datagen judge"
 
 
 def _breakdowns(results: Results) -> Iterator[Listing]:

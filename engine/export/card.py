@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import yaml
@@ -10,18 +11,29 @@ import yaml
 from engine.config import RunConfig
 from engine.report.shape import ReportData
 from engine.report.summary import Report
+from engine.schema.columns import Schema
+from engine.schema.features import card_form, features_of
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 """The Hub's size categories by number of rows."""
 
 
-def dataset_card(report: Report, config: RunConfig, rows: Mapping[str, int], originals: int) -> str:
-    """README.md with the Hub's front matter. `rows`: their number by split; `originals` are from the base."""
-    front = yaml.safe_dump(_front(config, rows), sort_keys=False, allow_unicode=True)
+def dataset_card(
+    report: Report,
+    config: RunConfig,
+    rows: Mapping[str, int],
+    originals: int,
+    schema: Schema | None = None,
+) -> str:
+    """README.md with the Hub's front matter. `rows`: their number by split; `originals` are from the base.
+
+    `schema` is the dataset's, whose columns the files have.
+    """
+    front = yaml.safe_dump(_front(config, rows, schema or Schema()), sort_keys=False, allow_unicode=True)
     return "\n".join(["---", front.rstrip(), "---", "", *_lines(report, config, rows, originals), ""])
 
 
-def _front(config: RunConfig, rows: Mapping[str, int]) -> dict[str, Any]:
+def _front(config: RunConfig, rows: Mapping[str, int], schema: Schema) -> dict[str, Any]:
     whole = sum(rows.values())
     front: dict[str, Any] = {}
     if config.dataset.licence:
@@ -30,6 +42,9 @@ def _front(config: RunConfig, rows: Mapping[str, int]) -> dict[str, Any]:
     front["tags"] = ["synthetic", "datagen"]
     files = [{"split": name or "train", "path": f"data/{name or 'train'}-*.parquet"} for name in rows]
     front["configs"] = [{"config_name": "default", "data_files": files}]
+    if schema.columns:
+        splits = [{"name": name or "train", "num_examples": count} for name, count in rows.items()]
+        front["dataset_info"] = {"features": card_form(features_of(schema)), "splits": splits}
     return front
 
 
@@ -88,7 +103,8 @@ def _base(data: ReportData, config: RunConfig) -> str:
         return "none: from the description alone"
     rows = f"{data['dataset']['rows'] if data['dataset'] is not None else 0:,} rows"
     examples = config.generate.few_shot
-    return f"{config.dataset.path.name} ({rows}); {examples} of them shown as examples in each request"
+    named = ", ".join(PurePath(place).name for place in config.dataset.path)
+    return f"{named} ({rows}); {examples} of them shown as examples in each request"
 
 
 def _checked(data: ReportData) -> Iterator[str]:

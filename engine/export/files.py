@@ -6,17 +6,19 @@ import csv
 import io
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import orjson
-
 from engine.errors import ConfigError, StoreError
 from engine.escaping import printable, quoted_cell
+from engine.export.columns import arrow_schema, columns_of, table_rows
+from engine.files.writing import replacing, temporary_beside
 from engine.protocols import Row
-from engine.store.files import replacing, temporary_beside
+from engine.schema.arrow import chunks, table_of
+from engine.schema.columns import Schema
+from engine.schema.values import dumps
 from engine.veil import veiled
 
 RowSource = Callable[[], Iterable[Row]]
@@ -54,7 +56,7 @@ def write_jsonl(rows: RowSource, path: Path) -> int:
     count = 0
     with _output(path) as file:
         for count, row in enumerate(rows(), 1):  # noqa: B007 - the last count is the result
-            file.write(orjson.dumps(row, default=str).decode() + "\n")
+            file.write(dumps(row) + "\n")
     return count
 
 
@@ -63,7 +65,7 @@ def write_json(rows: RowSource, path: Path) -> int:
     with _output(path) as file:
         file.write("[")
         for count, row in enumerate(rows(), 1):
-            file.write(("," if count > 1 else "") + "\n" + orjson.dumps(row, default=str).decode())
+            file.write(("," if count > 1 else "") + "\n" + dumps(row))
         file.write("\n]\n")
     return count
 
@@ -91,14 +93,16 @@ _NUMBER = re.compile(r"[-+]?[\d.,]*\d[\d.,]*%?")
 
 def _cell(value: Any, quoted: bool) -> Any:
     if isinstance(value, dict | list):
-        return orjson.dumps(value, default=str).decode()
+        return dumps(value)
     return quoted_cell(value) if quoted and isinstance(value, str) else value
 
 
-def write_parquet(rows: RowSource, path: Path, like: RowSource | None = None) -> int:
-    """Writes a column of mixed types as text. The columns and their types come from `like`, if given.
+def write_parquet(
+    rows: RowSource, path: Path, like: RowSource | None = None, schema: Schema | None = None
+) -> int:
+    """Writes the columns of `schema`, the dataset's, with their types; what has no common type as JSON.
 
-    Raises ConfigError.
+    The columns of all files of one dataset come from `like`, if given. Raises ConfigError.
     """
     import pyarrow
     import pyarrow.parquet
@@ -108,55 +112,20 @@ def write_parquet(rows: RowSource, path: Path, like: RowSource | None = None) ->
     check_place(path)
     if path.exists() and not path.is_file():
         raise ConfigError(f"-o {path}: parquet needs a regular file")
-    columns = _columns((like or rows)())
-    schema, count = None, 0
-    for chunk in batched_rows((like or rows)(), columns):
-        chunk_schema = pyarrow.Table.from_pylist(chunk).schema
-        schemas = [chunk_schema] if schema is None else [schema, chunk_schema]
-        schema = pyarrow.unify_schemas(schemas, promote_options="permissive")
-    if schema is None:
+    columns = columns_of((like or rows)(), schema or Schema())
+    if not columns.columns or not any(True for _ in (like or rows)()):
         raise ConfigError("there is no accepted item to export")
+    arrow = arrow_schema(columns)
+    count = 0
     try:
         with temporary_beside(path) as temporary:
-            with pyarrow.parquet.ParquetWriter(temporary, schema) as writer:
-                for chunk in batched_rows(rows(), columns):
-                    writer.write_table(pyarrow.Table.from_pylist(chunk, schema=schema))
+            with pyarrow.parquet.ParquetWriter(temporary, arrow) as writer:
+                for chunk in chunks(iter(table_rows(rows(), columns))):
+                    writer.write_table(table_of(chunk, arrow))
                     count += len(chunk)
             temporary.replace(path)
     except StoreError as error:
         raise ConfigError(f"-o {error}") from None
+    except ValueError as error:
+        raise ConfigError(f"-f parquet: {error}") from None
     return count
-
-
-def _columns(rows: Iterable[Row]) -> dict[str, bool]:
-    """Each column, and whether its values are of one type."""
-    types: dict[str, set[tuple[type, ...]]] = {}
-    for row in rows:
-        for name, value in row.items():
-            types.setdefault(name, set()).update(_types(value))
-    return {name: len(kinds) <= 1 for name, kinds in types.items()}
-
-
-def _types(value: Any) -> set[tuple[type, ...]]:
-    """The type of a value; for a list, with the types of its elements."""
-    if value is None:
-        return set()
-    return {(list, type(inner)) for inner in value} if isinstance(value, list) else {(type(value),)}
-
-
-def batched_rows(rows: Iterable[Row], columns: Mapping[str, bool], size: int = 5_000) -> Iterator[list[Row]]:
-    """Chunks of rows that all have every column, with `_meta` and mixed columns as text."""
-    chunk: list[Row] = []
-    for row in rows:
-        chunk.append({name: _column(row.get(name), pure, name) for name, pure in columns.items()})
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-
-
-def _column(value: Any, pure: bool, name: str) -> Any:
-    if value is None or (pure and name != "_meta" and not isinstance(value, dict)):
-        return value
-    return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()

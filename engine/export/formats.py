@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from engine.dataset.fields import Fields
-from engine.dataset.forms import LETTERS, Example, FieldProblem
 from engine.errors import ConfigError
+from engine.export import shapes
+from engine.export.axolotl import write_config
 from engine.export.files import RowSource, write_csv, write_json, write_jsonl, write_parquet
 from engine.export.hugging_face import write_folder
 from engine.export.llama_factory import entries, register
+from engine.export.training import Kind, Training, kind_of, training_of
 from engine.protocols import Row
 
 Splits = Mapping[str, RowSource]
 """The rows of each part by its name (`train`, `test`); an undivided dataset has the name ''."""
-Shape = Callable[[Row, Fields, str], Row]
+Shape = Callable[[Training], Row]
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,17 @@ class Form:
     """How a row is shaped, and how rows become a file."""
 
     write: Callable[[RowSource, Path], int]
+    reader: str
+    """Who reads it."""
     shape: Shape | None = None
-    formatting: str = ""
-    """LLaMA-Factory's name for the format, if it reads it."""
+    kinds: frozenset[Kind] = frozenset()
+    """Of which items it can be made; of all where empty."""
+    llama_factory: str = ""
+    """Its name in LLaMA-Factory's dataset_info.json, if it is read there."""
+    axolotl: str = ""
+    """Its name in the settings that are written for Axolotl, if it is read there."""
+    calls: bool = True
+    """Whether it has a place for calls of tools."""
 
 
 def export(
@@ -40,29 +50,80 @@ def export(
     meta: bool,
     card: str = "",
     raw_csv: bool = False,
+    pairs: Callable[[], Iterable[Training]] | None = None,
 ) -> int:
     """Writes rows as `form` to a path ('-': standard output); their number. Raises ConfigError or StoreError.
 
     Several parts become several files: `data-train.jsonl`, `data-test.jsonl` for `data.jsonl`. In a Hugging
     Face folder, whose README is `card`, they become its splits. `raw_csv` leaves formulas in a CSV file as they are.
+    `pairs` are what a preference format is made of where the items are no pairs themselves.
     """
     if form not in (*FORMS, HUB):
         raise ConfigError(f"-f {form}: there is no such format; allowed: {', '.join([*FORMS, HUB])}")
+    if pairs is not None and (shape := FORMS[form].shape) is not None:
+        return _written(form, {"": partial(_made, shape, pairs)}, path, fields, raw_csv)
+    if (why := misfit(form, fields)) is not None:
+        raise ConfigError(f"-f {form}: {why}; see which fit: datagen export RUN_DIR")
     if form == HUB:
-        return write_folder({name: _plain(rows, meta) for name, rows in splits.items()}, path, card)
-    shape, count = FORMS[form], 0
-    shaped = {
-        name: _shaped(shape.shape, _plain(rows, meta), fields, description) for name, rows in splits.items()
-    }
-    places = parts(splits, form, path)
-    for part in places.values() if shape.formatting else ():
+        return write_folder(
+            {name: _plain(rows, meta) for name, rows in splits.items()}, path, card, fields.schema
+        )
+    shape = FORMS[form].shape
+    shaped = {name: _shaped(shape, _plain(rows, meta), fields, description) for name, rows in splits.items()}
+    return _written(form, shaped, path, fields, raw_csv)
+
+
+def _made(shape: Shape, pairs: Callable[[], Iterable[Training]]) -> Iterator[Row]:
+    return map(shape, pairs())
+
+
+def _written(form: str, shaped: Splits, path: Path, fields: Fields, raw_csv: bool) -> int:
+    """Writes each part, and what the reader of the format looks for beside it."""
+    places, spec, count = parts(shaped, form, path), FORMS[form], 0
+    for part in places.values() if spec.llama_factory else ():
         entries(part)
     for name, part in places.items():
-        write = partial(write_csv, raw=raw_csv) if form == "csv" else shape.write
-        count += write(shaped[name], part)
-        if shape.formatting:
-            register(part, shape.formatting)
+        count += _writer(form, fields, raw_csv)(shaped[name], part)
+        if spec.llama_factory:
+            register(part, spec.llama_factory)
+        if spec.axolotl:
+            write_config(part, spec.axolotl)
     return count
+
+
+def _writer(form: str, fields: Fields, raw_csv: bool) -> Callable[[RowSource, Path], int]:
+    if form == "csv":
+        return partial(write_csv, raw=raw_csv)
+    if form == "parquet":
+        return partial(write_parquet, schema=fields.schema)
+    return FORMS[form].write
+
+
+def takes_pairs(form: str, fields: Fields) -> bool:
+    """Whether a format is of preferences and the items are none, so that pairs are made of what a run knows."""
+    return form in FORMS and FORMS[form].kinds == _PREFERENCE and kind_of(fields) != "preference"
+
+
+def misfit(form: str, fields: Fields) -> str | None:
+    """Why items of this dataset cannot be written as `form`; None where they can."""
+    kinds = FORMS[form].kinds if form in FORMS else frozenset()
+    kind = kind_of(fields)
+    if not kinds:
+        return None
+    if kind in kinds:
+        messages = fields.config.messages
+        called = messages is not None and messages.tools is not None
+        return "has no place for calls of tools" if called and not FORMS[form].calls else None
+    return f"needs {' or '.join(_WORDS[each] for each in _WORDS if each in kinds)}; these are {_WORDS[kind]}"
+
+
+_WORDS: Mapping[Kind, str] = {
+    "answer": "texts with answers",
+    "conversation": "conversations that end with the assistant",
+    "prompt": "prompts without an answer",
+    "preference": "pairs of a better and a worse answer (chosen, rejected)",
+    "judged": "completions judged by true or false",
+}
 
 
 def form_of(path: Path) -> str:
@@ -90,7 +151,7 @@ def _plain(rows: RowSource, meta: bool) -> RowSource:
 def _shaped(shape: Shape | None, rows: RowSource, fields: Fields, description: str) -> RowSource:
     def wanted() -> Iterator[Row]:
         for row in rows():
-            yield row if shape is None else _with_meta(shape(row, fields, description), row)
+            yield row if shape is None else _with_meta(shape(training_of(row, fields, description)), row)
 
     return wanted
 
@@ -99,52 +160,43 @@ def _with_meta(shaped: Row, row: Row) -> Row:
     return {**shaped, "_meta": row["_meta"]} if "_meta" in row else shaped
 
 
-# --- shapes ----------------------------------------------------------------------------------------
-
-
-def _alpaca(row: Row, fields: Fields, description: str) -> Row:
-    question, answer = _pair(row, fields, description)
-    return {"instruction": question, "input": "", "output": answer}
-
-
-def _openai(row: Row, fields: Fields, description: str) -> Row:
-    question, answer = _pair(row, fields, description)
-    return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
-
-
-def _sharegpt(row: Row, fields: Fields, description: str) -> Row:
-    question, answer = _pair(row, fields, description)
-    return {"conversations": [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]}
-
-
-def _pair(row: Row, fields: Fields, description: str) -> tuple[str, str]:
-    """The question and the answer. Without a label, they are the description and the text."""
-    try:
-        example = fields.read(0, row)
-    except FieldProblem as problem:
-        raise ConfigError(f"item {row.get('_meta', {}).get('id', '?')}: {problem}") from None
-    if example.label is None:
-        return description, example.text
-    return _question(example), _answer(example)
-
-
-def _question(example: Example) -> str:
-    choices = [f"{letter}. {choice}" for letter, choice in zip(LETTERS, example.choices, strict=False)]
-    return "\n".join([example.text, *choices])
-
-
-def _answer(example: Example) -> str:
-    label = example.label or ""
-    return f"{label}. {example.choices[LETTERS.index(label)]}" if example.choices else label
-
-
 HUB = "hf"
+_ANSWERED: frozenset[Kind] = frozenset(("answer", "conversation"))
+_PREFERENCE: frozenset[Kind] = frozenset(("preference",))
+_JUDGED: frozenset[Kind] = frozenset(("judged",))
 FORMS: Mapping[str, Form] = {
-    "jsonl": Form(write_jsonl),
-    "json": Form(write_json),
-    "csv": Form(write_csv),
-    "parquet": Form(write_parquet),
-    "alpaca": Form(write_json, _alpaca, "alpaca"),
-    "sharegpt": Form(write_json, _sharegpt, "sharegpt"),
-    "openai": Form(write_jsonl, _openai),
+    "jsonl": Form(write_jsonl, "anybody"),
+    "json": Form(write_json, "anybody"),
+    "csv": Form(write_csv, "spreadsheets"),
+    "parquet": Form(write_parquet, "datasets, pandas, Spark"),
+    "alpaca": Form(
+        write_json, "LLaMA-Factory", shapes.alpaca, _ANSWERED, llama_factory="alpaca", calls=False
+    ),
+    "alpaca-preference": Form(
+        write_json, "LLaMA-Factory", shapes.alpaca_preference, _PREFERENCE, llama_factory="alpaca-preference"
+    ),
+    "sharegpt": Form(write_json, "LLaMA-Factory", shapes.sharegpt, _ANSWERED, llama_factory="sharegpt"),
+    "sharegpt-preference": Form(
+        write_json,
+        "LLaMA-Factory",
+        shapes.sharegpt_preference,
+        _PREFERENCE,
+        llama_factory="sharegpt-preference",
+    ),
+    "sharegpt-kto": Form(
+        write_json, "LLaMA-Factory", shapes.sharegpt_kto, _JUDGED, llama_factory="sharegpt-kto"
+    ),
+    "openai": Form(write_jsonl, "OpenAI's fine-tuning", shapes.openai, _ANSWERED),
+    "openai-preference": Form(
+        write_jsonl, "OpenAI's preference tuning", shapes.openai_preference, _PREFERENCE
+    ),
+    "trl": Form(write_jsonl, "TRL: prompt and completion", shapes.trl, _ANSWERED),
+    "trl-messages": Form(write_jsonl, "TRL: language modelling", shapes.trl_messages_only, _ANSWERED),
+    "trl-prompt": Form(write_jsonl, "TRL: prompts alone", shapes.trl_prompt, frozenset(("prompt",))),
+    "trl-preference": Form(write_jsonl, "TRL: DPO and its kin", shapes.trl_preference, _PREFERENCE),
+    "trl-kto": Form(write_jsonl, "TRL: KTO", shapes.trl_kto, _JUDGED),
+    "axolotl": Form(write_jsonl, "Axolotl", shapes.axolotl, _ANSWERED, axolotl="chat"),
+    "axolotl-preference": Form(
+        write_jsonl, "Axolotl: DPO", shapes.axolotl_preference, _PREFERENCE, axolotl="preference"
+    ),
 }

@@ -8,15 +8,16 @@ from pathlib import Path
 
 from engine.errors import ConfigError
 from engine.export.files import RowSource, write_parquet
+from engine.files.writing import replacing
 from engine.protocols import Row
-from engine.store.files import replacing
+from engine.schema.columns import Schema
 
 MARK = "- datagen"
 """One of the tags of every card that is written here."""
 _FILES = "*-00000-of-00001.parquet"
 
 
-def write_folder(splits: Mapping[str, RowSource], path: Path, card: str) -> int:
+def write_folder(splits: Mapping[str, RowSource], path: Path, card: str, schema: Schema | None = None) -> int:
     """Writes `data/SPLIT-00000-of-00001.parquet` for each split and README.md; returns the number of rows.
 
     All files have the same columns. The folder must be empty or hold an earlier export; files of splits that
@@ -36,7 +37,7 @@ def write_folder(splits: Mapping[str, RowSource], path: Path, card: str) -> int:
     count, names = 0, set[str]()
     for name, rows in splits.items():
         file = folder / _FILES.replace("*", name or "train")
-        count += write_parquet(rows, file, like=every)
+        count += write_parquet(rows, file, like=every, schema=schema)
         names.add(file.name)
     with replacing(path / "README.md") as readme:
         readme.write(card)

@@ -11,20 +11,49 @@ from typing import Any
 import orjson
 
 from engine.errors import ConfigError
-from engine.store.files import replacing
+from engine.files.writing import replacing
 
 NAME = "dataset_info.json"
+_TAGS = {
+    "role_tag": "from",
+    "content_tag": "value",
+    "user_tag": "human",
+    "assistant_tag": "gpt",
+    "observation_tag": "observation",
+    "function_tag": "function_call",
+    "system_tag": "system",
+}
+_ALPACA = {"prompt": "instruction", "query": "input"}
 _COLUMNS: dict[str, dict[str, Any]] = {
-    "alpaca": {
+    "alpaca": {"formatting": "alpaca", "columns": {**_ALPACA, "response": "output"}},
+    "alpaca-preference": {
         "formatting": "alpaca",
-        "columns": {"prompt": "instruction", "query": "input", "response": "output"},
+        "ranking": True,
+        "columns": {**_ALPACA, "chosen": "chosen", "rejected": "rejected"},
     },
     "sharegpt": {
         "formatting": "sharegpt",
         "columns": {"messages": "conversations"},
-        "tags": {"role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt"},
+        "tags": _TAGS,
+    },
+    "sharegpt-preference": {
+        "formatting": "sharegpt",
+        "ranking": True,
+        "columns": {
+            "messages": "conversations",
+            "chosen": "chosen",
+            "rejected": "rejected",
+        },
+        "tags": _TAGS,
+    },
+    "sharegpt-kto": {
+        "formatting": "sharegpt",
+        "columns": {"messages": "conversations", "kto_tag": "label"},
+        "tags": _TAGS,
     },
 }
+_WHERE_THERE = {"history": "history", "system": "system", "tools": "tools"}
+"""Columns that only some files have."""
 
 
 def register(path: Path, formatting: str) -> None:
@@ -35,9 +64,23 @@ def register(path: Path, formatting: str) -> None:
     if not path.is_file():
         return
     registered = entries(path)
-    registered[path.stem] = {"file_name": path.name, **_COLUMNS[formatting]}
+    entry = _COLUMNS[formatting]
+    there = _columns_in(path)
+    more = {ours: name for ours, name in _WHERE_THERE.items() if name in there}
+    registered[path.stem] = {"file_name": path.name, **entry, "columns": {**entry["columns"], **more}}
     with replacing(path.parent / NAME) as file:
         file.write(orjson.dumps(registered, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def _columns_in(path: Path) -> set[str]:
+    """The columns of the file that was just written, whose rows stand on one line each."""
+    there: set[str] = set()
+    with path.open("rb") as file:
+        for line in file:
+            text = line.strip().rstrip(b",")
+            if text.startswith(b"{"):
+                there |= orjson.loads(text).keys()
+    return there
 
 
 def entries(path: Path) -> dict[str, Any]:

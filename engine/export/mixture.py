@@ -9,18 +9,19 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
-
-import orjson
 
 from engine.config import RunConfig
 from engine.dataset.base import BaseDataset
+from engine.dataset.examples import Examples
 from engine.dataset.fields import Fields
 from engine.dataset.forms import Example
 from engine.diversity.sameness import compared
 from engine.errors import ConfigError
 from engine.export.formats import Splits
 from engine.protocols import Notify, Row
+from engine.schema.values import loads
 from engine.store.folder import RunFolder
 from engine.store.reading import connect, read_accepted, read_form, read_items, read_tallies
 
@@ -75,21 +76,23 @@ def mixture_of(folder: RunFolder, config: RunConfig, wanted: Wanted, notify: Not
         accepted = read_tallies(connection).accepted
         there = BaseDataset.load(config.dataset).examples if wanted.originals else []
         chosen = _chosen(there, accepted, wanted)
-        originals = [there[place] for place in chosen]
+        originals = [(there[place], _row_of(there, place, fields)) for place in chosen]
         held: set[int] = set()
         if wanted.test:
             texts, kept = _accepted(connection, fields)
             vectors = _vectors(config, kept, there, chosen, wanted, notify)
-            held = _held_out([*texts, *map(compared, originals)], vectors, wanted, notify)
+            held = _held_out(
+                [*texts, *(compared(example) for example, _ in originals)], vectors, wanted, notify
+            )
 
         def rows(of: bool | None) -> Iterator[Row]:
             """The rows held out (True), the others (False), or all (None)."""
             for place, row in enumerate(read_items(connection, "accepted")):
                 if of is None or (place in held) is of:
                     yield row
-            for place, example in enumerate(originals, accepted):
+            for place, (example, row) in enumerate(originals, accepted):
                 if of is None or (place in held) is of:
-                    yield {**fields.write(example), "_meta": {"original": True, "row": example.number}}
+                    yield {**row, "_meta": {"original": True, "row": example.number}}
 
         whole = accepted + len(originals)
         if wanted.test:
@@ -98,6 +101,12 @@ def mixture_of(folder: RunFolder, config: RunConfig, wanted: Wanted, notify: Not
         else:
             splits, counts = {"": lambda: rows(None)}, {"": whole}
         yield Mixture(splits, counts, len(originals), fields)
+
+
+def _row_of(there: Sequence[Example], place: int, fields: Fields) -> Row:
+    """An original row as it stands in the dataset, with all its columns."""
+    row = there.row(place) if isinstance(there, Examples) else fields.write(there[place])
+    return {name: value for name, value in row.items() if name != "_meta"}
 
 
 def _chosen(there: Sequence[Example], accepted: int, wanted: Wanted) -> list[int]:
@@ -152,7 +161,7 @@ def _accepted(connection: sqlite3.Connection, fields: Fields) -> tuple[list[str]
     """The compared text of each accepted item, and its vector, if the run kept one."""
     texts, kept = [], []
     for _, record, vector in read_accepted(connection):
-        texts.append(compared(fields.remembered(orjson.loads(record))))
+        texts.append(compared(fields.remembered(loads(record))))
         kept.append(vector)
     return texts, kept
 
@@ -191,6 +200,5 @@ async def _of_base(config: RunConfig, there: Sequence[Example], notify: Notify) 
     from engine.analysis.datasets import Data
     from engine.analysis.vectors import Vectoriser
 
-    assert config.dataset.path is not None
     async with Vectoriser(config.embedding, notify) as vectoriser:
-        return await vectoriser.vectors(Data(config.dataset.path, list(there), {}))
+        return await vectoriser.vectors(Data(Path("the base dataset"), there, {}))

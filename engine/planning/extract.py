@@ -7,14 +7,13 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from engine.config import RunConfig
 from engine.dataset.base import BaseDataset
 from engine.errors import EndpointError, PermanentError
 from engine.items import SETUP_BATCH, Completion
 from engine.prompts.ask import Asking, ModelAsker
 from engine.prompts.replies import object_in
+from engine.schema.values import dumps
 
 PURPOSE = "attributes"
 IN_ONE_CALL = 10
@@ -79,7 +78,7 @@ async def _keywords(
     async def asked(number: int, chunk: Sequence[int]) -> list[str]:
         question = asker.own_question(PURPOSE, _SCHEMA, _read, max_tokens=256 + _TOKENS * len(chunk))
         call = Asking.once(f"{PURPOSE}/{name}/{number}", SETUP_BATCH, config.seed % 2**31)
-        examples = [orjson.dumps(wire(dataset.examples[row]), default=str).decode() for row in chunk]
+        examples = [dumps(wire(dataset.examples[row])) for row in chunk]
         description = config.dataset.description
         try:
             answered = await asker.answered(

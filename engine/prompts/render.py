@@ -5,22 +5,18 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-import orjson
-
 from engine.config import RunConfig
 from engine.constraints import Regex
 from engine.dataset.base import BaseDataset
 from engine.dataset.patterns import bounded
 from engine.items import Batch, Prompt
 from engine.prompts.form import form_of, stating
+from engine.prompts.meanings import meanings
 from engine.prompts.template import PromptTemplate, naming
+from engine.schema.values import dumps
 
-_MEANINGS = {
-    "text": "the text of the item",
-    "choices": "the possible answers, in order",
-}
-
-
+_REMEMBERED = 10_000
+"""Examples that are kept as rendered."""
 _LONGEST = 600
 """Characters of a text that is only mentioned in a prompt."""
 
@@ -85,8 +81,9 @@ class ItemPrompts:
         text = self._examples.get(index)
         if text is None:
             fields = self._dataset.fields
-            text = orjson.dumps(fields.wire(self._dataset.examples[index]), default=str).decode()
-            self._examples[index] = text
+            text = dumps(fields.wire(self._dataset.examples[index]))
+            if len(self._examples) < _REMEMBERED:
+                self._examples[index] = text
         return text
 
     def _item_schema(self) -> dict[str, Any]:
@@ -104,16 +101,4 @@ class ItemPrompts:
         return schema, form_of(schema)
 
     def _meanings(self) -> dict[str, str]:
-        fields, form = self._config.dataset.fields, self._dataset.fields.shape.label
-        named = "" if fields.text == "text" else f" (in the dataset: {fields.text})"
-        shown = {"text": f"{_MEANINGS['text']}{named}"}
-        if fields.choices is not None:
-            shown["choices"] = _MEANINGS["choices"]
-        if fields.label is not None:
-            letter = " (a letter: A is the first choice)" if fields.choices is not None else ""
-            what = "the right answer or label"
-            if fields.label.field != "label":
-                what += f" (in the dataset: {fields.label.field})"
-            shown["label"] = f"{what}{letter}{f': {form.in_words()}' if form.in_words() else ''}"
-        shown.update(dict.fromkeys(fields.extras, "as in the dataset"))
-        return shown
+        return meanings(self._dataset.fields)

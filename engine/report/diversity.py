@@ -15,6 +15,7 @@ from engine.dataset.fields import Fields
 from engine.dataset.forms import Example, FieldProblem
 from engine.items import POSITIONS, usd
 from engine.report.mapping import Map, accepted_with_vectors, mapped, originals_of
+from engine.schema.values import loads
 
 if TYPE_CHECKING:
     from engine.diversity.measures.dataset import Measured
@@ -151,7 +152,7 @@ class RunMeasures:
         if not self.base:
             return None
         texts = [compared(self.base[row]) for row in rows]
-        labels = [self.base[row].label or "" for row in rows]
+        labels = [self.base[row].answer for row in rows]
         vectors = None if self.base_vectors is None else self.base_vectors[list(rows)]
         return Measured(texts, vectors, labels if any(labels) else ())
 
@@ -180,11 +181,11 @@ def _data(connection: sqlite3.Connection, numbers: list[int], read: ReadRow) -> 
             (number,),
         ).fetchone()
         try:
-            example = read(number, orjson.loads(record))
+            example = read(number, loads(record))
         except FieldProblem:
             continue
         texts.append(compared(example))
-        labels.append(example.label or "")
+        labels.append(example.answer)
         attributes.append(orjson.loads(meta or "{}"))
         vectors.append(None if vector is None else restored(vector))
     names = sorted({name for each in attributes for name in each})

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import orjson
-
 from engine.dataset.fields import Fields
 from engine.dataset.forms import Example
 from engine.diversity.sameness import compared
+from engine.schema.values import loads
 
 if TYPE_CHECKING:
     from engine.protocols import Vectors
@@ -70,7 +69,7 @@ def accepted_with_vectors(connection: sqlite3.Connection, fields: Fields, seed: 
         record, vector = connection.execute(
             "SELECT record, vector FROM items JOIN vectors USING (item) WHERE item = ?", (number,)
         ).fetchone()
-        texts.append(compared(fields.remembered(orjson.loads(record))))
+        texts.append(compared(fields.remembered(loads(record))))
         vectors.append(restored(vector))
     return finite(chosen, texts, np.stack(vectors)) if chosen else None
 

@@ -23,7 +23,7 @@ def profile_of(examples: Iterable[Example]) -> dict[str, Any]:
     for example in islice(examples, MOST):
         lengths[len(_WORD.findall(example.text))] += 1
         if example.label is not None:
-            labels[example.label] += 1
+            labels[example.answer] += 1
     count = lengths.total()
     few = len(labels) <= max(2, count // 2)
     return {

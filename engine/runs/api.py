@@ -12,6 +12,7 @@ import orjson
 
 from engine.config import RunConfig
 from engine.config.evaluate import EvaluatedData
+from engine.config.paths import is_remote
 from engine.flow.loop import in_loop
 from engine.report.summary import Report
 from engine.runs.modes import MODES, AuditMode, EnhanceMode, EvaluateMode, GenerateMode, JudgeMode, Mode
@@ -54,8 +55,8 @@ async def evaluate(
     config: RunConfig,
     folder: Path | str,
     *,
-    data: Sequence[Path] = (),
-    against: Path | None = None,
+    data: Sequence[Path | str] = (),
+    against: Path | str | None = None,
     show: TextIO | None = None,
 ) -> Report:
     """Put the rows of datasets to models and score the answers; the same as `datagen evaluate`.
@@ -87,7 +88,7 @@ async def started(mode: Mode, config: RunConfig, folder: Path | str, show: TextI
     """One start of a run of that mode in its folder; returns when it ends."""
     inputs = mode.load(config)
     there = RunFolder(Path(folder))
-    there.refuse_foreign(inputs.config.dataset.path)
+    there.refuse_foreign(inputs.config.dataset.local_files)
     with there.locked():
         async with opened(mode, inputs, there, show=show) as session:
             return await session.run()
@@ -103,15 +104,15 @@ def _left_open(folder: RunFolder) -> bool:
     return ended and any(result["pending"] for result in results["results"])
 
 
-def with_datasets(config: RunConfig, data: Sequence[Path], against: Path | None) -> RunConfig:
+def with_datasets(config: RunConfig, data: Sequence[Path | str], against: Path | str | None) -> RunConfig:
     """The config with further datasets to evaluate on, each named after its file or folder."""
     spec = config.evaluate
     paths = {each.name: each.path for each in spec.datasets}
 
-    def name_of(path: Path) -> str:
-        path = path.absolute()
+    def name_of(given: Path | str) -> str:
+        path = str(given) if is_remote(str(given)) else str(Path(given).absolute())
         known = next((name for name, there in paths.items() if there == path), None)
-        stem = path.name if path.is_dir() else path.stem
+        stem = Path(path).name if Path(path).is_dir() else Path(path).stem
         numbered = chain([stem], map(f"{stem}-{{}}".format, count(2)))
         name = known or next(name for name in numbered if name not in paths)
         paths[name] = path

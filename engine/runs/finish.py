@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import StoreError
+from engine.files.writing import replacing
 from engine.protocols import Notify
 from engine.report.diversity import RunMeasures
 from engine.report.mapping import Map
@@ -18,7 +19,6 @@ from engine.report.summary import Report, summarize
 from engine.runs.inputs import Inputs
 from engine.runs.modes import Mode
 from engine.runs.page import write_page
-from engine.store.files import replacing
 from engine.store.folder import RunFolder, write_items
 from engine.store.journal import Journal
 from engine.store.reading import connect

@@ -7,11 +7,11 @@ import sqlite3
 
 from engine.config import RunConfig
 from engine.evaluation.tables import listings
+from engine.files.writing import replacing
 from engine.report.page.page import page
 from engine.report.page.page_data import read_page_data
 from engine.report.summary import Report
 from engine.runs.modes import Mode
-from engine.store.files import replacing
 from engine.store.folder import RunFolder
 from engine.store.reading import connect, read_form
 

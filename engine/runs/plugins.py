@@ -76,6 +76,7 @@ def tools_of(config: RunConfig, ask: Ask, fields: Fields, *, priority: int) -> T
         priority=priority,
         description=config.dataset.description,
         shown=fields.wire,
+        question=fields.question,
         revised=fields.revised,
         read=object_in,
         asker=lambda name: asker_of(config, ask, name, priority=priority, item_schema=schema),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.config import RunConfig
 from engine.dataset.base import BaseDataset
+from engine.dataset.findings import findings
 from engine.errors import (
     ConfigError,
     ContextExceeded,
@@ -34,6 +35,8 @@ _SCHEMA = {
     "required": ["items"],
     "additionalProperties": False,
 }
+_FEW, _FEW_SHARE = 3, 0.1
+"""Bad rows that are let pass: so many, or this share of all."""
 _TRIES = 5
 _TINY = 256
 """Tokens: enough for the answer, and for a model to think a little before it."""
@@ -66,7 +69,8 @@ async def check(
         yield Finding("code", None, f"embedding.function runs {config.embedding.function}, as you allow")
     for key, why in without_effect(inputs):
         yield Finding(key, None, why)
-    yield _dataset(inputs)
+    for finding in _dataset(inputs):
+        yield finding
     async for finding in _validators(inputs):
         yield finding
     if inputs.embedder is not None:
@@ -131,12 +135,22 @@ async def _embedder(inputs: Inputs, embedder: Embedder) -> Finding:
     return Finding("embedder", True, f"{embedder.name}, {len(vector)} dimensions ({embedder.version}){use}")
 
 
-def _dataset(inputs: Inputs) -> Finding:
+def _dataset(inputs: Inputs) -> Iterator[Finding]:
+    dataset = inputs.dataset
     if inputs.config.dataset.path is None:
-        return Finding("dataset", True, "none; zero-shot")
-    usable = f"{len(inputs.dataset.examples):,} usable rows"
-    complaint = inputs.dataset.complaint()
-    return Finding("dataset", True, f"{usable}; {complaint} (skipped)" if complaint else usable)
+        yield Finding("dataset", True, "none; zero-shot")
+        return
+    usable, bad = len(dataset.examples), dataset.bad_counts.total()
+    said = f"{usable:,} usable rows"
+    unread = bad - dataset.bad_counts.get("duplicate", 0)
+    if unread > max(_FEW, _FEW_SHARE * (usable + bad)):
+        yield Finding(
+            "dataset", False, f"{said}; {dataset.complaint()}. Mend them, or leave them out of the files"
+        )
+    else:
+        yield Finding("dataset", True, f"{said}; {dataset.complaint()} (skipped)" if bad else said)
+    for topic, sentence in findings(dataset):
+        yield Finding(topic, None, sentence)
 
 
 def _price(inputs: Inputs) -> Finding:

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import orjson
-
 from engine.config.run import ASSUMED_CONCURRENCY
 from engine.dataset.forms import Example
 from engine.diversity.sameness import compared
@@ -29,6 +27,7 @@ from engine.planning.strategies import Mix
 from engine.protocols import Ask, Notify, Row
 from engine.runs.inputs import Inputs
 from engine.runs.plugins import asker_of
+from engine.schema.values import loads
 from engine.stages.repeats import Repeats
 from engine.store.journal import Journal
 from engine.store.reading import (
@@ -308,7 +307,7 @@ def _outcomes(
 
 def _fate(row: FateRow, remembered: Callable[[Row], Example]) -> Fate:
     accepted = row.state == "accepted"
-    text = "" if accepted else remembered(orjson.loads(row.record)).text
+    text = "" if accepted else remembered(loads(row.record)).text
     said = "" if accepted else row.said
     return Fate(accepted, row.by, row.reason, said, text, row.cost, withdrawn=row.by == REVIEW)
 
@@ -322,7 +321,7 @@ async def _repeats(preparing: Preparing) -> Repeats | None:
     remembered = dataset.fields.remembered
 
     def made(connection: sqlite3.Connection) -> Repeats:
-        accepted = (remembered(orjson.loads(record)) for _, record, _ in read_accepted(connection))
+        accepted = (remembered(loads(record)) for _, record, _ in read_accepted(connection))
         return Repeats(dataset.examples, accepted)
 
     return await _from_journal(preparing.journal, made)

@@ -122,6 +122,8 @@ def _enhancement_plan(asked: Asked, knobs: SimulatorConfig, chance: random.Rando
 
 def _answer(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
     right = right_label(asked.item)
+    if right is None and (labels := _LABELS.search(asked.text)) is not None:
+        return {"answer": chance.choice(labels[1].split(", "))}
     harder = knobs.harder_accuracy is not None and is_harder(asked.item)
     accuracy = (
         knobs.harder_accuracy if harder and knobs.harder_accuracy is not None else knobs.answer_accuracy
@@ -130,6 +132,11 @@ def _answer(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict
     given = str(right) if known else _wrong(asked.item, right)
     wordy = chance.random() < knobs.wordy_answers
     return {"answer": f"All things considered, it comes down to {given}" if wordy else given}
+
+
+_LABELS = re.compile(
+    r'in "answer": (?:one of|all that apply, separated by commas, of): (.+?)\. Answer in this form'
+)
 
 
 def _wrong(item: Mapping[str, Any], right: str | None) -> str:

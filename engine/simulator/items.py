@@ -10,6 +10,7 @@ from typing import Any
 
 from engine.config.simulator import SimulatorConfig
 from engine.simulator.content import facts, word_problems
+from engine.simulator.likeness import like_examples
 from engine.simulator.request import Asked
 
 _POOL = 12
@@ -53,8 +54,15 @@ def kind_of(asked: Asked, knobs: SimulatorConfig) -> str:
     """The configured kind, or the kind that the request suggests."""
     if knobs.kind != "auto":
         return knobs.kind
+    if not {"text"} <= asked.properties.keys() or asked.properties.keys() & _OTHER_FORMS:
+        return "like_examples"
+    questions = _are_questions(asked)
     if "choices" in asked.properties:
-        return "multiple_choice"
+        return "multiple_choice" if questions and _choices(asked) <= _MOST_CHOICES else "like_examples"
+    label = asked.properties.get("label", {})
+    if label.get("enum") or label.get("type") not in ("string", None) or not questions:
+        numbers = label.get("type") in ("integer", "number") and questions
+        return "word_problems" if numbers and not label.get("enum") else "like_examples"
     labels = [str(example.get("label", "")) for example in asked.examples]
     numeric = sum(_NUMBER_LAST.search(label) is not None for label in labels)
     if labels:
@@ -63,6 +71,24 @@ def kind_of(asked: Asked, knobs: SimulatorConfig) -> str:
     return (
         "word_problems" if any(w in said for w in ("math", "arithmetic", "word problem")) else "short_facts"
     )
+
+
+_OTHER_FORMS = frozenset(("messages", "chosen", "rejected", "labels"))
+
+
+_MOST_CHOICES = 4
+"""A fact with its wrong answers has so many choices."""
+
+
+def _choices(asked: Asked) -> int:
+    """How many choices an item is to have at least."""
+    return int(asked.properties["choices"].get("minItems", 2))
+
+
+def _are_questions(asked: Asked) -> bool:
+    """Whether the examples ask something, or there are none to say otherwise."""
+    texts = [str(example.get("text", "")).rstrip() for example in asked.examples]
+    return not texts or 2 * sum("?" in text[-200:] for text in texts) > len(texts)
 
 
 _NUMBER_LAST = re.compile(r"(?:^|#### ?)-?\$?\d[\d.,]*$")
@@ -74,17 +100,37 @@ def _item(
 ) -> dict[str, Any]:
     worn = chance.random() < knobs.near_duplicates
     source = _worn(kind, asked, knobs, chance) if worn else chance
-    content = _WRITERS[kind](source, knobs, wanted)
+    if kind == "multiple_choice":
+        most = int(asked.properties.get("choices", {}).get("maxItems", _MOST_CHOICES))
+        content = _multiple_choice(source, knobs, wanted, min(most, _MOST_CHOICES))
+    elif kind == "like_examples":
+        content = like_examples(asked, source, wanted)
+    else:
+        content = _WRITERS[kind](source, knobs, wanted)
+    if "text" not in content:
+        return content
     if worn:
         content["text"] = chance.choice(_REWORDINGS).format(content["text"])
     if chance.random() < knobs.violations:
         content["text"] = _violating(content["text"], chance)
-    if wanted is not None and "choices" not in asked.properties:
+    if wanted is not None and "choices" not in asked.properties and kind != "like_examples":
         content["label"] = wanted
-    return {
-        name: content.get(name, _extra(name, schema, asked, chance))
-        for name, schema in asked.properties.items()
-    }
+    solution = f"Step by step from the numbers in the text, this comes to {content.get('label')}."
+    item = {}
+    for name, schema in asked.properties.items():
+        filled = _extra(
+            name, schema, asked, chance
+        )  # drawn for each field, so that a seed gives the same items
+        item[name] = content.get(name, solution if _is_solution(name, asked) else filled)
+    return item
+
+
+def _is_solution(name: str, asked: Asked) -> bool:
+    """Whether a further field holds whole sentences, as a worked solution does."""
+    values = [example.get(name) for example in asked.examples]
+    return bool(values) and all(
+        isinstance(value, str) and len(value) > 40 and " " in value for value in values
+    )
 
 
 def _worn(kind: str, asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> random.Random:
@@ -106,9 +152,11 @@ def _short_fact(chance: random.Random, knobs: SimulatorConfig, wanted: str | Non
     return {"text": fact.question, "label": chance.choice(fact.wrong) if wrong else fact.answer}
 
 
-def _multiple_choice(chance: random.Random, knobs: SimulatorConfig, wanted: str | None) -> dict[str, Any]:
+def _multiple_choice(
+    chance: random.Random, knobs: SimulatorConfig, wanted: str | None, count: int = 4
+) -> dict[str, Any]:
     fact = facts.draw(chance)
-    others = chance.sample(fact.wrong, min(3, len(fact.wrong)))
+    others = chance.sample(fact.wrong, min(count - 1, len(fact.wrong)))
     choices = [fact.answer, *others]
     chance.shuffle(choices)
     right = choices.index(fact.answer)
@@ -125,7 +173,6 @@ def _multiple_choice(chance: random.Random, knobs: SimulatorConfig, wanted: str 
 _WRITERS = {
     "word_problems": _word_problem,
     "short_facts": _short_fact,
-    "multiple_choice": _multiple_choice,
 }
 
 

@@ -65,12 +65,13 @@ class Asked:
         """The items in the prompt, which has one per line."""
         examples = []
         for line in self.text.splitlines():
-            if line.startswith('{"text"'):
+            if line.startswith('{"'):
                 try:
                     examples.append(orjson.loads(line))
                 except orjson.JSONDecodeError:
                     continue
-        return [example for example in examples if isinstance(example, dict)]
+        items = [example for example in examples if isinstance(example, dict)]
+        return [item for item in items if item.keys() != _OF_NOTE]
 
     @cached_property
     def count(self) -> int:
@@ -123,6 +124,8 @@ class Asked:
         return [str(value) for value in enum] if isinstance(enum, list) else []
 
 
+_OF_NOTE = {"note", "decision", "of"}
+"""The fields of a reviewer's note, which stands on a line like an example."""
 _BY_FIELDS: Mapping[frozenset[str], str] = {
     frozenset(fields.split()): purpose
     for purpose, fields in {

@@ -15,6 +15,7 @@ from engine.flow.halt import Halt
 from engine.items import Item, Verdict, usd
 from engine.planning.delayed import LABEL_GATE, BatchOutcome, Fate, batch_outcome
 from engine.planning.plan import shares
+from engine.schema.values import dumps
 from engine.stages.early_stopping import ACCEPTED, EarlyStopping, ItemFate
 from engine.stages.progress import Progress
 from engine.stages.repeats import Repeats
@@ -248,7 +249,7 @@ class Commit:
         if self._repeats is not None:
             self._repeats.accept(item)
         if self._room is not None:
-            progress.labels[item.label or ""] += 1
+            progress.labels[item.answer] += 1
         return item, "accepted"
 
     def _through_gates(self, item: Item, group: GroupComparison | None) -> Item:
@@ -278,7 +279,7 @@ class Commit:
 
     def _through_label_gate(self, item: Item, room: Mapping[str, int]) -> Item:
         """Rejects an item whose label already has its share."""
-        label = item.label or ""
+        label = item.answer
         if self._progress.labels[label] < room.get(label, 0):
             return item
         reason = "label_full" if label in room else "label_unknown"
@@ -291,9 +292,9 @@ class Commit:
         rejection = item.rejection if state == "rejected" else None
         by, reason = (rejection.by, storable(rejection.reason)) if rejection is not None else (None, None)
         record = self._dataset.fields.rewritten(item)
-        label = storable(item.label) if self._room is not None and item.label is not None else None
+        label = storable(item.answer) if self._room is not None and item.label is not None else None
         return ItemRow(
-            item.number, state, label, by, reason, _json(record), _json(self._meta(item, by, reason))
+            item.number, state, label, by, reason, dumps(record), _json(self._meta(item, by, reason))
         )
 
     def _meta(self, item: Item, by: str | None, reason: str | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from itertools import islice
 
 from engine.dataset.fields import Fields
 from engine.dataset.forms import FieldProblem
-from engine.dataset.rows import BadRow, Numbered
+from engine.files.rows import BadRow, Numbered
 from engine.flow.halt import Halt
 from engine.items import Batch, Item, Verdict
 from engine.protocols import Row
@@ -60,4 +60,10 @@ def item_of(batch: Batch, position: int, number: int, row: Row | BadRow, fields:
         content = fields.read(number, row)
     except FieldProblem as problem:
         return bare.judged(Verdict.rejected(NAME, problem.reason, str(problem)))
-    return bare.evolve(text=content.text, label=content.label, choices=content.choices, extras=content.extras)
+    return bare.evolve(
+        text=content.text,
+        label=content.label,
+        choices=content.choices,
+        extras=content.extras,
+        parts=content.parts,
+    )

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import orjson
 
 from engine.dataset.base import BaseDataset
 from engine.diversity import GROUP_CHECK
 from engine.diversity.duplicates import Comparison, Duplicates, Match
 from engine.diversity.embedding import restored, stacked
 from engine.items import Item, Verdict, item_id
+from engine.schema.values import loads
 
 if TYPE_CHECKING:
     from engine.protocols import Vectors
@@ -57,7 +57,7 @@ class GroupCheck:
 
     def _remember(self, rows: Sequence[tuple[int, str, bytes | None]]) -> None:
         remembered = self._dataset.fields.remembered
-        items = [(number, remembered(orjson.loads(record))) for number, record, _ in rows]
+        items = [(number, remembered(loads(record))) for number, record, _ in rows]
         vectors = [restored(vector) if vector is not None else None for _, _, vector in rows]
         self.duplicates.add(items, stacked(vectors))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from engine.config import FieldsConfig
 from engine.dataset.fields import Fields
 from engine.errors import ConfigError
-from engine.store.files import copied, replacing
+from engine.files.writing import copied, replacing
 from engine.store.reading import connect, read_fact, read_form, read_lines
 from engine.store.writer import damaged
 
@@ -49,10 +49,11 @@ class RunFolder:
         written = self.accepted, self.rejected, self.report, self.page, self.results, self.results_csv
         return self.database, self.config, *written, self.log, self._lock
 
-    def refuse_foreign(self, dataset: Path | None) -> None:
+    def refuse_foreign(self, dataset: Sequence[Path]) -> None:
         """Raises ConfigError where a run here would overwrite files that were not written by a run."""
-        if dataset is not None and dataset.resolve() in [file.resolve() for file in self.files]:
-            raise ConfigError(f"{self.path}: the run would overwrite its own base dataset {dataset}")
+        own = [file.resolve() for file in self.files]
+        if (clash := next((file for file in dataset if file.resolve() in own), None)) is not None:
+            raise ConfigError(f"{self.path}: the run would overwrite its own base dataset {clash}")
         foreign = [file.name for file in self.files[1:8] if file.exists()]
         if foreign and not self.database.exists():
             raise ConfigError(
@@ -119,6 +120,14 @@ class RunFolder:
         place = self.path / "datasets" / name
         copied(source, place)
         return place
+
+    def keep_all(self, sources: Sequence[Path], name: str) -> str:
+        """Copies files once, in order; returns a path that reads them all. Raises StoreError."""
+        if len(sources) == 1:
+            return str(self.keep(sources[0], f"{name}{''.join(sources[0].suffixes[-2:])}").resolve())
+        for place, source in enumerate(sources):
+            self.keep(source, f"{name}/{place:05}-{source.name}")
+        return str((self.path / "datasets" / name).resolve() / "*")
 
     def write_config(self, settings: Mapping[str, Any]) -> None:
         """Writes config.yaml. Raises StoreError."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import RunConfig
+from engine.config.dataset import OLD_KINDS
 from engine.config.markers import ByContent, Operational, below, places
 
 
@@ -78,6 +79,9 @@ _NO_LONGER = re.compile(r"(?:^|, )(?:response_format|send_seed) [^,;]*")
 def _comparable(before: Mapping[str, Any]) -> dict[str, Any]:
     """A recorded identity without what has become operational in the meantime."""
     kept = {key: value for key, value in before.items() if not _operational(key)}
+    kind = kept.get("dataset.fields.label.kind")
+    if kind in OLD_KINDS:
+        kept["dataset.fields.label.kind"] = OLD_KINDS[kind]
     if isinstance(endpoints := kept.get("model.any_of"), str):
         kept["model.any_of"] = _NO_LONGER.sub("", endpoints)
     return kept

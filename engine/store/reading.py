@@ -14,10 +14,14 @@ from typing import Any, NamedTuple
 import orjson
 
 from engine.config import FieldsConfig
+from engine.dataset.chats import ChatStyle
 from engine.dataset.fields import Fields
-from engine.dataset.forms import LabelStyle
+from engine.dataset.labels import LabelStyle
+from engine.dataset.pairs import PairStyle
 from engine.errors import StoreError
 from engine.items import item_id
+from engine.schema.columns import Schema
+from engine.schema.values import loads
 from engine.store.checksums import intact
 from engine.store.migrations import readable
 from engine.store.writer import damaged, translated
@@ -131,8 +135,18 @@ def read_facts(connection: sqlite3.Connection) -> RunFacts:
 
 
 def read_form(connection: sqlite3.Connection, config: FieldsConfig) -> Fields:
-    """How the run's items are written: the config's fields, with the spelling of labels that the base dataset has."""
-    return Fields(config, LabelStyle(**(read_fact(connection, "style") or {})))
+    """How the run's items are written: the config's fields, with the schema and spellings of the base dataset."""
+    form = read_fact(connection, "form") or {}
+    schema = Schema.from_json(form.get("schema"))
+    return Fields(
+        config.with_columns(list(schema.columns)),
+        LabelStyle.from_json(form.get("style") or read_fact(connection, "style") or {}),
+        schema=schema,
+        chat=ChatStyle.from_json(form.get("chat", {})),
+        pair=PairStyle(**form.get("pair", {})),
+        several=frozenset(form.get("several", ())),
+        spoken=form.get("spoken", {}),
+    )
 
 
 def read_starts(connection: sqlite3.Connection) -> list[Start]:
@@ -277,4 +291,4 @@ def read_lines(connection: sqlite3.Connection, state: str) -> Iterator[str]:
 def read_items(connection: sqlite3.Connection, state: str) -> Iterable[dict[str, Any]]:
     """Items of one fate in the order of their commit: the record's own fields, then `_meta`."""
     for record, meta in _rows(connection, state):
-        yield {**orjson.loads(record), "_meta": orjson.loads(meta)}
+        yield {**loads(record), "_meta": orjson.loads(meta)}

@@ -13,9 +13,10 @@ from typing import Any
 import orjson
 
 from engine.errors import StoreError
+from engine.files.writing import temporary_beside
 from engine.items import POSITIONS, item_id
+from engine.schema.values import loads
 from engine.store.checksums import checksum, intact
-from engine.store.files import temporary_beside
 from engine.store.folder import RunFolder, write_items
 from engine.store.journal import set_up
 from engine.store.migrations import VERSION
@@ -166,7 +167,7 @@ def _looks_like_one(table: str, row: Row) -> bool:
         return counts and isinstance(row[5], str) and isinstance(row[14], float)
     number, state, _, _, _, record, meta, _ = row
     try:
-        told, item = orjson.loads(meta), orjson.loads(record)
+        told, item = orjson.loads(meta), loads(record)
     except (ValueError, TypeError):
         return False
     known = state in ("accepted", "rejected", "surplus") and isinstance(item, dict) and isinstance(told, dict)
@@ -239,7 +240,7 @@ def _in_files(folder: RunFolder) -> Iterator[Row]:
         with contextlib.suppress(OSError), path.open("rb") as file:
             for line in file:
                 try:
-                    record = orjson.loads(line)
+                    record = loads(line)
                     meta = record.pop("_meta")
                     batch, _, position = str(meta["id"]).partition("-")
                     number = int(batch) * POSITIONS + int(position)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import orjson
 
+from engine.schema.values import loads
 from engine.store.checksums import checksum
 from engine.store.reading import REVIEW
 from engine.store.writer import translated
@@ -74,7 +75,7 @@ class Reviews:
                 record, meta = self._connection.execute(
                     "SELECT record, meta FROM items WHERE item = ?", (item,)
                 ).fetchone()
-            yield Reviewed(item, orjson.loads(record), orjson.loads(meta))
+            yield Reviewed(item, loads(record), orjson.loads(meta))
 
     def decide(self, reviewed: Reviewed, decision: ReviewDecision, note: str, text: str) -> None:
         """Stores the decision; REJECT also marks the item as rejected by `review`, in one transaction."""

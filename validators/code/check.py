@@ -132,8 +132,8 @@ class CodeCheck:
 
     async def validate(self, item: Item) -> Verdict:
         """Raises SandboxUnavailable if programs can no longer be run."""
-        if item.label is None:
-            return Verdict.rejected(NAME, "no_label", "there is no label to check")
+        if not isinstance(item.label, str):
+            return Verdict.rejected(NAME, "no_label", "there is no single label to check")
         case = _Case(item, [item.label])
         while True:
             asked = self._policy.max_programs if case.hopeless else case.asked
@@ -165,7 +165,7 @@ class CodeCheck:
             program = await self._asker.ask(
                 self._program,
                 case.item,
-                self._shown(case.item),
+                self._tools.question(case.item),
                 tag=tag,
                 choices=bool(case.item.choices),
                 modules=self._options.sandbox.preload,
@@ -186,11 +186,6 @@ class CodeCheck:
             failure = _failure(program.code, outcome)
             tag = f"{case.asked}-{attempt}-{mark(_MENDED.format(**failure))}"
         return outcome
-
-    def _shown(self, item: Item) -> dict[str, Any]:
-        """The question alone, without the label and anything that may reveal it."""
-        shown = self._tools.shown(item)
-        return {name: shown[name] for name in ("text", "choices") if name in shown}
 
     # --- answers ---
 

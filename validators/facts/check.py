@@ -173,9 +173,9 @@ def _source(options: MediaWikiOptions | LocalOptions | ZimOptions, cache: Path) 
 
 def _answer(item: Item) -> str:
     """The label's text: the choice itself where the label is a letter."""
-    if item.choices and item.label and item.label in ascii_uppercase[: len(item.choices)]:
-        return item.choices[ascii_uppercase.index(item.label)]
-    return item.label or ""
+    if item.choices and item.answer and item.answer in ascii_uppercase[: len(item.choices)]:
+        return item.choices[ascii_uppercase.index(item.answer)]
+    return item.answer
 
 
 def _cited(passage: Passage) -> dict[str, Any]:

@@ -22,14 +22,14 @@ Sets = Annotated[
 
 def evaluate(
     data: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
             metavar="DATA... CONFIG.yaml", help="Datasets, or folders of runs; then the settings."
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where answers and results go.")],
     against: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--against", metavar="DATA", help="The original, to compare the others with."),
     ] = None,
     judged: Annotated[
@@ -42,18 +42,18 @@ def evaluate(
     """Put the items of datasets to models, and score the answers by rule: accuracy, intervals, comparisons."""
     from engine.config import RunConfig
     from engine.errors import ConfigError
+    from engine.files.writing import spooled
     from engine.runs.api import evaluate, judge, with_datasets
-    from engine.store.files import spooled
 
     with mistakes(), contextlib.ExitStack() as stack:
-        *datasets, config = data
+        *given, named = data
+        config = Path(named)
         if config.suffix.lower() not in (".yaml", ".yml"):
             raise ConfigError(f"{config}: the last argument must be the settings, a YAML file")
-        if [str(path) for path in datasets].count("-") > 1:
+        if given.count("-") > 1:
             raise ConfigError("-: standard input can be read once")
         datasets = [
-            stack.enter_context(spooled(sys.stdin.buffer, out)) if str(path) == "-" else path
-            for path in datasets
+            stack.enter_context(spooled(sys.stdin.buffer, out)) if place == "-" else place for place in given
         ]
         loaded = RunConfig.load(config, overrides(set_, None, budget), allow_code=code)
         loaded = with_datasets(loaded, datasets, against)

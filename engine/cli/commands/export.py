@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,18 +14,27 @@ from engine.cli.common import existing_of_items, mistakes, report_of, tell
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
+    from engine.export.training import Training
     from engine.store.folder import RunFolder
 
 
 def export(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The folder of a run.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="PATH", help="'-' is standard output.")],
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="PATH",
+            help="'-' is standard output; s3:// and gs:// too. Where absent: which formats fit.",
+        ),
+    ] = None,
     format: Annotated[
         str | None,
         typer.Option(
             "-f",
             "--format",
-            help="jsonl, json, csv, parquet, hf, alpaca, sharegpt or openai; by the ending of PATH, else jsonl.",
+            help="jsonl, json, csv, parquet, hf, or a trainer's (listed without -o); by PATH's ending, else jsonl.",
         ),
     ] = None,
     meta: Annotated[bool, typer.Option("--meta", help="Keep _meta: how each item came to be.")] = False,
@@ -44,6 +55,13 @@ def export(
         float, typer.Option("--closeness", help="For --test: the cosine from which rows stay on one side.")
     ] = 0.9,
     seed: Annotated[int, typer.Option("--seed", min=0, help="For what is drawn by chance.")] = 0,
+    push: Annotated[
+        str | None,
+        typer.Option("--push", metavar="OWNER/NAME", help="To a dataset of the Hugging Face hub, as -f hf."),
+    ] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="A repository that --push makes is open to all.")
+    ] = False,
     csv_raw: Annotated[
         bool,
         typer.Option("--csv-raw", help="In CSV, no quote before what a spreadsheet would run as a formula."),
@@ -51,29 +69,111 @@ def export(
 ) -> None:
     """Write the accepted items of a run in another tool's format; mixed with originals, or cut in two, if wanted."""
     from engine.config import RunConfig
+    from engine.config.paths import is_remote
     from engine.errors import ConfigError
     from engine.export.card import dataset_card
     from engine.export.formats import export, form_of, parts
     from engine.export.mixture import Wanted, mixture_of
 
     with mistakes():
+        if out is None and push is None:
+            _list(existing_of_items(run_dir))
+            return
+        if out is not None and push is not None:
+            raise ConfigError("--push: goes to the hub; leave out -o")
+        format = "hf" if push is not None else format or form_of(Path(str(out)))
+        if out is not None and (count := _pairs(run_dir, format, out)) is not None:
+            tell(f"{count:,} pairs written to {out}")
+            return
         folder = existing_of_items(run_dir)
-        format = format or form_of(out)
         config = RunConfig.load(folder.config, lenient=True)
         wanted = Wanted(test, originals, apart, closeness, seed)
-        places = parts(("train", "test") if test else ("",), format, out)
-        _spare(places.values(), folder, config)
-        with mixture_of(folder, config, wanted, tell) as ready:
-            if not sum(ready.counts.values()):
-                raise ConfigError(f"{run_dir}: holds no accepted item to export")
-            card = ""
-            if format == "hf":
-                card = dataset_card(report_of(run_dir)[0], config, ready.counts, ready.originals)
-            description = config.dataset.description
-            count = export(
-                ready.splits, format, out, ready.fields, description, meta=meta, card=card, raw_csv=csv_raw
+        with _place(out, push, public=public) as place:
+            places = parts(("train", "test") if test else ("",), format, place)
+            _spare(places.values(), folder, config)
+            with mixture_of(folder, config, wanted, tell) as ready:
+                if not sum(ready.counts.values()):
+                    raise ConfigError(f"{run_dir}: holds no accepted item to export")
+                card = ""
+                if format == "hf":
+                    card = dataset_card(
+                        report_of(run_dir)[0], config, ready.counts, ready.originals, ready.fields.schema
+                    )
+                description = config.dataset.description
+                count = export(
+                    ready.splits,
+                    format,
+                    place,
+                    ready.fields,
+                    description,
+                    meta=meta,
+                    card=card,
+                    raw_csv=csv_raw,
+                )
+        named = [out or f"the hub: {push}"] if push or is_remote(out or "") else map(str, places.values())
+        tell(f"{count:,} items written to {' and '.join(dict.fromkeys(named))}")
+
+
+def _pairs(run_dir: Path, format: str, out: str) -> int | None:
+    """Writes preference pairs made of what the run knows; None where the format, or the run, asks for its items."""
+    from engine.config import RunConfig
+    from engine.errors import ConfigError
+    from engine.export.formats import export, takes_pairs
+    from engine.export.preferences import pairs_of
+    from engine.files.send import written_to
+    from engine.runs.modes import MODES
+    from engine.store.folder import RunFolder
+    from engine.store.reading import connect, read_form
+
+    folder = RunFolder.existing(run_dir)
+    config = RunConfig.load(folder.config, lenient=True)
+    with closing(connect(folder.database)) as connection:
+        fields = read_form(connection, config.dataset.fields)
+        if not takes_pairs(format, fields):
+            return None
+        answers, description = MODES[folder.mode()].answers, config.dataset.description
+
+        def found() -> Iterator[Training]:
+            return pairs_of(connection, fields, description, answers=answers)
+
+        if next(found(), None) is None:
+            raise ConfigError(
+                f"-f {format}: the run knows no pair: no item was revised, none rejected by a validator beside an "
+                "accepted one, no two models answered differently"
             )
-        tell(f"{count:,} items written to {' and '.join(dict.fromkeys(map(str, places.values())))}")
+        with written_to(out) as path:
+            _spare([path], folder, config)
+            return export({}, format, path, fields, description, meta=False, pairs=found)
+
+
+@contextmanager
+def _place(out: str | None, push: str | None, *, public: bool) -> Iterator[Path]:
+    """Where to write; once the block ends, what was written is where it belongs."""
+    from engine.files.send import pushed, written_to
+
+    if push is None:
+        with written_to(str(out)) as path:
+            yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="datagen-") as folder:
+        yield Path(folder) / "hub"
+        tell(pushed(Path(folder) / "hub", push, private=not public))
+
+
+def _list(folder: RunFolder) -> None:
+    """Says which formats fit the run's items, and why the others do not."""
+    from rich.table import Table
+
+    from engine.cli.common import show
+    from engine.config import RunConfig
+    from engine.export.formats import FORMS, HUB, misfit, takes_pairs
+
+    fields = folder.form(RunConfig.load(folder.config, lenient=True).dataset.fields)
+    table = Table("format", "for", "fits", box=None)
+    for name, reader in {**{n: f.reader for n, f in FORMS.items()}, HUB: "datasets, and the hub"}.items():
+        made = "from what the run knows: revised, rejected" if takes_pairs(name, fields) else None
+        table.add_row(name, reader, made or misfit(name, fields) or "yes")
+    show(table)
 
 
 def _spare(places: Iterable[Path], folder: RunFolder, config: RunConfig) -> None:
@@ -84,5 +184,5 @@ def _spare(places: Iterable[Path], folder: RunFolder, config: RunConfig) -> None
     for place in places:
         if place.resolve() in runs:
             raise ConfigError(f"-o {place}: is a file of the run itself, or its folder; choose another place")
-        if config.dataset.path is not None and place.resolve() == config.dataset.path.resolve():
+        if place.resolve() in [file.resolve() for file in config.dataset.local_files]:
             raise ConfigError(f"-o {place}: is the base dataset; choose another place")

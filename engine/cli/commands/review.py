@@ -44,7 +44,7 @@ def review(
 
 
 def _close(run_dir: Path, counts: dict[str, int], there: int, config: Any) -> None:
-    from engine.store.files import replacing
+    from engine.files.writing import replacing
     from engine.store.folder import RunFolder
 
     report, _ = report_of(run_dir)

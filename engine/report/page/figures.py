@@ -263,12 +263,15 @@ def accuracy_figure(results: Mapping[str, Any] | None) -> Figure | None:
     for place, dataset in enumerate(datasets):
         rows = [result for result in results["results"] if result["dataset"] == dataset and result["n"]]
         x = [models.index(row["model"]) for row in rows]
-        trace = _bars(x, [row["accuracy"] for row in rows], _short(dataset), colours[place % len(colours)])
+        # While answers await a judge, the bar is what is sure, and its line leads to what may be.
+        sure = [row["bounds"][0] if row["pending"] else row["accuracy"] for row in rows]
+        spans = [row["bounds"] if row["pending"] else row["interval"] for row in rows]
+        trace = _bars(x, sure, _short(dataset), colours[place % len(colours)])
         trace["error_y"] = {
             "type": "data",
             "symmetric": False,
-            "array": [row["interval"][1] - row["accuracy"] for row in rows],
-            "arrayminus": [row["accuracy"] - row["interval"][0] for row in rows],
+            "array": [high - at for at, (_, high) in zip(sure, spans, strict=True)],
+            "arrayminus": [at - low for at, (low, _) in zip(sure, spans, strict=True)],
             "color": ORIGINAL,
         }
         traces.append(trace)

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from engine.dataset.fields import Fields
 from engine.dataset.forms import Example
 from engine.items import usd
@@ -16,6 +14,7 @@ from engine.report.mapping import TEXT
 from engine.report.profile import MOST, profile_of
 from engine.report.sections import OwnedSection, read_sections
 from engine.report.summary import Report
+from engine.schema.values import loads
 from engine.store.reading import REVIEW, read_fact, read_starts
 
 EXAMPLES = 3
@@ -178,7 +177,7 @@ def _accepted(connection: sqlite3.Connection, fields: Fields) -> Iterator[Exampl
         "SELECT record FROM items WHERE state = 'accepted' ORDER BY item LIMIT ?", (MOST,)
     )
     for (record,) in rows:
-        yield fields.remembered(orjson.loads(record))
+        yield fields.remembered(loads(record))
 
 
 def rejected(connection: sqlite3.Connection, fields: Fields) -> list[dict[str, Any]]:
@@ -196,11 +195,11 @@ def rejected(connection: sqlite3.Connection, fields: Fields) -> list[dict[str, A
         )
         shown = []
         for record, said in rows:
-            example = fields.remembered(orjson.loads(record))
+            example = fields.remembered(loads(record))
             shown.append(
                 {
                     "text": example.text[: 4 * TEXT],
-                    "label": (example.label or "")[:TEXT],
+                    "label": example.answer[:TEXT],
                     "said": (said or "")[: 3 * TEXT],
                 }
             )

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 
 from engine.config import RunConfig
 from engine.dataset.base import BaseDataset
-from engine.dataset.rows import read_rows
 from engine.flow.pipeline import Pipeline
 from engine.flow.stage import Stage
 from engine.items import Batch
@@ -42,8 +41,7 @@ def rows_of(config: RunConfig, mode: str) -> BaseDataset:
 
 def dataset_rows(parts: Parts) -> tuple[AsyncIterator[Batch], Stage]:
     """Batches of existing rows, and the stage that turns them into items."""
-    spec = parts.inputs.config.dataset
-    assert spec.path is not None
-    rows = read_rows(spec.path, spec.format, spec.max_row_bytes)
-    read = DatasetRows(rows, parts.inputs.dataset.fields, parts.progress, parts.halt, window(parts))
+    dataset = parts.inputs.dataset
+    rows = dataset.numbered()
+    read = DatasetRows(rows, dataset.fields, parts.progress, parts.halt, window(parts))
     return read.batches(), Stage("read", read, 1)

@@ -17,6 +17,7 @@ from engine.evaluation.answering import ANSWER, Answering, Confirming
 from engine.evaluation.results import results_of, write_csv
 from engine.evaluation.rows import Evaluated, EvaluatedRows
 from engine.evaluation.shape import Results
+from engine.files.writing import replacing
 from engine.flow.pipeline import Pipeline
 from engine.flow.stage import Stage
 from engine.protocols import Validator
@@ -25,7 +26,6 @@ from engine.runs.modes.mode import Mode
 from engine.runs.pipeline import Parts, asker, commit, window
 from engine.runs.plugins import confirming
 from engine.stages.refine import Refine
-from engine.store.files import replacing
 from engine.store.folder import RunFolder
 
 
@@ -43,7 +43,8 @@ class EvaluateMode(Mode):
         if not spec.datasets:
             raise config.wrong("evaluate.datasets", "names no dataset; give one on the command line, or here")
         if config.dataset.fields.label is None:
-            raise config.wrong("dataset.fields.label", "is missing; without labels no answer can be scored")
+            several = "names several; give the one to score" if config.dataset.fields.labels else "is missing"
+            raise config.wrong("dataset.fields.label", f"{several}; without labels no answer can be scored")
         evaluated = tuple(_evaluated(config, each) for each in spec.datasets)
         _check_breakdown(config, evaluated)
         total = sum(each.base.rows for each in evaluated) * len(config.tested)
@@ -68,7 +69,8 @@ class EvaluateMode(Mode):
         """The steps of each answer, in order."""
         config, names = parts.inputs.config, confirming(parts.validators)
         confirm = [each for each in parts.validators if getattr(each, "confirms", False)]
-        answer = Answering(asker(parts, ANSWER), config, names)
+        fields = {each.name: each.base.fields for each in parts.inputs.evaluated}
+        answer = Answering(asker(parts, ANSWER), config, names, fields)
         return [*(Confirming(each, config.tested[0], names) for each in confirm), answer]
 
     def identity(self, inputs: Inputs) -> dict[str, Any]:
@@ -79,9 +81,9 @@ class EvaluateMode(Mode):
         """With copies of the datasets, so that the run can continue if the originals change or disappear."""
         kept = []
         for number, each in enumerate(inputs.evaluated, 1):
-            assert each.spec.path is not None
-            name = f"{number}-{re.sub(r'[^A-Za-z0-9._-]', '_', each.name)}{each.spec.path.suffix}"
-            kept.append(EvaluatedData(name=each.name, path=folder.keep(each.spec.path, name).resolve()))
+            assert each.base.source is not None
+            name = f"{number}-{re.sub(r'[^A-Za-z0-9._-]', '_', each.name)}"
+            kept.append(EvaluatedData(name=each.name, path=folder.keep_all(each.base.source.files, name)))
         evaluate = inputs.config.evaluate.model_copy(update={"datasets": tuple(kept)})
         return inputs.config.changed(evaluate=evaluate)
 
@@ -100,8 +102,7 @@ class EvaluateMode(Mode):
 
 def _evaluated(config: RunConfig, data: EvaluatedData) -> Evaluated:
     """A dataset from a file, or from a run's accepted items. Raises ConfigError."""
-    path = data.path / "accepted.jsonl" if data.path.is_dir() else data.path
-    spec = config.dataset.model_copy(update={"path": path, "format": None})
+    spec = config.dataset.model_copy(update={"path": (data.path,), "format": None})
     return Evaluated(data.name, spec, BaseDataset.streamed(spec))
 
 

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar
 
 from engine.config import RunConfig
+from engine.config.paths import is_remote
 from engine.evaluation.shape import Results
 from engine.flow.pipeline import Pipeline
 from engine.report.shape import ReportData
@@ -52,8 +53,19 @@ class Mode(ABC):
         return {} if self.generates else {"mode": self.family}
 
     def kept(self, inputs: Inputs, folder: RunFolder) -> RunConfig:
-        """The config with which the run can continue from its folder alone. Raises StoreError."""
-        return inputs.config
+        """The config with which the run can continue from its folder alone. Raises StoreError.
+
+        What was read from elsewhere is pinned: a repository to its commit, any other address to a copy in the folder.
+        """
+        config, source = inputs.config, inputs.dataset.source
+        if source is None or not source.pinned or config.dataset.path is None:
+            return config
+        places = []
+        for number, place in enumerate(config.dataset.path, 1):
+            pinned = source.pinned.get(place, place)
+            copied = is_remote(place) and not pinned.startswith("hf://")
+            places.append(folder.keep_all(source.files_of(place), f"base-{number}") if copied else pinned)
+        return config.changed(dataset=config.dataset.model_copy(update={"path": tuple(places)}))
 
     async def begin(self, journal: Journal) -> None:  # noqa: B027 - most have nothing to do
         """Called before the journal's content is used."""

@@ -1,0 +1,75 @@
+"""The command that begins with a dataset: `init`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.cli.common import mistakes, overrides, say, tell
+
+
+def init(
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DATA", help="Files, a folder, a pattern, or an address (hf://datasets/OWNER/NAME)."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="CONFIG.yaml", help="Standard output where absent."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="How the files are read, e.g. encoding=cp1252, csv.header=false.",
+        ),
+    ] = None,
+) -> None:
+    """Look at a dataset, say what it is, and write a commented config that runs."""
+    from pydantic import ValidationError
+
+    from engine.analysis.first_config import config_text, looked, told
+    from engine.config.reading import ReadingConfig
+    from engine.errors import ConfigError
+    from engine.files.writing import replacing
+
+    with mistakes():
+        if out is not None and out.exists():
+            raise ConfigError(f"-o {out}: is there already; choose another name")
+        if out is not None and not out.absolute().parent.is_dir():
+            raise ConfigError(f"-o {out}: there is no folder {out.parent}")
+        try:
+            how = ReadingConfig.model_validate(_nested(overrides(set_, None, None)))
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"]))
+            raise ConfigError(f"--set {name}: {first['msg'].removeprefix('Value error, ')}") from None
+        look = looked(data, how)
+        for topic, said in told(look):
+            tell(f"{topic:<12} {said}")
+        text = config_text(look, out.absolute().parent if out is not None else Path())
+        if out is None:
+            say(text, nl=False)
+            return
+        with replacing(out) as file:
+            file.write(text)
+        tell(f"\n{out} is written. See what a run would take: datagen plan {out}; run it: datagen run {out}")
+
+
+def _nested(given: dict[str, object]) -> dict[str, object]:
+    """`csv.header` within `csv`; `dataset.` before it may stand or not."""
+    nested: dict[str, object] = {}
+    for key, value in given.items():
+        name, _, rest = key.removeprefix("dataset.").partition(".")
+        if rest:
+            inner = nested.setdefault(name, {})
+            assert isinstance(inner, dict)
+            inner[rest] = value
+        else:
+            nested[name] = value
+    return nested

@@ -1,0 +1,1 @@
+"""Rows out of files as they come: where they lie, how they are packed, encoded and written."""
