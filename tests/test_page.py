@@ -344,3 +344,11 @@ async def test_the_page_of_an_evaluation_under_way_tells_what_is_known(
     assert "From generated to accepted" not in text
     status, _, err = await finished(await datagen("report", configs.folder / "out", "--vectors"))
     assert (status, "is the folder of an evaluation" in err) == (2, True)
+
+
+def test_labels_stand_under_their_bars() -> None:
+    from engine.report.page.figures import labels_figure
+
+    figure = labels_figure({"items": 4, "labels": {"yes": 3, "no": 1}}, None)
+    assert figure is not None
+    assert figure["layout"]["xaxis"]["ticktext"] == ["no", "yes"]

@@ -233,7 +233,7 @@ def labels_figure(accepted: Mapping[str, Any], original: Mapping[str, Any] | Non
         for title, profile, colour in there
     ]  # fmt: skip
     layout = {
-        "xaxis": {"type": "category"},
+        "xaxis": _named(names),
         "yaxis": {"title": {"text": "share of the items"}, "tickformat": ".0%"},
     }
     return _figure(traces, height=280, barmode="group", **layout)
