@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 from conftest import Configs, Start, lines, run_in
 from engine.config import DatasetConfig
 from engine.dataset.base import BaseDataset
-from engine.dataset.chats import complaint, messages_in
+from engine.dataset.chat_rules import complaint
+from engine.dataset.chats import messages_in
 from engine.dataset.findings import findings
 from engine.dataset.forms import FieldProblem
 from engine.dataset.pairs import pair_in
@@ -297,6 +299,56 @@ def called(arguments: str, name: str = "f") -> list[dict[str, Any]]:
 def test_what_a_conversation_is(messages: Any, reason: str | None) -> None:
     found = complaint(messages_in(messages), [TOOL], None)
     assert (found and found[0]) == reason
+
+
+def tool_taking(schema: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "function",
+        "function": {"name": "f", "parameters": {"type": "object", "properties": {"n": schema}}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("schema", "given", "fits"),
+    [
+        ({"type": "dict"}, "{}", True),  # as function-calling benchmarks write it
+        ({"type": "dict"}, "1", False),
+        ({"pattern": "^(?=a)[a-z]+$"}, '"b"', False),
+        ({"pattern": "^(a+)+$"}, f'"{"a" * 5000}!"', False),  # Python's own would be at it for years
+        ({"pattern": "^(?:(?=a)a+)+$"}, f'"{"a" * 5000}!"', False),
+        ({"patternProperties": {"^(a+)+$": {"type": "string"}}}, f'{{"{"a" * 5000}!": 1}}', True),
+        ({"pattern": "("}, '"b"', True),  # no schema: nothing to hold the arguments to
+        ({"$schema": "http://json-schema.org/draft-07/schema#", "type": "string"}, "1", False),
+    ],
+)
+def test_a_datasets_own_schema_is_held_to(schema: dict[str, Any], given: str, fits: bool) -> None:
+    found = complaint(messages_in(called(f'{{"n": {given}}}')), [tool_taking(schema)], None)
+    assert (found is None) == fits, found
+
+
+def test_what_a_datasets_schema_refers_to_is_not_fetched(tmp_path: Path) -> None:
+    (tmp_path / "schema.json").write_text('{"type": "string"}')
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        addresses = (
+            f"http://127.0.0.1:{server.getsockname()[1]}/schema",
+            (tmp_path / "schema.json").as_uri(),
+        )
+        for address in addresses:
+            found = complaint(messages_in(called('{"n": 1}')), [tool_taking({"$ref": address})], None)
+            assert found is None
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    within = {**tool_taking({"$ref": "#/$defs/text"})}
+    within["function"]["parameters"]["$defs"] = {"text": {"type": "string"}}
+    assert complaint(messages_in(called('{"n": 1}')), [within], None) is not None
+
+
+def test_a_schema_without_a_bottom_costs_itself() -> None:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(2000):
+        schema = {"properties": {"n": schema}}
+    assert complaint(messages_in(called('{"n": 1}')), [tool_taking(schema)], None) is None
 
 
 def test_turns_and_system_are_held_to(tmp_path: Path) -> None:

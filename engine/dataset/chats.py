@@ -1,8 +1,8 @@
-"""Conversations: read in OpenAI's or ShareGPT's form, checked, and written back in the dataset's own."""
+"""Conversations: read in OpenAI's or ShareGPT's form, and written back in the dataset's own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -66,7 +66,7 @@ class ChatStyle:
         role, content = ("from", "value") if shared else ("role", "content")
         roles = {_ROLES[str(each[role])]: str(each[role]) for each in listed if str(each.get(role)) in _ROLES}
         calls = [call for each in listed for call in each.get("tool_calls") or ()]
-        objects = any(isinstance(_function(call).get("arguments"), Mapping) for call in calls)
+        objects = any(isinstance(function_of(call).get("arguments"), Mapping) for call in calls)
         tools = _parsed(tools)
         bare = isinstance(tools, list) and any(
             isinstance(each, Mapping) and "function" not in each for each in tools
@@ -204,14 +204,15 @@ def _called(text: str, name: str) -> list[Any]:
     return [_call(each, name) for each in (value if isinstance(value, list) else [value])]
 
 
-def _function(call: Any) -> Mapping[str, Any]:
+def function_of(call: Any) -> Mapping[str, Any]:
+    """What a tool, or a call of one, holds: a function's name, and what it takes or is given."""
     inner = call.get("function", call) if isinstance(call, Mapping) else {}
     return inner if isinstance(inner, Mapping) else {}
 
 
 def _call(value: Any, name: str) -> dict[str, Any]:
     """A tool call in OpenAI's form, its arguments as JSON text. Raises FieldProblem."""
-    function = _function(value)
+    function = function_of(value)
     arguments = function.get("arguments", function.get("parameters"))
     if not isinstance(function.get("name"), str):
         raise FieldProblem("bad_tool_call", f"the {name} hold a tool call without a name")
@@ -241,120 +242,11 @@ def tools_in(value: Any) -> list[dict[str, Any]]:
             raise FieldProblem("wrong_type", "the tools are a text that is not JSON") from None
     if value is None:
         return []
-    if not isinstance(value, list) or not all(isinstance(_function(each).get("name"), str) for each in value):
+    if not isinstance(value, list) or not all(
+        isinstance(function_of(each).get("name"), str) for each in value
+    ):
         raise FieldProblem("wrong_type", "the tools are no list of functions with names")
-    return [{"type": "function", "function": dict(_function(each))} for each in value]
-
-
-# --- checking --------------------------------------------------------------------------------------
-
-
-def complaint(
-    messages: Sequence[Message],
-    tools: Sequence[Mapping[str, Any]] = (),
-    turns: tuple[int, int] | None = None,
-    system: str = "keep",
-    *,
-    prompt: bool = False,
-) -> tuple[str, str] | None:
-    """(reason, sentence) of the first fault of a conversation; None where there is none.
-
-    `prompt`: it is one that waits for an answer, so that a user is last. What trainers refuse: roles that do not
-    alternate (unsloth#334, LLaMA-Factory#2962).
-    """
-    begins = bool(messages) and messages[0]["role"] == "system"
-    if system == "require" and not begins:
-        return "no_system", "there is no system message first"
-    spoken = messages[1:] if begins else messages
-    if not spoken:
-        return "no_turns", "the conversation has no message"
-    if turns is not None and not turns[0] <= len(spoken) <= turns[1]:
-        return "turns", f"the conversation has {len(spoken)} messages, not {turns[0]} to {turns[1]}"
-    if spoken[0]["role"] != "user":
-        return "roles", f"the first message is of the {spoken[0]['role']}, not of the user"
-    found = next(_order(spoken), None) or next(_calls(spoken, tools), None)
-    if found is not None:
-        return found
-    last = "user" if prompt else "assistant"
-    if spoken[-1]["role"] != last and not (prompt and spoken[-1]["role"] == "tool"):
-        return "roles", f"the last message is of the {spoken[-1]['role']}, not of the {last}"
-    return None
-
-
-_AFTER: Mapping[str, tuple[str, ...]] = {
-    "user": ("assistant",),
-    "assistant": ("user",),
-    "calls": ("tool",),
-    "tool": ("tool", "assistant"),
-}
-
-
-def _order(spoken: Sequence[Message]) -> Iterator[tuple[str, str]]:
-    before = ""
-    for place, message in enumerate(spoken, 1):
-        role = message["role"]
-        if before and role not in _AFTER[before]:
-            if role == "tool":
-                yield "tool_without_call", f"message {place} is a tool's result, and no call stands before it"
-            else:
-                said = {"calls": "a tool call"}.get(before, f"a message of the {before}")
-                yield "roles", f"message {place} is of the {role}, after {said}"
-        silent = not message["content"].strip() and not message.get("tool_calls")
-        if silent and role in ("user", "assistant"):
-            yield "empty_message", f"message {place} is empty"
-        before = "calls" if role == "assistant" and message.get("tool_calls") else role
-
-
-def _calls(spoken: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Faults of tool calls: an unknown name, arguments that are not what the tool's schema says."""
-    known = {str(_function(tool)["name"]): _function(tool) for tool in tools}
-    for place, message in enumerate(spoken, 1):
-        for call in message.get("tool_calls") or ():
-            function = call["function"]
-            try:
-                arguments = orjson.loads(function["arguments"])
-            except orjson.JSONDecodeError:
-                yield "bad_tool_call", f"message {place}: the arguments of {function['name']} are not JSON"
-                continue
-            if tools and function["name"] not in known:
-                yield (
-                    "unknown_tool",
-                    f"message {place} calls {function['name']!r}; there are {', '.join(known)}",
-                )
-            elif tools and (fault := _misfit(arguments, known[function["name"]])) is not None:
-                yield "bad_tool_call", f"message {place}: the arguments of {function['name']}: {fault}"
-
-
-def _misfit(arguments: Any, tool: Mapping[str, Any]) -> str | None:
-    """Why arguments do not fit the tool's schema, by jsonschema; None where they do, or the schema is none."""
-    import jsonschema
-
-    schema = _plain_schema(tool.get("parameters") or {})
-    try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-        fault = next(jsonschema.Draft202012Validator(schema).iter_errors(arguments), None)
-    except (jsonschema.SchemaError, RecursionError, ValueError, TypeError):
-        return None
-    except Exception as error:  # a reference that leads nowhere: the schema is a stranger's
-        return None if "Ref" in type(error).__name__ or "Unresolvable" in type(error).__name__ else str(error)
-    return fault.message[:200] if fault is not None else None
-
-
-_SCHEMA_TYPES: Mapping[str, str] = {"dict": "object", "float": "number", "tuple": "array", "any": ""}
-
-
-def _plain_schema(schema: Any) -> Any:
-    """The schema with the type names that function-calling benchmarks use (dict, float, tuple) as JSON's."""
-    if isinstance(schema, list):
-        return [_plain_schema(each) for each in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    plain = {key: _plain_schema(inner) for key, inner in schema.items() if inner is not None}
-    if isinstance(kind := plain.get("type"), str) and kind in _SCHEMA_TYPES:
-        plain["type"] = _SCHEMA_TYPES[kind]
-        if not plain["type"]:
-            del plain["type"]
-    return plain
+    return [{"type": "function", "function": dict(function_of(each))} for each in value]
 
 
 # --- writing ---------------------------------------------------------------------------------------
@@ -368,7 +260,7 @@ def written(messages: Sequence[Message], style: ChatStyle) -> list[Any]:
 
 def tools_written(tools: Sequence[Mapping[str, Any]], style: ChatStyle) -> list[Any]:
     """The tools in the dataset's own form."""
-    return [dict(_function(each)) for each in tools] if style.bare_tools else list(tools)
+    return [dict(function_of(each)) for each in tools] if style.bare_tools else list(tools)
 
 
 def _spelled(messages: Sequence[Message], style: ChatStyle) -> list[dict[str, Any]]:

@@ -9,7 +9,8 @@ from typing import Any
 from engine.config.dataset import wire_name
 from engine.constraints import Constraint
 from engine.dataset import replies
-from engine.dataset.chats import complaint, messages_in, tools_in, tools_written, written
+from engine.dataset.chat_rules import complaint
+from engine.dataset.chats import messages_in, tools_in, tools_written, written
 from engine.dataset.forms import LETTERS, Content, Example, FieldProblem, plain
 from engine.dataset.item_schema import item_schema
 from engine.dataset.labels import chosen, raw_label, several, spelled

@@ -11,7 +11,8 @@ import orjson
 from engine.answers.backslashes import control_character, restored
 from engine.config import LabelField
 from engine.config.dataset import wire_name
-from engine.dataset.chats import complaint, messages_in, tools_in
+from engine.dataset.chat_rules import complaint
+from engine.dataset.chats import messages_in, tools_in
 from engine.dataset.forms import LETTERS, Content, FieldProblem, letter_of, place_of, plain
 from engine.dataset.label_form import LabelForm
 from engine.dataset.labels import from_text
