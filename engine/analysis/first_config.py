@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from engine.analysis.language import language_of
 from engine.config import DatasetConfig, FieldsConfig, GenerateConfig
 from engine.config.diversity import EmbeddingConfig
-from engine.config.paths import is_remote
+from engine.config.paths import is_remote, name_of
 from engine.config.reading import ReadingConfig
 from engine.dataset.base import BaseDataset
 from engine.dataset.findings import findings, listed, unnamed
@@ -236,7 +236,7 @@ def _description(look: Look) -> str:
         what = "Texts with their labels"
     else:
         what = "Texts"
-    return f"{what} like those in {_one_line(Path(look.source.name).name)}."
+    return f"{what} like those in {_one_line(name_of(look.source.name))}."
 
 
 def _relative(place: str, folder: Path) -> str:

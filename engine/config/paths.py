@@ -6,8 +6,9 @@ import os
 import re
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
@@ -23,6 +24,13 @@ def user_cache() -> Path:
 def is_remote(place: str) -> bool:
     """Whether it is an address, such as `s3://…`, rather than a path."""
     return re.match(r"[a-z][a-z0-9+.-]+://", place) is not None
+
+
+def name_of(place: str) -> str:
+    """The file's or folder's own name; of an address without its query, which may hold a key of the holder's."""
+    if is_remote(place):
+        place = urlsplit(place).path.rstrip("/") or urlsplit(place).hostname or ""
+    return PurePath(place).name
 
 
 Change = Callable[[Any], Any]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePath
 from typing import Any
 
 import yaml
 
 from engine.config import RunConfig
+from engine.config.paths import name_of
 from engine.report.shape import ReportData
 from engine.report.summary import Report
 from engine.schema.columns import Schema
@@ -103,7 +103,7 @@ def _base(data: ReportData, config: RunConfig) -> str:
         return "none: from the description alone"
     rows = f"{data['dataset']['rows'] if data['dataset'] is not None else 0:,} rows"
     examples = config.generate.few_shot
-    named = ", ".join(PurePath(place).name for place in config.dataset.path)
+    named = ", ".join(name_of(place) for place in config.dataset.path)
     return f"{named} ({rows}); {examples} of them shown as examples in each request"
 
 
