@@ -264,12 +264,19 @@ class Asker(Protocol):
         ...
 
     async def ask(
-        self, question: Question[R], item: Item, shown: Mapping[str, Any], *, tag: str = "1", **values: Any
+        self,
+        question: Question[R],
+        item: Item,
+        shown: Mapping[str, Any],
+        *,
+        tag: str = "1",
+        model: str = "",
+        **values: Any,
     ) -> R:
         """The reply of a model that is shown `shown`, as the item's fenced block, and the other `values`.
 
-        `tag` distinguishes the calls of one purpose for one item. Raises Unparseable if no reply can be read,
-        and what `Tools.ask` raises.
+        `model` is one of `Tools.models`, where there are several for the purpose. `tag` distinguishes the calls of
+        one purpose for one item. Raises Unparseable if no reply can be read, and what `Tools.ask` raises.
         """
         ...
 
@@ -299,6 +306,10 @@ class Tools:
     """The Asker for the validator of that name."""
     cache: Path
     """The user's folder for data that can be fetched or made again; it need not exist yet."""
+    models: Callable[[str], Sequence[str]] = lambda purpose: ()
+    """The names of the models for a purpose, where the config gives it several."""
+    labels: Sequence[str] = ()
+    """The labels that an item can have, where the dataset has a closed set of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -357,7 +357,8 @@ def test_a_purposes_own_host_is_not_sent_the_main_key() -> None:
         }
     )
     assert elsewhere("http://api.example/v1", "https://api.example/v1"), "not in the clear either"
-    review, program, facts = (main.for_purpose(name) for name in ("review", "program", "fact_check"))
+    models = main.for_purposes()
+    review, program, facts = (models[name] for name in ("review", "program", "fact_check"))
     assert (review.api_key, review.headers) == (None, {})
     assert (program.api_key, program.headers) == ("sk-main", {"X-Own": "secret"})
     assert (facts.base_url, facts.api_key, facts.headers) == ("https://api.anthropic.com", "sk-ant", {})

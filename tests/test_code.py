@@ -15,7 +15,8 @@ from engine.conformance import check_validator, item, tools_for
 from engine.errors import ContentFiltered
 from engine.items import Decision, Prompt, Verdict
 from engine.simulator.truth import is_right
-from validators.code.check import CodeCheck, printing, spelled
+from validators.ballot import as_label as spelled
+from validators.code.check import CodeCheck, printing
 from validators.code.policy import LABEL, Policy, Step
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*the sandbox is at the level.*")

@@ -18,15 +18,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import CLEAN, Configs, Start, datagen, finished, lines, when_served
+from engine.answers.scoring import scored
 from engine.config import RunConfig
 from engine.conformance import item
 from engine.errors import ConfigError, ContentFiltered
 from engine.evaluation.answering import Answering
 from engine.evaluation.origins import confirmed, groups
 from engine.evaluation.results import results_of
-from engine.evaluation.scoring import answer_in, scored
-from engine.evaluation.statistics import mcnemar, newcombe, wilson
+from engine.prompts.answer import answer_in
 from engine.prompts.ask import ModelAsker
+from engine.quality.intervals import mcnemar, newcombe, wilson
 from engine.runs.api import evaluate, judge
 from engine.simulator.content import facts, word_problems
 from engine.simulator.truth import truth_of

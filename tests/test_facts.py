@@ -442,8 +442,10 @@ def script(*checks: Mapping[str, Any], entities: Sequence[str] = ("Oxygen",)) ->
     return answers
 
 
-YES = {"reasoning": "so it says", "supported": True, "item": None}
-NO = {"reasoning": "it says otherwise", "supported": False, "item": None}
+QUOTE = "oxygen has the SYMBOL 'O'"
+YES = {"reasoning": "so it says", "verdict": "supported", "quote": QUOTE, "item": None}
+NO = {"reasoning": "it says otherwise", "verdict": "refuted", "quote": QUOTE, "item": None}
+SILENT = {"reasoning": "it does not say", "verdict": "silent", "quote": "", "item": None}
 
 
 async def checked(documents: Path, answers: Any, **options: Any) -> Any:
@@ -482,6 +484,50 @@ async def test_supported_corrected_refuted_unverifiable(tmp_path: Path) -> None:
     assert verdict.record["unverifiable"] is True
 
 
+@pytest.mark.parametrize(
+    ("said", "decision", "reason"),
+    [
+        (SILENT, Decision.REJECT, "unverifiable"),
+        ({**YES, "quote": "Oxygen has the symbol X."}, Decision.REJECT, "unverifiable"),
+        ({**YES, "quote": ""}, Decision.REJECT, "unverifiable"),
+        ({**YES, "quote": "the"}, Decision.REJECT, "unverifiable"),
+        ({**NO, "quote": "I remember it well"}, Decision.REJECT, "unverifiable"),
+        ({**NO, "quote": "I remember", "item": {"label": "Y"}}, Decision.REJECT, "unverifiable"),
+        ({**YES, "quote": "Oxygen \u2026 symbol O."}, Decision.PASS, ""),
+        ({**YES, "quote": "symbol O ... Oxygen has"}, Decision.REJECT, "unverifiable"),
+        # As it was asked at first, without a quote.
+        ({"reasoning": "", "supported": True, "item": None}, Decision.PASS, ""),
+        ({"reasoning": "", "supported": False, "item": None}, Decision.REJECT, "unverifiable"),
+    ],
+)
+async def test_only_what_is_quoted_is_evidence(
+    tmp_path: Path, said: Any, decision: Decision, reason: str
+) -> None:
+    path = tmp_path / "d.jsonl"
+    path.write_bytes(orjson.dumps({"title": "Oxygen", "text": "Oxygen has the symbol O."}))
+    verdict, asked = await checked(path, script(said))
+    assert (verdict.decision, verdict.reason) == (decision, reason)
+    assert "documents that the dataset's owner trusts" in asked[-1].system
+    assert not any("encyclopedia" in prompt.system for prompt in asked)
+
+
+@pytest.mark.parametrize(
+    ("unverifiable", "decision", "reason"),
+    [("keep", Decision.PASS, ""), ("flag", Decision.PASS, "unverifiable"), ("reject", Decision.REJECT, "unverifiable")],
+)  # fmt: skip
+async def test_what_the_source_is_silent_about_is_not_refuted(
+    tmp_path: Path, unverifiable: str, decision: Decision, reason: str
+) -> None:
+    path = tmp_path / "d.jsonl"
+    path.write_bytes(orjson.dumps({"title": "Oxygen", "text": "Bananas are yellow."}))
+    for answers in (script(SILENT), script(entities=[])):
+        verdict, _ = await checked(path, answers, unverifiable=unverifiable)
+        assert (verdict.decision, verdict.reason) == (decision, reason)
+        assert unverifiable == "reject" or verdict.record["unverifiable"] is True
+    verdict, _ = await checked(path, script({**NO, "quote": "bananas are yellow"}), unverifiable="keep")
+    assert verdict.reason == "refuted"
+
+
 async def test_other_passages_make_another_question(tmp_path: Path) -> None:
     keys = []
     for text in ("Oxygen has the symbol O.", "Oxygen has the symbol O.", "Oxygen is a gas."):
@@ -497,7 +543,7 @@ async def test_the_conformance_suite(documents: Path) -> None:
         return (
             {"entities": ["France"]}
             if prompt.purpose == "entities"
-            else (YES if "Paris" in prompt.user.split("```")[1] else NO)
+            else {**(YES if "Paris" in prompt.user.split("```")[1] else NO), "quote": "the capital is Paris"}
         )
 
     source = {"kind": "local", "path": str(documents)}

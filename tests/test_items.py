@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from conftest import Configs, Start, lines, run_in
+from engine.answers.scoring import scored
 from engine.config import DatasetConfig
 from engine.dataset.base import BaseDataset
 from engine.dataset.chat_rules import complaint
@@ -19,7 +20,6 @@ from engine.dataset.findings import findings
 from engine.dataset.forms import FieldProblem
 from engine.dataset.pairs import pair_in
 from engine.errors import ConfigError
-from engine.evaluation.scoring import scored
 from engine.items import Batch, Item
 
 Rows = list[dict[str, Any]]

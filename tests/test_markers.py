@@ -99,7 +99,7 @@ class Whole(Section):
 
 def test_one_marker_is_all_that_a_new_secret_needs() -> None:
     assert [".".join(pattern) for pattern, _ in places(Whole, Secret)] == [
-        "one.key", "several.*.key", "named.*.key", "headers",
+        "one.key", "several.#.key", "named.*.key", "headers",
     ]  # fmt: skip
     endpoint = {"key": "s3cret", "body": {"api_key": "s3cret", "top_p": "0.5"}}
     written = without_secrets(
@@ -113,6 +113,8 @@ def test_one_marker_is_all_that_a_new_secret_needs() -> None:
 
 def test_patterns() -> None:
     assert matches(("model", 0, "api_key"), ("model", "*", "api_key"))
+    assert matches(("model", 0, "api_key"), ("model", "#", "api_key"))
+    assert not matches(("model", "x", "api_key"), ("model", "#", "api_key"))
     assert not matches(("model", 0, "api_key", "x"), ("model", "*", "api_key"))
     assert below(("limits", "budget_usd"), ("limits",))
     assert not below(("limits",), ("limits", "budget_usd"))

@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.answers.backslashes import control_character, restored
+from engine.answers.scoring import scored
 from engine.config import FieldsConfig
 from engine.dataset.fields import Fields
 from engine.dataset.forms import FieldProblem
-from engine.evaluation.scoring import answer_in, scored
 from engine.items import Completion, Usage
 from engine.llm.reasoning import separated
+from engine.prompts.answer import answer_in
 from engine.prompts.ask import object_as
 from engine.prompts.replies import items_in, object_in
 from engine.protocols import Reply

@@ -19,6 +19,7 @@ from engine.errors import ConfigError
 from engine.simulator.answers import answer
 from engine.simulator.content import facts, word_problems
 from engine.simulator.limits import Bucket
+from engine.simulator.mistakes import errs
 from engine.simulator.request import Asked
 from engine.simulator.serving import serving
 from engine.simulator.truth import is_right, right_label, truth_of
@@ -115,8 +116,7 @@ WRONG = {**RIGHT, "label": "-1"}
         ("review", WRONG, {"good": False}),
         ("revision", WRONG, {"item": RIGHT}),
         ("program", WRONG, {"code": PROBLEM.program}),
-        ("fact_check", RIGHT, {"supported": True, "item": None}),
-        ("fact_check", WRONG, {"supported": False, "item": RIGHT}),
+        ("agree", {"text": RIGHT["text"]}, {"answer": RIGHT["label"]}),
         ("same_answer", {"a": "1,200", "b": "1200"}, {"same": True}),
         ("same_answer", {"a": "1", "b": "2"}, {"same": False}),
         ("answer", RIGHT, {"answer": RIGHT["label"]}),
@@ -130,6 +130,42 @@ def test_every_purpose_is_answered_from_the_truth(
 ) -> None:
     found = ask(request(purpose, about(item)))
     assert {key: found[key] for key in expected} == expected
+
+
+FACT = {"text": "What is the capital of Peru?", "label": "Lima"}
+LIMA = '{"title": "Peru", "text": "Peru lies in the Andes. The capital of Peru is Lima."}'
+CUSCO = LIMA.replace("Lima", "Cusco")
+
+
+@pytest.mark.parametrize(
+    ("passages", "label", "found"),
+    [
+        (LIMA, "Lima", {"verdict": "supported", "quote": "The capital of Peru is Lima.", "item": None}),
+        (LIMA, "Quito", {"verdict": "refuted", "item": {**FACT, "label": "Lima"}}),
+        (LIMA.replace("Lima", "Quito"), "Lima", {"verdict": "refuted", "item": {**FACT, "label": "Quito"}}),
+        ('{"title": "Peru", "text": "Bananas are yellow."}', "Lima", {"verdict": "silent", "quote": ""}),
+        ("", "Lima", {"verdict": "silent", "item": None}),
+    ],
+)
+def test_a_fact_check_goes_by_its_passages_alone(passages: str, label: str, found: dict[str, Any]) -> None:
+    asked = request("fact_check", f"Passages:\n{passages}\n\n{about({**FACT, 'label': label})}")
+    said = ask(asked)
+    assert {key: said[key] for key in found} == found
+
+
+def test_models_err_on_the_same_texts_as_far_as_they_are_correlated() -> None:
+    """The share of errors is as set; of two models, both err as often as the correlation makes it."""
+
+    def wrong(model: str, correlation: float) -> list[bool]:
+        knobs = SimulatorConfig(**{**CLEAN, "answer_accuracy": 0.7}, correlation=correlation)
+        drawn = random.Random(3)
+        texts = [word_problems.draw(drawn).text for _ in range(1500)]
+        return [errs(0.3, text, knobs, random.Random(f"{model}/{text}")) for text in texts]
+
+    for correlation, least, most in ((0.0, 0.06, 0.12), (0.6, 0.15, 0.2), (0.95, 0.22, 0.3)):
+        one, other = wrong("one", correlation), wrong("other", correlation)
+        assert 0.25 < sum(one) / len(one) < 0.35
+        assert least <= sum(map(all, zip(one, other, strict=True))) / len(one) <= most
 
 
 def test_the_other_purposes_have_their_shapes() -> None:

@@ -1,9 +1,9 @@
 """Markers of config fields: secrets, paths, settings that may change between two starts.
 
 A marker is part of the field's annotation, and `places` lists the fields that have it. So a new secret or
-path is one edit. A place is a pattern of keys, in which `*` matches any key or index:
+path is one edit. A place is a pattern of keys, in which `*` matches any key or index, and `#` an index:
 
-    api_key: Annotated[str | None, Secret(), Operational()]      model.api_key, model.*.api_key
+    api_key: Annotated[str | None, Secret(), Operational()]      model.api_key, model.#.api_key
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydantic import BaseModel
 Keys = tuple[str | int, ...]
 Pattern = tuple[str, ...]
 M = TypeVar("M")
-ANY = "*"
+ANY, INDEX = "*", "#"
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,8 @@ def matches(keys: Sequence[object], pattern: Pattern) -> bool:
 def below(keys: Sequence[object], pattern: Pattern) -> bool:
     """Whether the keys match the pattern, or lie below a match."""
     return len(keys) >= len(pattern) and all(
-        part in (ANY, str(key)) for part, key in zip(pattern, keys, strict=False)
+        part in (ANY, str(key)) or (part == INDEX and str(key).isdecimal())
+        for part, key in zip(pattern, keys, strict=False)
     )
 
 
@@ -110,7 +111,7 @@ def sections(annotation: Any) -> Iterator[tuple[Pattern, type[BaseModel]]]:
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin in (tuple, list, dict):
         for keys, section in sections(inner[-1] if origin is dict else inner[0]):
-            yield (ANY, *keys), section
+            yield (ANY if origin is dict else INDEX, *keys), section
     else:  # a union, or an annotated type, whose other arguments are not types
         for each in inner:
             yield from sections(each)

@@ -7,7 +7,7 @@ import re
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from engine.config.markers import FreeForm, NotSecret, Operational, Secret
 from engine.config.parts import PriceConfig, Section
@@ -22,7 +22,7 @@ OWN_FIELDS = frozenset(
 
 PURPOSES = (
     "items attributes review revision program same_answer entities fact_check constraint_check"
-    " enhancement_plan enhancement answer judgement lessons embedding"
+    " enhancement_plan enhancement answer judgement lessons embedding agree"
 ).split()
 """Purposes of the prompts of the engine and its own validators; third-party validators may add more."""
 Api = Literal["openai", "azure", "anthropic"]
@@ -76,6 +76,29 @@ class PurposeModel(Section):
     extra_body: Annotated[dict[str, Any], FreeForm()] = Field(default_factory=dict)
 
 
+def kind_of(value: Any) -> str:
+    """The tag by which pydantic chooses between one endpoint and several."""
+    return "several endpoints" if isinstance(value, list | tuple) else "one endpoint"
+
+
+def _as_purpose(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _as_tuple(value: Any) -> Any:
+    """Settings are read strictly, and what a file holds is a list."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+_Purpose = Annotated[PurposeModel, BeforeValidator(_as_purpose)]
+PurposeModels = Annotated[
+    Annotated[_Purpose, Tag("one endpoint")]
+    | Annotated[tuple[_Purpose, ...], BeforeValidator(_as_tuple), Tag("several endpoints")],
+    Discriminator(kind_of),
+]
+"""The model for a purpose; several, where whoever asks wants answers of different ones."""
+
+
 class ModelConfig(Section):
     """One endpoint. A list configures several; each call goes to the one that can accept it soonest."""
 
@@ -103,8 +126,10 @@ class ModelConfig(Section):
     send_seed: Annotated[bool, Operational()] = True
     extra_body: Annotated[dict[str, Any], FreeForm()] = Field(default_factory=dict)
     """Further fields of the request's body, sent unchanged."""
-    purposes: dict[str, PurposeModel] = Field(default_factory=dict)
-    """Models for single purposes (review, revision, program ...): the settings that differ from this one."""
+    purposes: dict[str, PurposeModels] = Field(default_factory=dict)
+    """Models for single purposes (review, revision, program ...): the settings that differ from this one.
+
+    A list names several, for `agree` and `program`, which ask them in turn."""
     simulator: Annotated[SimulatorConfig | None, Operational()] = None
     """If set, or if the name is 'simulated', the run starts a simulated endpoint on loopback."""
 
@@ -134,17 +159,28 @@ class ModelConfig(Section):
 
     @field_validator("purposes")
     @classmethod
-    def _purposes_are_models(cls, purposes: dict[str, PurposeModel]) -> dict[str, PurposeModel]:
-        for purpose, other in purposes.items():
+    def _purposes_are_models(cls, purposes: dict[str, PurposeModels]) -> dict[str, PurposeModels]:
+        for purpose, given in purposes.items():
             check_purpose(purpose)
-            if not other.model_fields_set:
-                raise ValueError(f"{purpose!r} sets nothing that differs from the main model")
-            if other.base_url is not None:
-                cls._is_http(other.base_url)
-            if other.api_key is not None:
-                cls._one_line(other.api_key)
-            cls._not_ours(other.extra_body)
+            if isinstance(given, tuple) and purpose in PURPOSES and purpose not in OF_SEVERAL:
+                raise ValueError(f"{purpose!r} takes one model; several are for {' and '.join(OF_SEVERAL)}")
+            if given == ():
+                raise ValueError(f"{purpose!r} names no model")
+            for other in listed(given):
+                cls._differs(purpose, other, alone=given is other)
         return purposes
+
+    @classmethod
+    def _differs(cls, purpose: str, other: PurposeModel, *, alone: bool) -> None:
+        if alone and not other.model_fields_set:
+            raise ValueError(f"{purpose!r} sets nothing that differs from the main model")
+        if not alone and other.name is None:
+            raise ValueError(f"{purpose!r}: one of several models needs a name")
+        if other.base_url is not None:
+            cls._is_http(other.base_url)
+        if other.api_key is not None:
+            cls._one_line(other.api_key)
+        cls._not_ours(other.extra_body)
 
     @field_validator("extra_body")
     @classmethod
@@ -185,11 +221,18 @@ class ModelConfig(Section):
     def simulated(self) -> bool:
         return self.simulator is not None
 
-    def for_purpose(self, purpose: str) -> ModelConfig:
-        """The model that answers prompts of this purpose."""
-        other = self.purposes.get(purpose)
-        if other is None:
-            return self
+    def for_purposes(self) -> dict[str, ModelConfig]:
+        """The models for single purposes, by route: the purpose, with the model's name where there are several."""
+        routes: dict[str, ModelConfig] = {}
+        for purpose, given in self.purposes.items():
+            if isinstance(given, PurposeModel):
+                routes[purpose] = self._differing(given)
+                continue
+            for name, other in zip(names_of(given), given, strict=True):
+                routes[f"{purpose}@{name}"] = self._differing(other)
+        return routes
+
+    def _differing(self, other: PurposeModel) -> ModelConfig:
         given = {name: getattr(other, name) for name in other.model_fields_set}
         api = other.api or self.api
         if "base_url" not in given and api != self.api:
@@ -203,6 +246,26 @@ class ModelConfig(Section):
         if "name" in given and "price" not in given and not self.simulated:
             given["price"] = None  # another model has another price
         return self.model_copy(update={**given, "purposes": {}})
+
+
+OF_SEVERAL = ("agree", "program")
+"""The purposes that several models can serve: each answers by itself."""
+
+
+def listed(given: PurposeModel | tuple[PurposeModel, ...]) -> tuple[PurposeModel, ...]:
+    return given if isinstance(given, tuple) else (given,)
+
+
+def names_of(models: tuple[PurposeModel, ...]) -> list[str]:
+    """A name for each; of several with the same, the later ones are numbered."""
+    names: list[str] = []
+    for model in models:
+        name, number = str(model.name), 1
+        while name in names:
+            number += 1
+            name = f"{model.name} ({number})"
+        names.append(name)
+    return names
 
 
 def check_purpose(purpose: str) -> None:
@@ -220,11 +283,6 @@ def elsewhere(address: str, other: str) -> bool:
     """Whether the two addresses differ in host or protocol."""
     first, second = urlsplit(address), urlsplit(other)
     return (first.scheme, first.netloc) != (second.scheme, second.netloc)
-
-
-def kind_of(value: Any) -> str:
-    """The tag by which pydantic chooses between one endpoint and several."""
-    return "several endpoints" if isinstance(value, list | tuple) else "one endpoint"
 
 
 def as_model(value: Any) -> Any:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
-from engine.config.markers import ANY, PathFrom, Pattern, places
+from engine.config.markers import ANY, INDEX, PathFrom, Pattern, places
 
 
 def user_cache() -> Path:
@@ -53,7 +53,7 @@ def _changed(value: Any, pattern: Pattern, change: Change) -> Any:
         wanted = value.keys() if key == ANY else value.keys() & {key}
         changed = {name: _changed(value[name], tuple(rest), change) for name in wanted}
         return {**value, **changed}
-    if isinstance(value, list) and key == ANY:
+    if isinstance(value, list) and key in (ANY, INDEX):
         return [_changed(inner, tuple(rest), change) for inner in value]
     return value
 

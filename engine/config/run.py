@@ -24,6 +24,7 @@ from engine.config.model import (
     check_purpose,
     elsewhere,
     kind_of,
+    names_of,
 )
 from engine.config.observe import ObserveConfig
 from engine.config.parts import PriceConfig, Section
@@ -218,11 +219,15 @@ class RunConfig(Section):
 
     def purpose_models(self) -> dict[str, ModelConfig]:
         """The models that replace the main ones for single purposes."""
-        main = self.main
-        models = {purpose: main.for_purpose(purpose) for purpose in main.purposes}
+        models = self.main.for_purposes()
         if self.embedding.endpoint is not None:
             models["embedding"] = self._embedding_model(self.embedding.endpoint)
         return models
+
+    def models_for(self, purpose: str) -> tuple[str, ...]:
+        """The names of the models that answer a purpose in turn; empty where there are not several."""
+        given = self.main.purposes.get(purpose)
+        return tuple(names_of(given)) if isinstance(given, tuple) else ()
 
     def _embedding_model(self, endpoint: EmbeddingEndpoint) -> ModelConfig:
         """The embedding endpoint as a model; uses the main model's address and key where it has none."""

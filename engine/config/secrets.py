@@ -85,7 +85,8 @@ def _variable(keys: Keys, owner: str, *, secret: bool) -> str:
     if keys[-1] != "api_key" or not secret:
         name = f"{owner}_{keys[-1]}"
     elif "purposes" in keys:
-        name = f"{keys[-2]}_API_KEY"
+        of = keys[keys.index("purposes") + 1 : -1]  # the purpose, and the place of one of several
+        name = "_".join([*map(str, of[:1]), "API_KEY", *map(str, of[1:])])
     else:
         name = "EMBEDDING_API_KEY" if keys[0] == "embedding" else "API_KEY"
     if keys[0] == "evaluate":

@@ -40,6 +40,10 @@ class SimulatorConfig(Section):
     """Replies with sentences and code fences around the JSON."""
     wrong_count: Share = 0.02
     refusals: Share = 0.005
+    correlation: float = Field(default=0.0, ge=0, lt=1)
+    """How much models err on the same texts, and alike: 0 not at all. The model's name tells them apart."""
+    reading_errors: Share = 0.0
+    """Fact checks that misread their passages."""
     answer_accuracy: Share = 0.80
     harder_accuracy: Share | None = None
     """The answer accuracy for items that were made harder; `answer_accuracy` where absent."""

@@ -194,6 +194,12 @@ class Fields(Mapped):
                 others[name] = dumps(others[name])
         return {**shown, **others}
 
+    @property
+    def closed_labels(self) -> tuple[str, ...]:
+        """The set of labels, where it is closed; empty where it is not, or where the labels are choices."""
+        form = self.shape.form()
+        return form.values if form.kind == "closed" and self.config.choices is None else ()
+
     def question(self, example: Example | Item) -> dict[str, Any]:
         """What an item asks, without its answer and whatever may reveal it."""
         shown: dict[str, Any] = {

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from engine.answers.scoring import scored
 from engine.config import RunConfig
 from engine.dataset.fields import Fields
 from engine.errors import PermanentError, Unparseable
 from engine.evaluation.origins import confirmed, groups, open_question
-from engine.evaluation.scoring import answer_in, scored
 from engine.items import Completion, Decision, Item, Verdict, usd
+from engine.prompts.answer import answer_in
 from engine.prompts.ask import Answered, Asking, ModelAsker, seed_of
 from engine.prompts.replies import object_in
 from engine.protocols import Validator
@@ -124,8 +125,7 @@ class Answering:
 
     def _labels(self, item: Item) -> tuple[str, ...]:
         """The closed set of labels of the item's dataset; empty where there is none, or the labels are choices."""
-        form = self._fields_of(item).shape.form()
-        return form.values if form.kind == "closed" and not item.choices else ()
+        return () if item.choices else self._fields_of(item).closed_labels
 
 
 def _answer(completion: Completion) -> str | None:

@@ -10,12 +10,13 @@ from engine.items import Decision, Item
 HARDER, AS_IT_WAS = "harder", "as it was"
 
 
-UNVERIFIABLE = "unverifiable"
+OPEN = ("unverifiable", "scattered")
+"""The reasons of validators that could not tell whether a label is right; so named in their records, too."""
 
 
 def open_question(reason: Any, record: Any) -> bool:
     """Whether a validator that checks labels could not verify this one: it is neither right nor wrong."""
-    return reason == UNVERIFIABLE or (isinstance(record, Mapping) and bool(record.get(UNVERIFIABLE)))
+    return reason in OPEN or (isinstance(record, Mapping) and any(record.get(name) for name in OPEN))
 
 
 def meta_of(item: Item) -> Mapping[str, Any]:

@@ -14,8 +14,8 @@ import orjson
 from engine.escaping import quoted_cell
 from engine.evaluation.answering import ANSWER, JUDGE
 from engine.evaluation.shape import Against, Counted, Difference, ModelComparison, Result, Results
-from engine.evaluation.statistics import mcnemar, newcombe, wilson
 from engine.items import usd
+from engine.quality.intervals import mcnemar, newcombe, wilson
 
 _GROUPS = 50
 """Most values of one field by which results are broken down; the most frequent are kept."""

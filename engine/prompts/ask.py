@@ -113,14 +113,24 @@ class ModelAsker:
         return PromptTemplate(source, f"{purpose}.j2").replaced(self._templates.get(purpose))
 
     async def ask(
-        self, question: Question[R], item: Item, shown: Mapping[str, Any], *, tag: str = "1", **values: Any
+        self,
+        question: Question[R],
+        item: Item,
+        shown: Mapping[str, Any],
+        *,
+        tag: str = "1",
+        model: str = "",
+        **values: Any,
     ) -> R:
         """See the protocol of the same name."""
         # Questions about a revised item have keys of their own.
         revision = f".{item.revisions}" if item.revisions else ""
         stem = f"{item.id}{revision}/{self._owner}/{question.purpose}/{tag}"
         call = Asking(
-            lambda attempt: stem if attempt == 1 else f"{stem}.{attempt}", item.batch.number, item.id
+            lambda attempt: stem if attempt == 1 else f"{stem}.{attempt}",
+            item.batch.number,
+            item.id,
+            model=model,
         )
         answered = await self.answered(question, call, shown, **values)
         if answered.reply is None:

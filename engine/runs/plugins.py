@@ -81,6 +81,8 @@ def tools_of(config: RunConfig, ask: Ask, fields: Fields, *, priority: int) -> T
         read=object_in,
         asker=lambda name: asker_of(config, ask, name, priority=priority, item_schema=schema),
         cache=user_cache(),
+        models=config.models_for,
+        labels=fields.closed_labels,
     )
 
 

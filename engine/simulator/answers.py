@@ -5,13 +5,17 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Mapping
+from string import ascii_uppercase
 from typing import Any
 
 import orjson
 
 from engine.config.simulator import SimulatorConfig
+from engine.simulator.content import facts
+from engine.simulator.evidence import fact_check
 from engine.simulator.harder import harder, is_harder, plain_choice, plan
 from engine.simulator.items import is_violation, new_items
+from engine.simulator.mistakes import errs, tempted, wrong_number
 from engine.simulator.request import Asked
 from engine.simulator.truth import is_right, right_label, truth_of
 
@@ -55,7 +59,7 @@ def _attributes(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> 
 
 def _review(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
     good = is_right(asked.item) is not False
-    if chance.random() >= knobs.review_accuracy:
+    if errs(1 - knobs.review_accuracy, str(asked.item.get("text", "")), knobs, chance):
         good = not good
     return {
         "analysis": "The label fits the text." if good else "The label does not fit the text.",
@@ -74,11 +78,19 @@ def _revision(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> di
 def _program(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
     truth = truth_of(str(asked.item.get("text", "")) or asked.text)
     code = truth.program if truth is not None and truth.program else _guess(asked)
-    if chance.random() < knobs.program_errors:
-        code = chance.choice(
-            (f"{code}\nraise ValueError('no answer')", re.sub(r"print\((.*)\)", r"print(\1 + 1)", code))
-        )
+    text = str(asked.item.get("text", ""))
+    if errs(knobs.program_errors, text, knobs, chance):
+        source = tempted(text, knobs, chance)
+        if truth is None or not truth.program or source.random() < _CRASHES:
+            code = f"{code}\nraise ValueError('no answer')"
+        else:
+            wrong = wrong_number(text, int(truth.answer), source)
+            code = re.sub(r"print\(.*\)", f"print({wrong})", code)
     return {"analysis": "Compute from the numbers in the text.", "code": code}
+
+
+_CRASHES = 0.5
+"""Of programs that are wrong: those that end in an error."""
 
 
 def _guess(asked: Asked) -> str:
@@ -109,11 +121,7 @@ def _entities(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> di
 
 
 def _fact_check(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
-    right = is_right(asked.item)
-    if right is not False:
-        return {"reasoning": "The passages agree.", "supported": True, "item": None}
-    corrected = {**asked.item, "label": right_label(asked.item)}
-    return {"reasoning": "The passages say otherwise.", "supported": False, "item": corrected}
+    return fact_check(asked, knobs, chance)
 
 
 def _enhancement_plan(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
@@ -128,10 +136,24 @@ def _answer(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict
     accuracy = (
         knobs.harder_accuracy if harder and knobs.harder_accuracy is not None else knobs.answer_accuracy
     )
-    known = right is not None and chance.random() < accuracy
-    given = str(right) if known else _wrong(asked.item, right)
+    given = _worked_out(asked, accuracy, knobs, chance)
     wordy = chance.random() < knobs.wordy_answers
     return {"answer": f"All things considered, it comes down to {given}" if wordy else given}
+
+
+def _agree(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
+    if right_label(asked.item) is None and (labels := asked.answers):
+        return {"reasoning": "By its tone.", "answer": chance.choice(labels)}
+    given = _worked_out(asked, knobs.answer_accuracy, knobs, chance)
+    return {"reasoning": "Step by step from what is given.", "answer": given}
+
+
+def _worked_out(asked: Asked, accuracy: float, knobs: SimulatorConfig, chance: random.Random) -> str:
+    """The right answer, or a wrong one as a model would arrive at it."""
+    right, text = right_label(asked.item), str(asked.item.get("text", ""))
+    if right is None or errs(1 - accuracy, text, knobs, chance):
+        return _wrong(asked.item, right, tempted(text, knobs, chance))
+    return right
 
 
 _LABELS = re.compile(
@@ -139,10 +161,16 @@ _LABELS = re.compile(
 )
 
 
-def _wrong(item: Mapping[str, Any], right: str | None) -> str:
-    if item.get("choices"):
-        return "B" if right == "A" else "A"
-    return str(int(right) + 7) if right is not None and right.lstrip("-").isdigit() else "I do not know"
+def _wrong(item: Mapping[str, Any], right: str | None, chance: random.Random) -> str:
+    choices = item.get("choices")
+    if isinstance(choices, list) and choices:
+        place = ascii_uppercase.find(right or "-")
+        others = sorted({str(choice) for number, choice in enumerate(choices) if number != place})
+        return ascii_uppercase[[*map(str, choices)].index(chance.choice(others))] if others else "A"
+    if right is not None and right.lstrip("-").isdigit():
+        return str(wrong_number(str(item.get("text", "")), int(right), chance))
+    fact = facts.known(str(item.get("text", "")))
+    return chance.choice(fact.wrong) if fact is not None and fact.wrong else "I do not know"
 
 
 def _judgement(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
@@ -184,6 +212,7 @@ _ANSWERS: Mapping[str, Callable[[Asked, SimulatorConfig, random.Random], dict[st
     "enhancement_plan": _enhancement_plan,
     "enhancement": harder,
     "answer": _answer,
+    "agree": _agree,
     "judgement": _judgement,
     "lessons": _lessons,
 }

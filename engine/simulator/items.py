@@ -11,6 +11,7 @@ from typing import Any
 from engine.config.simulator import SimulatorConfig
 from engine.simulator.content import facts, word_problems
 from engine.simulator.likeness import like_examples
+from engine.simulator.mistakes import errs, tempted, wrong_number
 from engine.simulator.request import Asked
 
 _POOL = 12
@@ -140,16 +141,16 @@ def _worn(kind: str, asked: Asked, knobs: SimulatorConfig, chance: random.Random
 def _word_problem(chance: random.Random, knobs: SimulatorConfig, wanted: str | None) -> dict[str, Any]:
     problem = word_problems.draw(chance)
     label = problem.answer
-    if chance.random() < knobs.wrong_labels:
-        while label == problem.answer:
-            label = problem.answer + chance.choice((-10, -5, -3, -2, -1, 1, 2, 3, 5, 10, problem.answer))
+    if errs(knobs.wrong_labels, problem.text, knobs, chance):
+        label = wrong_number(problem.text, problem.answer, tempted(problem.text, knobs, chance))
     return {"text": problem.text, "label": str(label)}
 
 
 def _short_fact(chance: random.Random, knobs: SimulatorConfig, wanted: str | None) -> dict[str, Any]:
     fact = facts.draw(chance)
-    wrong = chance.random() < knobs.wrong_facts
-    return {"text": fact.question, "label": chance.choice(fact.wrong) if wrong else fact.answer}
+    if not errs(knobs.wrong_facts, fact.question, knobs, chance):
+        return {"text": fact.question, "label": fact.answer}
+    return {"text": fact.question, "label": tempted(fact.question, knobs, chance).choice(fact.wrong)}
 
 
 def _multiple_choice(
@@ -165,8 +166,9 @@ def _multiple_choice(
         choices[right], choices[place] = choices[place], choices[right]
         right = place
     label = ascii_uppercase[right]
-    if chance.random() < knobs.wrong_facts:
-        label = chance.choice([letter for letter in ascii_uppercase[: len(choices)] if letter != label])
+    if errs(knobs.wrong_facts, fact.question, knobs, chance):
+        wrong = sorted(set(choices) - {fact.answer})
+        label = ascii_uppercase[choices.index(tempted(fact.question, knobs, chance).choice(wrong))]
     return {"text": fact.question, "choices": choices, "label": label}
 
 

@@ -118,6 +118,15 @@ class Asked:
         return match[1] if match else ""
 
     @cached_property
+    def answers(self) -> list[str]:
+        """The answers that the reply's schema allows."""
+        schema = self._schema_part.get("schema")
+        properties = schema.get("properties") if isinstance(schema, dict) else None
+        answer = properties.get("answer") if isinstance(properties, dict) else None
+        enum = answer.get("enum") if isinstance(answer, dict) else None
+        return [str(value) for value in enum] if isinstance(enum, list) else []
+
+    @cached_property
     def allowed_labels(self) -> list[str]:
         label = self.properties.get("label")
         enum = label.get("enum") if isinstance(label, dict) else None
@@ -136,7 +145,8 @@ _BY_FIELDS: Mapping[frozenset[str], str] = {
         "same_answer": "same",
         "constraint_check": "analysis broken",
         "entities": "entities",
-        "fact_check": "reasoning supported item",
+        "fact_check": "reasoning verdict quote item",
+        "agree": "reasoning answer",
         "enhancement_plan": "analysis principles",
         "judgement": "final_answer same",
         "lessons": "lessons",

@@ -316,6 +316,8 @@ class Commit:
         }
         if item.usage.estimated:
             meta["usage"]["estimated"] = True
+        if (agreement := _agreement(item)) is not None:
+            meta["agreement"] = agreement
         if item.batch.strategy:
             meta["strategy"] = item.batch.strategy
         if item.batch.unlike:
@@ -329,6 +331,12 @@ class Commit:
         if by is not None:
             meta["rejected_by"], meta["reason"] = by, reason
         return meta
+
+
+def _agreement(item: Item) -> float | None:
+    """The share of independent answers that gave the same, by the last validator that counted any."""
+    counted = (verdict.record.get("agreement") for verdict in reversed(item.verdicts))
+    return next((share for share in counted if isinstance(share, float)), None)
 
 
 def _place(item: Item) -> int:

@@ -9,16 +9,14 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from engine.answers.numbers import readings
-from engine.answers.same import bare, letter_of, same
 from engine.errors import PermanentError, SandboxUnavailable
-from engine.items import Item, Verdict
+from engine.items import Item, Verdict, said
 from engine.protocols import Reply, Tools
+from validators.ballot import LABEL, Ballot, Counting, as_label
 from validators.code.levels import MISSING, Level
-from validators.code.policy import LABEL, Policy, PolicyName, Step
+from validators.code.policy import Policy, PolicyName, Step
 from validators.code.sandbox import ProgramResult, Sandbox, SandboxOptions
 from validators.options import parsed
-from validators.same_answer import Same
 from validators.tags import mark
 from validators.templates import template
 
@@ -61,11 +59,10 @@ class Program(Reply):
 
 @dataclass
 class _Case:
-    """One item's programs. Mutable state: the answers so far, each with its number of programs."""
+    """One item's programs. Mutable state: the votes so far, the runs."""
 
     item: Item
-    answers: list[str]
-    votes: list[int] = field(default_factory=lambda: [0])
+    ballot: Ballot
     runs: list[dict[str, Any]] = field(default_factory=list)
     asked: int = 0
     failed: set[str] = field(default_factory=set)
@@ -103,7 +100,8 @@ class CodeCheck:
             max_tokens=chosen.max_tokens,
             bounds={"analysis": {"maxLength": 2000}},
         )
-        self._same_answer = asker.question("same_answer", template("same_answer"), Same, max_tokens=64)
+        self._counting = Counting(asker)
+        self._models = tuple(tools.models("program")) or ("",)
         self._sandbox = Sandbox(self._options.sandbox)
 
     async def __aenter__(self) -> Self:
@@ -134,10 +132,10 @@ class CodeCheck:
         """Raises SandboxUnavailable if programs can no longer be run."""
         if not isinstance(item.label, str):
             return Verdict.rejected(NAME, "no_label", "there is no single label to check")
-        case = _Case(item, [item.label])
+        case = _Case(item, Ballot.about(item))
         while True:
             asked = self._policy.max_programs if case.hopeless else case.asked
-            step, right = self._policy.step(case.votes, asked)
+            step, right = self._policy.step(case.ballot.votes, asked)
             if step is not Step.ASK:
                 return self._verdict(case, step, right)
             await self._another(case)
@@ -154,9 +152,8 @@ class CodeCheck:
             return
         if outcome is None or not outcome.ok or not outcome.last_line:
             return
-        place = await self._place(case, outcome.last_line)
+        place = await self._counting.add(case.ballot, outcome.last_line, f"{case.asked}")
         case.runs[-1]["agrees"] = place == LABEL
-        case.votes[place] += 1
 
     async def _run_mended(self, case: _Case) -> ProgramResult | None:
         tag, outcome = f"{case.asked}", None
@@ -167,6 +164,7 @@ class CodeCheck:
                 case.item,
                 self._tools.question(case.item),
                 tag=tag,
+                model=self._models[(case.asked - 1) % len(self._models)],
                 choices=bool(case.item.choices),
                 modules=self._options.sandbox.preload,
                 **failure,
@@ -187,29 +185,6 @@ class CodeCheck:
             tag = f"{case.asked}-{attempt}-{mark(_MENDED.format(**failure))}"
         return outcome
 
-    # --- answers ---
-
-    async def _place(self, case: _Case, answer: str) -> int:
-        """The index of this answer among those so far; a new answer is added."""
-        for place, known in enumerate(case.answers):
-            if await self._same(case, answer, known):
-                return place
-        case.answers.append(answer)
-        case.votes.append(0)
-        return len(case.answers) - 1
-
-    async def _same(self, case: _Case, answer: str, known: str) -> bool:
-        """Whether two answers are the same: decided by a rule if possible, else by a model."""
-        decided = same(answer, known, case.item.choices)
-        if decided is not None:
-            return decided
-        shown = {"first": answer[:1000], "second": known[:1000], "question": case.item.text}
-        tag = f"{case.asked}-{mark(answer, known)}"
-        try:
-            return (await self._asker.ask(self._same_answer, case.item, shown, tag=tag)).same
-        except PermanentError:
-            return False
-
     # --- verdicts ---
 
     def _verdict(self, case: _Case, step: Step, right: int) -> Verdict:
@@ -217,21 +192,20 @@ class CodeCheck:
             "sandbox": self._sandbox.described,
             "policy": self._policy.name,
             "programs": case.runs,
-            "answers": [{"answer": a, "votes": v} for a, v in zip(case.answers, case.votes, strict=True)],
+            "answers": case.ballot.counted(),
         }
         if step is Step.ACCEPT:
             return Verdict.passed(NAME, record)
         if step is Step.RELABEL:
-            answer = case.answers[right]
-            label = spelled(answer, case.item)
+            answer = said(case.ballot.answers[right])
+            label = as_label(answer, case.item)
             if label is not None:
                 revised = case.item.evolve(label=label)
-                said = f"programs answer {answer}, not {case.item.label}"
-                return Verdict.revised(NAME, "relabelled", revised, said, record)
-        given = ", ".join(f"{a!r} ({v})" for a, v in zip(case.answers[1:], case.votes[1:], strict=True))
-        support = f"{case.votes[LABEL]} of {case.asked} programs"
-        said = f"the label {case.item.label!r} has {support}; others: {given or 'none'}"
-        return Verdict.rejected(NAME, UNVERIFIED, said, record)
+                why = f"programs answer {answer}, not {case.item.label}"
+                return Verdict.revised(NAME, "relabelled", revised, why, record)
+        support = f"{case.ballot.votes[LABEL]} of {case.asked} programs"
+        why = f"the label {case.item.label!r} has {support}; others: {case.ballot.others() or 'none'}"
+        return Verdict.rejected(NAME, UNVERIFIED, why, record)
 
 
 def _run(tag: str, outcome: ProgramResult) -> dict[str, Any]:
@@ -293,20 +267,6 @@ def _top_level(tree: ast.Module) -> Iterator[str]:
             yield f"{node.name}()"
         targets = node.targets if isinstance(node, ast.Assign) else ()
         yield from (target.id for target in targets if isinstance(target, ast.Name))
-
-
-def spelled(answer: str, item: Item) -> str | None:
-    """A program's answer as a label: a choice's letter, a whole number without `.0`; None if not a choice."""
-    if item.choices:
-        return letter_of(bare(answer), item.choices)
-    plain = bare(answer)
-    numbers = readings(plain)
-    if numbers and not numbers[0].unit and numbers[0].value.denominator == 1:
-        return str(numbers[0].value.numerator)
-    if numbers and not numbers[0].unit and (numbers[0].decimals or 0) > 6:
-        rounded = f"{float(numbers[0].value):.6f}".rstrip("0").rstrip(".")
-        return rounded if float(rounded) else plain
-    return plain
 
 
 def _examined() -> tuple[str, bool | None, str]:

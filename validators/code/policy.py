@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from validators.ballot import LABEL
+
 PolicyName = Literal["confirm", "vote", "relabel"]
-LABEL = 0
-"""The place of the label's own answer among the answers."""
 
 
 class Step(StrEnum):

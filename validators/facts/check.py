@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Annotated, Any, Literal, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from engine.errors import PermanentError
 from engine.items import Item, Verdict
@@ -36,8 +39,8 @@ class FactOptions(BaseModel):
     source: Annotated[MediaWikiOptions | LocalOptions | ZimOptions, Field(discriminator="kind")]
     passages: int = Field(default=3, ge=1, le=20)
     """How many passages of each entity's article to use."""
-    unverifiable: Literal["reject", "keep"] = "reject"
-    """What to do with an item for which no evidence is found."""
+    unverifiable: Literal["reject", "keep", "flag"] = "reject"
+    """What to do with an item of which the source says nothing; `flag` keeps it, with that as the verdict's reason."""
     max_tokens: int = Field(default=1024, ge=64)
 
 
@@ -48,17 +51,34 @@ class Entities(Reply):
 
 
 class FactReply(Reply):
-    """The wire's `fact_check`."""
+    """The wire's `fact_check`.
+
+    Its first form, with `supported` alone, is read too: what was neither supported nor corrected was silent.
+    """
 
     reasoning: str
-    supported: bool
+    verdict: Literal["supported", "refuted", "silent"]
+    quote: str
     item: dict[str, Any] | None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_form(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "verdict" in given or not isinstance(given.get("supported"), bool):
+            return given
+        verdict = "supported" if given["supported"] else "refuted" if given.get("item") else "silent"
+        return {"item": None, **given, "verdict": verdict, "quote": UNQUOTED}
+
+
+UNQUOTED = "\0"
+"""The quote of a reply in the first form, which was not asked for one."""
 
 
 class FactCheck:
     """PASS (supported), REVISE (corrected, and the correction supported), REJECT (`refuted`, `unverifiable`).
 
-    Passages with their revisions are recorded in `_meta`; an item without evidence never counts as supported.
+    What a reply says counts only with a quote that stands in a passage; without one the source is silent. Passages
+    with their revisions, and the quote, are recorded in `_meta`; an item without evidence never counts as supported.
     """
 
     name = NAME
@@ -78,7 +98,7 @@ class FactCheck:
             template("fact_check"),
             FactReply,
             max_tokens=self._options.max_tokens,
-            bounds={"reasoning": {"maxLength": 2000}},
+            bounds={"reasoning": {"maxLength": 2000}, "quote": {"maxLength": 1000}},
         )
 
     async def __aenter__(self) -> Self:
@@ -99,10 +119,14 @@ class FactCheck:
         passages = await self._evidence(entities, item)
         record: dict[str, Any] = {"entities": entities, "passages": [_cited(passage) for passage in passages]}
         if not passages:
-            return self._unverifiable(record)
+            names = ", ".join(entities) or "nothing to look up"
+            return self._unverifiable(f"no article found: {names}", record)
         reply = await self._checked(item, item, passages, "1")
-        record["checks"] = [_shown(reply)]
-        if reply.supported:
+        found = finding(reply, passages)
+        record["checks"] = [_shown(reply, found)]
+        if found == "silent":
+            return self._unverifiable(f"the passages do not say: {reply.reasoning[:_SHOWN]}", record)
+        if found == "supported":
             return Verdict.passed(NAME, record)
         if reply.item is None:
             return Verdict.rejected(NAME, REFUTED, reply.reasoning[:_SHOWN], record)
@@ -121,21 +145,29 @@ class FactCheck:
             again = await self._checked(item, candidate, passages, "2")
         except PermanentError as error:
             return Verdict.rejected(NAME, REFUTED, f"{said} (the correction: {error})", record)
-        record["checks"].append(_shown(again))
-        if not again.supported:
+        found = finding(again, passages)
+        record["checks"].append(_shown(again, found))
+        if found != "supported":
             return Verdict.rejected(NAME, REFUTED, said, record)
         return Verdict.revised(NAME, "corrected", candidate, said, record)
 
-    def _unverifiable(self, record: dict[str, Any]) -> Verdict:
-        if self._options.unverifiable == "keep":
-            return Verdict.passed(NAME, {**record, "unverifiable": True})
-        names = ", ".join(record["entities"]) or "nothing to look up"
-        return Verdict.rejected(NAME, UNVERIFIABLE, f"no article found: {names}", record)
+    def _unverifiable(self, why: str, record: dict[str, Any]) -> Verdict:
+        if self._options.unverifiable == "reject":
+            return Verdict.rejected(NAME, UNVERIFIABLE, why, record)
+        kept = Verdict.passed(NAME, {**record, UNVERIFIABLE: True})
+        return (
+            replace(kept, reason=UNVERIFIABLE, feedback=why) if self._options.unverifiable == "flag" else kept
+        )
 
     async def _named(self, item: Item) -> list[str]:
         shown, description = self._tools.shown(item), self._tools.description
         reply = await self._asker.ask(
-            self._entities, item, shown, description=description, most=MOST_ENTITIES
+            self._entities,
+            item,
+            shown,
+            description=description,
+            most=MOST_ENTITIES,
+            source=self._source.called,
         )
         named = (entity.encode("utf-8", "ignore").decode().strip()[:250] for entity in reply.entities)
         return [entity for entity in dict.fromkeys(named) if entity][:MOST_ENTITIES]
@@ -158,6 +190,7 @@ class FactCheck:
             tag=f"{tag}-{mark(evidence)}",
             description=self._tools.description,
             passages=evidence,
+            source=self._source.called,
         )
 
 
@@ -187,5 +220,42 @@ def _cited(passage: Passage) -> dict[str, Any]:
     return shown
 
 
-def _shown(reply: FactReply) -> dict[str, Any]:
-    return {"supported": reply.supported, "reasoning": reply.reasoning[:_SHOWN]}
+def finding(reply: FactReply, passages: Sequence[Passage]) -> str:
+    """The reply's verdict; `silent` where its quote stands in no passage."""
+    if reply.verdict == "silent" or reply.quote == UNQUOTED:
+        return reply.verdict
+    return reply.verdict if any(quotes(reply.quote, passage.text) for passage in passages) else "silent"
+
+
+_LEAST_QUOTED = 8
+"""Bytes of the letters and digits of a quote that says anything."""
+
+
+def quotes(quote: str, text: str) -> bool:
+    """Whether the quote stands in the text, in order where it leaves something out (`...`).
+
+    Case, spaces and punctuation do not count: models change them when they copy.
+    """
+    parts = [part for each in re.split(r"\.{3,}|\u2026|\[\.*\]", quote) if (part := _letters(each))]
+    said, place = _letters(text), 0
+    if sum(len(part.encode("utf-8", "replace")) for part in parts) < _LEAST_QUOTED:
+        return False
+    for part in parts:
+        found = said.find(part, place)
+        if found < 0:
+            return False
+        place = found + len(part)
+    return True
+
+
+def _letters(text: str) -> str:
+    return "".join(each for each in unicodedata.normalize("NFKC", text).casefold() if each.isalnum())
+
+
+def _shown(reply: FactReply, found: str) -> dict[str, Any]:
+    shown = {"verdict": found, "supported": found == "supported", "reasoning": reply.reasoning[:_SHOWN]}
+    if reply.quote != UNQUOTED:
+        shown["quote"] = reply.quote[:_SHOWN]
+        if found != reply.verdict:
+            shown["unquoted"] = reply.verdict
+    return shown

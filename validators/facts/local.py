@@ -62,6 +62,11 @@ class Local:
         self._paragraphs.close()
         self._titles.close()
 
+    @property
+    def called(self) -> str:
+        """What it is, for prompts."""
+        return "documents that the dataset's owner trusts"
+
     def describe(self) -> dict[str, Any]:
         return {"source": "local", "articles": len(self._paragraphs), "paragraphs": self._paragraphs.count}
 

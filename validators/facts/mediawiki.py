@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -140,6 +141,12 @@ class MediaWiki:
         self._thread.shutdown()
         self._wiki.cache.close()
         self._paragraphs.close()
+
+    @property
+    def called(self) -> str:
+        """What it is, for prompts."""
+        host = urlsplit(self._options.api_url).hostname or ""
+        return "Wikipedia" if host.endswith(".wikipedia.org") else f"the wiki at {host}"
 
     def describe(self) -> dict[str, Any]:
         return {"source": "mediawiki", "api_url": self._options.api_url, "offline": self._options.offline}

@@ -60,6 +60,11 @@ class Zim:
         self._thread.shutdown()
         self._paragraphs.close()
 
+    @property
+    def called(self) -> str:
+        """What it is, for prompts."""
+        return "an archive of articles"
+
     def describe(self) -> dict[str, Any]:
         return {"source": "zim", "articles": self._archive.article_count}
 

@@ -1,4 +1,4 @@
-"""Compares a model's answer with the label: right, wrong, or left to a judge."""
+"""Compares a model's answer with a label: right, wrong, or left to a reader."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
-from engine.answers.backslashes import restored
 from engine.answers.numbers import readings
 from engine.answers.same import letter_of, same
 from engine.items import Label, said
-from engine.llm.reasoning import separated
-from engine.prompts.replies import object_in
 
 _MARKED = re.compile(
     r"\\boxed\s*\{([^{}]+)\}|####\s*([^\n]+)|\banswer\s*(?:is|:|=)\s*\**\s*([^\n]+?)\s*\**(?:\.(?=\s|$)|$|\n)",
     re.IGNORECASE | re.MULTILINE,
 )
-_OBJECT = re.compile(r"\s*(?:```(?:json)?\s*)?\{\s*\"")
 _LETTERS = re.compile(r"\(([A-Z])\)|\b([A-Z])[).:](?=\s|$)|\b(?:option|choice|answer)\s+(?:is\s+)?([A-Z])\b")
 _NUMBERS = re.compile(r"(?:\b(?:minus|negative)\s+)?[-\u2212]?[$\u20ac\u00a3]?\d[\d,]*(?:\.\d+)?%?")
 _GOES_ON = re.compile(
@@ -43,20 +39,6 @@ class Score:
     by: str
 
 
-def answer_in(reply: str, *, whole: bool = True) -> str:
-    """The answer as the model gave it: the field `answer` of its object, else the reply; '' for no answer.
-
-    An object without that field, or one that breaks off, holds no answer, whatever numbers it contains. A
-    reply that is not `whole` has no answer either, since it was cut short.
-    """
-    reply_object = object_in(reply, ("answer",)) if "{" in reply else None
-    if reply_object is not None:
-        value = reply_object["answer"]
-        return "" if value is None or isinstance(value, dict | list) else restored(str(value)).strip()
-    answer = separated(reply).answer
-    return "" if not whole or _OBJECT.match(answer) else answer.strip()
-
-
 def scored(answer: str, label: Label, choices: Sequence[str] = (), labels: Sequence[str] = ()) -> Score:
     """Scores the answer by a rule, if one decides. With choices, `label` is a letter.
 
@@ -79,12 +61,14 @@ def scored(answer: str, label: Label, choices: Sequence[str] = (), labels: Seque
 def _of_set(answer: str, label: Label, labels: Sequence[str]) -> Score:
     """By the labels of the set that the answer names: those it consists of, or those in the part marked as it."""
     wanted = set(label) if isinstance(label, tuple) else {said(label)}
-    several = isinstance(label, tuple)
-    for text in _marked_last(answer):
-        named = _labels_in(text, labels, several=several)
-        if named:
-            return Score(", ".join(sorted(named)), named == wanted, "label")
-    return Score(answer, False, "label")
+    named = labels_named(answer, labels, several=isinstance(label, tuple))
+    return Score(", ".join(sorted(named)) or answer, named == wanted, "label")
+
+
+def labels_named(answer: str, labels: Sequence[str], *, several: bool = False) -> set[str]:
+    """The labels of a closed set that an answer names; empty where it names none, or it is doubtful which."""
+    found = (_labels_in(text, labels, several=several) for text in _marked_last(answer))
+    return next((named for named in found if named), set())
 
 
 def _marked_last(answer: str) -> Iterator[str]:
