@@ -312,6 +312,19 @@ class Tools:
     """The labels that an item can have, where the dataset has a closed set of them."""
 
 
+@runtime_checkable
+class Graded(Protocol):
+    """A Validator that can decide by other policies: a calibration measures what each of them is worth."""
+
+    def policies(self) -> Iterable[tuple[Mapping[str, Any], Validator]]:
+        """Options that differ from the config's, each with the validator that has them.
+
+        It is open while this one is, and asks the same questions under the same keys, so that a policy costs only
+        what the others have not asked.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Passage:
     """A paragraph of evidence and its source."""

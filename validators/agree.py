@@ -7,7 +7,8 @@ errors are not independent: `datagen calibrate` measures what agreement is worth
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -120,6 +121,23 @@ class Agree:
             max_tokens=self._options.max_tokens,
             bounds={"reasoning": {"maxLength": 2000}, "answer": answer},
         )
+
+    def policies(self) -> Iterator[tuple[Mapping[str, Any], Agree]]:
+        """Fewer answers, and a stricter agreement."""
+        for options in (
+            {"answers": 1, "agree": 1},
+            {"agree": 2},
+            {"answers": 3, "agree": 3},
+            {"relabel": "majority"},
+        ):
+            chosen = self._options.model_copy(update=options)
+            if chosen != self._options and chosen.agree <= chosen.answers:
+                yield options, self._with(chosen)
+
+    def _with(self, options: AgreeOptions) -> Agree:
+        other = copy.copy(self)
+        other._options = options
+        return other
 
     def describe(self) -> dict[str, Any]:
         several = len(self._models) > 1

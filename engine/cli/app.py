@@ -164,6 +164,33 @@ def enhance(
 
 
 @app.command()
+def calibrate(
+    config: Config,
+    items: Annotated[
+        int | None,
+        typer.Option("--items", metavar="N", min=1, help="Rows with known labels to try; 200 where absent."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", metavar="DIR", help="Default: runs/, the config's name and -calibration."
+        ),
+    ] = None,
+    budget: Cap = None,
+    set_: Sets = None,
+    code: Code = False,
+) -> None:
+    """Measure what the checks catch, pass and cost, on rows whose label is known; writes calibration.json."""
+    from engine.config import RunConfig
+    from engine.runs.api import calibrate
+
+    with mistakes():
+        folder = out or Path("runs") / f"{config.stem}-calibration"
+        loaded = RunConfig.load(config, overrides(set_, None, budget), allow_code=code)
+        finish(in_loop_tuned(lambda: calibrate(loaded, folder, items=items, show=sys.stderr)), folder)
+
+
+@app.command()
 def plan(
     config: Config,
     show_prompts: Annotated[int, typer.Option(metavar="K", min=0, help="Print the first K prompts.")] = 0,

@@ -180,9 +180,29 @@ def finish(report: Report, folder: Path) -> None:
         else:
             from engine.report.tables import outcome_lines
 
+            _show_tables(folder, mode)
             for line in outcome_lines(report, folder, mode.summary(report.data)):
                 say(line)
     raise typer.Exit(EXITS[report.outcome])
+
+
+def _show_tables(folder: Path, mode: Mode) -> None:
+    """Prints the mode's own tables."""
+    from engine.config import RunConfig
+    from engine.report.tables import listed
+    from engine.store.folder import RunFolder
+    from engine.store.reading import connect
+
+    there = RunFolder(folder)
+    if not mode.tables:
+        return
+    with contextlib.closing(connect(there.database)) as connection:
+        listings = mode.listings(connection, RunConfig.load(there.config, lenient=True), there)
+    for listing in listings:
+        show(listed(listing))
+        if listing.said:
+            say(listing.said)
+        say()
 
 
 def _say_results(report: Report, folder: Path, mode: Mode) -> None:

@@ -22,7 +22,7 @@ OWN_FIELDS = frozenset(
 
 PURPOSES = (
     "items attributes review revision program same_answer entities fact_check constraint_check"
-    " enhancement_plan enhancement answer judgement lessons embedding agree"
+    " enhancement_plan enhancement answer judgement lessons embedding agree label"
 ).split()
 """Purposes of the prompts of the engine and its own validators; third-party validators may add more."""
 Api = Literal["openai", "azure", "anthropic"]
@@ -230,6 +230,8 @@ class ModelConfig(Section):
                 continue
             for name, other in zip(names_of(given), given, strict=True):
                 routes[f"{purpose}@{name}"] = self._differing(other)
+        if "items" in routes:  # whoever writes the items is whose labels are measured
+            routes.setdefault("label", routes["items"])
         return routes
 
     def _differing(self, other: PurposeModel) -> ModelConfig:

@@ -29,6 +29,7 @@ from engine.config.model import (
 from engine.config.observe import ObserveConfig
 from engine.config.parts import PriceConfig, Section
 from engine.config.place import Place
+from engine.config.quality import QualityConfig
 from engine.config.secrets import without_secrets
 from engine.config.trust import allowed_file, is_allowed
 from engine.constraints import LabelIn, LabelRatio
@@ -150,6 +151,7 @@ class RunConfig(Section):
     groupcheck: Annotated[GroupCheckConfig | None, BeforeValidator(as_groupcheck)] = None
     embedding: EmbeddingConfig = EmbeddingConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    quality: Annotated[QualityConfig, Operational()] = QualityConfig()
     observe: Annotated[ObserveConfig, Operational()] = ObserveConfig()
     max_tokens: Annotated[dict[str, Annotated[int, Field(ge=1)]], Operational()] = Field(default_factory=dict)
     """The longest answer by purpose (review, entities, same_answer ...), in tokens, without reasoning; for items:

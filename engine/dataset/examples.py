@@ -19,6 +19,26 @@ IN_MEMORY = 1 << 25
 """Bytes of rows that are kept in memory; more go to a temporary file."""
 
 
+class Chosen(Sequence[Example]):
+    """Some of the rows, in an order of their own."""
+
+    def __init__(self, whole: Sequence[Example], places: Sequence[int]) -> None:
+        self.whole = whole
+        self._places = array("Q", places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> Example: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Example]: ...
+    def __getitem__(self, place: int | slice) -> Example | list[Example]:
+        if isinstance(place, slice):
+            return [self.whole[each] for each in self._places[place]]
+        return self.whole[self._places[place]]
+
+
 class Examples(Sequence[Example]):
     """Read-only once filled: each access reads its row again. Mutable: the file, and where each row begins."""
 

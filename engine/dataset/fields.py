@@ -195,6 +195,11 @@ class Fields(Mapped):
         return {**shown, **others}
 
     @property
+    def solution_name(self) -> str:
+        """The worked solution's name on the wire; '' where the dataset has none."""
+        return wire_name(self.config.solution) if self.config.solution is not None else ""
+
+    @property
     def closed_labels(self) -> tuple[str, ...]:
         """The set of labels, where it is closed; empty where it is not, or where the labels are choices."""
         form = self.shape.form()

@@ -129,6 +129,19 @@ class Diversity(TypedDict, total=False):
     """As engine.diversity.measures.dataset makes them."""
 
 
+class QualitySection(TypedDict, total=False):
+    """What is known of the labels; empty for a run that has none, or generates nothing."""
+
+    said: str
+    """In words, whether it is known or not."""
+    labels_right: dict[str, Any] | None
+    """The share of right labels among the accepted, with its interval, by a calibration; None where there is none."""
+    rows: int
+    """Items with known labels that it is from."""
+    differs: list[str]
+    """How this run's checks differ from the calibrated ones."""
+
+
 class DatasetFacts(TypedDict):
     rows: int
     bad_rows: dict[str, int]
@@ -153,6 +166,7 @@ class ReportData(TypedDict):
     events: list[EventEntry]
     lessons: LessonsSection
     diversity: Diversity
+    quality: QualitySection
     dataset: DatasetFacts | None
     model: str | None
     seed: int | None

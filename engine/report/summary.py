@@ -77,6 +77,7 @@ def summarize(
         "events": _events(starts),
         "lessons": _lessons(connection),
         "diversity": _diversity(connection, facts),
+        "quality": read_fact(connection, "quality") or {},
         "dataset": facts.dataset,
         "model": facts.model,
         "seed": facts.seed,

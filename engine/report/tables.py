@@ -66,6 +66,10 @@ def outcome_lines(report: Report, folder: Path, completed: str = "") -> Iterator
     yield from _unfinished(items, report.outcome)
     if data["items"]["rejected"]:
         yield f"Rejected: {_reasons(data['items']['reasons'])}."
+    if said := data["quality"].get("said"):
+        yield f"{said[:1].upper()}{said[1:]}."
+    for differs in data["quality"].get("differs", ()):
+        yield f"The calibration is of other checks: {differs}."
     if data["lessons"]:
         arms = ", ".join(
             f"{arm['acceptance']:.0%} {name}" for name, arm in data["lessons"]["acceptance"].items()

@@ -15,7 +15,17 @@ from engine.config.evaluate import EvaluatedData
 from engine.config.paths import is_remote
 from engine.flow.loop import in_loop
 from engine.report.summary import Report
-from engine.runs.modes import MODES, AuditMode, EnhanceMode, EvaluateMode, GenerateMode, JudgeMode, Mode
+from engine.runs.modes import (
+    MODES,
+    AuditMode,
+    CalibrateMode,
+    EnhanceMode,
+    EvaluateMode,
+    GenerateMode,
+    JudgeMode,
+    Mode,
+)
+from engine.runs.modes.calibrate import ITEMS
 from engine.runs.session import opened
 from engine.store.folder import RunFolder
 from engine.store.reading import connect, read_starts
@@ -49,6 +59,18 @@ async def enhance(config: RunConfig, folder: Path | str, *, show: TextIO | None 
     Raises as `run` does.
     """
     return await started(EnhanceMode(), config, folder, show)
+
+
+async def calibrate(
+    config: RunConfig, folder: Path | str, *, items: int | None = None, show: TextIO | None = None
+) -> Report:
+    """Measure the config's checks on rows with known labels; the same as `datagen calibrate`.
+
+    The figures are in calibration.json. `items`: rows to try; 200 in a new folder where absent. Raises as `run` does.
+    """
+    there = RunFolder(Path(folder))
+    continued = there.database.is_file()
+    return await started(CalibrateMode(items or (None if continued else ITEMS)), config, folder, show)
 
 
 async def evaluate(

@@ -18,6 +18,7 @@ from engine.llm.tokens import prompt_bound
 from engine.prompts.render import ItemPrompts
 from engine.prompts.template import check_replacements
 from engine.protocols import Embedder
+from engine.quality.taken_up import Calibrated
 from engine.runs.plugins import load_validators, no_calls
 
 
@@ -40,6 +41,8 @@ class Inputs:
     """The datasets of an evaluation; `dataset` is the first."""
     tested: tuple[EvaluatedModel, ...] = ()
     """The models that an evaluation tests, if they are not the main one."""
+    calibrated: Calibrated | None = None
+    """The calibration that the config names."""
 
     @cached_property
     def prompts(self) -> ItemPrompts:
@@ -67,7 +70,8 @@ def loaded(
     same = _sameness(config, dataset)
     compares = config.groupcheck is not None and same != "text"
     embedder = _embedder(config) if compares or vectors else None
-    return Inputs(config, dataset, target, prices, same, embedder, evaluated, tested)
+    taken_up = Calibrated.read(config)
+    return Inputs(config, dataset, target, prices, same, embedder, evaluated, tested, taken_up)
 
 
 def prices_within(config: RunConfig, tested: tuple[EvaluatedModel, ...] = ()) -> Prices | None:
@@ -140,6 +144,8 @@ def without_effect(inputs: Inputs) -> Iterator[tuple[str, str]]:
     config = inputs.config
     if inputs.embedder is None and config.embedding != type(config.embedding)():
         yield "embedding", "has no effect: nothing in this run compares meanings or clusters examples"
+    for difference in inputs.calibrated.differences(config) if inputs.calibrated is not None else ():
+        yield "quality.calibration", f"is of other checks: {difference}"
     group = config.groupcheck
     if group is not None and group.same == "text" and group.threshold is not None:
         yield "groupcheck.threshold", "has no effect: with same: text, only equal texts are the same"

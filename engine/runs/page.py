@@ -6,7 +6,6 @@ import contextlib
 import sqlite3
 
 from engine.config import RunConfig
-from engine.evaluation.tables import listings
 from engine.files.writing import replacing
 from engine.report.page.page import page
 from engine.report.page.page_data import read_page_data
@@ -37,5 +36,6 @@ def page_of(
     results = mode.results(connection, config)
     settings = folder.config.read_text("utf-8") if folder.config.exists() else ""
     page_data = read_page_data(connection, report, fields, settings, results, mode.summary(report.data))
+    tables = mode.listings(connection, config, folder)
     title = folder.path.resolve().name
-    return page(page_data, title, config.dataset.description, list(listings(results)) if results else [])
+    return page(page_data, title, config.dataset.description, tables)

@@ -36,6 +36,7 @@ STEPS = frozenset(
         "lessons",
         "answer",
         "judge",
+        "calibrate",
     )
 )
 """The engine's own steps, by which calls and rejections are counted too; no validator has one of these names."""

@@ -37,6 +37,7 @@ from engine.llm.retry import RetryPolicy
 from engine.observe.watchers import observed
 from engine.planning.delayed import LABEL_GATE
 from engine.protocols import Validator
+from engine.quality.taken_up import section_of
 from engine.report.event_log import EventLog
 from engine.report.live import display
 from engine.report.summary import Report
@@ -226,6 +227,8 @@ class Session:
             preparing = Preparing(inputs, client.ask, self.journal, self._halt, self._notify)
             setup = await stack.enter_async_context(self._mode.prepared(preparing))
             await self.journal.remember("diversity", setup.about())
+            if self._mode.generates:
+                await self.journal.remember("quality", section_of(inputs.config, inputs.calibrated))
             await self._describe(validators)
             parts = Parts(
                 inputs, client.ask, self._progress, self.journal, self._halt, setup, validators, meter,

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from engine.config.simulator import SimulatorConfig
-from engine.simulator.content import facts
+from engine.simulator.content import facts, word_problems
 from engine.simulator.evidence import fact_check
 from engine.simulator.harder import harder, is_harder, plain_choice, plan
 from engine.simulator.items import is_violation, new_items
@@ -141,6 +141,23 @@ def _answer(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict
     return {"answer": f"All things considered, it comes down to {given}" if wordy else given}
 
 
+def _label(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
+    """The label of an item, as often wrong as in new items, with a solution that ends in it."""
+    right, text = right_label(asked.item), str(asked.item.get("text", ""))
+    share = knobs.wrong_labels if word_problems.known(text) is not None else knobs.wrong_facts
+    if right is None:
+        given: Any = chance.choice(asked.allowed_labels or ["I do not know"])
+    else:
+        wrong = errs(share, text, knobs, chance)
+        given = _wrong(asked.item, right, tempted(text, knobs, chance)) if wrong else right
+    reply = {
+        name: f"Step by step from the text, this comes to {given}."
+        for name in asked.properties
+        if name != "label"
+    }
+    return {**reply, "label": given}
+
+
 def _agree(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
     if right_label(asked.item) is None and (labels := asked.answers):
         return {"reasoning": "By its tone.", "answer": chance.choice(labels)}
@@ -213,6 +230,7 @@ _ANSWERS: Mapping[str, Callable[[Asked, SimulatorConfig, random.Random], dict[st
     "enhancement": harder,
     "answer": _answer,
     "agree": _agree,
+    "label": _label,
     "judgement": _judgement,
     "lessons": _lessons,
 }

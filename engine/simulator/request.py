@@ -93,6 +93,9 @@ class Asked:
     @cached_property
     def properties(self) -> Mapping[str, Any]:
         """The fields of one item with their schemas; else from the prompt's form or examples."""
+        whole = self._schema_part.get("schema")
+        if self.purpose == "label" and isinstance(whole, dict) and isinstance(whole.get("properties"), dict):
+            return dict(whole["properties"])
         inner = self._items_schema.get("items")
         if isinstance(inner, dict) and isinstance(inner.get("properties"), dict):
             return dict(inner["properties"])

@@ -41,7 +41,7 @@ class Refine:
     async def __call__(self, item: Item) -> Sequence[Item]:
         if item.settled or isinstance(self._halt.reason, TargetReached):
             return (item,)
-        judged = await self._judged(self._validator, item)
+        judged = await self.judged(self._validator, item)
         if judged.revisions == item.revisions:
             return (judged,)
         tentative = judged.verdicts[-1].tentative
@@ -51,7 +51,7 @@ class Refine:
         """The revised item if all earlier validators pass it unchanged, else the item before the revision."""
         item = revised
         for validator in self._earlier:
-            item = await self._judged(validator, item)
+            item = await self.judged(validator, item)
             if item.settled or item.revisions > revised.revisions:
                 last = item.verdicts[-1]
                 return _taken_back(before, revised, item, last.by, last.reason, last.feedback)
@@ -63,13 +63,14 @@ class Refine:
             before = item.revisions
             for validator in self._earlier:
                 if not item.settled:
-                    item = await self._judged(validator, item)
+                    item = await self.judged(validator, item)
             if item.settled or item.revisions == before:
                 return item
         said = "one validator changes what another has settled"
         return item.judged(Verdict.rejected(self._validator.name, "unstable", said))
 
-    async def _judged(self, validator: Validator, item: Item) -> Item:
+    async def judged(self, validator: Validator, item: Item) -> Item:
+        """The item with the verdict of this validator, and its revision where there is one."""
         began = time.perf_counter()
         with self._meter.account(item) as account:
             verdict = await self._verdict(validator, item)

@@ -33,6 +33,7 @@ class RunFolder:
         self.page = path / "report.html"
         self.results = path / "results.json"
         self.results_csv = path / "results.csv"
+        self.calibration = path / "calibration.json"
         self._lock = path / "run.lock"
 
     @classmethod
@@ -47,14 +48,14 @@ class RunFolder:
     def files(self) -> tuple[Path, ...]:
         """All files that a run writes."""
         written = self.accepted, self.rejected, self.report, self.page, self.results, self.results_csv
-        return self.database, self.config, *written, self.log, self._lock
+        return self.database, self.config, *written, self.calibration, self.log, self._lock
 
     def refuse_foreign(self, dataset: Sequence[Path]) -> None:
         """Raises ConfigError where a run here would overwrite files that were not written by a run."""
         own = [file.resolve() for file in self.files]
         if (clash := next((file for file in dataset if file.resolve() in own), None)) is not None:
             raise ConfigError(f"{self.path}: the run would overwrite its own base dataset {clash}")
-        foreign = [file.name for file in self.files[1:8] if file.exists()]
+        foreign = [file.name for file in self.files[1:9] if file.exists()]
         if foreign and not self.database.exists():
             raise ConfigError(
                 f"{self.path}: holds {foreign[0]}, which is not of a run; choose another folder (-o)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -122,6 +123,24 @@ class CodeCheck:
         if level != "full":
             about["warning"] = f"the sandbox is at the level {level!r}: {MISSING[level]}"
         return about
+
+    def policies(self) -> Iterator[tuple[Mapping[str, Any], CodeCheck]]:
+        """One program, two that must agree, a label that is replaced."""
+        one: dict[str, Any] = {"policy": "confirm", "max_programs": 1, "agree": 1, "relabel_margin": 0}
+        of_three = {**one, "max_programs": 3}
+        for options in (one, of_three, {**of_three, "agree": 2}, {**of_three, "relabel_margin": 2}):
+            chosen = self._options.model_copy(update=options)
+            if chosen != self._options:
+                given = self._options.model_dump()
+                yield (
+                    {name: value for name, value in options.items() if given[name] != value},
+                    self._with(chosen),
+                )
+
+    def _with(self, options: CodeOptions) -> CodeCheck:
+        other = copy.copy(self)
+        other._options, other._policy = options, options.as_policy()
+        return other
 
     @staticmethod
     def examine() -> Iterator[tuple[str, bool | None, str]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from string import ascii_uppercase
@@ -108,6 +109,13 @@ class FactCheck:
 
     async def __aexit__(self, *failure: object) -> None:
         await self._source.__aexit__(*failure)
+
+    def policies(self) -> Iterator[tuple[Mapping[str, Any], FactCheck]]:
+        """The other way with items of which the source says nothing."""
+        other: Literal["reject", "keep"] = "keep" if self._options.unverifiable == "reject" else "reject"
+        check = copy.copy(self)
+        check._options = self._options.model_copy(update={"unverifiable": other})
+        yield {"unverifiable": other}, check
 
     def describe(self) -> dict[str, Any]:
         caveat = "Facts were compared with retrieved passages; a passage can be missing, outdated or wrong."

@@ -142,6 +142,15 @@ def _tiles(report: ReportData, results: Mapping[str, Any] | None) -> Iterator[tu
             f"{items['accepted'] / decided:.0%}" if decided else "-",
             f"{items['rejected']:,} rejected",
         )
+    if (right := report["quality"].get("labels_right")) is not None:
+        rows = report["quality"]["rows"]
+        yield (
+            "labels right",
+            f"{right['share']:.2f}",
+            f"{right['low']:.2f} to {right['high']:.2f}, from {rows:,} known",
+        )
+    elif report["quality"]:
+        yield "labels right", "unknown", "no calibration"
     if cost["priced"]:
         cap = f"of ${cost['cap_usd']:g}" if cost["cap_usd"] else "no cap"
         yield "spent", _dollars(cost["spent_usd"]), cap

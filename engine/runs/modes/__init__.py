@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engine.runs.modes.audit import AuditMode
+from engine.runs.modes.calibrate import CalibrateMode
 from engine.runs.modes.enhance import EnhanceMode
 from engine.runs.modes.evaluate import EvaluateMode
 from engine.runs.modes.generate import GenerateMode
@@ -12,8 +13,18 @@ from engine.runs.modes.judge import JudgeMode
 from engine.runs.modes.mode import Mode
 
 MODES: Mapping[str, Mode] = {
-    mode.name: mode for mode in (GenerateMode(), AuditMode(), EnhanceMode(), EvaluateMode(), JudgeMode())
+    mode.name: mode
+    for mode in (GenerateMode(), AuditMode(), EnhanceMode(), EvaluateMode(), JudgeMode(), CalibrateMode())
 }
 """The modes by the name that a run's journal records."""
 
-__all__ = ["MODES", "AuditMode", "EnhanceMode", "EvaluateMode", "GenerateMode", "JudgeMode", "Mode"]
+__all__ = [
+    "MODES",
+    "AuditMode",
+    "CalibrateMode",
+    "EnhanceMode",
+    "EvaluateMode",
+    "GenerateMode",
+    "JudgeMode",
+    "Mode",
+]

@@ -17,10 +17,12 @@ from engine.evaluation.answering import ANSWER, Answering, Confirming
 from engine.evaluation.results import results_of, write_csv
 from engine.evaluation.rows import Evaluated, EvaluatedRows
 from engine.evaluation.shape import Results
+from engine.evaluation.tables import listings
 from engine.files.writing import replacing
 from engine.flow.pipeline import Pipeline
 from engine.flow.stage import Stage
 from engine.protocols import Validator
+from engine.report.tables import Listing
 from engine.runs.inputs import Inputs, loaded
 from engine.runs.modes.mode import Mode
 from engine.runs.pipeline import Parts, asker, commit, window
@@ -94,6 +96,11 @@ class EvaluateMode(Mode):
             file.write(orjson.dumps(results, option=orjson.OPT_INDENT_2).decode() + "\n")
         with replacing(folder.results_csv) as file:
             write_csv(results, file)
+
+    def listings(
+        self, connection: sqlite3.Connection, config: RunConfig, folder: RunFolder
+    ) -> Sequence[Listing]:
+        return list(listings(self.results(connection, config)))
 
     def results(self, connection: sqlite3.Connection, config: RunConfig) -> Results:
         names = [each.name for each in config.evaluate.datasets]

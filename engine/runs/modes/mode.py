@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ from engine.config.paths import is_remote
 from engine.evaluation.shape import Results
 from engine.flow.pipeline import Pipeline
 from engine.report.shape import ReportData
+from engine.report.tables import Listing
 from engine.runs.inputs import Inputs
 from engine.runs.pipeline import Parts
 from engine.runs.setup import Preparing, Setup, prepared
@@ -30,6 +32,8 @@ class Mode(ABC):
     """Whether new items are made until a target is reached; otherwise all existing rows are processed."""
     answers: ClassVar[bool] = False
     """Whether its items are the answers of tested models rather than a dataset."""
+    tables: ClassVar[bool] = False
+    """Whether its own tables are shown on the terminal, too."""
     completed: ClassVar[str] = ""
     """The message when all rows have been processed."""
     unscored: ClassVar[str] = ""
@@ -78,6 +82,12 @@ class Mode(ABC):
         self, connection: sqlite3.Connection, inputs: Inputs, folder: RunFolder
     ) -> None:
         """Writes files of its own, besides the items and the report. Raises StoreError."""
+
+    def listings(
+        self, connection: sqlite3.Connection, config: RunConfig, folder: RunFolder
+    ) -> Sequence[Listing]:
+        """Tables of its own, for the page and the terminal."""
+        return ()
 
     def results(self, connection: sqlite3.Connection, config: RunConfig) -> Results | None:
         """The results about models; None for a mode that does not test models."""
