@@ -189,6 +189,8 @@ class Verdict:
     """How the decision was reached, as plain JSON values; recorded in the item's `_meta`."""
     usage: Usage = Usage()
     """What the calls for this verdict used; counted by the engine."""
+    calls: int = 0
+    """How many they were; likewise."""
     seconds: float = 0.0
     tentative: bool = False
     """For a REVISE: the original item is kept if an earlier validator does not pass the new one unchanged."""

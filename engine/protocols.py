@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -322,6 +322,27 @@ class Graded(Protocol):
         It is open while this one is, and asks the same questions under the same keys, so that a policy costs only
         what the others have not asked.
         """
+        ...
+
+
+class Expected(NamedTuple):
+    """How often a validator asks one question of an item that reaches it: stated, not measured."""
+
+    question: Question[Any]
+    calls: tuple[float, float, float]
+    """At least, likely, at most."""
+    answer: int
+    """Tokens of a likely answer."""
+    beside: int = 0
+    """Tokens of a prompt besides its template and the item, such as passages."""
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A Validator that states beforehand what it will ask, so that a plan can count it."""
+
+    def foresees(self) -> tuple[Sequence[Expected], tuple[float, float, float]]:
+        """Its questions, and the share of items that it lets through: at least, likely, at most."""
         ...
 
 

@@ -210,8 +210,8 @@ def test_plan_tells_calls_tokens_and_dollars(configs: Configs) -> None:
     path = configs.write("http://127.0.0.1:1/v1", generate={"target": 300})
     result = INVOKE.invoke(app, ["plan", str(path), "--show-prompts", "2", "--budget", "0.01"])
     assert result.exit_code == 0, result.output
-    assert "100%" in result.output
-    assert "stops at $0.01" in result.output
+    assert "300 items: of" in result.output
+    assert "stop at its cap of $0.01" in result.output
     assert result.output.count("Write exactly 3 new items") == 2
 
 

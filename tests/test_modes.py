@@ -34,7 +34,7 @@ def without_generate(configs: Configs, url: str, **sections: Any) -> RunConfig:
 
 def test_each_has_a_name_of_its_own() -> None:
     assert list(MODES) == ["run", "audit", "enhance", "evaluate", "judge", "calibrate"]
-    assert {mode.family for mode in MODES.values()} == {"run", "audit", "enhance", "evaluate"}
+    assert {mode.family for mode in MODES.values()} == {"run", "audit", "enhance", "evaluate", "calibrate"}
     assert [mode.name for mode in MODES.values() if mode.generates] == ["run"]
 
 

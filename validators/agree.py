@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from engine.answers.same import bare
 from engine.errors import PermanentError
 from engine.items import Item, Verdict, said
-from engine.protocols import Question, Reply, Tools
+from engine.protocols import Expected, Question, Reply, Tools
 from validators.ballot import LABEL, Ballot, Counting, as_label
 from validators.options import parsed
 from validators.templates import template
@@ -121,6 +121,15 @@ class Agree:
             max_tokens=self._options.max_tokens,
             bounds={"reasoning": {"maxLength": 2000}, "answer": answer},
         )
+
+    def foresees(self) -> tuple[list[Expected], tuple[float, float, float]]:
+        options = self._options
+        likely = (options.agree + options.answers) / 2
+        asked = Expected(self._free, (min(2, options.agree), likely, options.answers), 120)
+        compared = Expected(
+            self._counting.question, (0, 0 if self._tools.labels else 0.3, 2 * options.answers), 8
+        )
+        return [asked, compared], (0.2, 0.6, 0.95)
 
     def policies(self) -> Iterator[tuple[Mapping[str, Any], Agree]]:
         """Fewer answers, and a stricter agreement."""

@@ -61,7 +61,7 @@ class Counting:
         """`labels`: the closed set of the dataset's labels, where it has one."""
         self._asker = asker
         self._labels = labels
-        self._same_answer: Question[Same] = asker.question(
+        self.question: Question[Same] = asker.question(
             "same_answer", template("same_answer"), Same, max_tokens=64
         )
 
@@ -87,7 +87,7 @@ class Counting:
         shown = {"first": answer[:1000], "second": said(known)[:1000], "question": item.text}
         try:
             reply = await self._asker.ask(
-                self._same_answer, item, shown, tag=f"{tag}-{mark(answer, said(known))}"
+                self.question, item, shown, tag=f"{tag}-{mark(answer, said(known))}"
             )
         except PermanentError:
             return False

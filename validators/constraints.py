@@ -19,7 +19,7 @@ from engine.constraints import (
     Regex,
 )
 from engine.items import Item, Verdict
-from engine.protocols import Compliance, Reply, RuleChecked, Tools
+from engine.protocols import Compliance, Expected, Reply, RuleChecked, Tools
 from validators.segments import sentences, words
 from validators.templates import template
 
@@ -96,6 +96,10 @@ class Constraints:
                 "broken[].why": {"maxLength": 300},
             },
         )
+
+    def foresees(self) -> tuple[list[Expected], tuple[float, float, float]]:
+        judged = [Expected(self._adherence, (1, 1, 2), 60)] if self._judges else []
+        return judged, (0.6, 0.93, 1.0)
 
     def describe(self) -> dict[str, Any]:
         """Its section of the report: how often each constraint was kept. Rules in plain words if judged."""

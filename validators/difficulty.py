@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from engine.answers.same import same
 from engine.errors import PermanentError
 from engine.items import Decision, Item, Verdict
-from engine.protocols import Reply, Tally, Tools
+from engine.protocols import Expected, Reply, Tally, Tools
 from validators.options import parsed
 from validators.same_answer import Same
 from validators.tags import mark
@@ -143,6 +143,13 @@ class Difficulty:
             "description": tools.description,
             "rules": [constraint.sentence() for constraint in tools.constraints],
         }
+
+    def foresees(self) -> tuple[list[Expected], tuple[float, float, float]]:
+        return [
+            Expected(self._plan, (1, 1, 2), 60),
+            Expected(self._enhancement, (0, 0.9, 2), 120),
+            Expected(self._same_answer, (0, 0.2, 4), 8),
+        ], (1.0, 1.0, 1.0)
 
     def describe(self) -> dict[str, Any]:
         """Its section of the report: how often each principle was chosen, and the harder item kept."""

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from engine.errors import PermanentError
 from engine.items import Item, Verdict
-from engine.protocols import Reply, Tools
+from engine.protocols import Expected, Reply, Tools
 from validators.options import parsed
 from validators.templates import template
 
@@ -68,6 +68,14 @@ class Reflection:
             "description": tools.description,
             "rules": [constraint.sentence() for constraint in tools.constraints],
         }
+
+    def foresees(self) -> tuple[list[Expected], tuple[float, float, float]]:
+        rounds = self._options.max_rounds
+        revised = min(rounds, 0.4)
+        return [
+            Expected(self._review, (1, 1 + revised, 1 + rounds), 80),
+            Expected(self._revision, (0, revised, rounds), 120),
+        ], (0.4, 0.8, 1.0)
 
     def describe(self) -> dict[str, Any]:
         """A sentence for the card of an exported dataset."""

@@ -193,6 +193,15 @@ def calibrate(
 @app.command()
 def plan(
     config: Config,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="RUN_DIR",
+            help="The run's folder: what it took so far is what it will take.",
+        ),
+    ] = None,
     show_prompts: Annotated[int, typer.Option(metavar="K", min=0, help="Print the first K prompts.")] = 0,
     target: Target = None,
     budget: Cap = None,
@@ -202,18 +211,23 @@ def plan(
     """What a run would take: calls, tokens, dollars, hours. Makes no model call."""
     from itertools import islice
 
-    from engine.cli.tables import plan_table
+    from engine.cli.tables import plan_lines, plan_table
     from engine.config import RunConfig
     from engine.dataset.findings import findings
-    from engine.runs.estimate import estimates, prompts
+    from engine.runs.estimate import plan_of, prompts
     from engine.runs.modes import GenerateMode
+    from engine.store.folder import RunFolder
 
     with mistakes():
         inputs = GenerateMode().load(RunConfig.load(config, overrides(set_, target, budget), allow_code=code))
         _say_bad_rows(inputs.dataset.complaint())
         for topic, said in findings(inputs.dataset):
             say(f"{topic}: {said}")
-        show(plan_table(estimates(inputs), inputs.config.limits.budget_usd))
+        cap = inputs.config.limits.budget_usd
+        found = plan_of(inputs, RunFolder(out or Path("runs") / config.stem))
+        show(plan_table(found, cap))
+        for line in plan_lines(found, cap):
+            say(line)
         for prompt in islice(prompts(inputs), show_prompts):
             say(f"\n--- {prompt.key} system\n{prompt.system}\n--- {prompt.key} user\n{prompt.user}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from engine.report.formatting import duration
@@ -11,23 +10,51 @@ from engine.report.tables import text_table
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from engine.runs.estimate import Estimate
+    from engine.runs.estimate import Plan, Range
 
 
-def plan_table(estimates: Sequence[Estimate], cap: float | None) -> Table:
-    """One row for each assumed acceptance."""
-    table = text_table("accepted", "calls", "prompt tokens", "completion tokens", "dollars", "time")
-    for estimate in estimates:
-        dollars = "unknown" if estimate.dollars is None else f"${estimate.dollars:.2f}"
-        if cap is not None and estimate.dollars is not None and estimate.dollars > cap:
-            dollars += f" (stops at ${cap:g})"
+def plan_table(plan: Plan, cap: float | None) -> Table:
+    """One row for each step of the run; ranges are at least, likely, at most."""
+    table = text_table("", "asks for", "calls", "prompt tokens", "completion tokens", "dollars")
+    for step in plan.steps:
         table.add_row(
-            f"{estimate.acceptance:.0%}",
-            f"{estimate.calls:,}",
-            f"{estimate.prompt_tokens:,}",
-            f"{estimate.completion_tokens:,}",
-            dollars,
-            duration(estimate.seconds),
+            step.name,
+            step.purposes,
+            _counted(step.calls),
+            _likely(step.prompt_tokens),
+            _likely(step.completion_tokens),
+            _dollars(step.dollars),
         )
-    table.caption = "Estimates: 4 characters a token, 60 tokens a second and call; item calls only."
+    table.add_row("in all", "", _counted(plan.calls), "", "", _dollars(plan.dollars))
     return table
+
+
+def plan_lines(plan: Plan, cap: float | None) -> list[str]:
+    """What the table rests on, and what stands beside it."""
+    kept, seconds = plan.acceptance, plan.seconds
+    said = [
+        f"{plan.left:,} items: of {_counted(plan.items)} asked for, {kept.likely:.0%} accepted ({kept.low:.0%} to "
+        f"{kept.high:.0%}); {duration(seconds.likely)} ({duration(seconds.low)} to {duration(seconds.high)}).",
+        f"These figures are {plan.said}; 4 characters a token, 60 tokens a second, calls that fail not counted.",
+    ]
+    if cap is not None and plan.dollars is not None and plan.dollars.high > cap:
+        likely = "likely" if plan.dollars.likely > cap else "possibly"
+        said.append(f"The run would {likely} stop at its cap of ${cap:g}.")
+    return [*said, *(f"{note[:1].upper()}{note[1:]}." for note in plan.notes)]
+
+
+def _counted(value: Range) -> str:
+    low, likely, high = (f"{round(each):,}" for each in value)
+    return likely if low == high else f"{likely} ({low} to {high})"
+
+
+def _likely(value: Range) -> str:
+    return f"{round(value.likely):,}" if value.likely else ""
+
+
+def _dollars(value: Range | None) -> str:
+    if value is None:
+        return "unknown"
+    digits = 2 if value.likely >= 1 else 4
+    low, likely, high = (f"${each:.{digits}f}" for each in value)
+    return likely if low == high else f"{likely} ({low} to {high})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -32,6 +33,7 @@ class PromptTemplate:
             self._template: Template = environment.from_string(source)
             parsed = environment.parse(source)
             check_loops(parsed)
+            self.characters = len(re.sub(r"(?s)\{[#%].*?[#%]\}|\{\{.*?\}\}", "", source))
             self.variables = frozenset(meta.find_undeclared_variables(parsed))
         except TemplateError as error:
             line = getattr(error, "lineno", None)

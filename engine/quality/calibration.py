@@ -30,12 +30,20 @@ class Tried:
     right: bool | None
     label: str
     usd: float
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Tried:
-        rejected = record["decision"] == "reject"
         return cls(
-            rejected, str(record["reason"]), record["right"], str(record["label"]), float(record["usd"])
+            record["decision"] == "reject",
+            str(record["reason"]),
+            record["right"],
+            str(record["label"]),
+            float(record["usd"]),
+            int(record.get("calls", 0)),
+            *map(int, record.get("tokens", (0, 0))),
         )
 
 
@@ -283,6 +291,7 @@ def calibration(
         "cases": {kind: sum(case.kind == kind for case in cases) for kind in _kinds(cases)},
         "raw": {**share(sum(bool(case.right) for case in told), len(told)), "open": len(natural) - len(told)},
         "accepted": _as_run(cases),
+        "steps": _steps(natural, names),
         "checks": {
             name: {policy: of_check(cases, name, policy) for policy in policies[name]} for name in names
         },
@@ -331,6 +340,28 @@ def _as_run(cases: Sequence[Case]) -> Figure:
         "usd_per_item": sum(case.usd for case in natural) / len(natural) if natural else None,
         "usd_per_accepted": ratio([(case.row, case.usd, float(case.accepted)) for case in natural]),
     }
+
+
+def _steps(natural: Sequence[Case], names: Sequence[str]) -> dict[str, Figure]:
+    """What each check takes of an item that the generator writes, in the order of the config: for a plan.
+
+    `reached`: the share of items that the checks before it let through.
+    """
+    steps: dict[str, Figure] = {}
+    left = [case for case in natural if all(name in case.checks for name in names)]
+    whole = max(1, len(left))
+    for name in names:
+        tried = [case.checks[name][CONFIGURED] for case in left]
+        steps[name] = {
+            "reached": len(tried) / whole,
+            "passed": sum(not each.rejected for each in tried) / len(tried) if tried else None,
+            "calls": sum(each.calls for each in tried) / whole,
+            "prompt_tokens": sum(each.prompt_tokens for each in tried) / whole,
+            "completion_tokens": sum(each.completion_tokens for each in tried) / whole,
+            "usd": sum(each.usd for each in tried) / whole,
+        }
+        left = [case for case, each in zip(left, tried, strict=True) if not each.rejected]
+    return steps
 
 
 def _kinds(cases: Iterable[Case]) -> list[str]:

@@ -57,6 +57,7 @@ class Calibrated:
         accepted = data["accepted"]
         for name in ("precision", "yield"):
             _ = accepted[name]["low"], accepted[name]["high"], accepted[name]["of"]
+        _ = [each["usd"] for each in data["steps"].values()], data["cases"].items(), accepted["usd_per_item"]
         _ = data["validators"], data["model"], data["rows"], data["raw"]["share"]
         return cls(data)
 

@@ -22,6 +22,7 @@ class Account:
     usage: Usage = field(default_factory=Usage)
     model: str = ""
     """The model that answered last."""
+    calls: int = 0
 
 
 class Meter:
@@ -69,4 +70,5 @@ class Meter:
     def _add(self, item: str, usage: Usage, model: str) -> None:
         if (account := self._open.get(item)) is not None:
             account.usage += usage
+            account.calls += 1
             account.model = model or account.model

@@ -75,7 +75,7 @@ class Refine:
         with self._meter.account(item) as account:
             verdict = await self._verdict(validator, item)
         seconds = round(time.perf_counter() - began, 6)
-        judged = item.judged(replace(verdict, usage=account.usage, seconds=seconds))
+        judged = item.judged(replace(verdict, usage=account.usage, calls=account.calls, seconds=seconds))
         if judged.revisions > item.revisions and not item.model:  # a row: this model wrote its new parts
             return judged.evolve(model=account.model)
         return judged

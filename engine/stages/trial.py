@@ -113,6 +113,8 @@ class Trial:
             else await self._right(judged, item, known, kind),
             "label": judged.answer[:_SHOWN],
             "usd": usd(verdict.usage.cost),
+            "calls": verdict.calls,
+            "tokens": [verdict.usage.prompt_tokens, verdict.usage.completion_tokens],
         }
 
     async def _compared(self, group: GroupCheck, item: Item, right: bool | None) -> dict[str, Any]:

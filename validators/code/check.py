@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from engine.errors import PermanentError, SandboxUnavailable
 from engine.items import Item, Verdict, said
-from engine.protocols import Reply, Tools
+from engine.protocols import Expected, Reply, Tools
 from validators.ballot import LABEL, Ballot, Counting, as_label
 from validators.code.levels import MISSING, Level
 from validators.code.policy import Policy, PolicyName, Step
@@ -123,6 +123,15 @@ class CodeCheck:
         if level != "full":
             about["warning"] = f"the sandbox is at the level {level!r}: {MISSING[level]}"
         return about
+
+    def foresees(self) -> tuple[list[Expected], tuple[float, float, float]]:
+        options = self._options
+        least = 1 if options.policy != "confirm" else options.agree
+        likely = 1 if options.policy == "relabel" else (least + options.max_programs) / 2
+        written = Expected(self._program, (least, likely, options.max_programs * (1 + options.fixes)), 120)
+        compared = Expected(self._counting.question, (0, 0.1, 2 * options.max_programs), 8)
+        kept = (0.9, 1.0, 1.0) if options.policy == "relabel" else (0.2, 0.6, 0.95)
+        return [written, compared], kept
 
     def policies(self) -> Iterator[tuple[Mapping[str, Any], CodeCheck]]:
         """One program, two that must agree, a label that is replaced."""

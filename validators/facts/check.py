@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from engine.errors import PermanentError
 from engine.items import Item, Verdict
-from engine.protocols import Passage, Reply, Tools
+from engine.protocols import Expected, Passage, Reply, Tools
 from validators.facts.local import Local, LocalOptions
 from validators.facts.mediawiki import MediaWiki, MediaWikiOptions
 from validators.facts.zim import Zim, ZimOptions
@@ -109,6 +109,14 @@ class FactCheck:
 
     async def __aexit__(self, *failure: object) -> None:
         await self._source.__aexit__(*failure)
+
+    def foresees(self) -> tuple[list[Expected], tuple[float, float, float]]:
+        passages = 110 * self._options.passages
+        kept = (0.3, 0.7, 0.95) if self._options.unverifiable == "reject" else (0.5, 0.9, 1.0)
+        return [
+            Expected(self._entities, (1, 1, 2), 20),
+            Expected(self._fact_check, (0, 1.1, 2), 120, passages),
+        ], kept
 
     def policies(self) -> Iterator[tuple[Mapping[str, Any], FactCheck]]:
         """The other way with items of which the source says nothing."""
