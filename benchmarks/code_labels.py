@@ -2,6 +2,7 @@
 
 Labels come from one model's solutions, programs from the other three models' own steps, run by the real
 validator in the real sandbox. A program that fails is not mended: the models are not there to be asked.
+Control: each problem gets the programs of another one. They must confirm next to nothing, or the exit is 1.
 
     python benchmarks/code_labels.py [DATA]     DATA holds gsm8k/model_solutions_dev.jsonl
 """
@@ -53,7 +54,8 @@ def program(solution: str) -> str:
     return "\n".join([*lines, "print(step)"])
 
 
-async def measured(rows: list[dict[str, Any]], options: dict[str, Any]) -> dict[str, float]:
+async def measured(rows: list[dict[str, Any]], options: dict[str, Any], shift: int = 0) -> dict[str, float]:
+    """`shift`: whose programs a problem gets: those of so many problems further on."""
     counts: Counter[str] = Counter()
     prompts: list[Prompt] = []
     programs: dict[str, list[str]] = {}
@@ -70,7 +72,8 @@ async def measured(rows: list[dict[str, Any]], options: dict[str, Any]) -> dict[
 
     async def one(number: int, row: dict[str, Any]) -> None:
         made = item(row["question"], final(row[LABELLER]["solution"]), position=number)
-        programs[made.id] = [program(row[m]["solution"]) for m in PROGRAMMERS]
+        other = rows[(number + shift) % len(rows)]
+        programs[made.id] = [program(other[m]["solution"]) for m in PROGRAMMERS]
         async with place:
             verdict = await check.validate(made)
         truth = final(row["ground_truth"])
@@ -110,6 +113,10 @@ def main() -> None:
         found = asyncio.run(measured(rows, options))
         raw = found.pop("raw")
         shown.append([name, *(round(value, 3) for value in found.values())])
+    control = asyncio.run(measured(rows, {}, shift=1))
+    shown.append(
+        ["control: the programs of another problem", *(round(v, 3) for n, v in control.items() if n != "raw")]
+    )
     columns = ["policy", "label precision", "accepted", "right labels kept", "programs per item"]
     table(
         f"{len(rows)} problems, labels of {LABELLER}",
@@ -117,6 +124,8 @@ def main() -> None:
         [["no check", round(raw, 3), 1.0, 1.0, 0.0], *shown],
     )
     result("code_labels", rows=len(rows), raw=raw, policies={row[0]: row[1:] for row in shown})
+    if control["acceptance"] > 0.1:
+        sys.exit("Programs of other problems confirm labels, too: these figures say nothing of the check.")
 
 
 if __name__ == "__main__":

@@ -184,7 +184,8 @@ class Described(Protocol):
     """A validator that describes itself once it is open: plain JSON values for `about` in report.json.
 
     Special keys: `warning` is a sentence shown to the user at the start, `caveat` one for the card of an
-    exported dataset, and `sections` a list of the validator's own sections of the report, of the types above.
+    exported dataset, `edits` names the reasons of revisions that mend no defect, and `sections` is a list of the
+    validator's own sections of the report, of the types above.
     """
 
     def describe(self) -> Mapping[str, Any]: ...

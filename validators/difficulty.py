@@ -154,7 +154,10 @@ class Difficulty:
     def describe(self) -> dict[str, Any]:
         """Its section of the report: how often each principle was chosen, and the harder item kept."""
         columns = {"chosen": ("pass", "revise", "reject"), "kept": ("revise",)}
-        return {"sections": [Tally(NAME, "What made items harder", "principles", "principle", columns)]}
+        return {
+            "edits": ["harder"],
+            "sections": [Tally(NAME, "What made items harder", "principles", "principle", columns)],
+        }
 
     async def validate(self, item: Item) -> Verdict:
         """A call that fails permanently leaves the item unchanged."""

@@ -80,7 +80,8 @@ class Reflection:
     def describe(self) -> dict[str, Any]:
         """A sentence for the card of an exported dataset."""
         return {
-            "caveat": "Items were reviewed by a language model, which can err like the one that wrote them."
+            "edits": ["improved"],
+            "caveat": "Items were reviewed by a language model, which can err like the one that wrote them.",
         }
 
     async def validate(self, item: Item) -> Verdict:

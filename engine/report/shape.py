@@ -36,8 +36,10 @@ class ValidatorEntry(TypedDict):
     seconds: float
     calls: int
     cost_usd: float
+    caught: int
+    """Items rejected or corrected for a defect: not those that were only reworded, nor those nobody could check."""
     usd_per_catch: float | None
-    """Dollars per corrected or rejected item."""
+    """Dollars for each of them."""
     about: NotRequired[dict[str, Any]]
     """What it says of itself; see the protocol Described."""
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 
 import orjson
 
+from engine.errors import PERMANENT_BY_REASON
 from engine.items import POSITIONS, usd
 from engine.report.diversity import coverage, lessons, strategies
 from engine.report.sections import counted, read_descriptions
@@ -209,6 +210,12 @@ class VerdictCount(NamedTuple):
     seconds: float
 
 
+_NO_DEFECT = frozenset(
+    (*PERMANENT_BY_REASON, "validator_error", "unverifiable", "scattered", "no_label", "unstable")
+)
+"""Reasons of rejections that found no defect: a call failed, or nobody could tell."""
+
+
 def _validator(
     verdicts: Sequence[VerdictCount], calls: int, cost: int, about: dict[str, Any] | None
 ) -> ValidatorEntry:
@@ -219,6 +226,8 @@ def _validator(
         if verdict.reason:
             reasons[verdict.reason] += verdict.times
     seen, passed, revised = by_decision.total(), by_decision["pass"], by_decision["revise"]
+    no_defect = {*_NO_DEFECT, *((about or {}).get("edits") or ())}
+    caught = sum(each.times for each in verdicts if each.decision != "pass" and each.reason not in no_defect)
     entry: ValidatorEntry = {
         "seen": seen,
         "passed": passed,
@@ -228,7 +237,8 @@ def _validator(
         "seconds": round(sum(verdict.seconds for verdict in verdicts), 6),
         "calls": calls,
         "cost_usd": usd(cost),
-        "usd_per_catch": usd(cost) / (seen - passed) if seen > passed else None,
+        "caught": caught,
+        "usd_per_catch": usd(cost) / caught if caught else None,
     }
     return entry if about is None else {**entry, "about": about}
 

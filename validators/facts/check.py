@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Annotated, Any, Literal, Self
@@ -189,12 +190,18 @@ class FactCheck:
         return [entity for entity in dict.fromkeys(named) if entity][:MOST_ENTITIES]
 
     async def _evidence(self, entities: Sequence[str], item: Item) -> list[Passage]:
-        """The passages of each entity's article that best match the item's text and answer, each once."""
-        claim = f"{item.text} {_answer(item)}".strip()
-        by_entity = await self._source.retrieve(
-            [(entity, claim) for entity in entities], self._options.passages
-        )
-        return list(dict.fromkeys(passage for passages in by_entity for passage in passages))
+        """The passages of each entity's article that best match the item, each once.
+
+        By its text, and by its text with its answer, in turn: where the answer is wrong, its words lead away from the
+        passage that holds the right one (benchmarks/retrieval.py), and where it is right, they lead to it.
+        """
+        claim, most = f"{item.text} {_answer(item)}".strip(), self._options.passages
+        asked = [(entity, said) for entity in entities for said in dict.fromkeys((item.text, claim))]
+        found = await self._source.retrieve(asked, most)
+        by_entity: dict[str, list[list[Passage]]] = {}
+        for (entity, _), passages in zip(asked, found, strict=True):
+            by_entity.setdefault(entity, []).append(passages)
+        return list(dict.fromkeys(each for lists in by_entity.values() for each in in_turn(lists)[:most]))
 
     async def _checked(self, item: Item, candidate: Item, passages: Sequence[Passage], tag: str) -> FactReply:
         quoted = (orjson.dumps({"title": p.title, "text": p.text}).decode() for p in passages)
@@ -218,6 +225,11 @@ def _source(options: MediaWikiOptions | LocalOptions | ZimOptions, cache: Path) 
         case ZimOptions():
             return Zim(options)
     return MediaWiki(options, cache)
+
+
+def in_turn(lists: Sequence[Sequence[Passage]]) -> list[Passage]:
+    """The best of each list, then the second best of each, and so on; each passage once."""
+    return list(dict.fromkeys(each for row in zip_longest(*lists) for each in row if each is not None))
 
 
 def _answer(item: Item) -> str:

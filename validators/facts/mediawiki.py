@@ -153,11 +153,18 @@ class MediaWiki:
 
     async def retrieve(self, wanted: Sequence[tuple[str, str]], k: int) -> list[list[Passage]]:
         """Raises RetrieverUnavailable if the wiki does not answer; a page that it refuses is no evidence."""
-        return list(await asyncio.gather(*(self._one(entity, claim, k) for entity, claim in wanted)))
+        entities = list(dict.fromkeys(entity for entity, _ in wanted))
+        found = dict(zip(entities, await asyncio.gather(*map(self._pages_of, entities)), strict=True))
+        return list(
+            await asyncio.gather(*(self._passages(found[entity], claim, k) for entity, claim in wanted))
+        )
 
-    async def _one(self, entity: str, claim: str, k: int) -> list[Passage]:
+    async def _pages_of(self, entity: str) -> list[Page]:
+        """The entity's own article; else some that mention it."""
         page = await self._page(entity)
-        pages = [page] if page is not None else await self._searched(entity, claim)
+        return [page] if page is not None else await self._searched(entity)
+
+    async def _passages(self, pages: Sequence[Page], claim: str, k: int) -> list[Passage]:
         return await self._in_thread(self._best, pages, claim, k) if pages else []
 
     async def _in_thread(self, step: Any, *arguments: Any) -> Any:
@@ -292,7 +299,7 @@ class MediaWiki:
         if future is not None and not future.done():
             future.set_exception(error)
 
-    async def _searched(self, entity: str, claim: str) -> list[Page]:
+    async def _searched(self, entity: str) -> list[Page]:
         """Articles that mention an entity which has no article of its own."""
         words = " ".join(terms(entity)[:6])
         if not self._options.search or self._options.offline or not words:
