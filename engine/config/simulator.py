@@ -33,6 +33,8 @@ class SimulatorConfig(Section):
     wrong_facts: Share = 0.10
     """Facts and multiple-choice items whose label is wrong."""
     near_duplicates: Share = 0.10
+    different: int | None = Field(default=None, ge=1)
+    """How many different items the model has in it; where absent, no end is in sight."""
     violations: Share = 0.05
     """Items that break a length or language rule: far too long, or in another language."""
     bad_json: Share = 0.02

@@ -40,6 +40,8 @@ class ValidatorEntry(TypedDict):
     """Items rejected or corrected for a defect: not those that were only reworded, nor those nobody could check."""
     usd_per_catch: float | None
     """Dollars for each of them."""
+    better: NotRequired[float]
+    """The share of revised items that a model found better than before, asked in both orders."""
     about: NotRequired[dict[str, Any]]
     """What it says of itself; see the protocol Described."""
 
@@ -131,6 +133,14 @@ class Diversity(TypedDict, total=False):
     """As engine.diversity.measures.dataset makes them."""
 
 
+class GrowthSection(TypedDict, total=False):
+    """How a run that generates has grown; see engine.report.growth."""
+
+    richness: dict[str, Any]
+    """How many more different items there are to be had; see engine.quality.richness."""
+    points: list[dict[str, Any]]
+
+
 class QualitySection(TypedDict, total=False):
     """What is known of the labels; empty for a run that has none, or generates nothing."""
 
@@ -168,6 +178,7 @@ class ReportData(TypedDict):
     events: list[EventEntry]
     lessons: LessonsSection
     diversity: Diversity
+    growth: GrowthSection
     quality: QualitySection
     dataset: DatasetFacts | None
     model: str | None

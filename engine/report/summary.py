@@ -78,6 +78,7 @@ def summarize(
         "events": _events(starts),
         "lessons": _lessons(connection),
         "diversity": _diversity(connection, facts),
+        "growth": read_fact(connection, "growth") or {},
         "quality": read_fact(connection, "quality") or {},
         "dataset": facts.dataset,
         "model": facts.model,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.escaping import printable
+from engine.quality.richness import more_to_be_had
 from engine.report.formatting import duration
 from engine.report.shape import Cost, EventEntry, Items, ReportData
 from engine.report.summary import Report
@@ -66,6 +67,7 @@ def outcome_lines(report: Report, folder: Path, completed: str = "") -> Iterator
     yield from _unfinished(items, report.outcome)
     if data["items"]["rejected"]:
         yield f"Rejected: {_reasons(data['items']['reasons'])}."
+    yield from _left_to_be_had(data)
     if said := data["quality"].get("said"):
         yield f"{said[:1].upper()}{said[1:]}."
     for differs in data["quality"].get("differs", ()):
@@ -103,6 +105,23 @@ def _unfinished(items: Items, outcome: str) -> Iterator[str]:
             f"{items['undecided']:,} more items are paid for and not decided yet; a resume finishes them first, for "
             f"about ${items['finishing_usd']:.4f}."
         )
+
+
+REPEATING = 0.1
+"""The share of repeats beyond which it is worth saying how many more items there are."""
+
+
+def _left_to_be_had(data: ReportData) -> Iterator[str]:
+    """How many more different items this config has, where they begin to run out."""
+    richness = data.get("growth", {}).get("richness")
+    if not richness or richness["more"] is None:
+        return
+    items = data["items"]
+    missing = max(0, items["target"] - items["accepted"])
+    repeats = 1 - richness["distinct"] / max(1, richness["drawn"])
+    if repeats >= REPEATING or richness["high"] < missing:
+        said = more_to_be_had(richness)
+        yield f"{said[:1].upper()}{said[1:]}; generate.attributes, more examples or another model bring others."
 
 
 COPIES = 0.2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from engine.errors import StoreError
 from engine.files.writing import replacing
 from engine.protocols import Notify
 from engine.report.diversity import RunMeasures
+from engine.report.growth import Growth
 from engine.report.mapping import Map
 from engine.report.profile import profile_of
 from engine.report.summary import Report, summarize
@@ -44,24 +45,42 @@ class Finish:
         examples = inputs.dataset.examples
         if examples and journal.fact("base_profile") is None:
             await journal.remember("base_profile", profile_of(examples))
+        if self.mode.generates:
+            await self._journaled(journal, "growth", self._grown)
         if config.groupcheck is None and not config.generate.attributes:
             return
         look = RunMeasures(inputs.dataset.fields, examples, base_vectors, config.seed)
+        drawn: list[Map | None] = []
 
-        def work() -> tuple[Mapping[str, Any] | None, Map | None]:
+        def measured(connection: sqlite3.Connection) -> Mapping[str, Any] | None:
+            drawn.append(look.mapped(connection))
+            return look.measured(connection)
+
+        await self._journaled(journal, "measures", measured)
+        if drawn and drawn[0] is not None:
+            await journal.keep_map(drawn[0].points, drawn[0].about)
+
+    def _grown(self, connection: sqlite3.Connection) -> dict[str, Any]:
+        growth = Growth(self.inputs.dataset.fields, self.inputs.config.seed)
+        return {"richness": growth.richness(connection).as_dict(), "points": growth.grown(connection)}
+
+    async def _journaled(
+        self, journal: Journal, name: str, work: Callable[[sqlite3.Connection], Any]
+    ) -> None:
+        """Keeps what `work` makes of the journal, which takes seconds. Raises StoreError."""
+
+        def read() -> Any:
             with contextlib.closing(connect(self.folder.database)) as connection:
-                return look.measured(connection), look.mapped(connection)
+                return work(connection)
 
         try:
-            measures, drawing = await asyncio.to_thread(work)  # takes seconds
+            found = await asyncio.to_thread(read)
         except StoreError:
             raise
         except Exception as error:  # statistics about the items are no reason to lose the items
             self.notify(f"The result could not be measured ({type(error).__name__}: {error})")
             return
-        await journal.remember("measures", measures)
-        if drawing is not None:
-            await journal.keep_map(drawing.points, drawing.about)
+        await journal.remember(name, found)
 
     def write(self) -> Report:
         """Writes all files from the journal. Raises StoreError."""

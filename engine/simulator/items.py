@@ -101,6 +101,8 @@ def _item(
 ) -> dict[str, Any]:
     worn = chance.random() < knobs.near_duplicates
     source = _worn(kind, asked, knobs, chance) if worn else chance
+    if knobs.different is not None:
+        source = random.Random(f"{knobs.seed}/{kind}/{chance.randrange(knobs.different)}")
     if kind == "multiple_choice":
         most = int(asked.properties.get("choices", {}).get("maxItems", _MOST_CHOICES))
         content = _multiple_choice(source, knobs, wanted, min(most, _MOST_CHOICES))

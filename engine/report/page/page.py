@@ -17,6 +17,7 @@ from engine.escaping import printable
 from engine.protocols import Compliance, Tally
 from engine.report.formatting import duration
 from engine.report.page.figures import figures
+from engine.report.page.growth import growth_tables
 from engine.report.page.page_data import PageData
 from engine.report.shape import ReportData
 from engine.report.tables import Listing, ending
@@ -184,6 +185,7 @@ def _tables(page_data: PageData) -> Iterator[Listing]:
         yield from _validator_tables(report)
         yield from _section_tables(page_data)
         yield from _diversity_tables(report)
+        yield from growth_tables(report)
 
 
 def _validator_tables(report: ReportData) -> Iterator[Listing]:
