@@ -146,3 +146,104 @@ async def test_purposes_may_have_models_of_their_own(endpoint: Start, configs: C
     assert other.statistics.purposes.keys() == {"review"}
     tokens = other.statistics.prompt_tokens + other.statistics.completion_tokens
     assert report.data["cost"]["by_purpose"]["review"] == pytest.approx(tokens * 5e-6)
+
+
+# --- criteria, examples, a comparison in both orders -------------------------------------------------
+
+CRITERIA = [
+    {"correct": "The label is right."},
+    {"name": "clear", "description": "Well put.", "scale": 3, "least": 2},
+]
+
+
+def scored(correct: int, clear: int, *, good: bool = True) -> dict[str, Any]:
+    return {"analysis": "so it is", "scores": {"correct": correct, "clear": clear}, "good": good}
+
+
+async def judged(replies: list[Mapping[str, Any]], **options: Any) -> tuple[Verdict, list[Prompt]]:
+    asked: list[Prompt] = []
+    left = list(replies)
+    tools = tools_for(lambda prompt: left.pop(0), asked=asked)
+    return await Reflection(tools, **options).validate(item("Which?", "a")), asked
+
+
+@pytest.mark.parametrize(
+    ("review", "decision"),
+    [
+        (scored(5, 3), Decision.PASS),
+        (scored(4, 2), Decision.PASS),
+        (scored(3, 3), Decision.REJECT),
+        (scored(5, 1), Decision.REJECT),
+        (scored(5, 3, good=False), Decision.REJECT),
+    ],
+)
+async def test_an_item_needs_enough_points_for_each_criterion(review: Any, decision: Decision) -> None:
+    example = {"item": {"text": "x"}, "analysis": "poor", "good": False}
+    verdict, asked = await judged([review], criteria=CRITERIA, max_rounds=0, examples=[example])
+    assert verdict.decision is decision
+    assert verdict.record["reviews"][0]["scores"] == review["scores"]
+    assert "correct (1 to 5): The label is right." in asked[0].user
+    assert '"analysis":"poor"' in asked[0].user
+    scores = asked[0].schema["properties"]["scores"]
+    assert scores["required"] == ["correct", "clear"]
+    assert scores["properties"]["clear"]["maximum"] == 3
+
+
+async def test_a_review_without_its_points_is_asked_for_once_more() -> None:
+    bare = {"analysis": "fine", "good": True}
+    verdict, asked = await judged([bare, scored(5, 3)], criteria=CRITERIA)
+    assert (verdict.decision, len(asked)) == (Decision.PASS, 2)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "decision", "better"),
+    [
+        ("first", "second", Decision.REVISE, 1.0),  # the revision stood first, then second
+        ("second", "first", Decision.PASS, 0.0),
+        ("first", "first", Decision.REVISE, 0.5),  # whatever stands first
+    ],
+)
+async def test_the_better_one_in_both_orders_is_kept(
+    first: str, second: str, decision: Decision, better: float
+) -> None:
+    verdict, asked = await judged(
+        [
+            {"analysis": "wrong", "good": False},
+            {"item": {"label": "b"}},
+            {"analysis": "right", "good": True},
+            {"reasoning": "", "better": first},
+            {"reasoning": "", "better": second},
+        ],
+        compare=True,
+    )
+    assert (verdict.decision, verdict.record["better"]) == (decision, better)
+    orders = [prompt.user.partition("```json")[2] for prompt in asked[-2:]]
+    assert orders[0] != orders[1]
+    assert sorted(orders[0]) == sorted(orders[1])
+
+
+@pytest.mark.parametrize(
+    ("criteria", "said"),
+    [
+        ([{"name": "a", "description": "b", "scale": 3, "least": 4}], "least is 4, and there are 3 points"),
+        ([{"a": "x"}, {"a": "y"}], "names one of them twice"),
+        ([{"not a name": "x"}], "criteria.0"),
+    ],
+)
+def test_criteria_that_cannot_be(criteria: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Reflection(tools_for(), criteria=criteria)
+
+
+async def test_a_report_says_how_often_revisions_are_better(
+    endpoint: Start, configs: Configs, tmp_path: Any
+) -> None:
+    url, _ = await endpoint(kind="word_problems", wrong_labels=0.6, review_accuracy=0.95)
+    options = {"name": "reflection", "compare": True, "criteria": [{"correct": "The label is right."}]}
+    config = configs.load(url, generate={"target": 30}, validators=[options])
+    report = await run_in(tmp_path / "run", config)
+    shown = report.data["validators"]["reflection"]
+    assert shown["revised"] > 5
+    assert shown["better"] > 0.8
+    assert shown["caught"] == shown["rejected"], "a revision is no catch"
+    assert report.data["calls"]["by_purpose"]["preference"] >= 2 * shown["revised"]

@@ -22,7 +22,7 @@ OWN_FIELDS = frozenset(
 
 PURPOSES = (
     "items attributes review revision program same_answer entities fact_check constraint_check"
-    " enhancement_plan enhancement answer judgement lessons embedding agree label"
+    " enhancement_plan enhancement answer judgement lessons embedding agree label preference"
 ).split()
 """Purposes of the prompts of the engine and its own validators; third-party validators may add more."""
 Api = Literal["openai", "azure", "anthropic"]

@@ -199,7 +199,15 @@ def _validators(connection: sqlite3.Connection, names: Sequence[str]) -> dict[st
     owners = connection.execute("SELECT owner, count(*), sum(cost) FROM calls GROUP BY owner").fetchall()
     calls = {owner: (count, cost) for owner, count, cost in owners}
     about = read_descriptions(connection, names)
-    return {name: _validator(verdicts[name], *calls.get(name, (0, 0)), about.get(name)) for name in names}
+    entries = {name: _validator(verdicts[name], *calls.get(name, (0, 0)), about.get(name)) for name in names}
+    for by, better in connection.execute(
+        "SELECT json_extract(v.value, '$.by'), avg(json_extract(v.value, '$.record.better'))"
+        " FROM items, json_each(items.meta, '$.verdicts') AS v"
+        " WHERE json_extract(v.value, '$.record.better') IS NOT NULL GROUP BY 1"
+    ):
+        if by in entries:
+            entries[by]["better"] = round(better, 4)
+    return entries
 
 
 class VerdictCount(NamedTuple):

@@ -61,10 +61,9 @@ def _review(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict
     good = is_right(asked.item) is not False
     if errs(1 - knobs.review_accuracy, str(asked.item.get("text", "")), knobs, chance):
         good = not good
-    return {
-        "analysis": "The label fits the text." if good else "The label does not fit the text.",
-        "good": good,
-    }
+    said = "The label fits the text." if good else "The label does not fit the text."
+    points = {name: part.get("maximum", 5) if good else 1 for name, part in asked.scores.items()}
+    return {"analysis": said, **({"scores": points} if points else {}), "good": good}
 
 
 def _revision(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
@@ -139,6 +138,22 @@ def _answer(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict
     given = _worked_out(asked, accuracy, knobs, chance)
     wordy = chance.random() < knobs.wordy_answers
     return {"answer": f"All things considered, it comes down to {given}" if wordy else given}
+
+
+def _preference(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
+    """The right one of two versions, as often as a review is right; by chance where both are, or neither is."""
+    versions = [asked.item.get(name) for name in ("first", "second")]
+    right = [isinstance(each, dict) and is_right(each) is True for each in versions]
+    better = (
+        "first"
+        if right[0] > right[1]
+        else "second"
+        if right[1] > right[0]
+        else chance.choice(["first", "second"])
+    )
+    if errs(1 - knobs.review_accuracy, str(versions), knobs, chance):
+        better = "second" if better == "first" else "first"
+    return {"reasoning": "By their labels.", "better": better}
 
 
 def _label(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
@@ -231,6 +246,7 @@ _ANSWERS: Mapping[str, Callable[[Asked, SimulatorConfig, random.Random], dict[st
     "answer": _answer,
     "agree": _agree,
     "label": _label,
+    "preference": _preference,
     "judgement": _judgement,
     "lessons": _lessons,
 }

@@ -121,6 +121,15 @@ class Asked:
         return match[1] if match else ""
 
     @cached_property
+    def scores(self) -> Mapping[str, Mapping[str, Any]]:
+        """What a review is to give points for, with the bounds of each."""
+        try:
+            scores = self._schema_part["schema"]["properties"]["scores"]["properties"]
+        except (KeyError, TypeError):
+            return {}
+        return scores if isinstance(scores, dict) else {}
+
+    @cached_property
     def answers(self) -> list[str]:
         """The answers that the reply's schema allows."""
         schema = self._schema_part.get("schema")
@@ -150,6 +159,7 @@ _BY_FIELDS: Mapping[frozenset[str], str] = {
         "entities": "entities",
         "fact_check": "reasoning verdict quote item",
         "agree": "reasoning answer",
+        "preference": "reasoning better",
         "enhancement_plan": "analysis principles",
         "judgement": "final_answer same",
         "lessons": "lessons",
