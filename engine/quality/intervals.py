@@ -11,7 +11,7 @@ _EXACT = 1_000
 """Discordant pairs up to which McNemar's test is exact."""
 
 
-def wilson(right: int, of: int, z: float = Z95) -> Interval:
+def wilson(right: float, of: float, z: float = Z95) -> Interval:
     """The score interval of a share (Wilson, 1927): where the true one lies with 95 %; (0, 1) of nothing."""
     if of == 0:
         return 0.0, 1.0

@@ -150,6 +150,8 @@ class QualitySection(TypedDict, total=False):
     """The share of right labels among the accepted, with its interval, by a calibration; None where there is none."""
     rows: int
     """Items with known labels that it is from."""
+    people: dict[str, Any]
+    """What people who have judged a sample say; see engine.store.opinions."""
     differs: list[str]
     """How this run's checks differ from the calibrated ones."""
 

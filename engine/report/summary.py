@@ -21,12 +21,14 @@ from engine.report.shape import (
     EventEntry,
     Items,
     LessonsSection,
+    QualitySection,
     ReportData,
     Time,
     Tokens,
     Undecided,
     ValidatorEntry,
 )
+from engine.store.opinions import people_of
 from engine.store.reading import (
     RunFacts,
     Start,
@@ -79,7 +81,7 @@ def summarize(
         "lessons": _lessons(connection),
         "diversity": _diversity(connection, facts),
         "growth": read_fact(connection, "growth") or {},
-        "quality": read_fact(connection, "quality") or {},
+        "quality": _quality(connection),
         "dataset": facts.dataset,
         "model": facts.model,
         "seed": facts.seed,
@@ -87,6 +89,13 @@ def summarize(
         "engine_version": facts.engine_version,
     }
     return Report(cast(ReportData, data))
+
+
+def _quality(connection: sqlite3.Connection) -> QualitySection:
+    """What a calibration says of the labels, and what people who have judged some of the items say."""
+    section = read_fact(connection, "quality") or {}
+    people = people_of(connection)
+    return cast(QualitySection, {**section, "people": people} if people else section)
 
 
 def _cost(

@@ -19,13 +19,41 @@ def review(
     ],
     most: Annotated[int | None, typer.Option("-n", "--most", min=1, help="End after so many items.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="For the order in which items come.")] = 0,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            "--sample",
+            metavar="N",
+            min=1,
+            help="Judge N items of a sample of all: is each right? Changes no fate.",
+        ),
+    ] = None,
+    blind: Annotated[
+        bool, typer.Option("--blind", help="With --sample: the checks' verdicts are not shown.")
+    ] = False,
+    by: Annotated[str | None, typer.Option("--by", metavar="NAME", help="With --sample: who judges.")] = None,
+    criterion: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--criterion", metavar="NAME[=MOST]", help="With --sample: points to give, 1 to MOST (5)."
+        ),
+    ] = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Say what the judgements so far say, and ask nothing.")
+    ] = False,
 ) -> None:
-    """Look at accepted items one by one: accept, reject, or note. Notes can guide what is generated later."""
+    """Look at accepted items one by one: accept, reject, or note. Notes can guide what is generated later.
+
+    With --sample, judge a sample of all items instead: what share of the accepted is right, with an interval.
+    """
     from engine.config import RunConfig
     from engine.store.folder import write_items
     from engine.store.reviews import opened_reviews
 
     with mistakes():
+        if sample is not None or estimate:
+            _judge(run_dir, 0 if estimate else sample or 0, seed, by, criterion, blind=blind)
+            return
         folder = existing_of_items(run_dir)
         config = RunConfig.load(folder.config, lenient=True)
         with folder.locked(), opened_reviews(folder.database) as reviews:
@@ -41,6 +69,27 @@ def review(
             write_items(folder)
             counts = reviews.counts()
         _close(run_dir, counts, len(there), config)
+
+
+def _judge(
+    run_dir: Path, count: int, seed: int, by: str | None, criterion: list[str] | None, *, blind: bool
+) -> None:
+    """Asks about a sample, of any kind of run; then says what all judgements say of the whole."""
+    from engine.cli.commands.opinions import ask_people, criteria_in, lines_of, person_named
+    from engine.files.writing import replacing
+    from engine.store.folder import RunFolder
+
+    folder = RunFolder.existing(run_dir)
+    criteria = criteria_in(criterion)
+    if count:
+        with folder.locked():
+            ask_people(folder, count, seed, person_named(by), criteria, blind=blind)
+    report, running = report_of(run_dir)
+    if count and not running:
+        with replacing(folder.report) as file:
+            file.write(report.to_json() + "\n")
+    for line in lines_of(report.data["quality"].get("people", {})):
+        say(line)
 
 
 def _close(run_dir: Path, counts: dict[str, int], there: int, config: Any) -> None:

@@ -143,6 +143,13 @@ def _tiles(report: ReportData, results: Mapping[str, Any] | None) -> Iterator[tu
             f"{items['accepted'] / decided:.0%}" if decided else "-",
             f"{items['rejected']:,} rejected",
         )
+    people = report["quality"].get("people", {}).get("right")
+    if people is not None:
+        yield (
+            "right, by people",
+            f"{people['share']:.2f}",
+            (f"{people['low']:.2f} to {people['high']:.2f}, from {people['seen']:,} judged"),
+        )
     if (right := report["quality"].get("labels_right")) is not None:
         rows = report["quality"]["rows"]
         yield (
