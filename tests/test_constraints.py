@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from conftest import Configs, Start, run_in
 from engine.conformance import item, tools_for
@@ -20,6 +23,7 @@ from engine.constraints import (
     Length,
     Regex,
 )
+from engine.constraints.written import WrittenConstraint
 from engine.items import Batch, Item, Prompt
 from validators.constraints import Constraints, check_of, measure
 
@@ -172,3 +176,111 @@ def test_languages_with_regions_and_their_kin(code: str, text: str, kept: bool) 
     check = check_of(_constraint({"language": code}))
     assert check is not None
     assert (check(Item(Batch(0, 1, 0, 0.0), 0, 1, text)) is None) is kept
+
+
+# --- how a text is written: IFEval's kinds -----------------------------------------------------------
+
+KINDS: dict[str, tuple[Any, list[str], list[str]]] = {
+    "keywords:existence": ({"contains": ["river"]}, ["By the River."], ["By the lake."]),
+    "keywords:frequency": (
+        {"count": {"of": "word", "what": "tree", "min": 2}}, ["A tree. A Tree!"], ["A tree, trees.", "Treetop tree"]
+    ),
+    "keywords:forbidden_words": ({"excludes": ["war"]}, ["Peace."], ["War."]),
+    "keywords:letter_frequency": (
+        {"count": {"of": "letter", "what": "z", "min": 2, "max": 3}}, ["Zigzag", "zZz"], ["a", "zzzz"]
+    ),
+    "language:response_language": (
+        {"language": "de"}, ["Das ist ein ganz gewöhnlicher Satz auf Deutsch."], ["This is quite an English sentence."]
+    ),
+    "length:number_sentences": ({"length": {"unit": "sentences", "min": 2}}, ["One. Two."], ["One."]),
+    "length:number_paragraphs": (
+        {"length": {"unit": "paragraphs", "min": 2, "max": 2}}, ["a\n\nb", "a\n***\nb"], ["a\nb", "a\n\nb\n\nc"]
+    ),
+    "length:number_words": ({"length": {"min": 2, "max": 3}}, ["one two"], ["one", "one two three four"]),
+    "length:nth_paragraph_first_word": (
+        {"paragraph": {"number": 2, "starts": "Then"}}, ["a\n\nthen b", 'a\n\n"Then, b'], ["Then a", "a\n\nThence"]
+    ),
+    "content:number_placeholders": (
+        {"count": {"of": "placeholders", "min": 2}}, ["[name] of [town]"], ["[name]", "[ ", "none"]
+    ),
+    "content:postscript": ({"form": "postscript"}, ["Bye.\n\nP.S. Come soon.", "Bye.\nPS: x"], ["Bye.", "Steps. Bye"]),
+    "format:number_bullet_lists": (
+        {"count": {"of": "bullets", "min": 2, "max": 2}},
+        ["* a\n* b", "- a\n- b"], ["* a", "* a\n* b\n* c", "**a**\n**b**"]
+    ),
+    "format:constrained_response": (
+        {"one_of": ["My answer is yes.", "My answer is no."]}, ["My answer is yes.", "my answer is  no."], ["Yes."]
+    ),
+    "format:number_highlighted_sections": (
+        {"count": {"of": "highlights", "min": 2}}, ["*a* and **b c**"], ["*a*", "* a\n* b", "2 * 3 * 4"]
+    ),
+    "format:multiple_sections": (
+        {"count": {"of": "sections", "what": "Section", "min": 2, "max": 2}},
+        ["Section 1\na\nSection 2\nb", "**SECTION 1** a\n## Section 2"], ["Section 1", "in section 1 and section 2"]
+    ),
+    "format:json_format": ({"form": "json"}, ['{"a": 1}', "```json\n[1]\n```", "3"], ["{a: 1}", 'Here: {"a": 1}']),
+    "format:title": ({"form": "title"}, ["<<A day>>\nIt was", "x << y >>"], ["<A day>", "<<>>", "A day"]),
+    "combination:two_responses": (
+        {"count": {"of": "parts", "what": "******", "min": 2, "max": 2}},
+        ["a\n******\nb"], ["a", "a******", "a******b******c"]
+    ),
+    "combination:repeat_prompt": ({"starts": "How are you?"}, ["How are you? Well.", "how are  you?"], ["Well."]),
+    "startend:end_checker": ({"ends": "Is there more?"}, ["So. Is there more?"], ["Is there more? No."]),
+    "startend:quotation": ({"form": "quoted"}, ['"All of it."', "\u201cAll.\u201d"], ['"One" and "two', "None", '"']),
+    "case:capital_word_frequency": (
+        {"count": {"of": "capital_words", "max": 1}}, ["A BIG day", "I am"], ["A BIG RED day"]
+    ),
+    "case:english_capital": ({"case": "upper"}, ["ALL OF IT, 3.", "ÀÉ"], ["All of it"]),
+    "case:english_lowercase": ({"case": "lower"}, ["all of it"], ["All of it"]),
+    "punctuation:no_comma": ({"excludes": [","]}, ["No such sign."], ["One, two."]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_ifeval_is_a_program(kind: str) -> None:
+    written, kept, broken = KINDS[kind]
+    rule = TypeAdapter(WrittenConstraint).validate_python(written)
+    check = check_of(rule)
+    assert check is not None
+    for text in kept:
+        assert check(item(text)) is None, text
+    for text in broken:
+        assert check(item(text)), text
+    assert len(rule.sentence()) > 15, "a model is told of it"
+    assert (
+        TypeAdapter(WrittenConstraint).validate_python(TypeAdapter(WrittenConstraint).dump_python(rule))
+        == rule
+    )
+
+
+def test_there_are_25() -> None:
+    assert len(KINDS) == 25
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ({"count": {"of": "word", "min": 1}}, "count: of word needs what: the word"),
+        ({"count": {"of": "bullets"}}, "count needs min, max or both"),
+        ({"count": {"of": "bullets", "min": 3, "max": 2}}, "min 3 is above max 2"),
+        ({"count": {"of": "verses", "min": 1}}, "count.of"),
+        ({"paragraph": {"number": 0, "starts": "x"}}, "counts from 1"),
+        ({"starts": ""}, "starts needs a text"),
+        ({"one_of": []}, "one_of needs a text"),
+        ({"case": "title"}, "case.form"),
+        ({"form": "xml"}, "form.name"),
+        ({"ends": {"with": "x", "where": "text"}}, "ends has no option 'where'; there are with, field"),
+    ],
+)
+def test_shapes_that_cannot_be(written: Any, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        TypeAdapter(WrittenConstraint).validate_python(written)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_checked(text: str) -> None:
+    for written, _, _ in KINDS.values():
+        if "language" not in written:
+            check = check_of(TypeAdapter(WrittenConstraint).validate_python(written))
+            assert check is not None
+            check(item(text))

@@ -8,19 +8,27 @@ from functools import cache
 from typing import Any
 
 from engine.constraints import (
+    Case,
     Constraint,
     Contains,
+    Count,
+    Ends,
     Excludes,
+    Form,
     FreeText,
     LabelIn,
     LabelRatio,
     Language,
     Length,
+    OneOf,
+    Paragraph,
     Regex,
+    Starts,
 )
 from engine.items import Item, Verdict
 from engine.protocols import Compliance, Expected, Reply, RuleChecked, Tools
 from validators.segments import sentences, words
+from validators.shapes import complaint, paragraphs
 from validators.templates import template
 
 Check = Callable[[Item], str | None]
@@ -153,6 +161,8 @@ def check_of(constraint: Constraint, language: str = "en") -> Check | None:
             return lambda item: _words(item, field, words, wanted=True)
         case Excludes(words, field):
             return lambda item: _words(item, field, words, wanted=False)
+        case Case() | Count() | Ends() | Form() | OneOf() | Paragraph() | Starts():
+            return lambda item: complaint(constraint, part(item, constraint.field))
         case LabelIn(labels) | LabelRatio(labels):
             return lambda item: _label(item, labels)
     return None
@@ -185,6 +195,8 @@ def measure(text: str, unit: str, language: str = "en") -> int:
             return len(text)
         case "sentences":
             return sentences(text, language)
+        case "paragraphs":
+            return len(paragraphs(text))
     return words(text, language)
 
 

@@ -329,7 +329,18 @@ class ColumnConfig(Section):
 
 
 _WORDS = tuple(
-    (ANY, kind) for kind in ("label_in", "label_ratio", "contains", "excludes", "language", "regex")
+    (ANY, kind)
+    for kind in (
+        "label_in",
+        "label_ratio",
+        "contains",
+        "excludes",
+        "language",
+        "regex",
+        "starts",
+        "ends",
+        "one_of",
+    )
 )
 
 

@@ -10,18 +10,28 @@ from engine.constraints.kinds import (
     Language,
     Length,
     Regex,
+    Shape,
     Unit,
 )
+from engine.constraints.shapes import Case, Count, Ends, Form, OneOf, Paragraph, Starts
 
 __all__ = [
+    "Case",
     "Constraint",
     "Contains",
+    "Count",
+    "Ends",
     "Excludes",
+    "Form",
     "FreeText",
     "LabelIn",
     "LabelRatio",
     "Language",
     "Length",
+    "OneOf",
+    "Paragraph",
     "Regex",
+    "Shape",
+    "Starts",
     "Unit",
 ]

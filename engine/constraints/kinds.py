@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Unit = Literal["words", "characters", "sentences"]
+from engine.constraints.shapes import Case, Count, Ends, Form, OneOf, Paragraph, Starts
+
+Unit = Literal["words", "characters", "sentences", "paragraphs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,8 @@ _LANGUAGES: Mapping[str, str] = dict(
 )
 
 
-Constraint = FreeText | Length | Regex | Language | Contains | Excludes | LabelIn | LabelRatio
+Shape = Case | Count | Ends | Form | OneOf | Paragraph | Starts
+Constraint = FreeText | Length | Regex | Language | Contains | Excludes | LabelIn | LabelRatio | Shape
 
 
 def _quoted(words: tuple[str, ...]) -> str:

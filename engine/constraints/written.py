@@ -14,15 +14,22 @@ from pydantic import (
 )
 
 from engine.constraints import (
+    Case,
     Constraint,
     Contains,
+    Count,
+    Ends,
     Excludes,
+    Form,
     FreeText,
     LabelIn,
     LabelRatio,
     Language,
     Length,
+    OneOf,
+    Paragraph,
     Regex,
+    Starts,
 )
 
 CHECKED: dict[str, type] = {
@@ -33,6 +40,13 @@ CHECKED: dict[str, type] = {
     "excludes": Excludes,
     "label_in": LabelIn,
     "label_ratio": LabelRatio,
+    "count": Count,
+    "starts": Starts,
+    "ends": Ends,
+    "paragraph": Paragraph,
+    "case": Case,
+    "form": Form,
+    "one_of": OneOf,
 }
 _SHORT = {
     "language": "code",
@@ -40,6 +54,11 @@ _SHORT = {
     "contains": "words",
     "excludes": "words",
     "label_in": "labels",
+    "starts": "with_",
+    "ends": "with_",
+    "case": "form",
+    "form": "name",
+    "one_of": "texts",
 }
 
 
@@ -66,7 +85,7 @@ def _constraint(value: Any) -> Constraint:
     elif not isinstance(options, dict) and kind in _SHORT:
         options = {
             _SHORT[kind]: [options]
-            if kind in ("contains", "excludes") and isinstance(options, str)
+            if kind in ("contains", "excludes", "one_of") and isinstance(options, str)
             else options
         }
     return _plausible(_parsed(kind, options))
@@ -74,8 +93,10 @@ def _constraint(value: Any) -> Constraint:
 
 def _parsed(kind: str, options: Any) -> Constraint:
     cls = CHECKED[kind]
+    if isinstance(options, dict) and "with" in options:
+        options = {"with_" if name == "with" else name: value for name, value in options.items()}
     if isinstance(options, dict) and (unknown := set(options) - set(cls.__dataclass_fields__)):  # type: ignore[attr-defined]
-        allowed = ", ".join(cls.__dataclass_fields__)  # type: ignore[attr-defined]
+        allowed = ", ".join(cls.__dataclass_fields__).replace("with_", "with")  # type: ignore[attr-defined]
         raise ValueError(f"{kind} has no option {sorted(unknown)[0]!r}; there are {allowed}")
     try:
         parsed: Constraint = TypeAdapter(cls).validate_python(options)
@@ -94,6 +115,16 @@ def _plausible(constraint: Constraint) -> Constraint:
             raise ValueError(f"length: min {low} is above max {high}")
         case Regex(pattern=pattern):
             compiled(pattern)
+        case Count(min=None, max=None):
+            raise ValueError("count needs min, max or both")
+        case Count(min=low, max=high) if low is not None and high is not None and low > high:
+            raise ValueError(f"count: min {low} is above max {high}")
+        case Count(of=of, what="") if of in ("word", "letter", "sections", "parts"):
+            raise ValueError(f"count: of {of} needs what: {_WHAT[of]}")
+        case Paragraph(number=number) if number < 1:
+            raise ValueError("paragraph: number counts from 1")
+        case Starts(with_="") | Ends(with_="") | OneOf(texts=()):
+            raise ValueError(f"{_kind(constraint)} needs a text")
         case Language(code=code, field=field):
             known = re.fullmatch(r"([A-Za-z]{2})(?:[-_]([A-Za-z]{4}|[A-Za-z]{2}))?", code)
             if known is None:
@@ -109,8 +140,20 @@ def _written(constraint: Any, default: SerializerFunctionWrapHandler) -> Any:
     """The constraint in its config-file form."""
     if isinstance(constraint, FreeText):
         return constraint.rule
-    kind = next(name for name, cls in CHECKED.items() if cls is type(constraint))
-    return {kind: default(constraint)}
+    options = default(constraint)
+    return {_kind(constraint): {name.removesuffix("_"): value for name, value in options.items()}}
+
+
+def _kind(constraint: Any) -> str:
+    return next(name for name, cls in CHECKED.items() if cls is type(constraint))
+
+
+_WHAT = {
+    "word": "the word",
+    "letter": "the letter",
+    "sections": "the word that heads each",
+    "parts": "what separates them",
+}
 
 
 WrittenConstraint = Annotated[Any, BeforeValidator(_constraint), WrapSerializer(_written)]

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from engine.escaping import printable
 from engine.protocols import Compliance, Tally
+from engine.quality.intervals import wilson
 from engine.report.formatting import duration
 from engine.report.page.figures import figures
 from engine.report.page.growth import growth_tables
@@ -243,11 +244,17 @@ def _tally(section: Tally, counted: Mapping[str, Mapping[str, int]]) -> Listing:
 
 def _compliance(section: Compliance, counted: Sequence[Mapping[str, Any]]) -> Listing:
     rows = [
-        [each["rule"], model, f"{counts['checked']:,}", f"{counts['kept']:.1%}"]
+        [each["rule"], model, f"{counts['checked']:,}", _kept(counts)]
         for each in counted
         for model, counts in each["by_model"].items()
     ]
-    return Listing(section.title, "", ["constraint", "model", "checked", "kept"], rows, 2)
+    heads = ["constraint", "model", "checked", "kept (95 %)"]
+    return Listing(section.title, "", heads, rows, 2)
+
+
+def _kept(counts: Mapping[str, Any]) -> str:
+    low, high = wilson(round(counts["kept"] * counts["checked"]), counts["checked"])
+    return f"{counts['kept']:.1%} ({low:.1%} to {high:.1%})"
 
 
 _MEASURES = (
