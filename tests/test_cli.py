@@ -177,7 +177,7 @@ async def test_2_a_changed_config_names_the_keys(tmp_path: Path, endpoint: Start
         (["run", "CONFIG", "--set", "dataset.path=none.jsonl"], "no such file"),
         (
             ["run", "CONFIG", "--set", "validators=[nobody]"],
-            "there is no validator 'nobody'; installed: agree, code, constraints, difficulty, facts, reflection",
+            "there is no validator 'nobody'; installed: adherence, agree, code, constraints, difficulty, facts,",
         ),
         (
             ["run", "CONFIG", "--set", "validators=[{name: constraints, colour: red}]"],

@@ -120,16 +120,18 @@ def _part(ends: Sequence[tuple[str, float]], point: float) -> tuple[str, float]:
     return ends[-1][0], min((point - begin) / (1.0 - begin), 1.0 - 2**-53)
 
 
-def counted(values: Iterable[str], keep: int, *, even: bool) -> dict[str, float]:
+def counted(values: Iterable[str], keep: int, *, even: bool, loosely: bool = False) -> dict[str, float]:
     """The `keep` most frequent values with their weights: 1 each, or their counts.
 
-    Values that differ only in case and spacing are merged under their most frequent spelling.
+    Values that differ only in case and spacing are merged under their most frequent spelling; `loosely`: those of one
+    word's number, hyphens, or British and American spelling, too.
     """
+    folded = alike if loosely else str.casefold
     spellings: dict[str, Counter[str]] = {}
     for value in values:
         plain = " ".join(str(value).split())
         if plain:
-            spellings.setdefault(plain.casefold(), Counter())[plain] += 1
+            spellings.setdefault(folded(plain), Counter())[plain] += 1
     ranked = sorted(spellings.values(), key=lambda found: (-found.total(), min(found)))
     return {
         min(found, key=lambda name: (-found[name], name)): 1.0 if even else float(found.total())
@@ -143,3 +145,29 @@ def conditional(pairs: Iterable[tuple[str, str]], keep: int, *, even: bool) -> d
     for parent, value in pairs:
         by_parent.setdefault(" ".join(parent.split()), []).append(value)
     return {parent: counted(values, keep, even=even) for parent, values in by_parent.items()}
+
+
+_SPELLINGS = (
+    ("our", "or"),
+    ("isation", "ization"),
+    ("ise", "ize"),
+    ("yse", "yze"),
+    ("tre", "ter"),
+    ("ogue", "og"),
+)
+
+
+def alike(value: str) -> str:
+    """Equal for values that a model writes now so, now so: Fractions and fraction, colour and color, word-play."""
+    return " ".join(map(_stem, value.casefold().replace("-", " ").replace("_", " ").split()))
+
+
+def _stem(word: str) -> str:
+    if word.endswith("ies") and len(word) > 4:
+        word = f"{word[:-3]}y"
+    elif word.endswith("s") and len(word) > 3 and not word.endswith(("ss", "us", "is")):
+        word = word[:-1]
+    for british, american in _SPELLINGS:
+        if word.endswith(british) and len(word) > len(british) + 1:
+            return word.removesuffix(british) + american
+    return word

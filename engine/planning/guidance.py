@@ -118,6 +118,19 @@ def attributes_of(
     return attributes
 
 
+def rows_by_value(generate: GenerateConfig, dataset: BaseDataset) -> dict[tuple[str, str], list[int]]:
+    """The rows that have a value of an attribute which a field of the base dataset holds; by (name, value)."""
+    fields = {name: spec.field for name, spec in generate.attributes.items() if spec.field is not None}
+    rows: dict[tuple[str, str], list[int]] = {}
+    if not fields:
+        return rows
+    for place, example in enumerate(dataset.examples):
+        for name, field in fields.items():
+            if (value := value_of(example, field)) is not None:
+                rows.setdefault((name, " ".join(value.split()).casefold()), []).append(place)
+    return rows
+
+
 def _values(
     name: str,
     spec: AttributeConfig,
@@ -131,7 +144,7 @@ def _values(
     if spec.by is not None:
         return spec.by
     if spec.extract is not None:
-        return {"": counted(extracted.get(name, ()), spec.keep, even=even)}
+        return {"": counted(extracted.get(name, ()), spec.keep, even=even, loosely=True)}
     assert spec.field is not None
     values = [value_of(example, spec.field) for example in dataset.examples]
     if spec.of is None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from engine.config import GenerateConfig
 from engine.items import Batch
@@ -23,6 +23,8 @@ class Planner:
     seed: int
     selectors: Mapping[str, Selector]
     """By strategy."""
+    rows: Mapping[tuple[str, str], Sequence[int]] = field(default_factory=dict)
+    """Rows that have an attribute's value, by (name, value in small letters): they come first where it is asked for."""
 
     def batch(
         self,
@@ -38,6 +40,7 @@ class Planner:
         chance = random.Random(self.seed << 64 | number)
         size = sum(count for _, count in labels) or self.generate.batch_size
         examples = self.selectors[choice.strategy].choose(chance, self.generate.few_shot_of(way))
+        examples = self._fitting_first(examples, choice, number)
         temperature = self.generate.temperature if way.temperature is None else way.temperature
         if isinstance(temperature, tuple):
             temperature = round(chance.uniform(*temperature), 3)
@@ -54,6 +57,18 @@ class Planner:
             notes=notes,
             lessons=lessons,
         )
+
+    def _fitting_first(self, examples: list[int], choice: Choice, number: int) -> list[int]:
+        """Half of the examples, at least one, have the values that are asked for, where there are such rows."""
+        asked = [
+            set(rows) for cell in choice.attributes if (rows := self.rows.get((cell[0], cell[1].casefold())))
+        ]
+        if not asked or not examples:
+            return examples
+        fitting = sorted(set.intersection(*asked)) or sorted(set.union(*asked))
+        chance = random.Random(f"{self.seed}/fitting/{number}")
+        first = chance.sample(fitting, min(len(fitting), (len(examples) + 1) // 2))
+        return [*first, *(each for each in examples if each not in first)][: len(examples)]
 
 
 def shares(total: int, weights: Mapping[str, float]) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,11 +47,26 @@ def coverage(connection: sqlite3.Connection) -> dict[str, Any]:
             counts = values.setdefault(name, {}).setdefault(value, {"asked": 0, "accepted": 0})
             counts["asked"] += count
             counts["accepted"] += accepted[cell]
+    for name, value in _verified(connection):
+        counts = values.setdefault(name, {}).setdefault(value, {"asked": 0, "accepted": 0})
+        counts["verified"] = counts.get("verified", 0) + 1
     cells = [
         {"attributes": dict(cell), "asked": count, "accepted": accepted[cell]}
         for cell, count in asked.most_common(_CELLS)
     ]
     return {"values": values, "cells": cells, "cells_in_all": len(asked)} if asked else {}
+
+
+def _verified(connection: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """(name, value) of each attribute that a check has found an accepted item to have."""
+    for attributes, kept in connection.execute(
+        "SELECT json_extract(meta, '$.attributes'), json_extract(v.value, '$.record.kept')"
+        " FROM items, json_each(items.meta, '$.verdicts') AS v"
+        " WHERE state = 'accepted' AND json_extract(v.value, '$.by') = 'adherence'"
+        " AND json_extract(v.value, '$.record.kept') IS NOT NULL"
+    ):
+        asked = orjson.loads(attributes)
+        yield from ((name, asked[name]) for name in orjson.loads(kept) if name in asked)
 
 
 def strategies(connection: sqlite3.Connection) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from engine.planning.delayed import BatchOutcome, Fate, batch_outcome
 from engine.planning.extract import extracted
 from engine.planning.feedback import Adviser, Lessons
 from engine.planning.few_shot import Selector
-from engine.planning.guidance import attributes_of, selectors_of, selects_by_vectors
+from engine.planning.guidance import attributes_of, rows_by_value, selectors_of, selects_by_vectors
 from engine.planning.lessons import Drawing
 from engine.planning.strategies import Mix
 from engine.protocols import Ask, Notify, Row
@@ -82,6 +82,8 @@ class Setup:
     mix: Mix | None = None
     adviser: Adviser | None = None
     attributes: Sequence[Attribute] = ()
+    rows: Mapping[tuple[str, str], Sequence[int]] = field(default_factory=dict)
+    """The base dataset's rows by their attributes' values; see Planner."""
 
     def about(self) -> dict[str, Any]:
         """Its description for the report."""
@@ -117,12 +119,19 @@ async def guided(preparing: Preparing) -> AsyncIterator[Setup]:
         attributes = await _attributes(preparing)
         vectors = setup.base_vectors
         selectors = await asyncio.to_thread(selectors_of, config.generate, dataset, config.seed, vectors)
+        rows = await asyncio.to_thread(rows_by_value, config.generate, dataset)
         mix = await _mix(preparing, attributes)
         adviser = await _adviser(preparing)
         repeats = await _repeats(preparing)
         preparing.halt.check()
         yield replace(
-            setup, selectors=selectors, mix=mix, adviser=adviser, attributes=attributes, repeats=repeats
+            setup,
+            selectors=selectors,
+            mix=mix,
+            adviser=adviser,
+            attributes=attributes,
+            repeats=repeats,
+            rows=rows,
         )
 
 

@@ -140,6 +140,18 @@ def _answer(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict
     return {"answer": f"All things considered, it comes down to {given}" if wordy else given}
 
 
+def _adherence(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
+    """Says of each attribute whether the item's text holds a word of it, and errs as a review does."""
+    text = " ".join(str(value) for value in asked.item.values()).casefold()
+    kept, broken = list[str](), list[str]()
+    for name, value in re.findall(r"^- ([^:\n]+): (.+)$", asked.text, re.MULTILINE):
+        has = any(word[:5] in text for word in re.findall(r"\w+", value.casefold()))
+        if errs(1 - knobs.review_accuracy, f"{name}/{text}", knobs, chance):
+            has = not has
+        (kept if has else broken).append(name)
+    return {"items": [{"index": 0, "kept": kept, "broken": broken}]}
+
+
 def _preference(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
     """The right one of two versions, as often as a review is right; by chance where both are, or neither is."""
     versions = [asked.item.get(name) for name in ("first", "second")]
@@ -247,6 +259,7 @@ _ANSWERS: Mapping[str, Callable[[Asked, SimulatorConfig, random.Random], dict[st
     "agree": _agree,
     "label": _label,
     "preference": _preference,
+    "adherence": _adherence,
     "judgement": _judgement,
     "lessons": _lessons,
 }

@@ -72,7 +72,7 @@ def _source(parts: Parts) -> AsyncIterator[Batch]:
     rounds = LabelRounds(ratio.weights, size, progress, parts.journal) if ratio is not None else None
     finish_by = config.limits.finish_by
     source = Source(
-        Planner(config.generate, config.seed, setup.selectors),
+        Planner(config.generate, config.seed, setup.selectors, setup.rows),
         progress,
         parts.halt,
         asked=rounds.asked if rounds is not None else progress.committed * size,
