@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from engine.dataset.forms import Example
 from engine.errors import ConfigError
 from engine.quality.calibration import Case, Tried, calibration, chosen, frontier, of_check, ratio, together
 from engine.quality.defects import KINDS, Around, plant, slips
+from engine.quality.rewriting import calculated, rewritten
 from engine.runs.api import calibrate
 from engine.simulator.content import facts, word_problems
 
@@ -336,6 +338,63 @@ async def test_the_command_prints_its_tables(endpoint: Start, configs: Configs, 
     assert "on rows that it was not chosen by" in out
     assert "seen this dataset in its training" in out
     assert "Each check alone" in (tmp_path / "run" / "report.html").read_text()
+
+
+# --- rows in other names and numbers -----------------------------------------------------------------
+
+STEPS = "Tom has 3 * 5 = <<3*5=15>>15 pens. So he and Ann have 15 + 40 = <<15+40=55>>55."
+PENS = Example(
+    1,
+    "Every week Tom buys 3 packs of 5 pens. His friend Ann has 40 pens. How many pens have Tom and Ann?",
+    "55",
+    (),
+    {"steps": STEPS},
+)
+
+
+def test_a_row_is_worked_out_anew() -> None:
+    for seed in range(50):
+        made = rewritten(PENS, "steps", random.Random(seed))
+        assert made is not None
+        packs, each, others = map(int, re.findall(r"\d+", made.text))
+        assert made.label == str(packs * each + others)
+        assert str(made.extras["steps"]).endswith(f">>{made.label}.")
+        assert "Tom" not in made.text + str(made.extras["steps"])
+        assert others % 10 == 0, "as round as it was"
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "steps"),
+    [
+        ("A week has 7 days. He eats 7 eggs. How many?", "7", "<<7=7>>"),
+        ("He has 4 boxes of 3. How many?", "12", "He has many."),  # no steps
+        ("He has 4 boxes of 3. How many?", "13", "<<4*3=12>>12"),  # they do not lead to the label
+        ("He has 4 boxes of 3. How many?", "12", "<<4*3=13>>13"),  # they are wrong
+        ("He has 4 boxes of 5, or 20. How many?", "20", "<<4*5=20>>20"),  # which 20 is it?
+        ("He has 4 boxes of 3. How many?", "12", "<<__import__('os').system('x')=12>>12"),
+    ],
+)
+def test_numbers_stay_where_there_is_a_doubt(text: str, label: str, steps: str) -> None:
+    made = rewritten(Example(1, text, label, (), {"steps": steps}), "steps", random.Random(1))
+    assert made is None or (made.label == label and re.findall(r"\d+", made.text) == re.findall(r"\d+", text))
+
+
+@given(st.text(max_size=30), st.integers(0, 9))
+def test_no_solution_stops_a_rewriting(steps: str, seed: int) -> None:
+    example = Example(1, "Tom has 4 pens.", "4", (), {"steps": f"<<{steps}=4>>4"})
+    made = rewritten(example, "steps", random.Random(seed))
+    assert made is None or made.label is not None
+    calculated(steps)
+
+
+async def test_a_calibration_of_rewritten_rows(endpoint: Start, configs: Configs, tmp_path: Path) -> None:
+    url, _ = await endpoint(wrong_labels=0.3)
+    found = await calibrated(configs, url, tmp_path / "run", 20, quality={"rewritten": True})
+    assert found["rows"] == 20
+    assert found["rewritten"]["names"] > 5
+    assert found["rewritten"]["numbers"] == 0, "there is no worked solution"
+    with pytest.raises(ConfigError, match="rewritten"):
+        await calibrated(configs, url, tmp_path / "run", 20)
 
 
 # --- taken up ----------------------------------------------------------------------------------------

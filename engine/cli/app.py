@@ -176,6 +176,12 @@ def calibrate(
             "-o", "--out", metavar="DIR", help="Default: runs/, the config's name and -calibration."
         ),
     ] = None,
+    rewritten: Annotated[
+        bool,
+        typer.Option(
+            "--rewritten", help="Try the rows in other names and numbers: for a model that knows them."
+        ),
+    ] = False,
     budget: Cap = None,
     set_: Sets = None,
     code: Code = False,
@@ -186,7 +192,8 @@ def calibrate(
 
     with mistakes():
         folder = out or Path("runs") / f"{config.stem}-calibration"
-        loaded = RunConfig.load(config, overrides(set_, None, budget), allow_code=code)
+        wanted = {**overrides(set_, None, budget), **({"quality.rewritten": True} if rewritten else {})}
+        loaded = RunConfig.load(config, wanted, allow_code=code)
         finish(in_loop_tuned(lambda: calibrate(loaded, folder, items=items, show=sys.stderr)), folder)
 
 

@@ -18,6 +18,8 @@ class QualityConfig(Section):
 
     calibration: Annotated[Path | None, PathFrom(), Operational()] = None
     """A calibration.json, or the folder that holds one: plan and report take their figures from it."""
+    rewritten: bool = False
+    """Whether a calibration tries its rows in other names and numbers, for models that know the dataset by heart."""
     precision: Annotated[float | None, Operational()] = Field(default=None, gt=0, le=1)
     """The share of right labels wanted among the accepted: `calibrate` names the checks that yield most with it."""
     least_yield: Annotated[float | None, Operational()] = Field(default=None, gt=0, le=1, alias="yield")

@@ -151,7 +151,7 @@ class RunConfig(Section):
     groupcheck: Annotated[GroupCheckConfig | None, BeforeValidator(as_groupcheck)] = None
     embedding: EmbeddingConfig = EmbeddingConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
-    quality: Annotated[QualityConfig, Operational()] = QualityConfig()
+    quality: QualityConfig = QualityConfig()
     observe: Annotated[ObserveConfig, Operational()] = ObserveConfig()
     max_tokens: Annotated[dict[str, Annotated[int, Field(ge=1)]], Operational()] = Field(default_factory=dict)
     """The longest answer by purpose (review, entities, same_answer ...), in tokens, without reasoning; for items:

@@ -68,9 +68,14 @@ _NOT_NAMES = frozenset(
 )
 
 
+def in_other_words(text: str) -> str:
+    """The text with words replaced from a list."""
+    return _WORDS.sub(lambda match: _like(match[0], _OTHER_WORDS[match[0].casefold()]), text)
+
+
 def reworded(text: str, chance: random.Random) -> str:
-    """The text with words replaced from a list, and sometimes an opening sentence."""
-    changed = _WORDS.sub(lambda match: _like(match[0], _OTHER_WORDS[match[0].casefold()]), text)
+    """The text in other words, and sometimes with an opening sentence."""
+    changed = in_other_words(text)
     opening = chance.choice(("", "", "Consider this. ", "Here is a question. "))
     return opening + changed
 
@@ -81,10 +86,19 @@ def _like(before: str, after: str) -> str:
 
 def renamed(text: str, chance: random.Random) -> str:
     """The text with other names for persons; every occurrence of a name gets the same replacement."""
+    return put_names(text, other_names(text, chance))
+
+
+def other_names(text: str, chance: random.Random) -> dict[str, str]:
+    """Another name for each name of a person in the text."""
     found = dict.fromkeys(re.findall(r"(?<![.!?]\s)(?<!^)\b[A-Z][a-z]{2,}\b", text))
     names = [name for name in found if name not in _NOT_NAMES]
     others = iter(chance.sample(_NAMES, min(len(names), len(_NAMES))))
-    given = dict(zip(names, others, strict=False))
+    return dict(zip(names, others, strict=False))
+
+
+def put_names(text: str, given: Mapping[str, str]) -> str:
+    """The text with these names in place of others."""
     return re.sub(r"\b[A-Z][a-z]{2,}\b", lambda match: given.get(match[0], match[0]), text)
 
 

@@ -17,6 +17,7 @@ from engine.answers.same import same
 from engine.constraints import Constraint, Contains, Excludes, Length, Regex
 from engine.dataset.forms import Example
 from engine.dataset.texts import known_by
+from engine.diversity.variants import in_other_words
 from engine.items import Label
 
 
@@ -248,30 +249,19 @@ def _shorter(text: str, least: int, unit: str) -> str | None:
     return short if _size(short, unit) < least else None
 
 
-_REWORDED = (
-    ("how many", "what number of"), ("how much", "what amount of"), ("altogether", "in all"),
-    ("in total", "altogether"), ("each", "every"), ("buys", "purchases"), ("bought", "purchased"),
-    ("gives", "hands"), ("gave", "handed"), ("started", "began"), ("finds", "discovers"), ("large", "big"),
-    ("small", "little"), ("which", "what"), ("child", "kid"), ("children", "kids"), ("about", "roughly"),
-    ("because", "since"), ("often", "frequently"), ("shop", "store"), ("wants to", "would like to"),
-    ("needs", "requires"), ("gets", "receives"), ("day", "single day"),
-)  # fmt: skip
-
-
 def _near_duplicate(example: Example, around: Around) -> Example | None:
     """Another item of the dataset in slightly other words, with its own label."""
     for other in around.chance.sample(list(around.others), len(around.others)):
-        reworded = _with_text(other, lambda text: _in_other_words(text, around.chance))
+        reworded = _with_text(other, _reworded)
         if reworded is not None:
             return reworded
     return None
 
 
-def _in_other_words(text: str, chance: random.Random) -> str | None:
-    fitting = [(old, new) for old, new in _REWORDED if re.search(rf"\b{old}\b", text, re.IGNORECASE)]
-    for old, new in chance.sample(fitting, min(2, len(fitting))):
-        text = re.sub(rf"\b{old.capitalize()}\b", new.capitalize(), re.sub(rf"\b{old}\b", new, text))
-    return text if fitting else None
+def _reworded(text: str) -> str | None:
+    """The text in other words; None where the list has none for it."""
+    changed = in_other_words(text)
+    return changed if changed != text else None
 
 
 KINDS: Mapping[str, Plant] = {

@@ -23,6 +23,7 @@ from engine.planning.guidance import check_guidance, selectors_of, selects_by_ve
 from engine.planning.plan import Planner
 from engine.protocols import Graded, Validator
 from engine.quality.calibration import Case, Tried, calibration
+from engine.quality.rewriting import rewritten
 from engine.quality.taken_up import Calibrated
 from engine.report.calibration import calibration_tables
 from engine.report.shape import ReportData
@@ -118,6 +119,8 @@ class CalibrateMode(Mode):
             list(cases_of(connection)), names, precision=wish.precision, least_yield=wish.least_yield
         )
         about = Calibrated.about(config, inputs.same if config.groupcheck is not None else None)
+        if wish.rewritten:
+            about["rewritten"] = rewritten_of(inputs)
         with replacing(folder.calibration) as file:
             file.write(orjson.dumps({**about, **found}, option=orjson.OPT_INDENT_2).decode() + "\n")
 
@@ -141,8 +144,29 @@ def held_rows(inputs: Inputs) -> Sequence[Example]:
     """The rows that are tried."""
     shown = inputs.dataset.examples
     assert isinstance(shown, Chosen)
-    rows = inputs.target // SIZE
-    return Chosen(shown.whole, _order(shown.whole, inputs.config.seed)[:rows])
+    config, rows = inputs.config, inputs.target // SIZE
+    held = Chosen(shown.whole, _order(shown.whole, config.seed)[:rows])
+    if not config.quality.rewritten:
+        return held
+    solution = inputs.dataset.fields.solution_name
+    return [
+        rewritten(example, solution, random.Random(f"{config.seed}/rewritten/{example.number}")) or example
+        for example in held
+    ]
+
+
+def rewritten_of(inputs: Inputs) -> dict[str, int]:
+    """How many rows are tried in other names alone, and in other numbers, too."""
+    shown, held = inputs.dataset.examples, held_rows(inputs)
+    assert isinstance(shown, Chosen)
+    before = Chosen(shown.whole, _order(shown.whole, inputs.config.seed)[: len(held)])
+    changed = [(one, other) for one, other in zip(before, held, strict=True) if one.text != other.text]
+    numbers = sum(_digits(one.text) != _digits(other.text) for one, other in changed)
+    return {"names": len(changed) - numbers, "numbers": numbers}
+
+
+def _digits(text: str) -> str:
+    return "".join(filter(str.isdigit, text))
 
 
 def policies_of(validator: Validator) -> Iterator[Policy]:
