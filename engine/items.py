@@ -105,6 +105,9 @@ class Prompt:
     """The id of the item that the call is about, if it is about a single item."""
     size: int = 1
     """How many items it asks for. Whoever asks for several can ask for fewer at a time."""
+    top_p: float | None = None
+    """Sent where the endpoint takes it; likewise `top_k`."""
+    top_k: int | None = None
 
     @property
     def route(self) -> str:
@@ -165,6 +168,8 @@ class Batch:
     """People's comments on earlier items."""
     lessons: tuple[str, ...] = ()
     """Why earlier items were rejected, as faults to avoid."""
+    top_p: float | None = None
+    top_k: int | None = None
 
 
 class Decision(StrEnum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,9 +13,10 @@ import pytest
 from aiohttp import web
 
 from engine.config import ModelConfig
-from engine.errors import BadRequest, ContextExceeded, Renegotiated
+from engine.errors import BadRequest, ContextExceeded, MalformedReply, Renegotiated
 from engine.flow.halt import Halt
 from engine.items import Completion, Prompt
+from engine.llm.backends.anthropic import AnthropicMessages
 from engine.llm.backends.embeddings import EmbeddingsEndpoint
 from engine.llm.backends.limits_told import longest_answer, overrun
 from engine.llm.backends.openai_compatible import OpenAICompatible
@@ -250,6 +252,48 @@ async def test_what_is_named_is_settled_by_few_refusals(
         assert server.refused == refused, "it is settled"
         others = {name for name in ("temperature", "seed") if name in server.asked[-1]}
         assert len(others) >= 1, "what was not refused is still sent"
+
+
+SAMPLING: list[tuple[str, Any, set[str]]] = [
+    ("OpenAI: top_k", "Unrecognized request argument supplied: top_k", {"top_k"}),
+    (
+        "OpenAI, reasoning: top_p",
+        "Unsupported parameter: 'top_p' is not supported with this model.",
+        {"top_p"},
+    ),
+    ("Mistral: top_k", {"detail": [{"type": "extra_forbidden", "loc": ["body", "top_k"]}]}, {"top_k"}),
+    ("Anthropic: both", "`temperature` and `top_p` cannot both be specified for this model.", {"top_p"}),
+]
+
+
+@pytest.mark.parametrize(("who", "said", "gone"), SAMPLING, ids=[case[0] for case in SAMPLING])
+@pytest.mark.parametrize("api", ["openai", "anthropic"])
+async def test_a_sampling_that_is_refused_is_left_out_and_told(
+    who: str, said: Any, gone: set[str], api: str
+) -> None:
+    server = Server(lambda body: said if gone & body.keys() else None)
+    cls = AnthropicMessages if api == "anthropic" else OpenAICompatible
+    async with serving(server, cls, **({"api": "anthropic"} if api == "anthropic" else {})) as backend:
+        asked = prompt(top_p=0.9, top_k=40)
+        with contextlib.suppress(MalformedReply):  # an answer in another form than Anthropic's
+            completion, refused = await settle(backend, asked)
+            assert refused == 1
+            assert completion.sent == dict.fromkeys(gone)
+        last = server.asked[-1]
+        assert {name for name in ("top_p", "top_k", "temperature") if name in last} == {
+            "top_p",
+            "top_k",
+            "temperature",
+        } - gone
+
+
+async def test_no_sampling_is_sent_that_is_not_set() -> None:
+    server = Server()
+    async with serving(server) as backend:
+        await backend.complete(prompt())
+        assert not {"top_p", "top_k"} & server.asked[-1].keys()
+        await backend.complete(prompt(number=2, top_p=0.8))
+        assert server.asked[-1]["top_p"] == 0.8
 
 
 UNNAMED: list[tuple[str, Callable[[dict[str, Any]], bool]]] = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +32,19 @@ def test_numbers_and_seeds_make_a_difference() -> None:
         for number in range(20)
     }
     assert len(seeds) == 400
+
+
+def test_sampling_is_drawn_with_dice_of_its_own() -> None:
+    plain = GenerateConfig(target=10, temperature=(0.5, 1.0))
+    varied = GenerateConfig(target=10, temperature=(0.5, 1.0), top_p=(0.8, 1.0), top_k=(20, 60))
+    for number in range(30):
+        one, other = (Planner(each, 7, SELECTORS).batch(number) for each in (plain, varied))
+        assert other.top_p is not None
+        assert other.top_k is not None
+        assert 0.8 <= other.top_p <= 1.0
+        assert 20 <= other.top_k <= 60
+        assert replace(other, top_p=None, top_k=None) == one, "nothing else of a batch changes"
+    assert Planner(GenerateConfig(target=1, top_p=0.9), 7, SELECTORS).batch(0).top_p == 0.9
 
 
 WEIGHTS = st.dictionaries(st.text(min_size=1), st.floats(0.01, 100), min_size=1, max_size=8)

@@ -21,7 +21,7 @@ from engine.planning import extract, lessons
 from engine.planning.delayed import LABEL_GATE
 from engine.runs import plugins
 from engine.runs.modes import GenerateMode
-from engine.stages import dataset_rows, embed, generate
+from engine.stages import cases, dataset_rows, embed, generate
 from engine.stages.repeats import REPEATS
 from engine.store.reading import REVIEW
 
@@ -95,6 +95,7 @@ def test_every_step_that_counts_by_its_name_is_known() -> None:
             REVIEW,
             ANSWER,
             JUDGE,
+            cases.NAME,
         ),
         *(lessons.PURPOSE, extract.PURPOSE),
     }

@@ -200,6 +200,15 @@ class StrategyConfig(Section):
         return value if value is None else in_range(value)
 
 
+def spread(value: Temperature | int | tuple[int, int] | None, least: float, most: float) -> None:
+    """Raises ValueError for a value, or a [low, high], that does not lie between these."""
+    if value is None:
+        return
+    low, high = value if isinstance(value, tuple) else (value, value)
+    if not least <= low <= high <= most:
+        raise ValueError(f"must lie between {least:g} and {most:g}, the lower first")
+
+
 def in_range(value: Temperature) -> Temperature:
     low, high = value if isinstance(value, tuple) else (value, value)
     if not 0 <= low <= high <= 2:

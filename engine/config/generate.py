@@ -15,6 +15,7 @@ from engine.config.diversity import (
     Temperature,
     check_attributes,
     in_range,
+    spread,
 )
 from engine.config.markers import ByContent, Operational, PathFrom
 from engine.config.parts import Section
@@ -44,6 +45,10 @@ class GenerateConfig(Section):
     """Examples from the base dataset in each prompt."""
     temperature: Temperature = 1.0
     """One value, or [low, high]: each batch draws a value between them."""
+    top_p: Temperature | None = None
+    """Nucleus sampling, as temperature: one value or [low, high]. Not sent where absent, or where it is refused."""
+    top_k: int | tuple[int, int] | None = None
+    """Likewise: of how many tokens the next one is drawn."""
     max_tokens: Annotated[int | None, Operational()] = Field(default=None, ge=1)
     """Most completion tokens of one call; where absent, 512 for each item requested, and at least 1,024."""
     template: Annotated[Path | None, PathFrom(), ByContent()] = None
@@ -75,6 +80,18 @@ class GenerateConfig(Section):
     @classmethod
     def _in_range(cls, value: Temperature) -> Temperature:
         return in_range(value)
+
+    @field_validator("top_p")
+    @classmethod
+    def _share(cls, value: Temperature | None) -> Temperature | None:
+        spread(value, 0.01, 1)
+        return value
+
+    @field_validator("top_k")
+    @classmethod
+    def _some(cls, value: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
+        spread(value, 1, 100_000)
+        return value
 
     @model_validator(mode="after")
     def _strategies_differ(self) -> Self:

@@ -6,6 +6,7 @@ import heapq
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from engine.config import GenerateConfig
 from engine.items import Batch
@@ -56,7 +57,17 @@ class Planner:
             unlike=choice.unlike,
             notes=notes,
             lessons=lessons,
+            **self._sampling(number),
         )
+
+    def _sampling(self, number: int) -> dict[str, Any]:
+        """top_p and top_k, drawn with dice of their own: whether they are set changes nothing else of a batch."""
+        chance = random.Random(f"{self.seed}/sampling/{number}")
+        top_p, top_k = self.generate.top_p, self.generate.top_k
+        return {
+            "top_p": round(chance.uniform(*top_p), 3) if isinstance(top_p, tuple) else top_p,
+            "top_k": chance.randint(*top_k) if isinstance(top_k, tuple) else top_k,
+        }
 
     def _fitting_first(self, examples: list[int], choice: Choice, number: int) -> list[int]:
         """Half of the examples, at least one, have the values that are asked for, where there are such rows."""

@@ -75,6 +75,8 @@ class ItemPrompts:
             seed=batch.seed,
             owner="generate",
             size=batch.size,
+            top_p=batch.top_p,
+            top_k=batch.top_k,
         )
 
     def _example(self, index: int) -> str:

@@ -314,6 +314,9 @@ class Commit:
             },
             "cost_usd": round(usd(item.usage.cost), 12),
         }
+        for name, drawn in (("top_p", item.batch.top_p), ("top_k", item.batch.top_k)):
+            if drawn is not None:
+                meta[name] = item.sent.get(name, drawn)
         if item.usage.estimated:
             meta["usage"]["estimated"] = True
         if (agreement := _agreement(item)) is not None:

@@ -17,7 +17,7 @@ from engine.llm.backends.connection import NegotiatingBackend
 from engine.llm.backends.failures import failure_within
 from engine.llm.backends.negotiation import Negotiations, forms, without
 from engine.llm.backends.schemas import FULL, fitted
-from engine.llm.backends.terms import Terms
+from engine.llm.backends.terms import Terms, sampling_of
 from engine.llm.backends.usage import token_count
 from engine.llm.reasoning import Habit
 
@@ -32,7 +32,8 @@ _SERVICE = {"default": "standard_only", "priority": "auto"}
 
 _TOOL_CHOICE = without("tool_choice", ladder=False)
 """Newer models, and all while they think, refuse to be forced to use a tool."""
-_STEPS = (_TOOL_CHOICE, *forms(("schema", "none")), without("temperature"))
+_SAMPLING = (without("top_p", ladder=False), without("top_k", ladder=False), without("temperature"))
+_STEPS = (_TOOL_CHOICE, *forms(("schema", "none")), *_SAMPLING)
 
 
 class AnthropicMessages(NegotiatingBackend):
@@ -44,7 +45,7 @@ class AnthropicMessages(NegotiatingBackend):
     def __init__(self, model: ModelConfig, *, concurrency: int) -> None:
         super().__init__(model, "v1/messages", concurrency=concurrency)
         tool = model.response_format in ("auto", "json_schema")
-        steps = _STEPS if model.response_format == "auto" else (_TOOL_CHOICE, without("temperature"))
+        steps = _STEPS if model.response_format == "auto" else (_TOOL_CHOICE, *_SAMPLING)
         self._habit = Habit()
         self.negotiations = Negotiations(Terms(form="schema" if tool else "none"), steps)
 
@@ -55,8 +56,9 @@ class AnthropicMessages(NegotiatingBackend):
         else:
             reply = await self._streamed(body, heard)
         completion = completion_of(reply, self._model.name, self._habit)
-        sent = body.get("temperature")
-        return completion if sent == prompt.temperature else replace(completion, sent={"temperature": sent})
+        asked = {"temperature": prompt.temperature, **sampling_of(prompt)}
+        otherwise = {name: body.get(name) for name, value in asked.items() if body.get(name) != value}
+        return replace(completion, sent=otherwise) if otherwise else completion
 
     async def _streamed(self, body: dict[str, Any], heard: Callable[[], None]) -> bytes:
         whole = StreamedMessage(heard)
@@ -82,6 +84,8 @@ class AnthropicMessages(NegotiatingBackend):
             body["thinking"] = {"type": "enabled", "budget_tokens": thinks}
         elif "temperature" not in terms.without:  # while it thinks, only the default is allowed
             body["temperature"] = min(prompt.temperature, _HOTTEST)
+        if not thinks:
+            body |= {name: value for name, value in sampling_of(prompt).items() if name not in terms.without}
         if self._model.service_tier is not None:
             body["service_tier"] = _SERVICE.get(self._model.service_tier, self._model.service_tier)
         if terms.form == "schema":

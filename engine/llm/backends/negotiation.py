@@ -82,6 +82,8 @@ NOT_STREAMED = Step(_not_streamed, re.compile(r"stream(?!_options)", re.IGNORECA
 CHAT_STEPS: tuple[Step, ...] = (
     without("stream_options", ladder=False),
     without("reasoning_effort", r"reasoning_?effort|\.effort\b", ladder=False),
+    without("top_k", ladder=False),
+    without("top_p", ladder=False),
     without("seed"),
     without("temperature"),
     MERGED,

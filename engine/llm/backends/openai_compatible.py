@@ -15,7 +15,7 @@ from engine.llm.backends.chat_reply import StreamedAnswer, completion_of
 from engine.llm.backends.connection import NegotiatingBackend
 from engine.llm.backends.negotiation import CHAT_STEPS, Negotiations, forms
 from engine.llm.backends.schemas import PLAIN, accepted_by, fitted, strict
-from engine.llm.backends.terms import FORMS, Form, Terms
+from engine.llm.backends.terms import FORMS, Form, Terms, sampling_of
 from engine.llm.reasoning import Habit
 
 _COMPLETION_LIMIT = ("openai.com", "azure.com")
@@ -58,9 +58,8 @@ class OpenAICompatible(NegotiatingBackend):
         else:
             reply = await self._http.post(orjson.dumps(body), self._most_bytes(body[terms.limit]))
         completion = completion_of(reply, self._model.name, self._http.host, self._habit)
-        return (
-            replace(completion, sent={"temperature": None}) if "temperature" in terms.without else completion
-        )
+        left_out = {name: None for name in ("temperature", *sampling_of(prompt)) if name in terms.without}
+        return replace(completion, sent=left_out) if left_out else completion
 
     async def _streamed(self, body: dict[str, Any], terms: Terms, heard: Callable[[], None]) -> bytes:
         body = {**body, "stream": True}
@@ -79,7 +78,11 @@ class OpenAICompatible(NegotiatingBackend):
     def fields(self, prompt: Prompt, terms: Terms) -> dict[str, Any]:
         """The request's body on these terms."""
         most = prompt.max_tokens if terms.most_tokens is None else min(prompt.max_tokens, terms.most_tokens)
-        optional: dict[str, Any] = {"temperature": prompt.temperature, "seed": prompt.seed}
+        optional: dict[str, Any] = {
+            "temperature": prompt.temperature,
+            "seed": prompt.seed,
+            **sampling_of(prompt),
+        }
         if self._model.reasoning.effort is not None:
             optional["reasoning_effort"] = self._model.reasoning.effort
         if self._model.service_tier is not None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self
 
+from engine.items import Prompt
+
 Form = Literal["schema", "plain", "json_object", "none"]
 FORMS: tuple[Form, ...] = ("schema", "plain", "json_object", "none")
 """How the form of an answer is asked for: by a schema with its bounds, by a schema without, as JSON, in words."""
@@ -76,3 +78,9 @@ _IN_WORDS: Mapping[Form, str] = {
     "json_object": "JSON without a schema",
     "none": "no response format; the form is asked for in words",
 }
+
+
+def sampling_of(prompt: Prompt) -> dict[str, Any]:
+    """What is asked of the sampling besides the temperature."""
+    wanted = {"top_p": prompt.top_p, "top_k": prompt.top_k}
+    return {name: value for name, value in wanted.items() if value is not None}
