@@ -11,7 +11,7 @@ import math
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from typing import NamedTuple
 
@@ -161,9 +161,12 @@ def plan_of(inputs: Inputs, folder: RunFolder | None = None) -> Plan:
     """The plan from the best source there is. `folder`: the run's own, where it may have begun."""
     if folder is not None and (earlier := _earlier(inputs, folder)) is not None:
         return earlier
-    if inputs.calibrated is not None:
-        return _by_calibration(inputs)
-    return _stated(inputs)
+    if inputs.calibrated is None:
+        return _stated(inputs)
+    if not inputs.calibrated.acceptance["of"]:
+        note = "the calibration says nothing of new items: the generator could label none of its rows"
+        return replace(_stated(inputs), notes=[note])
+    return _by_calibration(inputs)
 
 
 # --- what new items take ---------------------------------------------------------------------------

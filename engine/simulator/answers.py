@@ -168,12 +168,20 @@ def _preference(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> 
     return {"reasoning": "By their labels.", "better": better}
 
 
+def _unknown(item: Mapping[str, Any], chance: random.Random) -> str:
+    """An answer to a question that the simulator did not write: a letter, or what comes of two of its numbers."""
+    if choices := item.get("choices"):
+        return ascii_uppercase[chance.randrange(len(choices))]
+    numbers = [int(number) for number in re.findall(r"\d+", str(item.get("text", "")))][:6]
+    return str(sum(chance.sample(numbers, min(2, len(numbers))))) if numbers else "I do not know"
+
+
 def _label(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
     """The label of an item, as often wrong as in new items, with a solution that ends in it."""
     right, text = right_label(asked.item), str(asked.item.get("text", ""))
     share = knobs.wrong_labels if word_problems.known(text) is not None else knobs.wrong_facts
     if right is None:
-        given: Any = chance.choice(asked.allowed_labels or ["I do not know"])
+        given: Any = chance.choice(asked.allowed_labels or [_unknown(asked.item, chance)])
     else:
         wrong = errs(share, text, knobs, chance)
         given = _wrong(asked.item, right, tempted(text, knobs, chance)) if wrong else right
@@ -195,7 +203,9 @@ def _agree(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[
 def _worked_out(asked: Asked, accuracy: float, knobs: SimulatorConfig, chance: random.Random) -> str:
     """The right answer, or a wrong one as a model would arrive at it."""
     right, text = right_label(asked.item), str(asked.item.get("text", ""))
-    if right is None or errs(1 - accuracy, text, knobs, chance):
+    if right is None:
+        return _unknown(asked.item, chance)
+    if errs(1 - accuracy, text, knobs, chance):
         return _wrong(asked.item, right, tempted(text, knobs, chance))
     return right
 
