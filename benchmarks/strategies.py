@@ -3,7 +3,8 @@
     python benchmarks/strategies.py [ITEMS]      default 600 accepted items for each row
 
 The simulated endpoint draws a share of its items from a dozen well-worn ones; which dozen depends on what it is
-told to write about. Novel: of the items decided, those accepted, so neither defective nor a near-duplicate.
+told to write about. Novel: of the items decided, those accepted, so neither defective nor a near-duplicate. Control:
+attributes that always have the same value. Where they buy as much as others, the exit is 1.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ CASES: dict[str, dict[str, Any]] = {
     "farthest examples": {"selection": "farthest"},
     "attributes": {"attributes": ATTRIBUTES},
     "half and half": {"attributes": ATTRIBUTES, "strategies": {"plain": {"attributes": False}, "guided": {}}},
+    "control: attributes of one value": {
+        "attributes": {name: values[:1] for name, values in ATTRIBUTES.items()}
+    },
     "adaptive": {"attributes": ATTRIBUTES, "strategy": "adaptive"},
 }
 REPEATS = (0.2, 0.6)
@@ -74,6 +78,9 @@ def main() -> None:
     columns = ["well-worn", "strategy", "novel", "accepted per $", "remote-clique", "Vendi", "batches"]
     table(f"{target:,} accepted items each", columns, rows)
     result("strategies", items=target, rows=orjson.loads(orjson.dumps(rows)))
+    novel = {row[1]: row[2] for row in rows if row[0] == f"{REPEATS[-1]:.0%}"}
+    if novel["control: attributes of one value"] > (novel["plain"] + novel["attributes"]) / 2:
+        sys.exit("Attributes that never change buy as much: these figures say nothing of guidance.")
 
 
 if __name__ == "__main__":

@@ -210,9 +210,8 @@ def _worked_out(asked: Asked, accuracy: float, knobs: SimulatorConfig, chance: r
     return right
 
 
-_LABELS = re.compile(
-    r'in "answer": (?:one of|all that apply, separated by commas, of): (.+?)\. Answer in this form'
-)
+_LABELS = re.compile(r"\bof: ([^.\n]+)\.")
+"""A list that the question is to be answered from."""
 
 
 def _wrong(item: Mapping[str, Any], right: str | None, chance: random.Random) -> str:

@@ -9,9 +9,8 @@ from typing import Any
 
 from engine.config.simulator import SimulatorConfig
 from engine.simulator.content import facts
-from engine.simulator.request import Asked
+from engine.simulator.request import PRINCIPLES, Asked
 
-PRINCIPLES = ("paraphrase_question", "add_context", "paraphrase_choices", "add_choice")
 _REWORDED = (
     "Put in a roundabout way, what is asked is this. {}",
     "Consider the matter below and work out what is wanted. {}",

@@ -137,7 +137,7 @@ def _is_solution(name: str, asked: Asked) -> bool:
 
 
 def _worn(kind: str, asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> random.Random:
-    return random.Random(f"{knobs.seed}/{kind}/{asked.attributes}/{chance.randrange(_POOL)}")
+    return random.Random(f"{knobs.seed}/{kind}/{asked.guidance}/{chance.randrange(_POOL)}")
 
 
 def _word_problem(chance: random.Random, knobs: SimulatorConfig, wanted: str | None) -> dict[str, Any]:

@@ -26,12 +26,14 @@ class Asked:
         """By the fields that the prompt asks for."""
         fields = frozenset(re.findall(r'(?:^\{|, )"(\w+)": ', _outermost(self._form)))
         purpose = _BY_FIELDS.get(fields, "items")
-        return "enhancement" if purpose == "revision" and "principles and no others" in self.text else purpose
+        harder = any(f"- {name}: " in self.text for name in PRINCIPLES)
+        return "enhancement" if purpose == "revision" and harder else purpose
 
     @cached_property
     def _form(self) -> str:
-        """The last form of an answer in the prompt; '' if it states none."""
-        return self.text.rpartition("Answer in this form:\n")[2].partition("\n")[0]
+        """The last object in the prompt whose values are no values, but name their kind; '' if there is none."""
+        lines = (line for line in reversed(self.text.splitlines()) if line.startswith("{"))
+        return next((line for line in lines if not _is_json(line)), "")
 
     @cached_property
     def _schema_part(self) -> Mapping[str, Any]:
@@ -79,7 +81,7 @@ class Asked:
         array = self._items_schema
         if isinstance(array.get("minItems"), int):
             return int(array["minItems"])
-        match = re.search(r"exactly (\d+)", self.text)
+        match = re.search(r"\b(\d+)\b[^.\n\d]{0,20}\bitems?\b", self.text)
         return min(1000, int(match[1])) if match else 1
 
     @cached_property
@@ -106,19 +108,25 @@ class Asked:
     @cached_property
     def labels(self) -> list[str]:
         """The requested labels, one for each item, if the prompt says how many of each it wants."""
-        asked = re.findall(r'(\d+) with the label "([^"]+)"', self.text)
+        asked = re.findall(r'(\d+)[^"\d\n]{0,40}"([^"\n]+)"', self._instructions)
         return [label for count, label in asked for _ in range(min(1000, int(count)))]
 
     @cached_property
     def advised(self) -> bool:
-        """Whether the prompt says why earlier items were rejected."""
-        return "Earlier items were turned away." in self.text
+        """Whether points stand behind the examples: what to avoid, or what earlier items were."""
+        lines = self.text.splitlines()
+        examples = (n for n, line in enumerate(lines) if line.startswith('{"') and _is_json(line))
+        last = max(examples, default=len(lines))
+        return any(line.startswith("- ") for line in lines[last + 1 :])
 
     @cached_property
-    def attributes(self) -> str:
-        """The attributes that the prompt asks for, as text; empty if it names none."""
-        match = re.search(r"Every one of them is of this kind: (.+?)\. Do not", self.text)
-        return match[1] if match else ""
+    def guidance(self) -> str:
+        """All that the request says besides its examples: another guidance leads to other items."""
+        return self._instructions
+
+    @cached_property
+    def _instructions(self) -> str:
+        return "\n".join(line for line in self.text.splitlines() if not line.startswith(("{", "- ")))
 
     @cached_property
     def scores(self) -> Mapping[str, Mapping[str, Any]]:
@@ -145,6 +153,8 @@ class Asked:
         return [str(value) for value in enum] if isinstance(enum, list) else []
 
 
+PRINCIPLES = ("paraphrase_question", "add_context", "paraphrase_choices", "add_choice")
+"""The paper's ways to make an item harder."""
 _OF_NOTE = {"note", "decision", "of"}
 """The fields of a reviewer's note, which stands on a line like an example."""
 _BY_FIELDS: Mapping[frozenset[str], str] = {
@@ -165,6 +175,14 @@ _BY_FIELDS: Mapping[frozenset[str], str] = {
         "lessons": "lessons",
     }.items()
 } | {frozenset({"answer"}): "answer", frozenset({"analysis", "answer"}): "answer"}
+
+
+def _is_json(line: str) -> bool:
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _outermost(form: str) -> str:
