@@ -311,6 +311,28 @@ async def test_choices_and_facts(endpoint: Start, configs: Configs, tmp_path: Pa
     assert found["checks"]["agree"][""]["kinds"]["flipped_choice"]["share"] == 1.0
 
 
+async def test_an_attribute_that_the_row_has_not_is_for_adherence(
+    endpoint: Start, configs: Configs, tmp_path: Path
+) -> None:
+    rows = [
+        {"question": f"{size} {n}?", "answer": str(n), "size": size}
+        for n in range(30)
+        for size in ("big", "small")
+    ]
+    (tmp_path / "sizes.jsonl").write_bytes(b"\n".join(map(orjson.dumps, rows)))
+    url, _ = await endpoint()
+    fields = {"text": "question", "label": "answer", "extras": ["size"]}
+    config = configs.load(
+        url, dataset={"path": str(tmp_path / "sizes.jsonl"), "fields": fields}, validators=["adherence"],
+        generate={"attributes": {"size": {"field": "size"}}},
+    )  # fmt: skip
+    await calibrate(config, tmp_path / "run", items=20)
+    found = orjson.loads((tmp_path / "run" / "calibration.json").read_bytes())["checks"]["adherence"][""]
+    assert found["kinds"]["contradicted_attribute"]["share"] == 1.0
+    assert found["kinds"]["wrong_number"]["share"] == 0.0
+    assert found["specificity"]["share"] == 1.0
+
+
 async def test_what_cannot_be_calibrated(configs: Configs, tmp_path: Path) -> None:
     few = base(tmp_path / "few.jsonl", 6)
     with pytest.raises(

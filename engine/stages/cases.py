@@ -15,6 +15,7 @@ from engine.dataset.item_schema import closed_object
 from engine.errors import PermanentError
 from engine.flow.halt import Halt
 from engine.items import Batch, Completion, Item, Usage, Verdict, usd
+from engine.planning.guidance import value_of
 from engine.planning.plan import Planner
 from engine.prompts.ask import Asking, ModelAsker
 from engine.prompts.meanings import meanings
@@ -30,6 +31,8 @@ NAME = "calibrate"
 LABEL = "label"
 """The purpose of the calls by which the generator labels a known item."""
 NATURAL, CLEAN = "natural", "clean"
+OTHER_ATTRIBUTE = "contradicted_attribute"
+"""A defect of what was asked for, not of the item: another value of an attribute than the row has."""
 SIZE = 3
 """Cases of one row at most: labelled by the generator, with a defect, and as it is where the generator was wrong."""
 _OTHERS = 40
@@ -118,6 +121,12 @@ class Cases:
         self._progress = progress
         self._halt = halt
         self._window = window
+        attributes = config.generate.attributes.items()
+        self._fields_of_attributes = {name: spec.field for name, spec in attributes if spec.field is not None}
+        self._values = {
+            name: {value for each in held if (value := value_of(each, field)) is not None}
+            for name, field in self._fields_of_attributes.items()
+        }
         self._defects = self._all_planted()
         halt.on_set(lambda _: progress.changed.set())
 
@@ -127,7 +136,8 @@ class Cases:
                 return
             self._progress.outstanding += SIZE
             planned = self._planner.batch(number)
-            yield replace(planned, size=SIZE, rows=(self._held[number].number,) * SIZE)
+            row = self._held[number]
+            yield replace(planned, size=SIZE, rows=(row.number,) * SIZE, attributes=self._asked(row))
 
     async def __call__(self, batch: Batch) -> Sequence[Item]:
         example = self._held[batch.number]
@@ -154,15 +164,33 @@ class Cases:
 
     def _planted(self, batch: Batch, example: Example) -> list[Item]:
         kind, made = self._defects[batch.number]
-        return [self._item(batch, kind, made, example)] if made is not None else []
+        if made is None:
+            return []
+        if kind == OTHER_ATTRIBUTE:
+            batch = replace(batch, attributes=self._contradicted(batch.attributes, example.number))
+        return [self._item(batch, kind, made, example)]
+
+    def _asked(self, example: Example) -> tuple[tuple[str, str], ...]:
+        """The attributes that the row has, by the fields that the config takes them from."""
+        held = {name: value_of(example, field) for name, field in self._fields_of_attributes.items()}
+        return tuple((name, value) for name, value in held.items() if value is not None)
+
+    def _contradicted(self, asked: tuple[tuple[str, str], ...], row: int) -> tuple[tuple[str, str], ...]:
+        """With another value of one of them, which other rows have."""
+        chance = random.Random(f"{self._config.seed}/{OTHER_ATTRIBUTE}/{row}")
+        place = chance.randrange(len(asked))
+        name, value = asked[place]
+        others = sorted(self._values[name] - {value})
+        return (*asked[:place], (name, chance.choice(others)), *asked[place + 1 :])
 
     def _all_planted(self) -> list[tuple[str, Example | None]]:
         """For each row a defect that it has a place for, of the kind that the rows before it have had least."""
-        counts, planted = dict.fromkeys(KINDS, 0), list[tuple[str, Example | None]]()
+        counts = dict.fromkeys((*KINDS, OTHER_ATTRIBUTE), 0)
+        planted = list[tuple[str, Example | None]]()
         for example in self._held:
             around = self._around(example)
-            kinds = sorted(KINDS, key=lambda kind: counts[kind])
-            tried = ((kind, plant(kind, example, around)) for kind in kinds)
+            kinds = sorted(counts, key=lambda kind: counts[kind])
+            tried = ((kind, self._with_defect(kind, example, around)) for kind in kinds)
             found = next(
                 ((kind, made) for kind, made in tried if made is not None and self._fits(made)), None
             )
@@ -170,6 +198,12 @@ class Cases:
                 counts[found[0]] += 1
             planted.append(found or ("", None))
         return planted
+
+    def _with_defect(self, kind: str, example: Example, around: Around) -> Example | None:
+        if kind != OTHER_ATTRIBUTE:
+            return plant(kind, example, around)
+        asked = self._asked(example)
+        return example if asked and all(len(self._values[name]) > 1 for name, _ in asked) else None
 
     def _around(self, example: Example) -> Around:
         chance = random.Random(f"{self._config.seed}/{NAME}/{example.number}")
