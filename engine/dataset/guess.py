@@ -7,89 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.dataset import column_names as known
 from engine.dataset.paths import value_at
 from engine.protocols import Row
 from engine.schema.columns import Schema
 from engine.schema.types import Type
 
-_CHATS = ("messages", "conversations", "conversation", "chat", "dialogue", "dialog", "turns")
-_TOOLS = ("tools", "functions", "function", "available_tools")
-_PAIRS = (
-    ("chosen", "rejected"),
-    ("preferred", "dispreferred"),
-    ("preferred_output", "non_preferred_output"),
-    ("response_chosen", "response_rejected"),
-    ("better", "worse"),
-)
-_TEXTS = (
-    ("premise", "hypothesis"),
-    ("sentence1", "sentence2"),
-    ("question1", "question2"),
-    ("text_a", "text_b"),
-    ("context", "question"),
-    ("passage", "question"),
-    ("article", "question"),
-    ("instruction", "input"),
-    ("prompt", "completion"),
-    ("question",),
-    ("problem",),
-    ("prompt",),
-    ("instruction",),
-    ("query",),
-    ("ctx",),
-    ("sentence",),
-    ("utterance",),
-    ("utt",),
-    ("review",),
-    ("review_text",),
-    ("tweet",),
-    ("text",),
-    ("content",),
-    ("body",),
-    ("input",),
-    ("document",),
-    ("article",),
-    ("title",),
-)
-_LABELS = (
-    "label",
-    "labels",
-    "answer",
-    "answerkey",
-    "answer_key",
-    "correct_answer",
-    "best_answer",
-    "correct",
-    "answers",
-    "gold",
-    "gold_label",
-    "target",
-    "class",
-    "intent",
-    "sentiment",
-    "rating",
-    "stars",
-    "output",
-    "response",
-    "completion",
-    "solution",
-    "summary",
-    "translation",
-    "category",
-)
-_CHOICES = ("choices", "options", "endings", "answer_choices", "candidates", "mc_options")
-_CHOICE_COLUMNS = (
-    r"option_?(\w|\d+)",
-    r"choice_?(\w|\d+)",
-    r"ending_?(\d+)",
-    r"op([a-e])",
-    r"sol(\d+)",
-    r"answer_?([a-e1-5])",
-    r"([a-e])",
-)
-_SOLUTIONS = ("solution", "rationale", "explanation", "reasoning", "steps", "chain_of_thought", "cot")
-_KEYS = ("label", "labels", "key", "keys", "letter")
-_CHOICE_TEXTS = ("text", "texts", "value", "choice")
 _ID = re.compile(
     r"(?:.*_)?(?:id|ids|idx|index|uuid|guid|key|hash|url|row|qid)|unnamed: \d+|level_0", re.IGNORECASE
 )
@@ -192,10 +115,10 @@ class _Guessing:
             return self._take(*answered)
         if not chats:
             return None
-        name = self._named(*_CHATS) if self._named(*_CHATS) in chats else chats[0]
+        name = self._named(*known.CHATS) if self._named(*known.CHATS) in chats else chats[0]
         assert name is not None
         spec: dict[str, Any] = {"field": name}
-        tools = self._named(*_TOOLS)
+        tools = self._named(*known.TOOLS)
         if tools is not None:
             spec["tools"] = tools
         if _ends_with_user(self._values(name)):
@@ -218,7 +141,7 @@ class _Guessing:
         return (prompt, answer) if single else None
 
     def _pair(self) -> None:
-        for better, worse in _PAIRS:
+        for better, worse in known.PAIRS:
             names = self._named(better), self._named(worse)
             if None in names:
                 continue
@@ -238,7 +161,7 @@ class _Guessing:
         for name in self._left:
             kind = self._type(name)
             texts = kind.kind == "array" and kind.inner is not None and kind.inner.kind == "string"
-            if texts and _plain(name) in _CHOICES:
+            if texts and _plain(name) in known.CHOICES:
                 self._guess.fields["choices"] = name
                 self._guess.why["choices"] = "a list of texts"
                 return self._take(name)
@@ -256,8 +179,8 @@ class _Guessing:
     def _nested_choices(self, name: str, type: Type, depth: int = 0) -> Any:
         """`choices.text` with `choices.label` beside it, also further inside."""
         there = {_plain(inner): inner for inner, _ in type.fields}
-        text = next((there[each] for each in _CHOICE_TEXTS if each in there), None)
-        keys = next((there[each] for each in _KEYS if each in there), None)
+        text = next((there[each] for each in known.CHOICE_TEXTS if each in there), None)
+        keys = next((there[each] for each in known.KEYS if each in there), None)
         if text is not None and keys is not None:
             return {"field": f"{name}.{text}", "keys": f"{name}.{keys}"}
         for inner, each in type.fields if depth < 1 else ():
@@ -267,7 +190,7 @@ class _Guessing:
         return None
 
     def _choice_columns(self) -> list[str] | None:
-        for pattern in _CHOICE_COLUMNS:
+        for pattern in known.CHOICE_COLUMNS:
             named = {
                 match[1].casefold(): name
                 for name in self._left
@@ -295,7 +218,7 @@ class _Guessing:
                     "No column looks like a label or answer; name it under `label` if there is one."
                 )
             return
-        solution = self._named(*_SOLUTIONS)
+        solution = self._named(*known.SOLUTIONS)
         name = label if isinstance(label, str) else label["field"]
         if solution is not None and solution != name and self._is_text(solution):
             fields["solution"] = solution
@@ -316,7 +239,7 @@ class _Guessing:
             for inner, type in self._type(name).fields
             if type.kind == "string" and _plain(inner) in ("stem", "question", "text")
         ]
-        for names in _TEXTS:
+        for names in known.TEXTS:
             if all(name in there for name in names):
                 found = [there[name] for name in names]
                 if len(found) == 1 and not self._mostly_filled(found[0]):
@@ -335,7 +258,7 @@ class _Guessing:
         return longest[:1]
 
     def _label(self) -> Any:
-        for wanted in _LABELS:
+        for wanted in known.LABELS:
             name = self._named(wanted)
             if name is None or not self._values(name):
                 continue
