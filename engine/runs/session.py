@@ -36,7 +36,7 @@ from engine.llm.pacing import Clock
 from engine.llm.retry import RetryPolicy
 from engine.observe.watchers import observed
 from engine.planning.delayed import LABEL_GATE
-from engine.protocols import Validator
+from engine.protocols import CallJournal, Validator
 from engine.quality.taken_up import section_of
 from engine.report.event_log import EventLog
 from engine.report.live import display
@@ -346,7 +346,7 @@ class Session:
 
 def client_of(
     config: RunConfig,
-    journal: Journal,
+    journal: CallJournal,
     limiter: Limiter,
     budget: Budget,
     halt: Halt,
