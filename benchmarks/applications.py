@@ -5,6 +5,7 @@
 The datasets: originals whose labels are right; new items as the generator wrote them, of whose labels the paper finds
 44 % right; new items checked by programs; and these made harder. Each model is asked about all of them. What is known
 of the simulated models (their accuracy on plain items and on harder ones) stands beside what the evaluation finds.
+Control: the originals with one another's labels, on which every model must be wrong; else the exit is 1.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from engine.simulator.truth import is_right
 
 MODELS = {"large": (0.95, 0.88), "middle": (0.85, 0.70), "small": (0.60, 0.40)}
 """Accuracy on plain items, and on harder ones."""
-UNCHECKED, CHECKED, HARDER = "unchecked", "checked", "harder"
-DATASETS = ("original", UNCHECKED, CHECKED, HARDER)
+UNCHECKED, CHECKED, HARDER, CONTROL = "unchecked", "checked", "harder", "control"
+DATASETS = ("original", UNCHECKED, CHECKED, HARDER, CONTROL)
+MOST_RIGHT = 0.1
+"""The accuracy that the control may have: some labels are the same by chance."""
 
 
 def settings(base: Path, target: int, **sections: Any) -> dict[str, Any]:
@@ -58,6 +61,14 @@ def originals(path: Path, count: int) -> None:
     path.write_bytes(b"\n".join(map(orjson.dumps, rows)))
 
 
+def shuffled(path: Path, base: Path) -> None:
+    """The originals, each with the label of the next one."""
+    rows = [orjson.loads(line) for line in base.read_bytes().splitlines()]
+    labels = [row["answer"] for row in rows]
+    moved = [{**row, "answer": label} for row, label in zip(rows, labels[1:] + labels[:1], strict=True)]
+    path.write_bytes(b"\n".join(map(orjson.dumps, moved)))
+
+
 def wrong_labels(path: Path) -> float:
     rows = [orjson.loads(line) for line in path.read_bytes().splitlines()]
     return sum(not is_right({"text": row["question"], "label": row["answer"]}) for row in rows) / len(rows)
@@ -69,11 +80,14 @@ def tested() -> dict[str, Any]:
             {
                 "name": "simulated",
                 "label": name,
-                "simulator": {"seed": place, "answer_accuracy": plain, "harder_accuracy": harder},
+                # A refusal waits for a judge, and there is no accuracy before it has judged.
+                "simulator": {
+                    "seed": place, "answer_accuracy": plain, "harder_accuracy": harder, "refusals": 0.0,
+                },
             }
             for place, (name, (plain, harder)) in enumerate(MODELS.items())
         ]
-    }
+    }  # fmt: skip
 
 
 def main() -> None:
@@ -88,11 +102,13 @@ def main() -> None:
             enhance(loaded(place, HARDER, settings(accepted, target, validators=["code"])), place / HARDER)
         )
         config = loaded(place, "evaluation", settings(base, target, validators=["code"], evaluate=tested()))
-        data = [place / name for name in (UNCHECKED, CHECKED, HARDER)]
+        shuffled(place / f"{CONTROL}.jsonl", base)
+        data = [*(place / name for name in (UNCHECKED, CHECKED, HARDER)), place / f"{CONTROL}.jsonl"]
         asyncio.run(evaluate(config, place / "evaluation", data=data, against=base))
         found = orjson.loads((place / "evaluation" / "results.json").read_bytes())
         wrong = {name: wrong_labels(place / name / "accepted.jsonl") for name in (UNCHECKED, CHECKED, HARDER)}
         wrong["original"] = wrong_labels(base)
+        wrong[CONTROL] = wrong_labels(place / f"{CONTROL}.jsonl")
     tables(target, found, wrong, made.data)
 
 
@@ -131,7 +147,10 @@ def tables(target: int, found: dict[str, Any], wrong: dict[str, float], made: An
     table("Principles applied to make items harder", ["principle", "chosen", "kept"], usage)
     pairs = [[*each["models"], each["dataset"], each["p"]] for each in found["comparisons"]]
     table("Models on the same items (McNemar)", ["first", "second", "dataset", "p"], pairs)
+    best = max(by[CONTROL, model]["accuracy"] for model in MODELS)
     result("applications", items=target, accuracy=rows, wrong_labels=wrong, principles=principles)
+    if best > MOST_RIGHT:
+        sys.exit(f"On labels of other items a model is still {best:.2f} right: these figures say nothing.")
 
 
 if __name__ == "__main__":

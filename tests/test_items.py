@@ -19,6 +19,7 @@ from engine.dataset.chats import messages_in
 from engine.dataset.findings import findings
 from engine.dataset.forms import FieldProblem
 from engine.dataset.pairs import pair_in
+from engine.dataset.shape import ends_in
 from engine.errors import ConfigError
 from engine.items import Batch, Item
 
@@ -447,3 +448,39 @@ async def test_a_closed_set_leaves_nothing_to_a_judge(configs: Configs, endpoint
     results = orjson.loads((configs.folder / "e" / "results.json").read_bytes())["results"][0]
     assert (results["n"], results["pending"]) == (60, 0)
     assert 0.2 < results["accuracy"] < 0.8  # the simulated model draws one of the two labels
+
+
+# --- worked solutions --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("solution", "label", "choices", "ends"),
+    [
+        ("3 + 4 = 7.\nSo it is $7.00.", "7", (), True),
+        ("3 + 4 = 7\nHe has 8", "7", (), False),
+        ("Seven in all.", "7", (), None),
+        ("It must be (B).", "B", ("x", "y"), True),
+        ("It must be (A).", "B", ("x", "y"), False),
+        ("Hard to say.", "B", ("x", "y"), None),
+        ("", "7", (), None),
+        ("It is 7", None, (), None),
+    ],
+)
+def test_a_solution_arrives_at_its_label(solution: str, label: Any, choices: Any, ends: bool | None) -> None:
+    assert ends_in(solution, label, choices) is ends
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_new_solutions_do_as_those_of_the_base_dataset_do(tmp_path: Path, kept: bool) -> None:
+    worked = "{0} and {0} is {1}" if kept else "{0} and {0}, by its sum"
+    rows = [{"q": f"{n} + {n}?", "a": str(2 * n), "s": worked.format(n, 2 * n)} for n in range(1, 40)]
+    fields = dataset(tmp_path, rows, {"text": "q", "label": "a", "solution": "s"}).fields
+    good = {"text": "50 + 50?", "s": "50 and 50 is 100", "label": "100"}
+    assert fields.content(good).label == "100"
+    bad = {**good, "s": "50 and 50 is 90"}
+    if not kept:
+        assert fields.content(bad).label == "100"
+        return
+    with pytest.raises(FieldProblem) as found:
+        fields.content(bad)
+    assert found.value.reason == "solution_differs"

@@ -66,7 +66,7 @@ class BaseDataset:
             surveying.add(row)
         survey = surveying.survey()
         dataset = cls(survey.fields, sha256=source.sha256(), source=source, rows=survey.count)
-        gathered = GatheredShape()
+        gathered = GatheredShape(dataset.fields.solution_name)
         for number, row in islice(dataset.numbered(), _SAMPLES):
             example = dataset._read(number, row)
             if isinstance(example, BadRow):
@@ -140,7 +140,7 @@ class _Loading:
         self._source = source
         self._config = config
         self._surveying = Surveying(source, config)
-        self._shape = GatheredShape()
+        self._shape = GatheredShape(Fields(config.fields).solution_name)
         self._seen: dict[bytes, int] = {}
 
     def loaded(self) -> BaseDataset:

@@ -18,8 +18,9 @@ from engine.dataset.label_form import LabelForm
 from engine.dataset.labels import from_text
 from engine.dataset.mapping import Mapped
 from engine.dataset.pairs import pair_in
+from engine.dataset.shape import ends_in
 from engine.dataset.texts import known_by, text_of
-from engine.items import Item, Label
+from engine.items import Item, Label, said
 from engine.schema.types import has_any
 from engine.schema.values import loads
 
@@ -36,7 +37,14 @@ def content(fields: Mapped, reply: Mapping[str, Any], before: Item | None = None
     elif fields.config.choices is not None:
         choices = _choices(fields, reply.get("choices"))
     extras = _extras(fields, reply, before)
-    return Content(text, _labels(fields, reply, choices, text, parts), choices, extras, parts)
+    label = _labels(fields, reply, choices, text, parts)
+    if fields.shape.ends_in_label and fields.config.solution is not None:
+        worked = extras.get(wire_name(fields.config.solution))
+        if isinstance(worked, str) and ends_in(worked, label, choices) is False:
+            raise FieldProblem(
+                "solution_differs", f"the solution does not arrive at the label {said(label)!r}"
+            )
+    return Content(text, label, choices, extras, parts)
 
 
 def revised(fields: Mapped, item: Item, reply: Mapping[str, Any], kept: Mapping[str, Any]) -> Content:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.answers.numbers import readings
+from engine.answers.same import same
+from engine.answers.scoring import scored
 from engine.dataset.chats import ChatShape
 from engine.dataset.forms import Example
 from engine.dataset.label_form import LabelForm
@@ -32,6 +36,8 @@ class Shape:
     optional: frozenset[str] = frozenset()
     """Parts that are empty in some rows."""
     chat: ChatShape = field(default_factory=ChatShape)
+    ends_in_label: bool = False
+    """Whether worked solutions end in the label, where it can be told."""
 
     @classmethod
     def from_examples(cls, examples: Iterable[Example]) -> Shape:
@@ -48,7 +54,10 @@ class Shape:
 class GatheredShape:
     """Mutable: what the rows so far have in common."""
 
-    def __init__(self) -> None:
+    def __init__(self, solution: str = "") -> None:
+        """`solution`: the extra that holds a worked solution."""
+        self._solution = solution
+        self._ending = Counter[bool]()
         self._rows = 0
         self._choices: set[int] = set()
         self._pairs: dict[str, list[tuple[str, str]]] = {}
@@ -72,6 +81,9 @@ class GatheredShape:
                 self._optional.add(name)
         if example.parts:
             self._chats.add(example.parts)
+        worked = example.extras.get(self._solution)
+        if isinstance(worked, str) and (ends := ends_in(worked, example.label, example.choices)) is not None:
+            self._ending[ends] += 1
 
     def _pair(self, name: str, label: Sequence[str], example: Example) -> None:
         self._seen[name] += 1
@@ -90,7 +102,22 @@ class GatheredShape:
             dict(lengths),
             frozenset(self._optional),
             self._chats.shape(),
+            self._ending[True] >= _LEAST_ROWS and self._ending[True] >= _NEARLY_ALL * self._ending.total(),
         )
+
+
+_NEARLY_ALL = 0.95
+
+
+def ends_in(solution: str, label: Label | None, choices: Sequence[str] = ()) -> bool | None:
+    """Whether a worked solution arrives at the label; None where no rule can tell."""
+    if not isinstance(label, str):
+        return None
+    last = solution.strip().rpartition("\n")[2]
+    if not choices and readings(label):
+        numbers = re.findall(r"-?\d[\d,]*(?:\.\d+)?", last) or re.findall(r"-?\d[\d,]*(?:\.\d+)?", solution)
+        return any(same(number, label) for number in numbers) if numbers else None
+    return scored(last, label, choices).correct
 
 
 def _each(label: Label) -> Iterator[tuple[str, Sequence[str]]]:

@@ -24,6 +24,7 @@ def figures(page_data: PageData) -> dict[str, Figure]:
         "in_flight": in_flight_figure(page_data.series),
         "spend": spend_figure(page_data.series, page_data.report.data["cost"]),
         "cost": cost_figure(page_data.report.data),
+        "growth": growth_figure(page_data.report.data["growth"].get("points") or []),
         "map": map_figure(page_data),
         "lengths": lengths_figure(page_data.accepted, page_data.original),
         "labels": labels_figure(page_data.accepted, page_data.original),
@@ -155,6 +156,29 @@ def cost_figure(report: ReportData) -> Figure | None:
     return _figure(
         [trace], height=height, xaxis={"title": {"text": "US dollars"}, "tickformat": "$.2~g", "nticks": 6}
     )
+
+
+def growth_figure(points: Sequence[Mapping[str, Any]]) -> Figure | None:
+    """New items in 100 calls, and the share of repeats, by how many items were accepted by then."""
+    if len(points) < 2:
+        return None
+    sizes = [point["items"] for point in points]
+    new = _line(sizes, [point["new_per_100_calls"] for point in points], "new items in 100 calls", ACCEPTED)
+    repeats = _line(sizes, [point["repeats"] for point in points], "repeats", REJECTED)
+    return _figure(
+        [{**new, "mode": "lines+markers"}, {**repeats, "mode": "lines+markers", "yaxis": "y2"}],
+        height=280,
+        margin={"l": 56, "r": 64, "t": 16, "b": 48},
+        xaxis={
+            "title": {"text": "accepted items"}, "type": "log", "tickvals": sizes,
+            "ticktext": [f"{size:,}" for size in sizes],
+        },
+        yaxis={"title": {"text": "new items in 100 calls"}, "rangemode": "tozero"},
+        yaxis2={
+            "title": {"text": "repeats"}, "overlaying": "y", "side": "right", "tickformat": ".0%",
+            "rangemode": "tozero", "showgrid": False,
+        },
+    )  # fmt: skip
 
 
 def map_figure(page_data: PageData) -> Figure | None:
