@@ -484,3 +484,6 @@ def test_new_solutions_do_as_those_of_the_base_dataset_do(tmp_path: Path, kept: 
     with pytest.raises(FieldProblem) as found:
         fields.content(bad)
     assert found.value.reason == "solution_differs"
+    made = Item(Batch(0, 1, 0, 0.0), 0, 1, *fields.content(good))
+    with pytest.raises(FieldProblem, match="does not arrive at the label '90'"):
+        fields.verify(made.evolve(label="90"))  # a validator's new label does not mend the solution

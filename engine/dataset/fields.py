@@ -385,6 +385,7 @@ class Fields(Mapped):
         known = {wire_name(path) for path in (*self.config.named_extras, self.config.solution or "")}
         if unknown := item.extras.keys() - known:
             raise FieldProblem("wrong_value", f"the dataset has no field {min(unknown)!r}")
+        replies.check_solution(self, item.extras, item.label, item.choices)
         row = self.write(item)
         replies.check_writable(row)
         if item.choices and self.choices(row) != item.choices:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -38,13 +38,19 @@ def content(fields: Mapped, reply: Mapping[str, Any], before: Item | None = None
         choices = _choices(fields, reply.get("choices"))
     extras = _extras(fields, reply, before)
     label = _labels(fields, reply, choices, text, parts)
-    if fields.shape.ends_in_label and fields.config.solution is not None:
-        worked = extras.get(wire_name(fields.config.solution))
-        if isinstance(worked, str) and ends_in(worked, label, choices) is False:
-            raise FieldProblem(
-                "solution_differs", f"the solution does not arrive at the label {said(label)!r}"
-            )
+    check_solution(fields, extras, label, choices)
     return Content(text, label, choices, extras, parts)
+
+
+def check_solution(
+    fields: Mapped, extras: Mapping[str, Any], label: Label | None, choices: Sequence[str]
+) -> None:
+    """Raises FieldProblem where the worked solution arrives at another label, and those of the base dataset do not."""
+    if not fields.shape.ends_in_label or fields.config.solution is None:
+        return
+    worked = extras.get(wire_name(fields.config.solution))
+    if isinstance(worked, str) and ends_in(worked, label, choices) is False:
+        raise FieldProblem("solution_differs", f"the solution does not arrive at the label {said(label)!r}")
 
 
 def revised(fields: Mapped, item: Item, reply: Mapping[str, Any], kept: Mapping[str, Any]) -> Content:
