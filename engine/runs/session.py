@@ -139,7 +139,6 @@ class Session:
         self._folder = folder
         self._progress = progress
         self._accepted_before = progress.accepted
-        self._decided_before = progress.accepted + progress.rejected
         self._show = show
         self._backends = backends
         self._clock = clock
@@ -188,12 +187,15 @@ class Session:
             )
 
     def _to_finish(self) -> int:
-        """Picodollars that finishing the items under way may take, by what it took for those of this start so far."""
+        """Picodollars that finishing the items under way may take, by what it took for those that are through.
+
+        Those that wait for an item before them count as well: the first one may be the slowest.
+        """
         progress = self._progress
         size = self._inputs.config.generate.batch_size if self._mode.generates else 1
-        decided = progress.accepted + progress.rejected - self._decided_before
-        under_way = min(progress.outstanding, self.budget.begun * size - decided)
-        return self.budget.followed * under_way * 5 // (4 * decided) if under_way > 0 and decided > 0 else 0
+        through = progress.arrived
+        under_way = min(progress.outstanding, self.budget.begun * size - through)
+        return self.budget.followed * under_way * 5 // (4 * through) if under_way > 0 and through > 0 else 0
 
     # --- the work ---
 

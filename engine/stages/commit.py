@@ -86,6 +86,7 @@ class Commit:
                 arrived = await inbox.get_all()
             except StopAsyncIteration:
                 break
+            self._progress.arrived += len(arrived)
             for item in arrived:
                 self._waiting.setdefault(item.batch.number, []).append(item)
             before = self._progress.committed, self._progress.passed_over

@@ -24,6 +24,8 @@ class Progress:
     surplus: int = 0
     outstanding: int = 0
     """Requested items whose fate is not decided yet."""
+    arrived: int = 0
+    """Items of this start that nothing is asked about any more: decided, or waiting for those before them."""
     labels: Counter[str] = field(default_factory=Counter)
     """Accepted items by label, if a ratio is wanted."""
     turned_away: int = 0
