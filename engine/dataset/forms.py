@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from engine.items import Label, said
 
 LETTERS = string.ascii_uppercase
+SOLUTION_DIFFERS = "solution_differs"
+"""The reason for an item whose worked solution arrives at another label: a label that is replaced does not mend it."""
 
 
 @dataclass(frozen=True, slots=True)

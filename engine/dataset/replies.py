@@ -13,7 +13,7 @@ from engine.config import LabelField
 from engine.config.dataset import wire_name
 from engine.dataset.chat_rules import complaint
 from engine.dataset.chats import messages_in, tools_in
-from engine.dataset.forms import LETTERS, Content, FieldProblem, letter_of, place_of, plain
+from engine.dataset.forms import LETTERS, SOLUTION_DIFFERS, Content, FieldProblem, letter_of, place_of, plain
 from engine.dataset.label_form import LabelForm
 from engine.dataset.labels import from_text
 from engine.dataset.mapping import Mapped
@@ -50,7 +50,7 @@ def check_solution(
         return
     worked = extras.get(wire_name(fields.config.solution))
     if isinstance(worked, str) and ends_in(worked, label, choices) is False:
-        raise FieldProblem("solution_differs", f"the solution does not arrive at the label {said(label)!r}")
+        raise FieldProblem(SOLUTION_DIFFERS, f"the solution does not arrive at the label {said(label)!r}")
 
 
 def revised(fields: Mapped, item: Item, reply: Mapping[str, Any], kept: Mapping[str, Any]) -> Content:

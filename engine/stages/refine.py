@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from engine.dataset.forms import FieldProblem
+from engine.dataset.forms import SOLUTION_DIFFERS, FieldProblem
 from engine.errors import FatalError, PermanentError, StopRun, TargetReached
 from engine.flow.halt import Halt
 from engine.items import Decision, Item, Verdict
@@ -98,11 +98,9 @@ class Refine:
             raise
         except PermanentError as error:
             return Verdict.rejected(name, error.reason, str(error))
-        except (
-            FieldProblem
-        ) as problem:  # such as a new label at which the item's own solution does not arrive
-            return Verdict.rejected(name, problem.reason, str(problem))
         except Exception as error:  # third-party code: its error on one item must not end the run
+            if isinstance(error, FieldProblem) and error.reason == SOLUTION_DIFFERS:
+                return Verdict.rejected(name, error.reason, str(error))
             return Verdict.rejected(name, "validator_error", f"{type(error).__name__}: {error}")
 
 
