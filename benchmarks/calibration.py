@@ -34,8 +34,11 @@ from engine.config import RunConfig
 from engine.config.simulator import SimulatorConfig
 from engine.items import Completion, Prompt, Usage
 from engine.llm.backends.server import UNKNOWN
-from engine.quality.calibration import Case, calibration, measured, named, told
+from engine.quality.calibration import calibration
+from engine.quality.cases import Case
+from engine.quality.figures import told
 from engine.quality.intervals import wilson
+from engine.quality.together import measured, named
 from engine.runs.endpoints import Backends, OpenBackend
 from engine.runs.modes.calibrate import SIZE, CalibrateMode, cases_of
 from engine.runs.session import opened

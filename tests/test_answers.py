@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from engine.answers.numbers import readings
 from engine.answers.same import letter_of, same
+from engine.answers.scoring import same_label
 
 EQUAL = [
     ("1,200", "1200"), ("$1.20k", "1200"), ("3/4", "0.75"), ("75%", "0.75"), ("75%", "3/4"), ("1e3", "1000"),
@@ -136,3 +138,25 @@ def test_choices_by_letter_and_by_text() -> None:
     assert same("A", "B", letters) is False
     assert same("B", "B", letters) is None  # the second choice, or the first one's text?
     assert same("K", "D", letters) is True
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "labels", "same"),
+    [
+        (("Cats", "dogs"), ("dogs", "cats"), (), True),
+        (("cats",), ("cats", "dogs"), (), False),
+        ({"topic": "a", "tone": "Mild."}, {"topic": "A", "tone": "mild"}, (), True),
+        ({"topic": "a"}, {"topic": "a", "tone": "x"}, (), False),
+        ({"n": "7"}, {"n": "8"}, (), False),
+        ({"n": "rather cold"}, {"n": "somewhat chilly"}, (), None),
+        ("7.0", "7", (), True),
+        ("It is positive", "positive", ("positive", "negative"), True),
+        ("x", ("x",), (), False),
+        (None, None, (), True),
+        (None, "x", (), False),
+    ],
+)
+def test_labels_of_any_kind_are_compared(one: Any, other: Any, labels: Any, same: bool | None) -> None:
+    assert same_label(one, other, (), labels) is same
+    if not labels:
+        assert same_label(other, one, (), labels) is same

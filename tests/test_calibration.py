@@ -19,9 +19,13 @@ from engine.config import RunConfig
 from engine.constraints import Contains, Excludes, Length, Regex
 from engine.dataset.forms import Example
 from engine.errors import ConfigError
-from engine.quality.calibration import Case, Tried, calibration, chosen, frontier, of_check, ratio, together
+from engine.quality.calibration import calibration, of_check
+from engine.quality.cases import Case, Tried
 from engine.quality.defects import KINDS, Around, plant, slips
+from engine.quality.figures import ratio
 from engine.quality.rewriting import calculated, rewritten
+from engine.quality.together import chosen, frontier, together
+from engine.report.calibration import calibration_tables
 from engine.runs.api import calibrate
 from engine.simulator.content import facts, word_problems
 
@@ -149,13 +153,18 @@ def test_a_checks_own_figures() -> None:
 
 
 def test_checks_together() -> None:
-    both = (("code", ""), ("agree", ""))
+    both, confirming = (("code", ""), ("agree", "")), ("code", "agree")
     right, wrong = tried(False, True), tried(True, None)
-    assert together(case(1, True, code=right, agree=right), both) == (True, True, 0.002)
-    assert together(case(1, True, code=wrong, agree=right), both) == (False, None, 0.001)
+    assert together(case(1, True, code=right, agree=right), both, confirming) == (True, True, 0.002)
+    assert together(case(1, True, code=wrong, agree=right), both, confirming) == (False, None, 0.001)
     mended = tried(False, True, "2")
-    assert together(case(1, False, code=mended, agree=mended), both) == (True, True, 0.002)
-    assert together(case(1, False, code=mended, agree=right), both)[0] is False, "they say different things"
+    assert together(case(1, False, code=mended, agree=mended), both, confirming) == (True, True, 0.002)
+    assert together(case(1, False, code=mended, agree=right), both, confirming)[0] is False, (
+        "they say different things"
+    )
+    assert together(case(1, False, code=mended, agree=right), both)[:2] == (True, True), (
+        "agree would not mind"
+    )
     assert together(case(1, False, code=mended, review=right), (("code", ""), ("review", "")))[:2] == (
         True,
         True,
@@ -331,6 +340,21 @@ async def test_an_attribute_that_the_row_has_not_is_for_adherence(
     assert found["kinds"]["contradicted_attribute"]["share"] == 1.0
     assert found["kinds"]["wrong_number"]["share"] == 0.0
     assert found["specificity"]["share"] == 1.0
+
+
+async def test_a_start_that_tried_nothing_can_be_shown(configs: Configs, tmp_path: Path) -> None:
+    """The endpoint is gone before the first case: the tables are there, and empty."""
+    config = configs.load(
+        "http://127.0.0.1:1/v1", dataset={"path": str(base(tmp_path / "p.jsonl"))}, validators=["agree", "reflection"],
+        quality={"precision": 0.9}, limits={"first_answer_s": 0.1, "outage_s": 0.1},
+    )  # fmt: skip
+    report = await calibrate(config, tmp_path / "run", items=12)
+    assert report.outcome == "fatal"
+    found = orjson.loads((tmp_path / "run" / "calibration.json").read_bytes())
+    assert (found["rows"], found["chosen"]) == (0, None)
+    assert [listing.title for listing in calibration_tables(found)][:2] == [
+        "What is accepted, as configured", "Each check alone",
+    ]  # fmt: skip
 
 
 async def test_what_cannot_be_calibrated(configs: Configs, tmp_path: Path) -> None:

@@ -203,7 +203,10 @@ KINDS: dict[str, tuple[Any, list[str], list[str]]] = {
     "content:number_placeholders": (
         {"count": {"of": "placeholders", "min": 2}}, ["[name] of [town]"], ["[name]", "[ ", "none"]
     ),
-    "content:postscript": ({"form": "postscript"}, ["Bye.\n\nP.S. Come soon.", "Bye.\nPS: x"], ["Bye.", "Steps. Bye"]),
+    "content:postscript": (
+        {"form": "postscript"},
+        ["Bye.\n\nP.S. Come soon.", "Bye. P.S. x", "a\nPS: x"], ["Bye.", "Steps. Bye", "P.S."]
+    ),
     "format:number_bullet_lists": (
         {"count": {"of": "bullets", "min": 2, "max": 2}},
         ["* a\n* b", "- a\n- b"], ["* a", "* a\n* b\n* c", "**a**\n**b**"]

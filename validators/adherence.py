@@ -47,7 +47,8 @@ class AdherenceCheck:
 
     An attribute that is also a field of the item is compared by program, and so is the label; a model is asked about
     the others, once for each item: its answer is kept under the item's own key, so that a resumed run need not ask
-    again. The record lists what is kept and broken, and which of them a model was asked about.
+    again. The record lists the attributes that are kept and broken, which the report counts of any validator, and
+    which of them a model was asked about.
     """
 
     name = NAME
@@ -84,8 +85,7 @@ class AdherenceCheck:
             known |= await self._told(item, open_)
         broken = [name for name, kept in known.items() if kept is False]
         record = {
-            "kept": [name for name, kept in known.items() if kept],
-            "broken": broken,
+            "attributes": {"kept": [name for name, kept in known.items() if kept], "broken": broken},
             "by_model": [name for name in open_ if known[name] is not None],
         }
         if not broken:

@@ -12,7 +12,9 @@ _BULLET = re.compile(r"^[ \t]*(?:\*(?!\*)|-|\u2022)[ \t]+\S", re.MULTILINE)
 _PLACEHOLDER = re.compile(r"\[[^\[\]\n]+\]")
 _HIGHLIGHT = re.compile(r"(?<!\*)\*\*?(?=[^\s*])[^\n*]+?(?<=[^\s*])\*\*?(?!\*)")
 _TITLE = re.compile(r"<<\s*[^<>\n]*\w[^<>\n]*>>")
-_POSTSCRIPT = re.compile(r"(?:^|\n)\s*P\.?\s?S\.?(?:[:,]|\s)\s*\S", re.IGNORECASE)
+_POSTSCRIPT = re.compile(
+    r"(?:^|\s)P\.\s?(?:P\.\s?)?S\.[:,]?\s*\S|^\s*PS[:.,\s]\s*\S", re.IGNORECASE | re.MULTILINE
+)
 _QUOTES = (('"', '"'), ("\u201c", "\u201d"), ("\u201e", "\u201c"), ("\u00ab", "\u00bb"))
 
 

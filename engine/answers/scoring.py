@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
@@ -56,6 +56,27 @@ def scored(answer: str, label: Label, choices: Sequence[str] = (), labels: Seque
         if decided is not None:
             return Score(_shown(candidate, choices), decided, by)
     return Score(answer, None, "")
+
+
+def same_label(
+    given: Label | None, known: Label | None, choices: Sequence[str] = (), labels: Sequence[str] = ()
+) -> bool | None:
+    """Whether two labels of one item are the same, whatever their kind; None where no rule can tell.
+
+    Several labels are a set; of labels by name, each must be the same. `labels`: the closed set, where there is one.
+    """
+    if given is None or known is None or given == known:
+        return given == known
+    if isinstance(given, Mapping) and isinstance(known, Mapping):
+        if given.keys() != known.keys():
+            return False
+        each = [same_label(given[name], known[name]) for name in known]
+        return False if False in each else None if None in each else True
+    if isinstance(given, tuple) and isinstance(known, tuple):
+        return {_folded(label) for label in given} == {_folded(label) for label in known}
+    if not isinstance(given, str) or not isinstance(known, str):
+        return False
+    return scored(given, known, choices, labels).correct
 
 
 def _of_set(answer: str, label: Label, labels: Sequence[str]) -> Score:

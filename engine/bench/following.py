@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from engine.bench.run import generating
 from engine.config import ModelConfig, RunConfig
 from engine.config.run import ASSUMED_CONCURRENCY, ValidatorConfig
 from engine.constraints import Constraint, FreeText, LabelRatio
+from engine.dataset.base import BaseDataset
 from engine.errors import FatalError, PermanentError, StopRun
 from engine.flow.halt import Halt
 from engine.items import PICO, Batch, Completion, Decision, Item, Prompt, usd
@@ -29,7 +31,6 @@ from engine.protocols import Notify, Validator
 from engine.quality.intervals import wilson
 from engine.report.tables import Listing
 from engine.runs.endpoints import coordinator_of, limiter_of, opened_backends
-from engine.runs.inputs import Inputs
 from engine.runs.modes import GenerateMode
 from engine.runs.plugins import load_validators, no_calls
 from engine.runs.session import client_of
@@ -99,6 +100,7 @@ async def followed(config: RunConfig, each: int, notify: Notify) -> Following:
         raise config.wrong(
             "dataset.constraints", "holds no rule that a program can check; docs/config.md lists them"
         )
+    dataset = GenerateMode().load(generating(config)).dataset
     models: Sequence[ModelConfig] = config.evaluate.models or config.endpoints
     found, cap = Following(), config.limits.budget_usd
     budget = Budget(None if cap is None else int(cap * PICO))
@@ -108,7 +110,7 @@ async def followed(config: RunConfig, each: int, notify: Notify) -> Following:
         results = [Followed(rule.sentence(), name) for rule in rules]
         found.results += results
         try:
-            await _of_model(alone, rules, results, each, budget)
+            await _of_model(alone, dataset, rules, results, each, budget)
         except StopRun as reason:
             found.ended = str(reason)
         done = sum(result.read for result in results)
@@ -120,7 +122,12 @@ async def followed(config: RunConfig, each: int, notify: Notify) -> Following:
 
 
 async def _of_model(
-    config: RunConfig, rules: Sequence[Constraint], results: Sequence[Followed], each: int, budget: Budget
+    config: RunConfig,
+    dataset: BaseDataset,
+    rules: Sequence[Constraint],
+    results: Sequence[Followed],
+    each: int,
+    budget: Budget,
 ) -> None:
     halt, clock = Halt(), time.monotonic
     async with opened_backends(config) as backends:
@@ -129,7 +136,7 @@ async def _of_model(
             client = client_of(config, Unkept(), limiter, budget, halt, CallCounts(), clock)
             place = asyncio.Semaphore(config.limits.concurrency or ASSUMED_CONCURRENCY)
             under = [
-                (_Under(config, rule, client, halt, result), number * each)
+                (_Under(config, dataset, rule, client, halt, result), number * each)
                 for number, (rule, result) in enumerate(zip(rules, results, strict=True))
             ]
             asking = (one.ask(batch, place) for one, first in under for batch in one.batches(first, each))
@@ -143,33 +150,30 @@ class _Under:
     """Items of one model under one rule alone."""
 
     def __init__(
-        self, config: RunConfig, rule: Constraint, client: Client, halt: Halt, result: Followed
+        self,
+        config: RunConfig,
+        dataset: BaseDataset,
+        rule: Constraint,
+        client: Client,
+        halt: Halt,
+        result: Followed,
     ) -> None:
-        dataset = config.dataset.model_copy(update={"constraints": (rule,)})
-        generate = config.generate.model_copy(
-            update={"batch_size": 1, "target": 1, "attributes": {}, "strategies": {}}
-        )
+        alone = {"batch_size": 1, "target": 1, "attributes": {}, "strategies": {}}
         self._config = config.changed(
-            dataset=dataset,
-            generate=generate,
+            dataset=config.dataset.model_copy(update={"constraints": (rule,)}),
+            generate=config.generate.model_copy(update=alone),
             validators=(ValidatorConfig(name="constraints"),),
-            groupcheck=None,
         )
-        self._inputs: Inputs = GenerateMode().load(self._config)
-        fields = self._inputs.dataset.fields
-        self._check: Validator = load_validators(self._config, no_calls, fields)[0]
-        self._prompts = ItemPrompts(self._config, self._inputs.dataset)
+        self._dataset = dataset
+        self._check: Validator = load_validators(self._config, no_calls, dataset.fields)[0]
+        self._prompts = ItemPrompts(self._config, dataset)
         self._client = client
         self._halt = halt
         self._result = result
 
     def batches(self, first: int, count: int) -> list[Batch]:
-        config = self._config
-        planner = Planner(
-            config.generate,
-            config.seed,
-            selectors_of(config.generate, self._inputs.dataset, config.seed, None),
-        )
+        generate, seed = self._config.generate, self._config.seed
+        planner = Planner(generate, seed, selectors_of(generate, self._dataset, seed, None))
         return [planner.batch(number) for number in range(first, first + count)]
 
     async def ask(self, batch: Batch, place: asyncio.Semaphore) -> None:
@@ -185,7 +189,7 @@ class _Under:
                 self._halt.set(reason)  # nobody else begins
                 raise
         self._result.asked += 1
-        for item in read_items(batch, completion, self._inputs.dataset.fields)[:1]:
+        for item in read_items(batch, completion, self._dataset.fields)[:1]:
             if item.settled:
                 return
             self._result.read += 1

@@ -31,7 +31,7 @@ async def benched(
     notify: Notify,
 ) -> tuple[Bench, list[Level], str]:
     """(the sweep, its levels, the endpoint's name). Raises ConfigError, FatalError."""
-    inputs = GenerateMode().load(_generating(config))
+    inputs = GenerateMode().load(generating(config))
     if endpoint >= len(config.endpoints):
         raise ConfigError(f"--endpoint {endpoint}: the config has {len(config.endpoints)}, counted from 0")
     limits = config.limits
@@ -51,7 +51,7 @@ async def benched(
     return bench, levels_done, opened.backend.name
 
 
-def _generating(config: RunConfig) -> RunConfig:
+def generating(config: RunConfig) -> RunConfig:
     """The config, with a target if it has none: an evaluation's endpoints can be measured too."""
     if config.generate.target is not None:
         return config

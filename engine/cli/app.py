@@ -232,7 +232,7 @@ def plan(
             say(f"{topic}: {said}")
         cap = inputs.config.limits.budget_usd
         found = plan_of(inputs, RunFolder(out or Path("runs") / config.stem))
-        show(plan_table(found, cap))
+        show(plan_table(found))
         for line in plan_lines(found, cap):
             say(line)
         for prompt in islice(prompts(inputs), show_prompts):

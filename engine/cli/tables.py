@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from engine.runs.estimate import Plan, Range
 
 
-def plan_table(plan: Plan, cap: float | None) -> Table:
+def plan_table(plan: Plan) -> Table:
     """One row for each step of the run; ranges are at least, likely, at most."""
     table = text_table("", "asks for", "calls", "prompt tokens", "completion tokens", "dollars")
     for step in plan.steps:

@@ -10,7 +10,7 @@ import orjson
 
 from engine._version import __version__
 from engine.config import RunConfig
-from engine.quality.calibration import Figure, told
+from engine.quality.figures import Figure, told
 
 FILE = "calibration.json"
 UNKNOWN = "how many labels of the accepted items are right is not known; `datagen calibrate` measures it"

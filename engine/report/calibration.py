@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from engine.quality.calibration import CLEAN, NATURAL, named, told
+from engine.quality.cases import CLEAN, NATURAL
+from engine.quality.figures import told
+from engine.quality.together import named
 from engine.report.tables import Listing
 
 _HEART = (
@@ -101,14 +103,14 @@ def _pairs(found: Mapping[str, Any]) -> Listing:
 
 
 def _frontier(found: Mapping[str, Any]) -> Listing:
-    heads = ("checks", "right among the accepted", "accepted", "dollars an accepted item")
+    heads = ("checks", "right among the accepted", "accepted", "dollars of checks for 1,000 accepted")
     best = found.get("chosen")
     rows = [
         [
             ", ".join(named(each["checks"])) or "none",
             told(each["precision"]),
             told(each["yield"]),
-            _dollars(each["usd_per_accepted"]),
+            _dollars(each["usd_per_accepted"], 1_000),
         ]
         for each in found["frontier"]
     ]
@@ -139,8 +141,12 @@ def _of_kind(kind: str) -> str:
     return called.get(kind) or f"planted: {kind.replace('_', ' ')}"
 
 
-def _dollars(figure: Mapping[str, Any]) -> str:
+def _dollars(figure: Mapping[str, Any], times: int = 1) -> str:
     if figure["value"] is None:
         return "-"
-    interval = f" (${figure['low']:.6f} to ${figure['high']:.6f})" if figure["low"] is not None else ""
-    return f"${figure['value']:.6f}{interval}"
+    digits = 6 if times == 1 else 2
+    value, low, high = (
+        None if figure[name] is None else f"${figure[name] * times:,.{digits}f}"
+        for name in ("value", "low", "high")
+    )
+    return f"{value} ({low} to {high})" if low is not None else str(value)

@@ -60,10 +60,9 @@ def coverage(connection: sqlite3.Connection) -> dict[str, Any]:
 def _verified(connection: sqlite3.Connection) -> Iterator[tuple[str, str]]:
     """(name, value) of each attribute that a check has found an accepted item to have."""
     for attributes, kept in connection.execute(
-        "SELECT json_extract(meta, '$.attributes'), json_extract(v.value, '$.record.kept')"
-        " FROM items, json_each(items.meta, '$.verdicts') AS v"
-        " WHERE state = 'accepted' AND json_extract(v.value, '$.by') = 'adherence'"
-        " AND json_extract(v.value, '$.record.kept') IS NOT NULL"
+        "SELECT json_extract(meta, '$.attributes'), json_extract(v.value, '$.record.attributes.kept')"
+        " FROM items, json_each(items.meta, '$.verdicts') AS v WHERE state = 'accepted'"
+        " AND json_extract(v.value, '$.record.attributes.kept') IS NOT NULL"
     ):
         asked = orjson.loads(attributes)
         yield from ((name, asked[name]) for name in orjson.loads(kept) if name in asked)

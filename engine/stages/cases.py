@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from engine.answers.scoring import scored
+from engine.answers.scoring import same_label
 from engine.config import RunConfig
 from engine.dataset.fields import Fields
 from engine.dataset.forms import Example, FieldProblem
@@ -21,6 +21,7 @@ from engine.prompts.ask import Asking, ModelAsker
 from engine.prompts.meanings import meanings
 from engine.prompts.replies import object_in
 from engine.protocols import Question
+from engine.quality.cases import CLEAN, NATURAL
 from engine.quality.defects import KINDS, Around, plant
 from engine.schema.values import dumps
 from engine.stages.generate import NAME as GENERATE
@@ -30,7 +31,6 @@ NAME = "calibrate"
 """By whom the verdicts that hold a case's record are."""
 LABEL = "label"
 """The purpose of the calls by which the generator labels a known item."""
-NATURAL, CLEAN = "natural", "clean"
 OTHER_ATTRIBUTE = "contradicted_attribute"
 """A defect of what was asked for, not of the item: another value of an attribute than the row has."""
 SIZE = 3
@@ -143,7 +143,10 @@ class Cases:
         example = self._held[batch.number]
         items = [*await self._natural(batch, example), *self._planted(batch, example)]
         right = any(
-            _kind(item) == NATURAL and not item.settled and self._right(item, example) for item in items
+            _kind(item) == NATURAL
+            and not item.settled
+            and same_label(item.label, example.label, example.choices, self._fields.closed_labels)
+            for item in items
         )
         if not right:
             items.append(self._item(batch, CLEAN, example, example))
@@ -223,11 +226,6 @@ class Cases:
         except FieldProblem:
             return False
         return True
-
-    def _right(self, item: Item, example: Example) -> bool | None:
-        if item.label is None or example.label is None:
-            return None
-        return scored(item.answer, example.label, example.choices, self._fields.closed_labels).correct
 
     def _item(
         self,

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from engine.answers.scoring import scored
+from engine.answers.scoring import same_label
 from engine.dataset.fields import Fields
 from engine.dataset.forms import Example
 from engine.diversity import GROUP_CHECK
 from engine.errors import PermanentError
-from engine.items import Completion, Decision, Item, Verdict, said, usd
+from engine.items import Completion, Decision, Item, Verdict, usd
 from engine.prompts.ask import Asking, ModelAsker
 from engine.prompts.replies import object_in
 from engine.protocols import Question, Validator
-from engine.stages.cases import CLEAN, NAME, NATURAL
+from engine.quality.cases import CLEAN, NATURAL
+from engine.stages.cases import NAME
 from engine.stages.refine import Refine
 
 if TYPE_CHECKING:
@@ -146,16 +148,13 @@ class Trial:
         return False if unchanged else None
 
     async def _same_label(self, item: Item, known: Example) -> bool | None:
-        if item.label is None or known.label is None:
-            return item.label == known.label
-        if item.label == known.label:
-            return True
-        right = scored(item.answer, known.label, known.choices, self._fields.closed_labels).correct
+        right = same_label(item.label, known.label, known.choices, self._fields.closed_labels)
         return right if right is not None else await self._judged(item, known)
 
     async def _judged(self, item: Item, known: Example) -> bool | None:
         shown = {"text": item.text, "label": known.answer, "answer": item.answer}
-        key = f"{item.id}/{NAME}/judgement/{said(item.label)[:_SHOWN]}"
+        digest = hashlib.blake2b(item.answer.encode("utf-8", "replace"), digest_size=8).hexdigest()
+        key = f"{item.id}/{NAME}/judgement/{digest}"
         call = Asking(lambda attempt: f"{key}/{attempt}", item.batch.number, item.id)
         try:
             return (await self._asker.answered(self._judgement, call, shown)).reply

@@ -72,7 +72,7 @@ def person_named(given: str | None) -> str:
 
 def lines_of(people: Mapping[str, Any]) -> Iterator[str]:
     """What people's answers say, in sentences."""
-    from engine.quality.calibration import told
+    from engine.quality.figures import told
 
     if not people:
         yield "Nobody has judged an item yet: datagen review RUN_DIR --sample 40"

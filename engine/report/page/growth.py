@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from engine.quality.calibration import told
+from engine.quality.figures import told
 from engine.quality.richness import more_to_be_had
 from engine.report.growth import DRAWN
 from engine.report.shape import ReportData

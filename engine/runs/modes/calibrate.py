@@ -22,7 +22,8 @@ from engine.flow.stage import Stage
 from engine.planning.guidance import check_guidance, selectors_of, selects_by_vectors
 from engine.planning.plan import Planner
 from engine.protocols import Graded, Validator
-from engine.quality.calibration import Case, Tried, calibration
+from engine.quality.calibration import calibration
+from engine.quality.cases import Case, Tried
 from engine.quality.rewriting import rewritten
 from engine.quality.taken_up import Calibrated
 from engine.report.calibration import calibration_tables
@@ -31,6 +32,7 @@ from engine.report.tables import Listing
 from engine.runs.inputs import Inputs, loaded
 from engine.runs.modes.mode import Mode
 from engine.runs.pipeline import Parts, asker, commit, embedding, refining, window
+from engine.runs.plugins import confirming
 from engine.runs.setup import Preparing, Setup, prepared
 from engine.stages.cases import NAME, SIZE, Cases, Labelling
 from engine.stages.refine import Refine
@@ -116,7 +118,11 @@ class CalibrateMode(Mode):
             names.append(GROUP_CHECK)
         wish = config.quality
         found = calibration(
-            list(cases_of(connection)), names, precision=wish.precision, least_yield=wish.least_yield
+            list(cases_of(connection)),
+            names,
+            confirming=confirming(()),
+            precision=wish.precision,
+            least_yield=wish.least_yield,
         )
         about = Calibrated.about(config, inputs.same if config.groupcheck is not None else None)
         if wish.rewritten:
