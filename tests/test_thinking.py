@@ -112,9 +112,18 @@ def test_a_lucky_answer_resets_the_count() -> None:
     allowance = Allowance()
     for _ in range(10):
         for _ in range(IN_A_ROW - 1):
-            assert allowance.thought_away("x", 100, "all") == ""
+            assert allowance.thought_away("x", 100, 0, "all") == ""
         allowance.answered("x", 0)
     assert allowance.of("x") == 0
+
+
+def test_calls_under_way_when_more_was_granted_are_not_held_against_it() -> None:
+    allowance = Allowance()
+    raised = [allowance.thought_away("x", 100, 0, "all") for _ in range(IN_A_ROW * (RAISES + 2))]
+    assert sum(map(bool, raised)) == 1
+    with pytest.raises(EndpointError):
+        for _ in range(IN_A_ROW * (RAISES + 1)):
+            allowance.thought_away("x", 100, allowance.of("x"), "all")
 
 
 def test_what_is_told_is_not_learned() -> None:

@@ -42,11 +42,14 @@ class Allowance:
             self._seen[purpose] = max(reasoning, self._seen.get(purpose, 0))
             self._most = max(reasoning, self._most)
 
-    def thought_away(self, purpose: str, allowed: int, said: str) -> str:
-        """All of `allowed` tokens, answer included, went into reasoning. Returns what people should know, or ''.
+    def thought_away(self, purpose: str, answer: int, allowed: int, said: str) -> str:
+        """The answer's tokens and all that were allowed beside them went into reasoning.
 
-        Raises EndpointError where being allowed more has not helped.
+        A call that was under way when more was granted says nothing about that: it is not counted.
+        Returns what people should know, or ''. Raises EndpointError where being allowed more has not helped.
         """
+        if allowed < self.of(purpose):
+            return ""
         self._lost[purpose] = self._lost.get(purpose, 0) + 1
         if self._lost[purpose] < IN_A_ROW:
             return ""
@@ -57,7 +60,7 @@ class Allowance:
                 f"{purpose}: {said}; raise generate.max_tokens (for other purposes, max_tokens.{purpose}) or "
                 "model.reasoning.tokens, or lower model.reasoning.effort"
             )
-        self._granted[purpose] = max(_LEAST, _GROWTH * allowed)
+        self._granted[purpose] = max(_LEAST, _GROWTH * (answer + allowed))
         return (
             f"{purpose}: {IN_A_ROW} answers in a row were thought away ({said}); {self._granted[purpose]:,} tokens "
             "are allowed for reasoning now"

@@ -277,7 +277,7 @@ class Client:
         """An endpoint whose model never comes to an answer is not asked any more. Raises FatalError, Rerouted."""
         endpoint, prompt = lease.endpoint, call.prompt
         try:
-            endpoint.thought_away(prompt.purpose, prompt.max_tokens + lease.allowed, str(error))
+            endpoint.thought_away(prompt.purpose, prompt.max_tokens, lease.allowed, str(error))
         except EndpointError as reason:
             endpoint.retire(reason)
             self._elsewhere(reason, endpoint, prompt.route)

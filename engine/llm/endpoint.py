@@ -286,9 +286,9 @@ class Endpoint:
         """Records a call that was cancelled or failed by itself: only a trial call ends with it."""
         self.breaker.abandoned(sent)
 
-    def thought_away(self, purpose: str, allowed: int, said: str) -> None:
+    def thought_away(self, purpose: str, answer: int, allowed: int, said: str) -> None:
         """Records an answer that went into reasoning. Raises EndpointError where more tokens have not helped."""
-        if sentence := self.allowance.thought_away(purpose, allowed, said):
+        if sentence := self.allowance.thought_away(purpose, answer, allowed, said):
             self._event("reasoning", f"{self.name}: {sentence}")
 
     def doubt(self, said: str, *, wild: bool) -> None:
