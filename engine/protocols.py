@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -311,6 +311,8 @@ class Tools:
     """The names of the models for a purpose, where the config gives it several."""
     labels: Sequence[str] = ()
     """The labels that an item can have, where the dataset has a closed set of them."""
+    label: Literal["one", "several", ""] = "one"
+    """Whether an item has one label or a list of them; '' where it has none, or labels with names."""
 
 
 @runtime_checkable

@@ -95,6 +95,31 @@ def test_what_has_no_place_for_a_defect_gets_none(kind: str, example: Example) -
     assert plant(kind, example, around()) is None
 
 
+def test_answers_and_named_labels_have_defects_too() -> None:
+    said = [{"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Hello."}]
+    talks = [Example(n, "Hi?", parts={"messages": [said[0], {**said[1], "content": f"{n}"}]}) for n in (5, 6)]
+    example = Example(1, "Hi?", parts={"messages": said})
+    made = plant("answer_of_another", example, Around(random.Random(1), talks))
+    assert made is not None
+    assert made.parts["messages"][:-1] == said[:-1]
+    assert made.parts["messages"][-1]["content"] in ("5", "6")
+    open_end = Example(1, "Hi?", parts={"messages": said[:1]})
+    assert plant("answer_of_another", open_end, Around(random.Random(1), talks)) is None
+
+    pair = Example(2, "Which?", parts={"text": "Which?", "chosen": "this", "rejected": "that"})
+    made = plant("swapped_pair", pair, around())
+    assert made is not None
+    assert (made.text, made.parts) == ("Which?", {"text": "Which?", "chosen": "that", "rejected": "this"})
+
+    named = Example(3, "Nice cats.", {"tone": "good", "topics": ("pets",)})
+    others = [Example(4, "Bad cars.", {"tone": "bad", "topics": ("cars",)})]
+    labels = [plant("label_of_another", named, Around(random.Random(n), others)) for n in range(20)]
+    assert {str(made and made.label) for made in labels} == {
+        str({"tone": "bad", "topics": ("pets",)}),
+        str({"tone": "good", "topics": ("cars",)}),
+    }
+
+
 @given(st.text(max_size=80), st.text(max_size=12), st.integers(0, 99))
 def test_nothing_that_stands_in_an_item_stops_planting(text: str, label: str, seed: int) -> None:
     example = Example(1, text, label)
@@ -318,6 +343,55 @@ async def test_choices_and_facts(endpoint: Start, configs: Configs, tmp_path: Pa
     found = orjson.loads((tmp_path / "run" / "calibration.json").read_bytes())
     assert found["checks"]["agree"][""]["sensitivity"]["share"] > 0.8
     assert found["checks"]["agree"][""]["kinds"]["flipped_choice"]["share"] == 1.0
+
+
+FORMS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "pairs": ({"text": "q", "chosen": "good", "rejected": "bad"},
+              {"q": "What is {n} + 1?", "good": "It is {m}.", "bad": "It is {n}."}, "swapped_pair"),
+    "chats": ({"messages": "messages"},
+              {"messages": [{"role": "user", "content": "{n} + 1?"}, {"role": "assistant", "content": "{m}"}]},
+              "answer_of_another"),
+    "named labels": ({"text": "q", "labels": {"tone": "tone", "size": "size"}},
+                     {"q": "Message {n}", "tone": "t{half}", "size": "s{half}"}, "label_of_another"),
+    "several labels": ({"text": "q", "label": "tags"}, {"q": "Message {n}", "tags": ["t{half}"]},
+                       "label_of_another"),
+}  # fmt: skip
+
+
+def base_of(form: str, path: Path) -> tuple[dict[str, Any], str]:
+    """Writes 40 rows of this form. Returns their `dataset`, and the defect that they have a place for."""
+    fields, row, defect = FORMS[form]
+    text = orjson.dumps(row).decode()
+    rows = [
+        text.replace("{n}", str(n)).replace("{m}", str(n + 1)).replace("{half}", str(n % 2))
+        for n in range(40)
+    ]
+    path.write_text("\n".join(rows))
+    return {"path": str(path), "fields": fields}, defect
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_items_of_every_form(form: str, endpoint: Start, configs: Configs, tmp_path: Path) -> None:
+    dataset, defect = base_of(form, tmp_path / "rows.jsonl")
+    url, simulator = await endpoint()
+    config = configs.load(url, dataset=dataset, validators=["reflection"])
+    report = await calibrate(config, tmp_path / "run", items=12)
+    assert report.outcome == "target", report.data["message"]
+    found = orjson.loads((tmp_path / "run" / "calibration.json").read_bytes())
+    assert found["cases"][defect] >= 6
+    assert found["checks"]["reflection"][""]["kinds"][defect]["of"] > 0
+    labelled = "labels" in form
+    assert (found["raw"]["of"] > 0) == labelled == (simulator.statistics.purposes["label"] > 0)
+    told = next(iter(calibration_tables(found))).said
+    assert ("items have no label" in told) is not labelled
+
+
+async def test_checks_of_labels_are_refused_where_items_have_none(configs: Configs, tmp_path: Path) -> None:
+    for validator, form in (("agree", "chats"), ("agree", "named labels"), ("code", "several labels")):
+        dataset, _ = base_of(form, tmp_path / "rows.jsonl")
+        config = configs.load("http://127.0.0.1:1/v1", validators=[validator], dataset=dataset)
+        with pytest.raises(ConfigError, match=rf"validators: {validator}: items have no .*label"):
+            await run_in(tmp_path / "run", config)
 
 
 async def test_an_attribute_that_the_row_has_not_is_for_adherence(

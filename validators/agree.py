@@ -100,10 +100,14 @@ class Agree:
     confirms = True
 
     def __init__(self, tools: Tools, **options: Any) -> None:
-        """Raises ValueError for invalid options."""
+        """Raises ValueError for invalid options, and for items without a label."""
         self._options = chosen = parsed(AgreeOptions, options)
         if chosen.agree > chosen.answers:
             raise ValueError(f"agree: {chosen.agree} of {chosen.answers} answers cannot agree; raise answers")
+        if not tools.label:
+            raise ValueError(
+                "items have no label that answers could confirm; leave it out, or name it: dataset.fields.label"
+            )
         self._tools = tools
         self._asker = asker = tools.asker(NAME)
         self._models = tuple(tools.models("agree")) or ("",)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from string import ascii_uppercase
+from typing import Any
 
 from engine.answers.numbers import readings
 from engine.answers.same import same
@@ -83,13 +84,27 @@ def _flipped_choice(example: Example, around: Around) -> Example | None:
 
 def _label_of_another(example: Example, around: Around) -> Example | None:
     label = example.label
-    if label is None or example.choices or isinstance(label, Mapping):
+    if label is None or example.choices:
         return None
+    if isinstance(label, Mapping):
+        return _one_label_of_another(example, label, around)
     if around.labels and isinstance(label, str):
         others: list[Label] = [other for other in around.labels if other != label]
     else:
         others = [other.label for other in around.others if other.label and _differs(other.label, label)]
     return _labelled(example, around.chance.choice(others), around) if others else None
+
+
+def _one_label_of_another(example: Example, labels: Mapping[str, Any], around: Around) -> Example | None:
+    """Of labels that have names, one is another item's."""
+    theirs = [other.label for other in around.others if isinstance(other.label, Mapping)]
+    wrong = [
+        (name, each[name])
+        for each in theirs
+        for name, value in labels.items()
+        if name in each and _differs(each[name], value)
+    ]
+    return replace(example, label={**labels, **dict([around.chance.choice(wrong)])}) if wrong else None
 
 
 def _differs(one: Label, other: Label) -> bool:
@@ -190,6 +205,38 @@ def _changed_date(example: Example, around: Around) -> Example | None:
     return _with_text(example, change)
 
 
+# --- answers of an assistant -----------------------------------------------------------------------
+
+
+def _answer_of_another(example: Example, around: Around) -> Example | None:
+    """A conversation that ends with what the assistant says at the end of another one."""
+    said = _last_said(example)
+    others = [other for each in around.others if (other := _last_said(each)) and other != said]
+    if not said or not others:
+        return None
+    *before, last = example.parts["messages"]
+    messages = [*before, {**last, "content": around.chance.choice(others)}]
+    parts = {**example.parts, "messages": messages}
+    return replace(example, text=known_by(parts), parts=parts)
+
+
+def _last_said(example: Example) -> str:
+    """The assistant's words that end a conversation; '' where it ends otherwise, or is to be answered yet."""
+    last = example.parts.get("messages", [{}])[-1]
+    if last.get("role") != "assistant" or last.get("tool_calls") or "chosen" in example.parts:
+        return ""
+    content = last.get("content")
+    return content if isinstance(content, str) else ""
+
+
+def _swapped_pair(example: Example, around: Around) -> Example | None:
+    """The worse answer in place of the better one."""
+    if not {"chosen", "rejected"} <= example.parts.keys():
+        return None
+    parts = {**example.parts, "chosen": example.parts["rejected"], "rejected": example.parts["chosen"]}
+    return replace(example, text=known_by(parts), parts=parts)
+
+
 # --- rules and repeats -----------------------------------------------------------------------------
 
 
@@ -268,6 +315,8 @@ KINDS: Mapping[str, Plant] = {
     "wrong_number": _wrong_number,
     "flipped_choice": _flipped_choice,
     "label_of_another": _label_of_another,
+    "answer_of_another": _answer_of_another,
+    "swapped_pair": _swapped_pair,
     "missing_condition": _missing_condition,
     "swapped_entity": _swapped_entity,
     "changed_date": _changed_date,

@@ -15,6 +15,11 @@ _HEART = (
     "of right labels is too high."
 )
 
+_UNLABELLED = (
+    "No row was labelled by the generator, as where items have no label: how often it is wrong is not known, only what "
+    "the checks make of the rows themselves and of defects that were planted."
+)
+
 
 def calibration_tables(found: Mapping[str, Any]) -> Iterator[Listing]:
     """What is accepted; each check; who catches what; the ways to check that are worth choosing from."""
@@ -42,7 +47,8 @@ def _whole(found: Mapping[str, Any]) -> Listing:
     ]
     left = raw["open"] + precision["open"]
     nobody = f" Of {left:,} nobody could tell whether they are right; they are left out." if left else ""
-    said = f"From {found['rows']:,} rows with known labels. In brackets: 95 %.{nobody} {_by_heart(found)}"
+    about = _by_heart(found) if raw["of"] or left else _UNLABELLED
+    said = f"From {found['rows']:,} rows with known labels. In brackets: 95 %.{nobody} {about}"
     return Listing("What is accepted, as configured", said, ("", "share", "of"), rows)
 
 

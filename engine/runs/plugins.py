@@ -84,6 +84,7 @@ def tools_of(config: RunConfig, ask: Ask, fields: Fields, *, priority: int) -> T
         cache=user_cache(),
         models=config.models_for,
         labels=fields.closed_labels,
+        label="" if fields.config.label is None else "several" if "label" in fields.several else "one",
     )
 
 

@@ -14,7 +14,7 @@ from engine.config.simulator import SimulatorConfig
 from engine.simulator.content import facts, word_problems
 from engine.simulator.evidence import fact_check
 from engine.simulator.harder import harder, is_harder, plain_choice, plan
-from engine.simulator.items import is_violation, new_items
+from engine.simulator.items import filled, is_violation, new_items
 from engine.simulator.mistakes import errs, tempted, wrong_number
 from engine.simulator.request import Asked
 from engine.simulator.truth import is_right, right_label, truth_of
@@ -176,8 +176,25 @@ def _unknown(item: Mapping[str, Any], chance: random.Random) -> str:
     return str(sum(chance.sample(numbers, min(2, len(numbers))))) if numbers else "I do not know"
 
 
+def _any(name: str, schema: Mapping[str, Any], asked: Asked, chance: random.Random) -> Any:
+    """A value that the schema allows, where it names those that it does; else one of the examples'."""
+    if "enum" in schema:
+        return chance.choice(schema["enum"])
+    if schema.get("type") == "object" and not asked.examples:
+        inner = schema.get("properties", {})
+        return {each: _any(each, of, asked, chance) for each, of in inner.items()}
+    if schema.get("type") == "array" and "enum" in schema.get("items", {}):
+        return [chance.choice(schema["items"]["enum"])]
+    return filled(name, schema, asked, chance)
+
+
 def _label(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
-    """The label of an item, as often wrong as in new items, with a solution that ends in it."""
+    """The label of an item, as often wrong as in new items, with a solution that ends in it.
+
+    Several labels are any that the examples have, or that may be.
+    """
+    if any(schema.get("type") in ("object", "array") for schema in asked.properties.values()):
+        return {name: _any(name, schema, asked, chance) for name, schema in asked.properties.items()}
     right, text = right_label(asked.item), str(asked.item.get("text", ""))
     share = knobs.wrong_labels if word_problems.known(text) is not None else knobs.wrong_facts
     if right is None:

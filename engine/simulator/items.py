@@ -121,10 +121,10 @@ def _item(
     solution = f"Step by step from the numbers in the text, this comes to {content.get('label')}."
     item = {}
     for name, schema in asked.properties.items():
-        filled = _extra(
+        other = filled(
             name, schema, asked, chance
         )  # drawn for each field, so that a seed gives the same items
-        item[name] = content.get(name, solution if _is_solution(name, asked) else filled)
+        item[name] = content.get(name, solution if _is_solution(name, asked) else other)
     return item
 
 
@@ -190,7 +190,7 @@ def is_violation(text: str) -> bool:
     return text in _FOREIGN or _PADDING in text
 
 
-def _extra(name: str, schema: Any, asked: Asked, chance: random.Random) -> Any:
+def filled(name: str, schema: Any, asked: Asked, chance: random.Random) -> Any:
     """A value for an additional field of the dataset: from one of the examples, or a default."""
     seen = [example[name] for example in asked.examples if example.get(name) is not None]
     if seen:

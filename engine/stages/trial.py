@@ -136,16 +136,14 @@ class Trial:
 
         None where that cannot be told: a check has changed the text, or nobody can compare the labels.
         """
-        same_text = self._fields.question(item) == self._fields.question(came)
         if kind not in (NATURAL, CLEAN):  # a planted defect
             return await self._mended(item, came, known) if item is not came else False
-        return await self._same_label(item, known) if same_text else None
+        return await self._same_label(item, known) if _text(item) == _text(came) else None
 
     async def _mended(self, item: Item, came: Item, known: Example) -> bool | None:
-        if self._fields.question(item) == self._fields.question(known):
+        if _text(item) == _text(known):
             return await self._same_label(item, known)
-        unchanged = self._fields.question(item) == self._fields.question(came) and item.label == came.label
-        return False if unchanged else None
+        return False if (_text(item), item.label) == (_text(came), came.label) else None
 
     async def _same_label(self, item: Item, known: Example) -> bool | None:
         right = same_label(item.label, known.label, known.choices, self._fields.closed_labels)
@@ -160,6 +158,11 @@ class Trial:
             return (await self._asker.answered(self._judgement, call, shown)).reply
         except PermanentError:
             return None
+
+
+def _text(item: Item | Example) -> tuple[object, ...]:
+    """All of an item but its label, and what was written besides."""
+    return item.text, item.parts, item.choices
 
 
 def _same(completion: Completion) -> bool | None:

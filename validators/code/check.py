@@ -87,7 +87,11 @@ class CodeCheck:
     confirms = True
 
     def __init__(self, tools: Tools, **options: Any) -> None:
-        """Raises ValueError for invalid options."""
+        """Raises ValueError for invalid options, and for items without a single label."""
+        if tools.label != "one":
+            raise ValueError(
+                "items have no single label that programs could confirm; leave it out, or name it: dataset.fields.label"
+            )
         self._options = parsed(CodeOptions, options)
         self._policy = self._options.as_policy()
         self._tools = tools
