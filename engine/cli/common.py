@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -16,11 +16,9 @@ from engine.veil import veiled
 if TYPE_CHECKING:
     from engine.report.summary import Report
     from engine.runs.modes import Mode
+    from engine.runs.preflight import Finding
     from engine.store.folder import RunFolder
 
-Code = Annotated[
-    bool, typer.Option("--allow-code", help="Run the code that the config names (embedding.function).")
-]
 EXITS = {"target": 0, "budget": 3, "fatal": 4, "attempts": 5, "interrupted": 130}
 T = TypeVar("T")
 WRONG = 2
@@ -91,6 +89,12 @@ def overrides(sets: list[str] | None, target: int | None, budget: float | None) 
 def say(text: str = "", *, err: bool = False, nl: bool = True) -> None:
     """Prints a text that may hold anybody's words: no secret and nothing that controls a terminal is in it."""
     typer.echo(printable(veiled(text)), err=err, nl=nl)
+
+
+def say_finding(finding: Finding) -> None:
+    """Prints what was found in one line: whether it is well, and what to do."""
+    mark = {True: "ok", False: "FAILED", None: "note"}[finding.ok]
+    say(f"{finding.name:<20} {mark:<7} {finding.detail}")
 
 
 def say_json(value: Any) -> None:

@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.cli.common import FATAL, Code, mistakes, overrides, say, say_json, show, tell
+from engine.cli.arguments import Cap, Code, Config, Sets
+from engine.cli.common import FATAL, mistakes, overrides, say, say_json, show, tell
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
 
 
 def bench(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The run's settings.")],
+    config: Config,
     levels: Annotated[
         str | None, typer.Option(help="Calls at once to try, as 1,2,4,8. Default: doubled while it helps.")
     ] = None,
     calls: Annotated[int, typer.Option(min=1, help="Most calls in all.")] = 2000,
     seconds: Annotated[float, typer.Option(min=0.1, help="Most seconds for each level.")] = 30.0,
-    budget: Annotated[float | None, typer.Option(help="Ceiling in US dollars (limits.budget_usd).")] = None,
+    budget: Cap = None,
     stream: Annotated[
         bool, typer.Option("--stream", help="Have answers streamed: time to first token.")
     ] = False,
@@ -35,7 +36,7 @@ def bench(
         Path | None, typer.Option("-o", "--out", metavar="DIR", help="Write bench.json and bench.svg there.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set any key.")] = None,
+    set_: Sets = None,
     code: Code = False,
 ) -> None:
     """Find how many calls at once an endpoint is worth asking: throughput, latency, failures at each level.

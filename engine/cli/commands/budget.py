@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from engine.cli.arguments import RunDir
 from engine.cli.common import mistakes, say
 
 
 def budget(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The folder of a run.")],
+    run_dir: RunDir,
     settled: Annotated[
         float | None,
         typer.Option(

@@ -9,15 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from engine.cli.common import Code, finish, in_loop_tuned, mistakes, overrides, report_of
+from engine.cli.arguments import Cap, Code, Sets
+from engine.cli.common import finish, in_loop_tuned, mistakes, overrides, report_of
 
 if TYPE_CHECKING:
     from engine.runs.modes import Mode
-
-Cap = Annotated[float | None, typer.Option("--budget", help="Ceiling in US dollars (limits.budget_usd).")]
-Sets = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set any key of the config.")
-]
 
 
 def evaluate(

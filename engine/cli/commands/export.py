@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from engine.cli.arguments import RunDir
 from engine.cli.common import existing_of_items, mistakes, report_of, tell
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
+    from engine.export.mixture import Mixture
     from engine.export.training import Training
     from engine.store.folder import RunFolder
 
 
 def export(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The folder of a run.")],
+    run_dir: RunDir,
     out: Annotated[
         str | None,
         typer.Option(
@@ -71,7 +73,6 @@ def export(
     from engine.config import RunConfig
     from engine.config.paths import is_remote
     from engine.errors import ConfigError
-    from engine.export.card import dataset_card
     from engine.export.formats import export, form_of, parts
     from engine.export.mixture import Wanted, mixture_of
 
@@ -94,24 +95,20 @@ def export(
             with mixture_of(folder, config, wanted, tell) as ready:
                 if not sum(ready.counts.values()):
                     raise ConfigError(f"{run_dir}: holds no accepted item to export")
-                card = ""
-                if format == "hf":
-                    card = dataset_card(
-                        report_of(run_dir)[0], config, ready.counts, ready.originals, ready.fields.schema
-                    )
-                description = config.dataset.description
+                card = _card(run_dir, config, ready) if format == "hf" else ""
                 count = export(
-                    ready.splits,
-                    format,
-                    place,
-                    ready.fields,
-                    description,
-                    meta=meta,
-                    card=card,
-                    raw_csv=csv_raw,
-                )
+                    ready.splits, format, place, ready.fields, config.dataset.description,
+                    meta=meta, card=card, raw_csv=csv_raw,
+                )  # fmt: skip
         named = [out or f"the hub: {push}"] if push or is_remote(out or "") else map(str, places.values())
         tell(f"{count:,} items written to {' and '.join(dict.fromkeys(named))}")
+
+
+def _card(run_dir: Path, config: RunConfig, ready: Mixture) -> str:
+    """The hub's card for what is exported."""
+    from engine.export.card import dataset_card
+
+    return dataset_card(report_of(run_dir)[0], config, ready.counts, ready.originals, ready.fields.schema)
 
 
 def _pairs(run_dir: Path, format: str, out: str) -> int | None:

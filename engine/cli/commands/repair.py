@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
+from engine.cli.arguments import RunDir
 from engine.cli.common import mistakes, say
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from engine.store.repair import Rescue
 
 
-def repair(run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The folder of a run.")]) -> None:
+def repair(run_dir: RunDir) -> None:
     """Rescue what can be read of a run whose run.db is damaged; the damaged file is kept."""
     from engine.errors import ConfigError
     from engine.store.folder import RunFolder

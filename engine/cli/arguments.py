@@ -1,0 +1,29 @@
+"""Arguments and options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Config = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The run's settings.")]
+RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The folder of a run.")]
+Target = Annotated[int | None, typer.Option(min=1, help="Accepted items wanted (generate.target).")]
+Cap = Annotated[float | None, typer.Option("--budget", help="Ceiling in US dollars (limits.budget_usd).")]
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A file, a pattern, a folder (also a run's) or an address; '-' is JSON lines on standard input.",
+    ),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Set any key of the config, e.g. limits.concurrency=128."
+    ),
+]
+Code = Annotated[
+    bool, typer.Option("--allow-code", help="Run the code that the config names (embedding.function).")
+]

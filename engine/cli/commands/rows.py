@@ -1,0 +1,71 @@
+"""Commands over the rows of an existing dataset: `audit`, `enhance`."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from engine.cli.arguments import Cap, Code, Config, Data, Sets
+from engine.cli.common import finish, in_loop_tuned, mistakes, overrides
+
+if TYPE_CHECKING:
+    from engine.report.summary import Report
+
+
+def audit(
+    data: Data,
+    config: Config,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="RUN_DIR", help="Default: runs/, the config's name and -audit."),
+    ] = None,
+    budget: Cap = None,
+    set_: Sets = None,
+    code: Code = False,
+) -> None:
+    """Run the configured validators over an existing dataset: which rows hold, which were corrected, which not."""
+    from engine.runs.api import audit
+
+    _over_rows(audit, data, config, out or Path("runs") / f"{config.stem}-audit", budget, set_, code)
+
+
+def enhance(
+    data: Data,
+    config: Config,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="RUN_DIR", help="The run's folder.")],
+    budget: Cap = None,
+    set_: Sets = None,
+    code: Code = False,
+) -> None:
+    """Make the items of an existing dataset harder where their answer survives it; the others stay as they are."""
+    from engine.runs.api import enhance
+
+    _over_rows(enhance, data, config, out, budget, set_, code)
+
+
+def _over_rows(
+    work: Callable[..., Coroutine[Any, Any, Report]],
+    data: str,
+    config: Path,
+    folder: Path,
+    budget: float | None,
+    sets: list[str] | None,
+    code: bool,
+) -> None:
+    """A run over the rows of an existing dataset."""
+    from engine.config import RunConfig
+    from engine.config.paths import is_remote
+    from engine.files.writing import spooled
+
+    with mistakes(), contextlib.ExitStack() as stack:
+        given = str(stack.enter_context(spooled(sys.stdin.buffer, folder))) if data == "-" else data
+        source = given if is_remote(given) else str(Path(given).absolute())
+        loaded = RunConfig.load(
+            config, {**overrides(sets, None, budget), "dataset.path": source}, allow_code=code
+        )
+        finish(in_loop_tuned(lambda: work(loaded, folder, show=sys.stderr)), folder)

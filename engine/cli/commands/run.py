@@ -1,0 +1,119 @@
+"""Commands of a run itself: `run`, `resume`, `status`, and `convert` for configs of the paper's code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from engine.cli.arguments import Cap, Code, Config, RunDir, Sets, Target
+from engine.cli.common import (
+    finish,
+    in_loop_tuned,
+    mistakes,
+    mode_of,
+    overrides,
+    report_of,
+    say,
+    say_json,
+    show,
+    tell,
+)
+
+if TYPE_CHECKING:
+    from engine.config import RunConfig
+
+
+def run(
+    config: Config,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="RUN_DIR", help="Default: runs/ and the config's name."),
+    ] = None,
+    target: Target = None,
+    budget: Cap = None,
+    set_: Sets = None,
+    code: Code = False,
+) -> None:
+    """Start a run, or continue it: the same line again is the resume."""
+    from engine.config import RunConfig
+    from engine.runs.api import arun
+
+    with mistakes():
+        folder = out or Path("runs") / config.stem
+        loaded = RunConfig.load(config, overrides(set_, target, budget), allow_code=code)
+        _tell_translation(loaded, config)
+        finish(in_loop_tuned(lambda: arun(loaded, folder, show=sys.stderr)), folder)
+
+
+def resume(
+    run_dir: RunDir, target: Target = None, budget: Cap = None, set_: Sets = None, code: Code = False
+) -> None:
+    """Continue a run from its folder alone."""
+    from engine.config import RunConfig
+    from engine.runs.api import resumed
+    from engine.store.folder import RunFolder
+
+    with mistakes():
+        folder = RunFolder.existing(run_dir)
+        loaded = RunConfig.load(folder.config, overrides(set_, target, budget), allow_code=code)
+        finish(in_loop_tuned(lambda: resumed(loaded, run_dir, show=sys.stderr)), run_dir)
+
+
+def status(
+    run_dir: RunDir, json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False
+) -> None:
+    """Where a run stands, live or stopped."""
+    from engine.report.tables import status_table
+
+    with mistakes():
+        report, running = report_of(run_dir)
+        if json:
+            say_json({**report.data, "running": running})
+        else:
+            show(status_table(report, running, mode_of(report).summary(report.data)))
+
+
+def convert(
+    config: Annotated[Path, typer.Argument(metavar="THEIR.yaml", help="A config of the paper's own code.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="OURS.yaml", help="Standard output where absent.")
+    ] = None,
+) -> None:
+    """Translate a config of the paper's own code, and say what became of its keys."""
+    from engine.config import RunConfig
+    from engine.errors import ConfigError
+    from engine.files.writing import replacing
+    from engine.planning.guidance import check_without_base
+
+    with mistakes():
+        theirs = RunConfig.load(config, lenient=True)
+        translation = theirs.translation()
+        if translation is None:
+            raise ConfigError(f"{config}: is not a config of the paper's code; there is nothing to translate")
+        check_without_base(theirs)
+        settings, notes = translation
+        for note in notes:
+            tell(note)
+        if out is None:
+            say(_yaml(settings), nl=False)
+        else:
+            with replacing(out) as file:
+                file.write(_yaml(settings))
+
+
+def _tell_translation(config: RunConfig, path: Path) -> None:
+    translation = config.translation()
+    if translation is not None:
+        settings, notes = translation
+        tell(f"{path} is a config of the paper's own code; it is run as:\n\n{_yaml(settings)}")
+        for note in notes:
+            tell(note)
+
+
+def _yaml(settings: dict[str, Any]) -> str:
+    import yaml
+
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100)
