@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import weakref
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import overload
@@ -19,7 +20,27 @@ IN_MEMORY = 1 << 25
 """Bytes of rows that are kept in memory; more go to a temporary file."""
 
 
-class Chosen(Sequence[Example]):
+class _Rows(Sequence[Example], ABC):
+    """Rows that are read one by one, also those of a slice."""
+
+    @abstractmethod
+    def _at(self, place: int) -> Example:
+        """The row at a place from 0 to the last."""
+
+    @overload
+    def __getitem__(self, place: int) -> Example: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Example]: ...
+    def __getitem__(self, place: int | slice) -> Example | list[Example]:
+        if isinstance(place, slice):
+            return [self._at(each) for each in range(*place.indices(len(self)))]
+        return self._at(range(len(self))[place])
+
+    def __iter__(self) -> Iterator[Example]:
+        return map(self._at, range(len(self)))
+
+
+class Chosen(_Rows):
     """Some of the rows, in an order of their own."""
 
     def __init__(self, whole: Sequence[Example], places: Sequence[int]) -> None:
@@ -29,17 +50,11 @@ class Chosen(Sequence[Example]):
     def __len__(self) -> int:
         return len(self._places)
 
-    @overload
-    def __getitem__(self, place: int) -> Example: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Example]: ...
-    def __getitem__(self, place: int | slice) -> Example | list[Example]:
-        if isinstance(place, slice):
-            return [self.whole[each] for each in self._places[place]]
+    def _at(self, place: int) -> Example:
         return self.whole[self._places[place]]
 
 
-class Examples(Sequence[Example]):
+class Examples(_Rows):
     """Read-only once filled: each access reads its row again. Mutable: the file, and where each row begins."""
 
     def __init__(self, read: Callable[[int, Row], Example], source: Source) -> None:
@@ -63,17 +78,7 @@ class Examples(Sequence[Example]):
     def __len__(self) -> int:
         return len(self._numbers)
 
-    @overload
-    def __getitem__(self, place: int) -> Example: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Example]: ...
-    def __getitem__(self, place: int | slice) -> Example | list[Example]:
-        if isinstance(place, slice):
-            return [self[each] for each in range(*place.indices(len(self)))]
-        if place < 0:
-            place += len(self)
-        if not 0 <= place < len(self):
-            raise IndexError(place)
+    def _at(self, place: int) -> Example:
         return self._read(self._numbers[place], self.row(place))
 
     def row(self, place: int) -> Row:
@@ -90,6 +95,3 @@ class Examples(Sequence[Example]):
         self._file.seek(start)
         read: Row = loads(self._file.read(end - start))
         return read
-
-    def __iter__(self) -> Iterator[Example]:
-        return (self[place] for place in range(len(self)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ import orjson
 from engine.quality.estimates import Seen, estimated, kappa
 from engine.schema.values import loads
 from engine.store.reading import connect
-from engine.store.writer import translated
+from engine.store.writer import opened_table, translated
 
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS opinions (item INTEGER NOT NULL, person TEXT NOT NULL, right INTEGER,"
@@ -37,14 +36,8 @@ class Opinion:
 @contextmanager
 def opened_opinions(database: Path) -> Iterator[Opinions]:
     """Opens the opinions for the block; each is on disk when `keep` returns. Raises StoreError."""
-    with translated(database):
-        connection = sqlite3.connect(database, isolation_level=None)
-        connection.execute(_TABLE)
-    try:
+    with opened_table(database, _TABLE) as connection:
         yield Opinions(database, connection)
-    finally:
-        with contextlib.suppress(sqlite3.Error):
-            connection.close()
 
 
 class Opinions:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import sqlite3
 import time
@@ -17,7 +16,7 @@ import orjson
 from engine.schema.values import loads
 from engine.store.checksums import checksum
 from engine.store.reading import REVIEW
-from engine.store.writer import translated
+from engine.store.writer import opened_table, translated
 
 ACCEPT, REJECT, NOTE = "accept", "reject", "note"
 ReviewDecision = Literal["accept", "reject", "note"]
@@ -41,14 +40,8 @@ class Reviewed:
 @contextmanager
 def opened_reviews(database: Path) -> Iterator[Reviews]:
     """Opens the reviews for the block; each decision is on disk when `decide` returns. Raises StoreError."""
-    with translated(database):
-        connection = sqlite3.connect(database, isolation_level=None)
-        connection.execute(_TABLE)
-    try:
+    with opened_table(database, _TABLE) as connection:
         yield Reviews(database, connection)
-    finally:
-        with contextlib.suppress(sqlite3.Error):
-            connection.close()
 
 
 class Reviews:

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -227,6 +227,22 @@ def translated(path: Path) -> Any:
         if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or "malformed" in str(error):
             raise damaged(path, str(error)) from error
         raise StoreError(f"{path}: {error}") from error
+
+
+@contextlib.contextmanager
+def opened_table(path: Path, table: str) -> Iterator[sqlite3.Connection]:
+    """A connection for the block, once `table`, its statement, has run; what it executes is on disk when that returns.
+
+    Raises StoreError where it cannot be opened.
+    """
+    with translated(path):
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.execute(table)
+    try:
+        yield connection
+    finally:
+        with contextlib.suppress(sqlite3.Error):
+            connection.close()
 
 
 def damaged(path: Path, how: str) -> StoreError:
