@@ -149,6 +149,7 @@ def test_choices_by_letter_and_by_text() -> None:
         ({"topic": "a"}, {"topic": "a", "tone": "x"}, (), False),
         ({"n": "7"}, {"n": "8"}, (), False),
         ({"n": "rather cold"}, {"n": "somewhat chilly"}, (), None),
+        ({"n": "rather cold", "m": "7"}, {"n": "somewhat chilly", "m": "8"}, (), False),
         ("7.0", "7", (), True),
         ("It is positive", "positive", ("positive", "negative"), True),
         ("x", ("x",), (), False),

@@ -6,6 +6,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from engine.quality.cases import Case, Tried
 from engine.quality.defects import KINDS, Around, plant, slips
 from engine.quality.figures import ratio
 from engine.quality.rewriting import calculated, rewritten
-from engine.quality.together import chosen, frontier, together
+from engine.quality.together import chosen, frontier, held_out, together
 from engine.report.calibration import calibration_tables
 from engine.runs.api import calibrate
 from engine.simulator.content import facts, word_problems
@@ -195,6 +196,39 @@ def test_checks_together() -> None:
         True,
     )
     assert together(case(1, False, code=wrong), ()) == (True, False, 0.0)
+    other = tried(False, True, "3")
+    assert together(case(1, False, code=mended, review=other), (("code", ""), ("review", "")))[0] is False, (
+        "two replace the label, each by another"
+    )
+    changed = tried(False, None)
+    assert together(case(1, True, code=right, review=changed), (("code", ""), ("review", "")))[:2] == (
+        True,
+        None,
+    ), "nobody knows whether a changed text still has that label"
+
+
+def test_a_choice_is_measured_on_rows_that_it_was_not_chosen_by() -> None:
+    """One check is right on each half of the rows, and each looks perfect on its own."""
+    cases = []
+    for row in range(40):
+        for right in (True, False):
+            keen, blind = tried(not right, right or None), tried(False, right)
+            checks = {"code": keen, "agree": blind} if row % 2 else {"code": blind, "agree": keen}
+            cases.append(case(row, right, **checks))
+    wanted = [(("code", ""),), (("agree", ""),)]
+    found = held_out(cases, wanted, (), 0.9, None)
+    assert found is not None
+    assert found["precision"]["share"] == 0.5
+
+
+def test_a_step_counts_for_the_items_that_reach_it() -> None:
+    cases = [
+        case(row, True, code=replace(tried(row % 4 > 0, True), calls=2), agree=replace(tried(False, True), calls=3))
+        for row in range(8)
+    ]  # fmt: skip
+    steps = calibration(cases, ["code", "agree"])["steps"]
+    assert (steps["code"]["reached"], steps["code"]["passed"], steps["code"]["calls"]) == (1.0, 0.25, 2.0)
+    assert (steps["agree"]["reached"], steps["agree"]["passed"], steps["agree"]["calls"]) == (0.25, 1.0, 0.75)
 
 
 def figures(precision: float, yields: float) -> dict[str, Any]:
@@ -318,6 +352,21 @@ async def test_near_duplicates_are_for_the_group_check(
     assert found["checks"]["groupcheck"][""]["kinds"]["near_duplicate"]["share"] == 0.0, (
         "other words: other text"
     )
+
+
+async def test_whether_a_changed_text_still_has_its_label_nobody_knows(
+    endpoint: Start, configs: Configs, tmp_path: Path
+) -> None:
+    url, _ = await endpoint()
+    found = await calibrated(configs, url, tmp_path / "run", 15, validators=["difficulty"])
+    records = [row["_meta"]["verdicts"][0]["record"] for row in lines(tmp_path / "run" / "accepted.jsonl")]
+    harder = [
+        record
+        for record in records
+        if record["kind"] == "natural" and record["checks"]["difficulty"][""]["decision"] == "revise"
+    ]
+    assert len(harder) > 3
+    assert found["accepted"]["precision"]["open"] >= len(harder)
 
 
 async def test_choices_and_facts(endpoint: Start, configs: Configs, tmp_path: Path) -> None:

@@ -70,6 +70,13 @@ def test_rare_patterns_are_seen_and_any_first_part_is_a_sample() -> None:
     assert len({each.number for each in stratified(items, 3000, 3)}) == 3000
 
 
+def test_rare_patterns_are_seen_more_than_their_share_and_common_ones_more_than_they() -> None:
+    items = [Seen(number, "rare" if number < 100 else "plain", True, 0.5) for number in range(1000)]
+    drawn = Counter(each.stratum for each in stratified(items, 40, 7))
+    assert drawn["plain"] in range(29, 32)
+    assert drawn["rare"] in range(9, 12)
+
+
 @given(st.data())
 def test_any_answers(data: st.DataObject) -> None:
     items = [Seen(n, data.draw(st.sampled_from("abc")), True, data.draw(st.floats(0, 1))) for n in range(12)]

@@ -35,6 +35,12 @@ def test_the_interval_holds_the_number_of_different_items(different: int, draws:
     assert abs(sum(estimates) / 100 - different) < 0.1 * different
 
 
+def test_a_count_by_hand() -> None:
+    """Ten different items in 14: seven came once, two twice, one three times."""
+    found = Richness.of(10, [1, 1, 2])
+    assert (found.drawn, found.coverage, found.more) == (14, 0.5, 7 * 6 / (2 * 3))
+
+
 def test_it_is_a_lower_bound_where_some_items_come_more_often() -> None:
     chance, weights = random.Random(5), [1 / place for place in range(1, 2001)]
     for _ in range(30):
