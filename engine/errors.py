@@ -4,6 +4,7 @@ EngineError
 ├─ ConfigError        before the run; names the key, the value, what is allowed       exit 2
 ├─ TransientError     retried
 │  ├─ RateLimited         429; carries the server's Retry-After
+│  │  └─ NoCapacity          of a cheaper service tier, such as flex
 │  ├─ Unavailable         408, 409, 425, 5xx; 503 and 529 as being overloaded
 │  ├─ CallTimeout         no whole reply within the attempt's time
 │  ├─ Disconnected        reset, refused, closed half-way
@@ -37,6 +38,8 @@ EngineError
    ├─ NearlyAllRejected   going on would spend the cap on nothing                       exit 5
    ├─ BudgetExhausted     no room for another call under the cap                       exit 3
    └─ Interrupted         the user asked for the end                                   exit 130
+
+Deferred is none of them: the answer comes with a later pass, and what needs it is let go until then.
 """
 
 from __future__ import annotations
@@ -75,6 +78,12 @@ class RateLimited(TransientError):
         """Seconds, as the server asked for; None where it did not say."""
         self.tokens = tokens
         """Whether it is tokens of which there were too many."""
+
+
+class NoCapacity(RateLimited):
+    """A cheaper service tier has no room now (429); neither charged nor counted against the rate."""
+
+    reason = "no_capacity"
 
 
 class Unavailable(TransientError):
@@ -174,6 +183,20 @@ class ContextExceeded(BadRequest):
         """Tokens that are left for an answer; half of what was `asked` where the prompt's size is not known."""
         left = self.context - self.prompt - 16 if self.prompt is not None else asked // 2
         return min(left, asked // 2) if left >= asked else left
+
+
+class Deferred(BaseException):
+    """The answer to a call comes later: what needs it is let go, and made again from the journal once it is there.
+
+    No Exception, so that nobody takes it for a failure of its own.
+    """
+
+
+def is_deferred(error: BaseException) -> bool:
+    """Whether it is a Deferred, or a group of nothing else: a validator may ask several things at once."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(is_deferred, error.exceptions))
+    return isinstance(error, Deferred)
 
 
 LEAST_ANSWER = 64

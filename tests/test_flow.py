@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from engine.errors import FatalError, Interrupted
+from engine.errors import Deferred, FatalError, Interrupted
 from engine.flow.channel import Channel
 from engine.flow.halt import Halt
 from engine.flow.pipeline import Pipeline
@@ -81,14 +81,24 @@ async def numbers(count: int) -> AsyncIterator[int]:
         yield n
 
 
+class Kept:
+    """A sink that keeps what arrives, and what is let go."""
+
+    def __init__(self) -> None:
+        self.found: list[int] = []
+        self.gone: list[int] = []
+
+    async def run(self, inbox: Channel[int]) -> None:
+        self.found.extend([value async for value in inbox])
+
+    def let_go(self, value: int) -> None:
+        self.gone.append(value)
+
+
 async def through(stages: list[Stage], count: int, halt: Halt | None = None) -> list[int]:
-    found: list[int] = []
-
-    async def sink(inbox: Channel[int]) -> None:
-        found.extend([value async for value in inbox])
-
+    sink = Kept()
     await Pipeline.joined(numbers(count), stages, sink, halt or Halt()).run()
-    return found
+    return sink.found
 
 
 async def test_every_value_goes_through_every_stage() -> None:
@@ -117,6 +127,25 @@ async def test_a_halt_ends_the_source_and_drains_the_rest(reason: Exception) -> 
     assert 10 not in found
     assert len(found) < 100
     assert found == sorted(found)
+
+
+async def test_what_is_deferred_is_let_go_and_the_rest_goes_on() -> None:
+    async def step(n: int) -> list[int]:
+        async def asked(late: bool) -> None:
+            if late:
+                raise Deferred
+
+        if n % 5 == 0:
+            raise Deferred
+        async with asyncio.TaskGroup() as group:  # a validator may ask several things at once
+            for _ in range(2):
+                group.create_task(asked(n % 3 == 0))
+        return [n]
+
+    sink = Kept()
+    await Pipeline.joined(numbers(30), [Stage("s", step, 3)], sink, Halt()).run()
+    assert sink.found == [n for n in range(30) if n % 5 and n % 3]
+    assert sorted(sink.gone) == [n for n in range(30) if not (n % 5 and n % 3)]
 
 
 async def test_a_bug_in_a_step_is_not_hidden() -> None:

@@ -158,7 +158,7 @@ class ShoutMode(Mode):
         batches, read = dataset_rows(parts)
         shouting: Validator = Shouting()
         stages = [read, Stage("shout", Refine(shouting, parts.halt, lambda _: None, meter=parts.meter), 4)]
-        return Pipeline.joined(batches, stages, commit(parts).run, parts.halt)
+        return Pipeline.joined(batches, stages, commit(parts), parts.halt)
 
 
 async def test_a_further_mode_runs_reports_and_resumes(

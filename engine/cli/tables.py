@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from engine.report.formatting import duration
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from engine.runs.estimate import Plan, Range
+    from engine.runs.ways import Way
 
 
 def plan_table(plan: Plan) -> Table:
@@ -41,6 +43,21 @@ def plan_lines(plan: Plan, cap: float | None) -> list[str]:
         likely = "likely" if plan.dollars.likely > cap else "possibly"
         said.append(f"The run would {likely} stop at its cap of ${cap:g}.")
     return [*said, *(f"{note[:1].upper()}{note[1:]}." for note in plan.notes)]
+
+
+def ways_lines(ways: Sequence[Way]) -> list[str]:
+    """What each way of making the calls costs and takes, where there is a choice."""
+    if len(ways) < 2:
+        return []
+    said = ["By limits.mode, or model.service_tier:"]
+    for way in ways:
+        digits = 2 if way.dollars is not None and way.dollars >= 1 else 4
+        dollars = "not known" if way.dollars is None else f"${way.dollars:,.{digits}f}"
+        low, high = way.seconds
+        said.append(f"  {way.mode:<7} {dollars:>10}   {duration(low)} to {duration(high)}")
+    if any(way.mode == "batch" for way in ways):
+        said.append("  A wave of batches is taken to need 10 minutes to an hour; providers promise a day.")
+    return said
 
 
 def _counted(value: Range) -> str:

@@ -32,6 +32,8 @@ ADDRESSES = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.an
 
 
 ServiceTier = Literal["auto", "default", "flex", "priority"]
+BatchApi = Literal["openai", "azure", "groq", "mistral", "together", "anthropic", "gemini", "files", "none"]
+"""The batch API of an endpoint; `files`: what a program of one's own, such as `vllm run-batch`, reads and writes."""
 
 
 def _header_value(value: str) -> str:
@@ -72,6 +74,7 @@ class PurposeModel(Section):
     """Where absent, another host gets no key: the main model's key is only for the main model's host."""
     price: Annotated[PriceConfig | None, Operational()] = None
     service_tier: Annotated[ServiceTier | None, Operational()] = None
+    batch: Annotated[BatchApi | None, Operational()] = None
     reasoning: Annotated[ReasoningConfig, Operational()] = ReasoningConfig()
     limits: Annotated[EndpointLimits, Operational()] = EndpointLimits()
     extra_body: Annotated[dict[str, Any], FreeForm()] = Field(default_factory=dict)
@@ -119,6 +122,10 @@ class ModelConfig(Section):
     headers: Annotated[dict[str, str], Secret(), Operational()] = Field(default_factory=dict)
     service_tier: Annotated[ServiceTier | None, Operational()] = None
     """Sent where set, and priced so: 'flex' costs half where the provider has it, and may take 15 minutes."""
+    flex_fallback: Annotated[bool, Operational()] = False
+    """Whether a call for which the flex tier has no room is sent at the standard price instead of again later."""
+    batch: Annotated[BatchApi | None, Operational()] = None
+    """Whose batch API the endpoint has, for `limits.mode`; told by its host where absent."""
     reasoning: Annotated[ReasoningConfig, Operational()] = ReasoningConfig()
     price: Annotated[PriceConfig | None, Operational()] = None
     """From the genai-prices package where absent."""
@@ -209,6 +216,8 @@ class ModelConfig(Section):
             )
         if self.api == "anthropic" and self.service_tier == "flex":
             raise ValueError("service_tier: flex is not offered by Anthropic; use default or priority")
+        if self.flex_fallback and self.service_tier != "flex":
+            raise ValueError("flex_fallback is for service_tier: flex")
         if self.entra and (self.api != "azure" or self.api_key is not None):
             raise ValueError("entra: true is for api: azure, in place of an api_key")
         return self

@@ -26,3 +26,5 @@ class PriceConfig(Section):
     """For prompt tokens that are written to a prompt cache; `input` where absent."""
     per_call: float = Field(default=0.0, ge=0, le=1e6)
     """US dollars for each call, in addition to its tokens."""
+    batch: float | None = Field(default=None, gt=0, le=1)
+    """What a call in a batch costs, as a share of these prices; not known where absent."""

@@ -61,6 +61,28 @@ def _as_clock(value: Any) -> Any:
     return f"{value // 60:02}:{value % 60:02}" if whole else value
 
 
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
+
+
+def _as_seconds(value: Any) -> Any:
+    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    return float(match[1]) * _UNITS[match[2]] if match is not None else value
+
+
+class BatchConfig(Section):
+    """How calls travel in batches of a provider, which answers within a day, at half the price."""
+
+    part: int | None = Field(default=None, ge=1, le=1_000_000)
+    """Most calls of one batch; where absent, as many as the provider takes."""
+    least: int = Field(default=300, ge=1)
+    """`mode: auto`: fewer calls than these are not worth a batch's wait."""
+    pilot: int = Field(default=20, ge=1, le=10_000)
+    """`mode: auto`: requests for items that are made online at first, with all that their items need."""
+    wait: Annotated[float, BeforeValidator(_as_seconds)] = Field(default=86_400.0, ge=60, le=7 * 86_400)
+    """Seconds, or a text such as '6h', after which a batch is cancelled and what it has answered is collected."""
+
+
 class LimitsConfig(Section):
     """The limits of the run. They may change between two starts of one run."""
 
@@ -94,6 +116,9 @@ class LimitsConfig(Section):
     """`true` uses the defaults."""
     finish_by: Annotated[str | None, BeforeValidator(_as_clock)] = None
     """A local time of day, 'HH:MM': new work is spread until then instead of done as fast as possible."""
+    mode: Literal["online", "batch", "auto"] = "online"
+    """Calls are made at once; in batches, at half the price; or in batches with a first and a last part online."""
+    batch: BatchConfig = BatchConfig()
     share: Literal["process", "machine"] = "process"
     """Who shares the rates: 'machine' means all runs of this user with the same endpoint and key."""
 
@@ -103,6 +128,16 @@ class LimitsConfig(Section):
         if value is not None and not _CLOCK.fullmatch(value):
             raise ValueError("must be a time of day in quotes, such as '07:00'")
         return value
+
+    @model_validator(mode="after")
+    def _waits(self) -> Self:
+        if self.mode != "online" and self.hedge is not None:
+            raise ValueError(
+                f"hedge is for calls whose answer is waited for, and mode: {self.mode} waits for none"
+            )
+        if self.mode == "batch" and self.finish_by is not None:
+            raise ValueError("finish_by cannot be kept with mode: batch; mode: auto ends online in time")
+        return self
 
     @property
     def most_in_flight(self) -> int:
@@ -204,10 +239,25 @@ class RunConfig(Section):
                 )
         if sum(isinstance(c, LabelRatio) for c in self.dataset.constraints) > 1:
             raise ValueError("dataset.constraints holds more than one label_ratio")
+        if self.limits.mode != "online" and (learner := self._learner()) is not None:
+            raise ValueError(
+                f"{learner} needs the outcomes of earlier requests while it plans the next ones, and limits.mode: "
+                f"{self.limits.mode} has them hours later; use limits.mode: online, or leave it out"
+            )
         names = [validator.name for validator in self.validators]
         if len(set(names)) < len(names):
             raise ValueError("validators names one of them twice")
         return self
+
+    def _learner(self) -> str | None:
+        """The setting by which a request depends on what became of earlier ones, if there is one."""
+        if self.generate.learn_from_mistakes is not None:
+            return "generate.learn_from_mistakes"
+        if self.generate.strategy == "adaptive":
+            return "generate.strategy: adaptive"
+        if self.groupcheck is not None and self.groupcheck.on_duplicate == "retry":
+            return "groupcheck.on_duplicate: retry"
+        return None
 
     @property
     def endpoints(self) -> tuple[ModelConfig, ...]:

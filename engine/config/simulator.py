@@ -16,8 +16,41 @@ Dialect = Literal[
 """The ways of providers and servers that the simulated endpoint can play."""
 Thinking = Literal["own", "none", "hidden", "tag", "half_tag", "channel", "parts", "field"]
 """`hidden`: only counted; `half_tag`: only the end is marked; `parts`, `field`: apart from the answer."""
-SIMULATED_PRICE = PriceConfig(input=0.15, output=0.60, cached_input=0.075)
+SIMULATED_PRICE = PriceConfig(input=0.15, output=0.60, cached_input=0.075, batch=0.5)
 """An invented price of the simulated endpoint, so that costs and the budget cap can be shown."""
+
+
+class BatchKnobs(Section):
+    """How the simulated endpoint plays its dialect's batch API, and what goes wrong with it."""
+
+    day_s: float = Field(default=60.0, gt=0)
+    """Seconds that stand for the 24 hours in which a batch is promised."""
+    quickest: Share = 0.005
+    """A batch takes so much of the day ..."""
+    slowest: Share = 0.03
+    """... to so much."""
+    stall: Share = 0.0
+    """Batches that do not end within the day."""
+    stalled_at: Share = 0.6
+    """The share of their calls that is answered all the same."""
+    line_errors: Share = 0.0
+    """Calls that fail with a server's error."""
+    missing_lines: Share = 0.0
+    """Answered calls that no file of results holds."""
+    odd_lines: bool = False
+    """Results hold a line twice, one that is cut, and one of somebody else's."""
+    file_lag_s: float = Field(default=0.0, ge=0)
+    """Seconds for which an uploaded file cannot be found."""
+    lose_create: int = Field(default=0, ge=0)
+    """So many creations are carried out, and their replies lost."""
+    fail_create: int = Field(default=0, ge=0)
+    """So many creations are answered with a failure, and nothing is made."""
+    enqueued_tokens: int | None = Field(default=None, ge=1)
+    """Tokens of prompts that may wait; a batch beyond them is refused after its creation."""
+    queue: int | None = Field(default=None, ge=1)
+    """Calls that may wait; a batch beyond them is refused."""
+    refused_field: str = ""
+    """A field of requests for which the whole batch is refused."""
 
 
 class SimulatorConfig(Section):
@@ -95,6 +128,7 @@ class SimulatorConfig(Section):
     json_schema: bool = True
     """Whether response_format json_schema is accepted; otherwise the reply has status 400."""
     json_object: bool = True
+    batches: BatchKnobs = BatchKnobs()
     api_key: Annotated[
         str | None, NotSecret("of an endpoint that this machine plays to itself, on loopback")
     ] = None

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar, cast
 
+from engine.errors import Deferred
+
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -66,7 +68,7 @@ class Batcher(Generic[A, B]):
             for _, future in taken:
                 future.cancel()
             raise
-        except Exception as error:  # the callers are the ones to hear of it
+        except (Exception, Deferred) as error:  # the callers are the ones to hear of it
             for _, future in taken:
                 if not future.done():
                     future.set_exception(error)

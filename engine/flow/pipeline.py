@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from engine.errors import FatalError, StopRun
 from engine.flow.channel import Channel, ChannelStatistics
 from engine.flow.halt import Halt
 from engine.flow.stage import Stage
 
-Sink = Callable[[Channel[Any]], Awaitable[None]]
+
+class Sink(Protocol):
+    """The end of a pipeline."""
+
+    async def run(self, inbox: Channel[Any]) -> None:
+        """Takes everything until the inbox is closed and empty."""
+        ...
+
+    def let_go(self, value: Any) -> None:
+        """Hears of a value that does not arrive in this pass; see Deferred."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,8 @@ class Pipeline:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._feed(self.channels[0]), name="plan")
             for stage, inbox, outbox in zip(self.stages, self.channels, self.channels[1:], strict=False):
-                group.create_task(stage.run(inbox, outbox, self.halt), name=stage.name)
+                work = stage.run(inbox, outbox, self.halt, self.sink.let_go)
+                group.create_task(work, name=stage.name)
             group.create_task(self._drain(), name="commit")
 
     async def _feed(self, outbox: Channel[Any]) -> None:
@@ -51,7 +62,7 @@ class Pipeline:
 
     async def _drain(self) -> None:
         try:
-            await self.sink(self.channels[-1])
+            await self.sink.run(self.channels[-1])
         except FatalError as reason:
             self.halt.set(reason)
             async for _ in self.channels[-1]:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from engine.errors import FatalError, StopRun
+from engine.errors import Deferred, FatalError, StopRun, is_deferred
 from engine.flow.channel import Channel
 from engine.flow.halt import Halt
 
@@ -21,14 +21,20 @@ class Stage:
     A step that raises StopRun or FatalError halts the run and gives its value up: whatever was paid for
     it is in the journal, and the next start does it again from there. Values that are still queued then
     are given a step all the same, so that what needs no new call is finished. A step that takes too long when
-    the run ends is given up in the same way.
+    the run ends is given up in the same way. A value whose step raises Deferred is let go: a later pass makes it again.
     """
 
     name: str
     step: Step
     workers: int = 1
 
-    async def run(self, inbox: Channel[Any], outbox: Channel[Any], halt: Halt) -> None:
+    async def run(
+        self,
+        inbox: Channel[Any],
+        outbox: Channel[Any],
+        halt: Halt,
+        let_go: Callable[[Any], None] = lambda _: None,
+    ) -> None:
         async def worker() -> None:
             async for value in inbox:
                 try:
@@ -40,6 +46,11 @@ class Stage:
                 except TimeoutError:
                     if not halt.is_cut:
                         raise
+                    continue
+                except (Deferred, BaseExceptionGroup) as error:
+                    if not is_deferred(error):
+                        raise
+                    let_go(value)
                     continue
                 for result in results:
                     await outbox.put(result)

@@ -42,7 +42,9 @@ class Budget:
     A call that does not fit waits while others in flight may still give money back; when none is left in
     flight and it still does not fit, the budget is exhausted.
     A call that begins something new (of priority 0) leaves as much as `hold` says for finishing what is begun.
-    Mutable state: `spent`, `reserved`, `followed`, `begun`, `hold`, the count outstanding, the line of waiters.
+    What travels in batches is set aside beside that, for hours, over restarts: it is on record by itself.
+    Mutable state: `spent`, `reserved`, `aside`, `followed`, `begun`, `hold`, the count outstanding, the line of
+    waiters.
     """
 
     def __init__(self, cap: int | None, spent: int = 0) -> None:
@@ -50,6 +52,8 @@ class Budget:
         self.spent = spent
         self._before = spent
         self.reserved = 0
+        self.aside = 0
+        """Picodollars set aside for batches."""
         self.followed = 0
         """Picodollars of this start's calls that went before those of priority 0: what finishing items has cost."""
         self.begun = 0
@@ -66,7 +70,7 @@ class Budget:
     def reachable(self, more: int) -> int:
         """What this start may have to pay if `more` is set aside as well, within the cap."""
         most = self.exposed + more
-        return most if self.cap is None else min(most, self.cap - self._before)
+        return most if self.cap is None else min(most, self.cap - self._before - self.aside)
 
     def try_reserve(self, amount: int, priority: int = 0) -> Reservation | None:
         """Sets aside `amount` if that can be done at once, and nobody is waiting."""
@@ -87,6 +91,20 @@ class Budget:
             self._admit()
             raise
 
+    def put_aside(self, amount: int, kept: int = 0, *, whatever: bool = False) -> bool:
+        """Sets `amount` aside for a batch if that leaves `kept`; one that is sent already: `whatever` the cap is."""
+        fits = self.cap is None or self.spent + self.reserved + self.aside + amount + kept <= self.cap
+        if fits or whatever:
+            self.aside += amount
+        return fits or whatever
+
+    def take_back(self, amount: int, cost: int = 0) -> None:
+        """Settles what was set aside for a batch by what it has cost."""
+        self.aside -= amount
+        self.spent += cost
+        self._before += cost  # on record by itself, and no part of what this start may have to pay
+        self._admit()
+
     def close(self, reason: BaseException) -> None:
         """Those in line get the reason instead of money."""
         self._line.dismiss(reason)
@@ -95,7 +113,7 @@ class Budget:
         if self.cap is None:
             return True
         kept = self.hold() if priority >= 0 and self._outstanding else 0
-        return self.spent + self.reserved + amount + kept <= self.cap
+        return self.spent + self.reserved + self.aside + amount + kept <= self.cap
 
     def _grant(self, amount: int, priority: int) -> Reservation:
         self.reserved += amount

@@ -23,6 +23,17 @@ class Possible(NamedTuple):
     """The limit that was sent; one for each byte that came, if that is more."""
 
 
+class Sizes(NamedTuple):
+    """How many tokens a text has: at least, and by an upper estimate."""
+
+    least: int
+    upper: int
+
+    @classmethod
+    def of(cls, text: str) -> Sizes:
+        return cls(least(text), upper(text))
+
+
 class Believed(NamedTuple):
     """What is counted, and what was wrong with what was told."""
 
@@ -38,14 +49,16 @@ def possible(prompt_bound: int, limit: int, came: str) -> Possible:
     return Possible(prompt_bound, max(limit, len(came.encode("utf-8", "replace"))))
 
 
-def believed(told: Usage, most: Possible, sent: str, came: str) -> Believed:
+def believed(told: Usage, most: Possible, sent: str | Sizes, came: str) -> Believed:
     """At most what is possible; an upper estimate where nothing was told, or nothing that can be.
 
-    `sent` is the prompt's text, `came` all that the model wrote.
+    `sent` is the prompt's text, or its sizes; `came` is all that the model wrote.
     """
-    too_few = told.prompt_tokens < least(sent) or told.completion_tokens < least(came)
+    fewest = least(sent) if isinstance(sent, str) else sent.least
+    too_few = told.prompt_tokens < fewest or told.completion_tokens < least(came)
     if told.estimated or too_few:
-        guessed = Usage(min(most.prompt, upper(sent)), upper(came), estimated=True, tier=told.tier)
+        likely = upper(sent) if isinstance(sent, str) else sent.upper
+        guessed = Usage(min(most.prompt, likely), upper(came), estimated=True, tier=told.tier)
         said = "" if told.estimated else f"{told.prompt_tokens:,} + {told.completion_tokens:,} tokens"
         return Believed(guessed, said)
     beside = told.reasoning_tokens  # xAI's come beside the limit that was sent

@@ -28,10 +28,10 @@ from engine.errors import (
 )
 from engine.flow.halt import Halt
 from engine.items import Completion, Prompt, Usage
+from engine.llm.accounts import Accounts, Sent
 from engine.llm.admission import Admission
 from engine.llm.budget import Budget, Reservation
 from engine.llm.call import Answer, Call, CallCounts, CallEnded, Watch
-from engine.llm.charges import believed, cost_of, possible
 from engine.llm.endpoint import Endpoint
 from engine.llm.hedge import Hedge
 from engine.llm.limiter import Lease, Limiter
@@ -76,6 +76,7 @@ class Client:
         self._clock = clock
         self._admission = Admission(journal, limiter, budget, halt)
         self.counts = counts if counts is not None else CallCounts()
+        self.accounts = Accounts(self._admission.tokens, self.counts)
         self.watch: Watch | None = None
         """Called with each finished call; may be None."""
         halt.on_set(limiter.close)
@@ -108,6 +109,10 @@ class Client:
         await self._journal.record(prompt, completion)
         self._watched(call, completion)
         return completion
+
+    def bound(self, prompt: Prompt) -> int:
+        """The most tokens that the prompt can have."""
+        return self._admission.bound(prompt)
 
     def _watched(self, call: Call, outcome: Completion | PermanentError) -> None:
         if self.watch is not None:
@@ -325,22 +330,6 @@ class Client:
     def _counted(
         self, prompt: Prompt, lease: Lease, reported: Usage, text: str, reasoning: str = ""
     ) -> Usage:
-        """The usage of an answer in tokens and picodollars, as far as it can be believed; see charges."""
-        endpoint, limit = lease.endpoint, prompt.max_tokens + lease.allowed
-        came = text + reasoning if limit else ""  # a vector is no text: its tokens are the prompt's
-        most = possible(self._admission.bound(prompt), limit, came)
-        told = believed(reported, most, prompt.system + prompt.user, came)
-        usage = told.usage
-        if told.said:
-            endpoint.doubt(told.said, wild=told.wild)
-        elif not usage.estimated:
-            self._admission.tokens.learn(prompt, usage)
-        endpoint.check_length(usage.completion_tokens, limit)
-        endpoint.check_bill(reported)
-        self.counts.prompt_tokens += usage.prompt_tokens
-        self.counts.completion_tokens += usage.completion_tokens
-        thought = usage.reasoning_tokens
-        if not thought and reasoning:  # told in words alone: by their share of what was written
-            thought = usage.completion_tokens * len(reasoning) // len(came)
-        cost = cost_of(usage, endpoint.price, most)
-        return replace(usage, cost=cost, billed=None, reasoning_tokens=thought)
+        """The usage of an answer in tokens and picodollars, as far as it can be believed."""
+        sent = Sent.of(prompt, self._admission.bound(prompt), prompt.max_tokens + lease.allowed)
+        return self.accounts.counted(sent, lease.endpoint, reported, text, reasoning)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
 
-from engine.errors import AuthError, EndpointDown, EndpointError, EngineError, FatalError
+from engine.errors import AuthError, EndpointDown, EndpointError, EngineError, FatalError, NoCapacity
 from engine.items import NO_LIMITS, RateLimits
 from engine.llm.choose import SLOW, Waiting, choose, too_slow
 from engine.llm.coordination import InProcess
@@ -87,6 +87,9 @@ class Lease:
             self.endpoint.retire(error)
         else:
             self.endpoint.failed(error, self.sent, route, now - self.sent)
+        if isinstance(error, NoCapacity):
+            self._taken.unused()
+            self._overall.unused()
         self._ended(None)
 
     def refused(self, used_tokens: int | None) -> None:
@@ -153,6 +156,10 @@ class Limiter:
         self._timer: asyncio.Handle | None = None
         self._wakes_at = 0.0
         self._closed: BaseException | None = None
+
+    def endpoints_of(self, route: str) -> Sequence[Endpoint]:
+        """Those that answer the calls of a route."""
+        return self._route(route).endpoints
 
     def ticket(self) -> int:
         """A place in line, in the order of calls; a call keeps it through its attempts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
@@ -36,6 +37,8 @@ class Price:
     """By service tier, where the provider has several (flex, priority): what calls that it served cost."""
     pinned: str = ""
     """The service tier that is asked for; '' if the provider chooses."""
+    batch: tuple[Tier, ...] = ()
+    """What calls in a batch cost; empty where that is not known."""
 
     def cost(
         self,
@@ -55,6 +58,10 @@ class Price:
         if written_tokens and tier.written:
             tokens += written_tokens * (tier.written - tier.input)
         return tokens + self.per_call
+
+    def in_batches(self) -> Price | None:
+        """The price of calls in a batch; None where it is not known."""
+        return Price(self.batch, self.per_call) if self.batch else None
 
     def knows(self, service: str) -> bool:
         """Whether the price of this service tier is known; where there is one price, it is that of all."""
@@ -136,7 +143,13 @@ def _configured(price: PriceConfig) -> Price:
     cached = price.input if price.cached_input is None else price.cached_input
     written = price.input if price.cache_write is None else price.cache_write
     tier = Tier(-1, _pico(price.input), _pico(cached), _pico(price.output), _pico(written))
-    return Price((tier,), _pico(price.per_call * MILLION))
+    batch = () if price.batch is None else (_scaled(tier, price.batch),)
+    return Price((tier,), _pico(price.per_call * MILLION), batch=batch)
+
+
+def _scaled(tier: Tier, share: float) -> Tier:
+    rates = (math.ceil(Decimal(str(share)) * rate) for rate in tier[1:])
+    return Tier(tier.above, *rates)
 
 
 def _published(model: ModelConfig) -> Price | None:
@@ -162,8 +175,18 @@ def _published(model: ModelConfig) -> Price | None:
         standard, pinned = _tiered(found.model_price), model.pinned_tier
         if standard is None or (pinned not in _STANDARD and pinned not in services):
             return None
+        by_batch = {"processing": "batch"}
+        price = calc_price(probe, model.name, provider_api_url=address, price_context=by_batch).model_price
+        batch = _tiered(price) or ()
         per_thousand = getattr(found.model_price, "requests_kcount", None) or 0
-        return Price(standard, _pico(per_thousand * 1000), services, "" if pinned == "auto" else pinned)
+        return Price(
+            standard,
+            _pico(per_thousand * 1000),
+            services,
+            # What falls back is served at the standard price, and so much is set aside.
+            "" if pinned == "auto" else "default" if model.flex_fallback else pinned,
+            () if batch == standard else batch,  # no variant of its own
+        )
     return None
 
 

@@ -48,7 +48,12 @@ class TokenEstimator:
             return bound, prompt.max_tokens
         return min(bound, self.prompt(prompt) * 5 // 4), longest * 5 // 4
 
-    def learn(self, prompt: Prompt, usage: Usage) -> None:
-        self._characters += len(prompt.system) + len(prompt.user)
+    def longest(self, route: str) -> int | None:
+        """Tokens of the longest answer to a call of this route, with reasoning; None before the first."""
+        return self._longest.get(route)
+
+    def learn(self, route: str, characters: int, usage: Usage) -> None:
+        """From the answer to a prompt of so many characters."""
+        self._characters += characters
         self._tokens += usage.prompt_tokens
-        self._longest[prompt.route] = max(usage.completion_tokens, self._longest.get(prompt.route, 0))
+        self._longest[route] = max(usage.completion_tokens, self._longest.get(route, 0))

@@ -160,7 +160,7 @@ class Adviser:
     async def advice(self, number: int) -> Advice:
         """The advice that an earlier start gave, or new advice."""
         lesson = await self.lessons.lesson(number) if self.lessons is not None else None
-        made = self._made.pop(number, None)
+        made = self._made.get(number)
         if made is None:
             return Advice(len(self._notes), lesson)
         if self.lessons is not None:

@@ -62,9 +62,10 @@ class Choice:
 
 
 class Mix:
-    """Makes the choice for each batch. `choose` is called once for each number, in order.
+    """Makes the choice for each batch, in order; for a batch that is not decided yet, as often as it is asked.
 
-    Mutable state: cells used so far, the outcomes the bandit has learned from, duplicates to replace.
+    Mutable state: the choices for batches that are not decided, cells used so far, the outcomes the bandit has learned
+    from, duplicates to replace.
     """
 
     def __init__(
@@ -107,11 +108,12 @@ class Mix:
 
     def observe(self, outcome: BatchOutcome) -> None:
         """Called for each batch in order, as its items are decided."""
+        self._made.pop(outcome.batch, None)
         self.delayed.add(outcome)
 
     def choose(self, number: int) -> Choice:
         self._learn(number)
-        choice = self._made.pop(number, None) or self._choice(number)
+        choice = self._made[number] = self._made.get(number) or self._choice(number)
         if choice.cell is not None and choice.cell >= self._cell:
             self._cell = choice.cell + 1
         for _ in choice.unlike:
@@ -124,6 +126,7 @@ class Mix:
         for earlier in sorted(self._made):
             if earlier < number:
                 self.choose(earlier)
+                del self._made[earlier]
 
     def _learn(self, number: int) -> None:
         """Learn from the outcomes that are due for this batch."""

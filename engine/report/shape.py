@@ -57,6 +57,23 @@ class Calls(TypedDict):
     hedged: int
 
 
+class BatchesSection(TypedDict):
+    """Calls that travelled in batches of a provider; empty where none did."""
+
+    waves: int
+    parts: int
+    calls: int
+    """Answered in batches, over all starts."""
+    cost_usd: float
+    open_parts: int
+    open_calls: int
+    done: int
+    """Of these, when the provider was last asked."""
+    set_aside_usd: float
+    until: float | None
+    """Seconds since the epoch by which the last of them ends."""
+
+
 class Tokens(TypedDict):
     prompt_tokens: int
     completion_tokens: int
@@ -174,6 +191,7 @@ class ReportData(TypedDict):
     difficulty: dict[str, dict[str, int]]
     constraints: list[dict[str, Any]]
     calls: Calls
+    batches: NotRequired[BatchesSection]
     usage: Tokens
     cost: Cost
     time: Time

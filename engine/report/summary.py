@@ -12,9 +12,11 @@ import orjson
 
 from engine.errors import PERMANENT_BY_REASON
 from engine.items import POSITIONS, usd
+from engine.llm.batches.part import OPEN, Fate, State
 from engine.report.diversity import coverage, lessons, strategies
 from engine.report.sections import counted, read_descriptions
 from engine.report.shape import (
+    BatchesSection,
     Calls,
     Cost,
     Diversity,
@@ -29,6 +31,7 @@ from engine.report.shape import (
     ValidatorEntry,
 )
 from engine.store.opinions import people_of
+from engine.store.parts import read_parts
 from engine.store.reading import (
     RunFacts,
     Start,
@@ -74,6 +77,7 @@ def summarize(
         "validators": _validators(connection, facts.validators),
         **counted(connection),
         "calls": _calls(connection, starts),
+        **({"batches": batches} if (batches := _batches(connection)) is not None else {}),
         "usage": _usage(connection),
         "cost": _cost(connection, cap_usd, items["accepted"], priced=facts.priced, running=running),
         "time": _time(last),
@@ -285,6 +289,27 @@ def _calls(connection: sqlite3.Connection, starts: Sequence[Start]) -> Calls:
         "usage_estimated": estimated,
         "failed_attempts": dict(errors),
         "hedged": sum(start.counts.get("hedged", 0) for start in starts),
+    }
+
+
+def _batches(connection: sqlite3.Connection) -> BatchesSection | None:
+    parts = [part for part in read_parts(connection) if part.state is not State.SPOOLED]
+    if not parts:
+        return None
+    open_ = [part for part in parts if part.state in OPEN]
+    done = sum(part.counts.get("done", 0) + part.counts.get("failed", 0) for part in open_)
+    [answered] = connection.execute("SELECT count(*) FROM asked WHERE fate = ?", (Fate.ANSWERED,)).fetchone()
+    ends = [part.until for part in open_ if part.until is not None]
+    return {
+        "waves": max(part.wave for part in parts),
+        "parts": len(parts),
+        "calls": answered,
+        "cost_usd": usd(sum(part.cost for part in parts)),
+        "open_parts": len(open_),
+        "open_calls": sum(part.calls for part in open_),
+        "done": done,
+        "set_aside_usd": usd(sum(part.worst for part in open_)),
+        "until": max(ends, default=None),
     }
 
 

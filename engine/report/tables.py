@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -94,8 +95,32 @@ def outcome_lines(report: Report, folder: Path, completed: str = "") -> Iterator
     if (folder / "report.json").exists():
         page = f"   Page: {folder / 'report.html'}" if (folder / "report.html").exists() else ""
         yield f"Items: {folder / 'accepted.jsonl'}   Report: {folder / 'report.json'}{page}"
+    yield from _batches(data, folder)
     if report.outcome in NEXT and not data["stopped_early"]:
         yield NEXT[report.outcome].format(folder=folder)
+
+
+def _batches(data: ReportData, folder: Path) -> Iterator[str]:
+    """What went in batches, and what of it is still under way."""
+    batches = data.get("batches")
+    if batches is None:
+        return
+    if batches["calls"]:
+        yield (
+            f"{batches['calls']:,} calls were answered in {batches['waves']} waves of batches, for "
+            f"${batches['cost_usd']:.4f}."
+        )
+    if batches["open_parts"]:
+        until = _clock(batches["until"])
+        yield (
+            f"{batches['open_calls']:,} calls are under way in {batches['open_parts']} batches{until}, "
+            f"${batches['set_aside_usd']:.4f} set aside at most; datagen resume {folder} collects them, datagen cancel "
+            f"{folder} stops them."
+        )
+
+
+def _clock(until: float | None) -> str:
+    return time.strftime(" until %H:%M at the latest", time.localtime(until)) if until is not None else ""
 
 
 def _unfinished(items: Items, outcome: str) -> Iterator[str]:
@@ -229,6 +254,10 @@ def status_table(report: Report, running: bool, completed: str = "") -> Table:
     table.add_row(
         "spent", f"${cost['spent_usd']:.4f} ({cap})" if cost["priced"] else "not counted: price unknown"
     )
+    if (batches := data.get("batches")) is not None:
+        where = f"{batches['open_calls']:,} under way in {batches['open_parts']}"
+        spent = f"{batches['calls']:,} calls answered for ${batches['cost_usd']:.4f}"
+        table.add_row("batches", f"{spent}; {where}{_clock(batches['until'])}")
     if items["undecided"] and data["outcome"] != "target":
         left = f"{items['undecided']:,} items, about ${items['finishing_usd']:.4f} to finish"
         table.add_row("undecided", left)

@@ -19,6 +19,7 @@ from engine.prompts.render import ItemPrompts
 from engine.prompts.template import check_replacements
 from engine.protocols import Embedder
 from engine.quality.taken_up import Calibrated
+from engine.runs.lanes import check_batches
 from engine.runs.plugins import load_validators, no_calls
 
 
@@ -65,6 +66,7 @@ def loaded(
     """
     config = config.changed(generate=config.generate.model_copy(update={"target": target}))
     prices = prices_within(config, tested)
+    check_batches(config)
     check_replacements(config)
     load_validators(config, no_calls, dataset.fields)
     same = _sameness(config, dataset)

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 
 from engine.errors import StoreError
 from engine.flow.halt import Halt
-from engine.flow.pipeline import Pipeline
 from engine.items import usd
 from engine.llm.budget import Budget
 from engine.llm.call import CallCounts
@@ -19,6 +18,7 @@ from engine.llm.limiter import Limiter
 from engine.llm.pacing import Clock
 from engine.observe.prometheus import Figures
 from engine.report.live import Silence, Snapshot, Throughput
+from engine.runs.passes import Passes
 from engine.stages.progress import Progress
 from engine.store.journal import Journal
 
@@ -38,14 +38,15 @@ class Instruments:
     budget: Budget
     counts: CallCounts
     limiter: Limiter
-    pipeline: Pipeline
+    passes: Passes
     halt: Halt
     cap_usd: float | None
 
     def figures(self) -> Figures:
         """The figures for metrics."""
         progress = self.progress
-        queues = {name: channel.queued for name, channel in self.pipeline.statistics().items()}
+        channels = self.passes.statistics().items()
+        queues = {name: channel.queued for name, channel in channels}
         return Figures(
             progress.accepted, progress.rejected, progress.surplus, progress.target, usd(self.budget.spent),
             self.cap_usd, self.counts, self.limiter.statistics(), self.limiter.endpoints, queues,
@@ -61,7 +62,7 @@ class Instruments:
             rejected_by: Counter[str] = Counter()
             for (by, _), count in progress.rejected_by.items():
                 rejected_by[by] += count
-            channels = self.pipeline.statistics().items()
+            channels = self.passes.statistics().items()
             return Snapshot(
                 target=progress.target,
                 accepted=progress.accepted,
@@ -88,7 +89,7 @@ class Instruments:
         in_flight = self.limiter.statistics().in_flight
         waits = f"no answer for {silent:.0f} s" if in_flight and silent >= SILENT_S else ""
         ends = "" if self.halt.reason is None else f"ending: {self.halt.reason}"
-        return "; ".join(filter(None, (ends, waits)))
+        return "; ".join(filter(None, (ends, waits, self.passes.waves.said())))
 
 
 @dataclass(frozen=True)

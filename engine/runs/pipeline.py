@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
+from engine.config import RunConfig
 from engine.config.run import ASSUMED_CONCURRENCY
 from engine.flow.halt import Halt
 from engine.flow.stage import Stage
@@ -24,6 +26,18 @@ from engine.store.journal import Journal
 WINDOW = 16
 """Open batches for each call in flight: how far the others may get ahead of the slowest call."""
 _MOST_EMBEDDING = 512
+_ALL = 1 << 40
+
+
+class Pass(Enum):
+    """How a pipeline goes over the journal."""
+
+    ONLINE = "online"
+    """Every call is answered while it is waited for."""
+    WAVE = "wave"
+    """What the journal does not hold is let go, and made again by a later pass."""
+    LAST = "last"
+    """The same, but no pass follows: what is complete is decided without what is let go."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +55,16 @@ class Parts:
     meter: Meter
     context: int | None = None
     """Tokens of the model's context, where its server says."""
+    turn: Pass = Pass.ONLINE
 
 
 def window(parts: Parts) -> int:
-    """How many batches may be open at once."""
-    return max(64, WINDOW * (parts.inputs.config.limits.concurrency or ASSUMED_CONCURRENCY))
+    """How many batches may be open at once; without end where what waits is let go."""
+    return _window(parts.inputs.config) if parts.turn is Pass.ONLINE else _ALL
+
+
+def _window(config: RunConfig) -> int:
+    return max(64, WINDOW * (config.limits.concurrency or ASSUMED_CONCURRENCY))
 
 
 def asker(parts: Parts, owner: str, *, priority: int = 0) -> ModelAsker:
@@ -96,5 +115,6 @@ def commit(
         observers,
         early_stopping,
         parts.setup.repeats,
-        patience=3 * window(parts) // 4,
+        patience=3 * _window(parts.inputs.config) // 4,
+        holes=parts.turn is Pass.WAVE,
     )

@@ -27,6 +27,9 @@ from engine.escaping import printable
 from engine.flow.descriptors import most_calls
 from engine.flow.halt import Halt
 from engine.items import PICO
+from engine.llm.batches.later import Later
+from engine.llm.batches.spool import Lane
+from engine.llm.batches.waves import Waves
 from engine.llm.budget import Budget
 from engine.llm.call import CallCounts
 from engine.llm.client import Client
@@ -46,9 +49,11 @@ from engine.runs.finish import Finish
 from engine.runs.identity import check_identity, facts_of
 from engine.runs.inputs import Inputs, without_effect
 from engine.runs.instruments import Instruments, Sampler
+from engine.runs.lanes import finding, opened_lanes
 from engine.runs.lookout import Lookout
 from engine.runs.modes import Mode
 from engine.runs.outcome import outcome_of
+from engine.runs.passes import Passes
 from engine.runs.pipeline import Parts
 from engine.runs.plugins import described, load_validators, opened_validators
 from engine.runs.setup import Preparing, Setup
@@ -57,6 +62,7 @@ from engine.stages.meter import Meter
 from engine.stages.progress import Progress
 from engine.store.folder import RunFolder
 from engine.store.journal import Journal
+from engine.store.parts import PartBook
 from engine.veil import veiled
 
 if TYPE_CHECKING:
@@ -99,7 +105,9 @@ async def opened(
         budget = Budget(cap, spent=journal.spent())
         await journal.begin(facts_of(mode, inputs))
         folder.write_config(mode.kept(inputs, folder).without_secrets())
-        yield Session(mode, inputs, folder, journal, progress, budget, show, backends, clock, EventLog(wall))
+        yield Session(
+            mode, inputs, folder, journal, progress, budget, show, backends, clock, EventLog(wall), wall
+        )
     finally:
         await journal.close()
 
@@ -130,10 +138,13 @@ class Session:
         backends: OpenBackends,
         clock: Clock,
         events: EventLog,
+        wall: Clock = time.time,
     ) -> None:
         self.journal = journal
         self.budget = budget
         self.instruments: Instruments | None = None
+        self.waves: Waves | None = None
+        self._wall = wall
         self._mode = mode
         self._inputs = inputs
         self._folder = folder
@@ -223,22 +234,35 @@ class Session:
 
     async def _prepare_and_run(self, client: Client, limiter: Limiter, backends: Backends) -> Vectors | None:
         inputs, meter = self._inputs, Meter()
-        validators = load_validators(inputs.config, client.ask, inputs.dataset.fields, meter)
         async with contextlib.AsyncExitStack() as stack:
+            lanes = await stack.enter_async_context(opened_lanes(backends, limiter, self._folder.path))
+            book = await PartBook.opened(self.journal)
+            later = Later(
+                client, finding(lanes, limiter), book, self.budget, self._folder.path,
+                most_calls=inputs.config.limits.batch.part,
+            )  # fmt: skip
+            stack.callback(later.abandon)
+            validators = load_validators(inputs.config, later.ask, inputs.dataset.fields, meter)
             await stack.enter_async_context(opened_validators(validators))
-            preparing = Preparing(inputs, client.ask, self.journal, self._halt, self._notify)
+            preparing = Preparing(inputs, later.ask, self.journal, self._halt, self._notify)
             setup = await stack.enter_async_context(self._mode.prepared(preparing))
             await self.journal.remember("diversity", setup.about())
             if self._mode.generates:
                 await self.journal.remember("quality", section_of(inputs.config, inputs.calibrated))
             await self._describe(validators)
             parts = Parts(
-                inputs, client.ask, self._progress, self.journal, self._halt, setup, validators, meter,
+                inputs, later.ask, self._progress, self.journal, self._halt, setup, validators, meter,
                 backends.context,
             )  # fmt: skip
-            pipeline = self._mode.pipeline(parts)
+            self.waves = waves = self._waves(client, lanes, book)
+            await waves.take_over()
+            passes = Passes(
+                inputs.config.limits, lambda turn: self._mode.pipeline(replace(parts, turn=turn)), later, waves,
+                self.journal, self._progress, self.budget, self._halt, self._notify,
+                lanes if self._mode.waits else {}, self._wall,
+            )  # fmt: skip
             self.instruments = instruments = Instruments(
-                self._progress, self.budget, self._counts, limiter, pipeline, self._halt,
+                self._progress, self.budget, self._counts, limiter, passes, self._halt,
                 inputs.config.limits.budget_usd,
             )  # fmt: skip
             await stack.enter_async_context(self._observed(client, instruments))
@@ -248,8 +272,16 @@ class Session:
             sampler = Sampler(instruments, self.journal, self._clock, self._began, self._record_counts)
             lookout = Lookout(limiter.endpoints, backends.queues())
             async with sampler.running(), lookout.running():
-                await pipeline.run()
+                await passes.run()
             return setup.base_vectors
+
+    def _waves(self, client: Client, lanes: Mapping[str, Lane], book: PartBook) -> Waves:
+        limits = self._inputs.config.limits
+        return Waves(
+            lanes, book, self.budget, client.accounts, self._halt, self._folder.path,
+            wait_s=limits.batch.wait, outage_s=limits.outage_s, start=self.journal.start,
+            record=self._events.record, notify=self._notify, wall=self._wall,
+        )  # fmt: skip
 
     @asynccontextmanager
     async def _observed(self, client: Client, instruments: Instruments) -> AsyncIterator[None]:
@@ -291,7 +323,10 @@ class Session:
             calls = "1 call" if waiting == 1 else f"{waiting} calls"
             what = f"Finishing {calls} in flight" if waiting else "Stopping after the present step"
             most = self._inputs.config.limits.drain_s
-            self._notify(f"{what}, {most:g} s at most; once more to stop at once.")
+            if self.waves is not None and self.waves.open:
+                self._notify(f"{self.waves.parting(self._folder.path)}")
+            else:
+                self._notify(f"{what}, {most:g} s at most; once more to stop at once.")
 
         try:
             return await self._interrupts.interruptible(work, first)

@@ -28,6 +28,7 @@ from engine.protocols import Ask, Notify, Row
 from engine.runs.inputs import Inputs
 from engine.runs.plugins import asker_of
 from engine.schema.values import loads
+from engine.stages.early_stopping import EarlyStopping
 from engine.stages.repeats import Repeats
 from engine.store.journal import Journal
 from engine.store.reading import (
@@ -81,6 +82,7 @@ class Setup:
     repeats: Repeats | None = None
     mix: Mix | None = None
     adviser: Adviser | None = None
+    early_stopping: EarlyStopping | None = None
     attributes: Sequence[Attribute] = ()
     rows: Mapping[tuple[str, str], Sequence[int]] = field(default_factory=dict)
     """The base dataset's rows by their attributes' values; see Planner."""
@@ -131,6 +133,7 @@ async def guided(preparing: Preparing) -> AsyncIterator[Setup]:
             adviser=adviser,
             attributes=attributes,
             repeats=repeats,
+            early_stopping=EarlyStopping(config.limits.least_acceptance, config.limits.acceptance_window),
             rows=rows,
         )
 

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import math
 import random
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,6 +19,11 @@ from aiohttp import web
 
 from engine.config.simulator import SimulatorConfig
 from engine.simulator.answers import answer
+from engine.simulator.batches.anthropic import MessageDesk
+from engine.simulator.batches.desk import Desk
+from engine.simulator.batches.gemini import OperationDesk
+from engine.simulator.batches.gemini import as_chat as as_gemini_chat
+from engine.simulator.batches.openai import FileDesk
 from engine.simulator.delivery import FIRST_TOKEN, chat_events, json, message_events, reset, slowly, streamed
 from engine.simulator.dialects.dialect import Asking, Refusal, Tokens
 from engine.simulator.dialects.messages import as_chat, as_message
@@ -29,6 +35,8 @@ from engine.simulator.request import Asked
 from engine.simulator.statistics import Statistics
 
 MODEL = "simulated"
+_LIMIT = re.compile(rb'"max_(?:completion_)?tokens":\d+,?')
+"""How long an answer may be changes nothing about one that is shorter."""
 _TICKS = 100
 """Picodollars of one of xAI's ticks."""
 
@@ -47,10 +55,12 @@ class Simulator:
         self._limits = Limits(knobs.requests_per_minute, knobs.tokens_per_minute)
         self._dice = random.Random(f"faults/{knobs.seed}")
         slots = knobs.slots or self._dialect.slots
+        self.desk = Desk(knobs.batches, knobs.seed, self._in_a_batch)
         self._slots = asyncio.Semaphore(slots) if slots is not None else contextlib.nullcontext()
 
     def app(self) -> web.Application:
-        app = web.Application(client_max_size=64 * 1024 * 1024)
+        app = web.Application(client_max_size=512 * 1024 * 1024)
+        self._add_batches(app)
         if self._dialect.messages_api:
             app.router.add_post("/v1/messages", self.chat)
         else:
@@ -69,13 +79,39 @@ class Simulator:
             app.router.add_route("*", "/{path:.*}", self.stray)
         return app
 
+    def _add_batches(self, app: web.Application) -> None:
+        if self._dialect.messages_api:
+            MessageDesk(self.desk).add_to(app)
+        elif self.knobs.dialect == "gemini":
+            OperationDesk(self.desk).add_to(app)
+        else:
+            FileDesk(self.desk, self.knobs.dialect).add_to(app)
+
+    async def _in_a_batch(self, body: Mapping[str, Any]) -> tuple[int, Any]:
+        """(status, body) of a call in a batch, which is answered at half the price."""
+        sent = as_gemini_chat(body) if "contents" in body else body
+        data = orjson.dumps(sent)
+        parsed = as_chat(sent) if self._dialect.messages_api else dict(sent)
+        if not isinstance(parsed.get("messages"), list):
+            return 400, self._dialect.envelope(Refusal("'messages' is missing.", param="messages"))
+        asked = Asked(parsed)
+        prompt_tokens = len(asked.text) // CHARACTERS_PER_TOKEN + 1
+        refusal = None if "contents" in body else self._refusal(data, asked, prompt_tokens)
+        if refusal is not None:
+            self.statistics.refused += 1
+            return refusal.status, self._dialect.envelope(refusal)
+        before = self.statistics.billed
+        reply = orjson.loads(self._completion(data, asked, prompt_tokens))
+        self.statistics.billed -= (self.statistics.billed - before) // 2
+        return 200, reply
+
     async def models(self, request: web.Request) -> web.Response:
         return json(
             200, {"object": "list", "data": [{"id": MODEL, "object": "model", "owned_by": "simulation"}]}
         )
 
     async def stats(self, request: web.Request) -> web.Response:
-        return json(200, self.statistics.shown())
+        return json(200, {**self.statistics.shown(), "batches": self.desk.shown()})
 
     async def metrics(self, request: web.Request) -> web.Response:
         """How many calls wait for a slot, as Prometheus reads it."""

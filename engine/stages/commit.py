@@ -12,7 +12,7 @@ from engine.dataset.base import BaseDataset
 from engine.errors import TargetReached
 from engine.flow.channel import Channel
 from engine.flow.halt import Halt
-from engine.items import Item, Verdict, usd
+from engine.items import Batch, Item, Verdict, usd
 from engine.planning.delayed import LABEL_GATE, BatchOutcome, Fate, batch_outcome
 from engine.planning.plan import shares
 from engine.schema.values import dumps
@@ -40,7 +40,10 @@ class Commit:
     So the dataset does not depend on how fast calls return, and one number says where a resume continues. When a
     start ends, what is complete is decided all the same, in this order; the next start finds its fate recorded, and
     decides the rest. Given the same completions, and the same items lost to a stop, the dataset is the same.
-    Mutable state: batches that are incomplete or whose turn has not come, what was decided before its turn, Progress.
+    In a pass whose answers come later, the first batch of which something was let go is a hole: nothing behind it is
+    decided or kept, since a later pass makes it again from the journal.
+    Mutable state: batches that are incomplete or whose turn has not come, what was decided before its turn, the hole,
+    Progress.
     """
 
     def __init__(
@@ -55,12 +58,13 @@ class Commit:
         early_stopping: EarlyStopping | None = None,
         repeats: Repeats | None = None,
         patience: int | None = None,
+        holes: bool = False,
     ) -> None:
         """`weights` are the labels' weights, if a ratio is wanted. `observers` receive each batch's outcome.
 
         `early_stopping` decides when the run is no longer worth continuing; `repeats` rejects copies. Once `patience`
         complete batches wait for one before them, they are decided without it, and it joins when it comes; not where
-        observers count on the order, and never where absent.
+        observers count on the order, and never where absent. `holes`: a later pass brings what is let go in this one.
         """
         self._journal = journal
         self._progress = progress
@@ -73,7 +77,9 @@ class Commit:
         self._repeats = repeats
         self._waiting: dict[int, list[Item]] = {}
         self._decided = journal.decided(progress.committed)
-        self._patience = None if observers or journal.replaces else patience
+        self._patience = None if observers or journal.replaces or holes else patience
+        self._holes = holes
+        self._hole: int | None = None
         self._ahead: set[int] = set()
         self._still_since = asyncio.get_running_loop().time()
 
@@ -88,7 +94,8 @@ class Commit:
                 break
             self._progress.arrived += len(arrived)
             for item in arrived:
-                self._waiting.setdefault(item.batch.number, []).append(item)
+                if self._hole is None or item.batch.number < self._hole:
+                    self._waiting.setdefault(item.batch.number, []).append(item)
             before = self._progress.committed, self._progress.passed_over
             await self._decide_ready()
             if self._patience is not None and self._is_held(moved=before[0] != self._progress.committed):
@@ -98,11 +105,19 @@ class Commit:
                 self._progress.changed.set()
             if self._journal.queued > _BACKLOG:
                 await self._journal.settled()
-        if not self._progress.reached and not self._journal.replaces:
+        if not self._progress.reached and not self._journal.replaces and self._hole is None:
             await self._decide_rest()
         if self._progress.reached:
             self._write(list(self._left_over()))
         await self._journal.settled()
+
+    def let_go(self, value: Batch | Item) -> None:
+        """Hears of a batch, or an item of one, whose answer comes later."""
+        number = value.number if isinstance(value, Batch) else value.batch.number
+        if self._holes and (self._hole is None or number < self._hole):
+            self._hole = number
+            for later in [each for each in self._waiting if each >= number]:
+                del self._waiting[later]
 
     def _write(self, rows: Sequence[ItemRow]) -> None:
         if rows:

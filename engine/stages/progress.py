@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -38,6 +39,10 @@ class Progress:
     """Batches that have come and wait for one before them, or for the rest of their items."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def start_over(self) -> None:
+        """Forgets what is under way: another pass makes it again from the journal."""
+        self.outstanding = self.passed_over = self.waiting = 0
+
     async def room(self, number: int, window: int, halt: Halt) -> bool:
         """Waits until batch `number` is less than `window` ahead of what is decided; False once the run is halted."""
         while halt.reason is None and self.under_way(number) >= window:
@@ -63,3 +68,10 @@ class Progress:
     def wanting(self) -> bool:
         """Whether more items are needed: those under way are not expected to reach the target."""
         return self.accepted + self.outstanding * self.acceptance < self.target
+
+    @property
+    def surely_wanting(self) -> bool:
+        """The same with a margin of two standard deviations, for where what is missing in the end costs an hour."""
+        rate = self.acceptance
+        spread = 2 * math.sqrt(self.outstanding * rate * (1 - rate))
+        return self.accepted + self.outstanding * rate - spread < self.target

@@ -107,10 +107,12 @@ class Source:
         adviser: Adviser | None = None,
         keep: Callable[[int, Mapping[str, Any]], None] | None = None,
         schedule: Schedule | None = None,
+        waits: bool = True,
     ) -> None:
         """`mix` chooses each batch's strategy, where there is a choice, and `adviser` its advice.
 
         `keep` journals both. `schedule` says when a batch is due, if the run must end at a time of day.
+        Unless it `waits`, it ends where the next batch depends on what is under way: a later pass goes on.
         """
         self._planner = planner
         self._progress = progress
@@ -123,11 +125,14 @@ class Source:
         self._keep = keep
         self._schedule = schedule
         self._asked = asked
+        self._waits = waits
         halt.on_set(lambda _: progress.changed.set())
 
     async def batches(self) -> AsyncIterator[Batch]:
         number = self._progress.committed
         while self._asked < self._most_items:
+            if not self._waits and not self._wanted(number):
+                return
             await self._until_wanted(number)
             if self._schedule is not None:
                 await self._until_due(self._schedule)
@@ -176,4 +181,5 @@ class Source:
         if self._rounds is not None:
             ready = under_way == 0 if self._rounds.at_end(number) else under_way < self._window
             return ready and not self._progress.reached
-        return under_way < self._window and self._progress.wanting
+        wanting = self._progress.wanting if self._waits else self._progress.surely_wanting
+        return under_way < self._window and wanting

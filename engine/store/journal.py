@@ -37,6 +37,17 @@ CREATE TABLE IF NOT EXISTS items (
   label TEXT, rejected_by TEXT, reason TEXT, record TEXT NOT NULL, meta TEXT NOT NULL, crc INTEGER);
 CREATE TABLE IF NOT EXISTS sent (
   key TEXT NOT NULL, start INTEGER NOT NULL, expected INTEGER NOT NULL, PRIMARY KEY (key, start)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS parts (
+  part INTEGER PRIMARY KEY, wave INTEGER NOT NULL, endpoint TEXT NOT NULL, state TEXT NOT NULL, file TEXT NOT NULL,
+  sha TEXT NOT NULL, n INTEGER NOT NULL, bytes INTEGER NOT NULL, worst INTEGER NOT NULL, tag TEXT NOT NULL,
+  intent_at REAL, file_id TEXT NOT NULL, told_at REAL, batch_id TEXT NOT NULL, expires_at REAL, counts TEXT NOT NULL,
+  cost INTEGER NOT NULL, lost INTEGER NOT NULL, start INTEGER NOT NULL, terms TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS asked (
+  id TEXT PRIMARY KEY, part INTEGER NOT NULL, n INTEGER NOT NULL, key TEXT NOT NULL, purpose TEXT NOT NULL,
+  batch INTEGER NOT NULL, owner TEXT NOT NULL, model TEXT NOT NULL, characters INTEGER NOT NULL, bound INTEGER NOT NULL,
+  most INTEGER NOT NULL, answer INTEGER NOT NULL, least INTEGER NOT NULL, upper INTEGER NOT NULL, sent TEXT NOT NULL,
+  tries INTEGER NOT NULL, shortened INTEGER NOT NULL, fate TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS asked_in ON asked (part, fate);
 CREATE TABLE IF NOT EXISTS plans (batch INTEGER PRIMARY KEY, state TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS samples (
   start INTEGER NOT NULL, at REAL NOT NULL, accepted INTEGER NOT NULL, rejected INTEGER NOT NULL,
@@ -48,6 +59,9 @@ CREATE TABLE IF NOT EXISTS vectors (item INTEGER PRIMARY KEY, text BLOB NOT NULL
 #  facts    settings, identity, seed; `committed`: the fates of all batches below this number are recorded
 #  rounds   the state that the plan uses from this batch on
 #  sent     calls that were sent, and what each may well cost; emptied where a start ends in order
+#  parts    calls that travel as one batch of a provider, where each stands, what is set aside for it (worst), what all
+#           its answers have cost, and what of that is for answers that are not kept (lost); see llm.batches.part
+#  asked    the calls in them, without their texts
 #  plans    how a batch was requested, where earlier outcomes decided it
 #  samples  a start's totals, `at` seconds after it began
 #  points   the map of the report: items and originals in two dimensions
@@ -107,11 +121,28 @@ class Journal:
         told = orjson.loads(sent) if sent else {}
         return Completion(text, model, finish, usage, attempts, seconds, reasoning, told)
 
+    def holds(self, key: str) -> bool:
+        """Whether the outcome of this call is journaled."""
+        return key in self._held
+
+    @property
+    def start(self) -> int:
+        """The number of this start, from 1."""
+        return self._start
+
     async def record(self, prompt: Prompt, outcome: Completion | PermanentError) -> None:
         """Returns once the outcome is on disk. Raises StoreError."""
         await self._writer.write(
             [Insert("INSERT OR IGNORE", "calls", [self._call(prompt, outcome)], sealed=True)]
         )
+
+    async def record_all(
+        self, outcomes: Sequence[tuple[Prompt, Completion | PermanentError]], operations: Sequence[Operation]
+    ) -> None:
+        """Records outcomes together with what else is to be known with them. Raises StoreError."""
+        rows = [self._call(*outcome) for outcome in outcomes]
+        calls = [Insert("INSERT OR IGNORE", "calls", rows, sealed=True)] if rows else []
+        await self._writer.write([*calls, *operations])
 
     def _call(self, prompt: Prompt, outcome: Completion | PermanentError) -> tuple[Any, ...]:
         error = outcome.reason if isinstance(outcome, PermanentError) else None
@@ -189,6 +220,18 @@ class Journal:
             row = self._reader.execute("SELECT text, vector FROM vectors WHERE item = ?", (item,)).fetchone()
         return row[1] if row is not None and row[0] == text else None
 
+    async def write(self, operations: Sequence[Operation]) -> None:
+        """Returns once they are on disk. Raises StoreError."""
+        await self._writer.write(operations)
+
+    def submit(self, operations: Sequence[Operation]) -> None:
+        """Queues them, without waiting. Raises StoreError once writing has failed."""
+        self._writer.submit(operations)
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """What a query finds on disk. Raises StoreError."""
+        return list(self._all(sql, tuple(values)))
+
     async def settled(self) -> None:
         """Returns once everything committed so far is on disk. Raises StoreError."""
         await self._writer.write([])
@@ -209,16 +252,19 @@ class Journal:
 
         For a run to which no call was answered: everything about it may still be changed.
         """
-        tables = ("calls", "items", "plans", "rounds", "vectors", "points", "samples", "sent")
+        tables = (
+            "calls", "items", "plans", "rounds", "vectors", "points", "samples", "sent", "parts", "asked"
+        )  # fmt: skip
         emptied = [Statement(f"DELETE FROM {table}") for table in tables]  # noqa: S608 - names from here
         await self._writer.write([*emptied, Statement("DELETE FROM facts WHERE name <> 'version'")])
 
     @property
     def answered(self) -> bool:
-        """Whether a call was ever answered or charged, or items were decided without any call."""
+        """Whether a call was ever answered or charged, a batch sent, or items were decided without any call."""
         answers = "EXISTS (SELECT 1 FROM calls WHERE error IS NULL OR cost > 0)"
         free = "(EXISTS (SELECT 1 FROM items) AND NOT EXISTS (SELECT 1 FROM calls))"
-        return bool(self._one(f"SELECT {answers} OR {free}"))
+        sent = "EXISTS (SELECT 1 FROM parts WHERE state NOT IN ('spooled', 'void'))"
+        return bool(self._one(f"SELECT {answers} OR {free} OR {sent}"))
 
     async def begin(self, facts: Mapping[str, Any]) -> int:
         """Records a new start and returns its number, from 1; stores only those `facts` that are new."""
@@ -231,6 +277,16 @@ class Journal:
             ]
         )
         self._start = int(number)
+        self.look_again()
+        return self._start
+
+    def stay(self) -> None:
+        """Records what follows as of the last start, for whoever only ends what that has left."""
+        self._start = int(self._one("SELECT max(start) FROM starts") or 0)
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Takes what this start has recorded for what may be asked for once more, as a later start would."""
         self._held = {
             key for (key,) in self._all("SELECT key FROM calls WHERE batch >= ?", (self.committed,))
         }
@@ -238,7 +294,6 @@ class Journal:
         self._with_vectors = {
             item for (item,) in self._all("SELECT item FROM vectors WHERE item >= ?", undecided)
         }
-        return self._start
 
     async def remember(self, name: str, value: Any) -> None:
         """Sets a fact; it is on disk when this returns."""

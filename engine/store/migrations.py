@@ -4,6 +4,7 @@
 2   a call carries its owner; validators describe their own sections of the report
 3   a call carries its reasoning tokens, what the model thought, and what was sent otherwise than asked
 4   calls and items carry checksums
+5   calls that travel in batches: parts, asked
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from engine.errors import StoreError
 
-VERSION = 4
+VERSION = 5
 _OF_AN_ITEM = re.compile(r"\d+-\d+(?:\.\d+)?/([^/]+)/")
 _FIRST_PART = {"attributes": "attributes", "lessons": "lessons", "embedding": "embedding"}
 

@@ -166,13 +166,15 @@ def read_unconfirmed(connection: sqlite3.Connection, *, running: bool = False) -
     flight are added, each with what it may well have cost; together at most what the start had authorized.
     """
     paid = dict(connection.execute("SELECT start, sum(cost) FROM calls GROUP BY start").fetchall())
+    batches = _paid_in_batches(connection)
     flying = _in_flight(connection)
     starts = read_starts(connection)
     total = 0
     for start in starts:
         counted = int(start.counts.get("unconfirmed", 0))
         killed = start.outcome is None and not (running and start is starts[-1])
-        most = max(counted, start.authorized - paid.get(start.number, 0))
+        alone = paid.get(start.number, 0) - batches.get(start.number, 0)
+        most = max(counted, start.authorized - alone)
         total += min(counted + flying.get(start.number, most), most) if killed else counted
     return total
 
@@ -188,6 +190,20 @@ def _in_flight(connection: sqlite3.Connection) -> dict[int, int]:
     return dict(rows.fetchall())
 
 
+def _paid_in_batches(connection: sqlite3.Connection) -> dict[int, int]:
+    """Picodollars of calls that were answered in batches, by the start that has collected them."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'parts'").fetchone():
+        return {}
+    return dict(connection.execute("SELECT start, sum(cost - lost) FROM parts GROUP BY start").fetchall())
+
+
+def _lost_in_batches(connection: sqlite3.Connection) -> int:
+    """Picodollars of answers that came in batches and are not kept."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'parts'").fetchone():
+        return 0
+    return int(connection.execute("SELECT coalesce(sum(lost), 0) FROM parts").fetchone()[0])
+
+
 def read_spent(connection: sqlite3.Connection, *, running: bool = False) -> int:
     """Picodollars spent over all starts, including unconfirmed ones: a cap must hold in the worst case.
 
@@ -200,7 +216,7 @@ def read_spent(connection: sqlite3.Connection, *, running: bool = False) -> int:
 def read_counted(connection: sqlite3.Connection, *, running: bool = False) -> int:
     """The same by the run's own count alone."""
     [calls] = connection.execute("SELECT coalesce(sum(cost), 0) FROM calls").fetchone()
-    return int(calls) + read_unconfirmed(connection, running=running)
+    return int(calls) + _lost_in_batches(connection) + read_unconfirmed(connection, running=running)
 
 
 def read_tallies(connection: sqlite3.Connection, below: int | None = None) -> Tallies:

@@ -34,6 +34,8 @@ _TABLES = (
     "vectors",
     "reviews",
     "sent",
+    "parts",
+    "asked",
 )
 _SEALED = ("calls", "items")
 """Tables whose rows carry checksums."""

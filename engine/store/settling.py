@@ -11,6 +11,7 @@ from typing import NamedTuple
 import orjson
 
 from engine.items import PICO
+from engine.store.parts import read_open_parts
 from engine.store.reading import SETTLED, connect, read_counted, read_fact, read_spent, read_unconfirmed
 from engine.store.writer import translated
 
@@ -24,13 +25,16 @@ class Account(NamedTuple):
     """Part of the run's own count: attempts without a usage, and calls that a kill has cut off."""
     settled: int | None
     """The provider's figure, where one was put in place."""
+    aside: int = 0
+    """The most that batches under way may cost, beside that."""
 
 
 def account_of(database: Path) -> Account:
     """Raises StoreError."""
     with contextlib.closing(connect(database)) as connection:
         told = read_fact(connection, SETTLED) or {}
-        return Account(read_spent(connection), read_unconfirmed(connection), told.get("told"))
+        aside = sum(part.worst for part in read_open_parts(connection))
+        return Account(read_spent(connection), read_unconfirmed(connection), told.get("told"), aside)
 
 
 def settle(database: Path, dollars: float) -> Account:

@@ -52,11 +52,12 @@ def plan(
     """What a run would take: calls, tokens, dollars, hours. Makes no model call."""
     from itertools import islice
 
-    from engine.cli.tables import plan_lines, plan_table
+    from engine.cli.tables import plan_lines, plan_table, ways_lines
     from engine.config import RunConfig
     from engine.dataset.findings import findings
     from engine.runs.estimate import plan_of, prompts
     from engine.runs.modes import GenerateMode
+    from engine.runs.ways import ways_of
     from engine.store.folder import RunFolder
 
     with mistakes():
@@ -67,7 +68,7 @@ def plan(
         cap = inputs.config.limits.budget_usd
         found = plan_of(inputs, RunFolder(out or Path("runs") / config.stem))
         show(plan_table(found))
-        for line in plan_lines(found, cap):
+        for line in (*plan_lines(found, cap), *ways_lines(ways_of(inputs, found))):
             say(line)
         for prompt in islice(prompts(inputs), show_prompts):
             say(f"\n--- {prompt.key} system\n{prompt.system}\n--- {prompt.key} user\n{prompt.user}")

@@ -32,6 +32,8 @@ def budget(
             with folder.locked():
                 account = settle(folder.database, settled)
         say(f"Spent: ${usd(account.spent):.6f}, which counts against the cap.")
+        if account.aside:
+            say(f"Set aside for batches that are under way: ${usd(account.aside):.6f}.")
         say(f"Not confirmed by a reply: ${usd(account.unconfirmed):.6f} of the run's own count.")
         if account.settled is not None:
             say(f"The provider's figure of ${usd(account.settled):.6f} stands for all that came before it.")

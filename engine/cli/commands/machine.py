@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -41,15 +42,15 @@ def simulate(
 
     if knobs:
         for name, value in SimulatorConfig().model_dump().items():
-            say(f"{name}={value}")
+            for inner, each in value.items() if isinstance(value, dict) else (("", value),):
+                say(f"{name}.{inner}={each}" if inner else f"{name}={each}")
         return
     with mistakes():
         try:
             named = {"dialect": dialect, "thinking": thinking}
             given = {name: value for name, value in named.items() if value is not None}
-            chosen = SimulatorConfig.model_validate_json(
-                orjson.dumps({**overrides(set_, None, None), **given})
-            )
+            wanted = nested({**overrides(set_, None, None), **given})
+            chosen = SimulatorConfig.model_validate_json(orjson.dumps(wanted))
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(map(str, first["loc"]))
@@ -60,6 +61,18 @@ def simulate(
             say(f"A simulation, not a language model, answers at {url} (Ctrl-C ends it)")
 
         in_loop(lambda: serve(chosen, port, ready, with_parent=False))
+
+
+def nested(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as mappings within mappings."""
+    whole: dict[str, Any] = {}
+    for key, value in given.items():
+        *outer, last = key.split(".")
+        place = whole
+        for name in outer:
+            place = place.setdefault(name, {})
+        place[last] = value
+    return whole
 
 
 def doctor() -> None:

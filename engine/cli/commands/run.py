@@ -74,6 +74,28 @@ def status(
             say_json({**report.data, "running": running})
         else:
             show(status_table(report, running, mode_of(report).summary(report.data)))
+            _say_batches(run_dir)
+
+
+def _say_batches(run_dir: Path) -> None:
+    """What the providers say of batches that are under way."""
+    from engine.config import RunConfig
+    from engine.flow.loop import in_loop
+    from engine.runs.batches import look, open_parts
+    from engine.store.folder import RunFolder
+
+    folder = RunFolder.existing(run_dir)
+    parts = open_parts(folder)
+    if not parts:
+        return
+    config = RunConfig.load(folder.config)
+    told, why = in_loop(lambda: look(config, folder))
+    for part in parts:
+        each = told.get(part.number)
+        said = f"{each.said}, {each.done:,} of {part.calls:,} done" if each is not None else f"{part.state}"
+        say(f"part {part.number}, wave {part.wave}: {said}   {part.batch_id} at {part.endpoint}")
+    if why:
+        say(f"The provider could not be asked: {why}")
 
 
 def convert(

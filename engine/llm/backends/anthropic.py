@@ -55,10 +55,16 @@ class AnthropicMessages(NegotiatingBackend):
             reply = await self._http.post(orjson.dumps(body), self._most_bytes(body["max_tokens"]))
         else:
             reply = await self._streamed(body, heard)
-        completion = completion_of(reply, self._model.name, self._habit)
-        asked = {"temperature": prompt.temperature, **sampling_of(prompt)}
-        otherwise = {name: body.get(name) for name, value in asked.items() if body.get(name) != value}
+        completion = self.read(reply)
+        otherwise = self.otherwise(prompt, terms)
         return replace(completion, sent=otherwise) if otherwise else completion
+
+    def read(self, body: bytes) -> Completion:
+        return completion_of(body, self._model.name, self._habit)
+
+    def otherwise(self, prompt: Prompt, terms: Terms) -> dict[str, Any]:
+        body, asked = self.fields(prompt, terms), {"temperature": prompt.temperature, **sampling_of(prompt)}
+        return {name: body.get(name) for name, value in asked.items() if body.get(name) != value}
 
     async def _streamed(self, body: dict[str, Any], heard: Callable[[], None]) -> bytes:
         whole = StreamedMessage(heard)

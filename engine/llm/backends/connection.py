@@ -127,20 +127,28 @@ class NegotiatingBackend(HttpBackend):
         """The request's body on these terms."""
         raise NotImplementedError
 
+    def otherwise(self, prompt: Prompt, terms: Terms) -> dict[str, Any]:
+        """What of the sampling is asked otherwise than the prompt says; None for what is left out."""
+        raise NotImplementedError
+
+    def read(self, body: bytes) -> Completion:
+        """What the body of a success holds. Raises PermanentError and TransientError."""
+        raise NotImplementedError
+
     async def _negotiated(self, prompt: Prompt, heard: Callable[[], None] | None) -> Completion:
         negotiation = self.negotiations.of(prompt.purpose)
         terms = negotiation.terms
         try:
             completion = await self._asked(prompt, terms, heard)
         except (Unparseable, Truncated, Looped, SamplingFailed):
-            self._settle(prompt.purpose, terms)  # useless, but an answer
+            self.settle(prompt.purpose, terms)  # useless, but an answer
             raise
         except BadRequest as refusal:
             streamed = terms.streamed or (heard is not None and "stream" not in terms.without)
             if self._changed(negotiation, refusal, prompt, terms, streamed=streamed):
                 raise Renegotiated(str(refusal)) from None
             raise
-        self._settle(prompt.purpose, terms)
+        self.settle(prompt.purpose, terms)
         return completion
 
     def _changed(
@@ -168,7 +176,8 @@ class NegotiatingBackend(HttpBackend):
     def restore(self, terms: Mapping[str, Any]) -> None:
         self.negotiations.restore(terms)
 
-    def _settle(self, purpose: str, terms: Terms) -> None:
+    def settle(self, purpose: str, terms: Terms) -> None:
+        """Takes in that a request on these terms was answered."""
         if self.negotiations.of(purpose).answered(terms):
             self.negotiations.learn(terms)
             if sentence := self.negotiations.sentence(purpose):

@@ -16,6 +16,7 @@ from engine.errors import (
     ContentFiltered,
     EndpointError,
     EngineError,
+    NoCapacity,
     RateLimited,
     SamplingFailed,
     Truncated,
@@ -31,7 +32,8 @@ from engine.veil import veiled
 #  any                         AuthError where the body says that the account is empty
 #  404, 405, 3xx               EndpointError; BadRequest where only a parameter is not supported
 #  408, 409, 425, 498, 5xx     Unavailable; 498, 503 and 529 as being overloaded; BadRequest for a chat template
-#  429                         RateLimited; BadRequest for a request that never fits the limit
+#  429                         RateLimited; NoCapacity where a service tier has no room; BadRequest for a request that
+#                              never fits the limit
 #  200 with an error in it     as if its code were the status
 
 OVERLOADED = (498, 503, 529)
@@ -52,6 +54,7 @@ _FILTERED = frozenset(
     "content_filter content_policy_violation invalid_prompt data_inspection_failed responsibleaipolicyviolation"
     " prompt_blocked moderation".split()
 )
+_NO_CAPACITY = frozenset("flex_unavailable resource_unavailable".split())
 _SAMPLED = frozenset("json_validate_failed tool_use_failed output_parse_failed".split())
 _THOUGHT_AWAY = re.compile(r"could not finish the message because max_tokens", re.IGNORECASE)
 _KEY = re.compile(
@@ -217,6 +220,8 @@ def _failure(status: int, headers: Mapping[str, str], told: ToldError) -> Engine
     if status == 429:
         if too_large:
             return refused
+        if told.kinds & _NO_CAPACITY:
+            return NoCapacity(said, wait)
         about_tokens = "tokens" in told.kinds or _TOKENS.search(told.message) is not None
         return RateLimited(said, wait, tokens=about_tokens)
     if status == 501 or (status >= 500 and _TEMPLATE.search(told.message)):

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from engine.config import ModelConfig
+from engine.errors import NoCapacity
 from engine.items import Completion, Prompt
 from engine.llm.backends.chat_reply import StreamedAnswer, completion_of
 from engine.llm.backends.connection import NegotiatingBackend
@@ -53,13 +54,31 @@ class OpenAICompatible(NegotiatingBackend):
 
     async def _asked(self, prompt: Prompt, terms: Terms, heard: Callable[[], None] | None) -> Completion:
         body = self.fields(prompt, terms)
+        try:
+            return await self._sent(body, prompt, terms, heard)
+        except NoCapacity:
+            if not self._model.flex_fallback:
+                raise
+        dearer = {"service_tier": "default"}  # what was refused was neither charged nor counted
+        completion = await self._sent({**body, **dearer}, prompt, terms, heard)
+        return replace(completion, sent={**completion.sent, **dearer})
+
+    async def _sent(
+        self, body: dict[str, Any], prompt: Prompt, terms: Terms, heard: Callable[[], None] | None
+    ) -> Completion:
         if terms.streamed or (heard is not None and "stream" not in terms.without):
             reply = await self._streamed(body, terms, heard or (lambda: None))
         else:
             reply = await self._http.post(orjson.dumps(body), self._most_bytes(body[terms.limit]))
-        completion = completion_of(reply, self._model.name, self._http.host, self._habit)
-        left_out = {name: None for name in ("temperature", *sampling_of(prompt)) if name in terms.without}
+        completion = self.read(reply)
+        left_out = self.otherwise(prompt, terms)
         return replace(completion, sent=left_out) if left_out else completion
+
+    def read(self, body: bytes) -> Completion:
+        return completion_of(body, self._model.name, self._http.host, self._habit)
+
+    def otherwise(self, prompt: Prompt, terms: Terms) -> dict[str, Any]:
+        return {name: None for name in ("temperature", *sampling_of(prompt)) if name in terms.without}
 
     async def _streamed(self, body: dict[str, Any], terms: Terms, heard: Callable[[], None]) -> bytes:
         body = {**body, "stream": True}

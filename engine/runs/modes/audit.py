@@ -29,7 +29,7 @@ class AuditMode(Mode):
     def pipeline(self, parts: Parts) -> Pipeline:
         batches, read = dataset_rows(parts)
         stages = [read, *refining(parts), *embedding(parts)]
-        return Pipeline.joined(batches, stages, commit(parts).run, parts.halt)
+        return Pipeline.joined(batches, stages, commit(parts), parts.halt)
 
 
 def rows_of(config: RunConfig, mode: str) -> BaseDataset:

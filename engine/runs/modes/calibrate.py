@@ -52,6 +52,7 @@ class CalibrateMode(Mode):
     tables = True
     completed = "Every case is tried."
     unread = ("evaluate",)
+    waits = False
 
     def __init__(self, items: int | None = None) -> None:
         """`items`: rows to try; where absent, as many as the run that is continued has."""
@@ -109,7 +110,7 @@ class CalibrateMode(Mode):
         ]
         # Cases of one row are near-duplicates of one another: the group check has its say in `trial`.
         sink = commit(replace(parts, setup=replace(parts.setup, group=None)))
-        return Pipeline.joined(cases.batches(), stages, sink.run, parts.halt)
+        return Pipeline.joined(cases.batches(), stages, sink, parts.halt)
 
     def write(self, connection: sqlite3.Connection, inputs: Inputs, folder: RunFolder) -> None:
         config = inputs.config

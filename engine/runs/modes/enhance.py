@@ -49,7 +49,7 @@ class EnhanceMode(Mode):
         batches, read = dataset_rows(parts)
         # The other validators check the last one's results, not the rows themselves.
         stages = [read, *refining(parts)[-1:]]
-        return Pipeline.joined(batches, stages, commit(parts).run, parts.halt)
+        return Pipeline.joined(batches, stages, commit(parts), parts.halt)
 
 
 def _difficulty_last(config: RunConfig) -> RunConfig:

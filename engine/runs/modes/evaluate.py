@@ -63,9 +63,7 @@ class EvaluateMode(Mode):
             Stage(step.name, Refine(step, parts.halt, lambda _: None, meter=parts.meter), workers)
             for step in self.steps(parts)
         ]
-        return Pipeline.joined(
-            rows.batches(), [Stage("read", rows, 1), *refining], commit(parts).run, parts.halt
-        )
+        return Pipeline.joined(rows.batches(), [Stage("read", rows, 1), *refining], commit(parts), parts.halt)
 
     def steps(self, parts: Parts) -> list[Validator]:
         """The steps of each answer, in order."""

@@ -16,9 +16,8 @@ from engine.planning.plan import Planner
 from engine.planning.strategies import Choice
 from engine.runs.inputs import Inputs, check_affordable, loaded
 from engine.runs.modes.mode import Mode
-from engine.runs.pipeline import Parts, commit, embedding, refining, window
+from engine.runs.pipeline import Parts, Pass, commit, embedding, refining, window
 from engine.runs.setup import Preparing, Setup, guided
-from engine.stages.early_stopping import EarlyStopping
 from engine.stages.generate import Generate
 from engine.stages.schedule import Schedule
 from engine.stages.source import LabelRounds, Source
@@ -61,16 +60,18 @@ class GenerateMode(Mode):
             parts,
             weights=ratio.weights if ratio is not None else None,
             observers=[each.observe for each in (setup.mix, setup.adviser) if each is not None],
-            early_stopping=EarlyStopping(limits.least_acceptance, limits.acceptance_window),
+            early_stopping=setup.early_stopping,
         )
-        return Pipeline.joined(_source(parts), stages, sink.run, parts.halt)
+        return Pipeline.joined(_source(parts), stages, sink, parts.halt)
 
 
 def _source(parts: Parts) -> AsyncIterator[Batch]:
     config, progress, setup = parts.inputs.config, parts.progress, parts.setup
     size, ratio = config.generate.batch_size, config.dataset.ratio
     rounds = LabelRounds(ratio.weights, size, progress, parts.journal) if ratio is not None else None
-    finish_by = config.limits.finish_by
+    waits = parts.turn is Pass.ONLINE
+    spread = waits and config.limits.mode == "online"
+    finish_by = config.limits.finish_by if spread else None
     source = Source(
         Planner(config.generate, config.seed, setup.selectors, setup.rows),
         progress,
@@ -83,6 +84,7 @@ def _source(parts: Parts) -> AsyncIterator[Batch]:
         adviser=setup.adviser,
         keep=parts.journal.keep_plan,
         schedule=Schedule(finish_by, size) if finish_by is not None else None,
+        waits=waits,
     )
     return source.batches()
 

@@ -38,6 +38,8 @@ class Mode(ABC):
     """The message when all rows have been processed."""
     unscored: ClassVar[str] = ""
     """The message if some answers have no score; a format string with `pending` and `folder`."""
+    waits: ClassVar[bool] = True
+    """Whether its calls may travel in batches, whose answers come hours later."""
     unread: ClassVar[tuple[str, ...]] = ()
     """Sections of the config that it does not use, and that may therefore differ between two starts."""
 

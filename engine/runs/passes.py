@@ -1,0 +1,189 @@
+"""Runs a pipeline over the journal again and again, until nothing that it needs is still to come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from engine.config.run import LimitsConfig
+from engine.errors import BudgetExhausted, NearlyAllRejected
+from engine.flow.channel import ChannelStatistics
+from engine.flow.halt import Halt
+from engine.flow.pipeline import Pipeline
+from engine.items import usd
+from engine.llm.batches.later import Later, Turn
+from engine.llm.batches.spool import Lane
+from engine.llm.batches.waves import Waves
+from engine.llm.budget import Budget
+from engine.llm.pacing import Clock
+from engine.protocols import Notify
+from engine.runs.pipeline import Pass
+from engine.stages.progress import Progress
+from engine.stages.schedule import next_time
+from engine.store.journal import Journal
+
+USUAL_S = 3_600.0
+"""Seconds that a batch takes, before any of the run's own is known: most end within the hour, as providers say."""
+
+
+@dataclass
+class Passes:
+    """One start's passes. Mutable state: the pipeline of the present pass."""
+
+    limits: LimitsConfig
+    made: Callable[[Pass], Pipeline]
+    """Makes the pipeline of a pass."""
+    later: Later
+    waves: Waves
+    journal: Journal
+    progress: Progress
+    budget: Budget
+    halt: Halt
+    notify: Notify
+    lanes: Mapping[str, Lane]
+    """Empty where no call may wait."""
+    wall: Clock = time.time
+    pipeline: Pipeline | None = None
+
+    def __post_init__(self) -> None:
+        self._end = (
+            next_time(self.limits.finish_by, self.wall()) if self.limits.finish_by is not None else None
+        )
+
+    def statistics(self) -> Mapping[str, ChannelStatistics]:
+        """Of the present pass's channels."""
+        return self.pipeline.statistics() if self.pipeline is not None else {}
+
+    async def run(self) -> None:
+        """Until the run's end, as far as this start gets. Raises FatalError, and the reason of a halt."""
+        if self.waves.open:
+            self.notify(f"{self.waves.said()}; collected first.")
+            await self.waves.settle()
+            await self._again()
+        if self.limits.mode == "online" or not self.lanes:
+            await self._pass(Pass.ONLINE)
+        elif await self._pilot():
+            await self._in_waves()
+
+    # --- online ---
+
+    async def _pilot(self) -> bool:
+        """The first requests, online; whether waves may follow."""
+        left = self.limits.batch.pilot - self.progress.committed
+        if self.limits.mode != "auto" or left <= 0:
+            return True
+        await self._pass(Pass.ONLINE, most=left)
+        if self.halt.reason is not None or self.progress.reached:
+            return False
+        progress = self.progress
+        decided = progress.accepted + progress.rejected
+        if decided and progress.accepted < self.limits.least_acceptance * decided:
+            self.halt.set(
+                NearlyAllRejected(
+                    f"of the first {decided:,} items {progress.accepted:,} were accepted, and nothing was sent in a "
+                    "batch; see rejected.jsonl, mend the config, or set limits.least_acceptance lower and resume"
+                )
+            )
+            return False
+        await self._again()
+        return True
+
+    # --- waves ---
+
+    async def _in_waves(self) -> None:
+        while True:
+            rate = self._finishing()
+            self.later.kept = lambda rate=rate: rate * self.progress.outstanding * 5 // 4  # type: ignore[misc]
+            self.later.begin()
+            yielded = await self._pass(Pass.WAVE)
+            parts = await self.later.end()
+            if self.halt.reason is not None:
+                await self.later.drop(parts)
+                return
+            calls = sum(part.calls for part in parts)
+            if calls and self._better_online(calls):
+                await self.later.drop(parts)
+                await self._again()
+                await self._pass(Pass.ONLINE)
+                return
+            if calls:
+                await self.waves.send(parts)
+                await self.waves.settle()
+            elif self.later.short:
+                await self._out_of_money()
+                return
+            elif not yielded:
+                return
+            await self._again()
+
+    def _finishing(self) -> int:
+        """Picodollars that finishing an item takes in batches, by what those that are through have taken."""
+        decided = self.progress.accepted + self.progress.rejected
+        [[calls, asked, told]] = self.journal.rows(
+            "SELECT count(*), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0) FROM calls"
+            " WHERE owner NOT IN ('generate', 'attributes', 'lessons', 'embedding', '')"
+        )
+        if not decided or not calls:
+            return 0
+        price = next(iter(self.lanes.values())).price
+        return int(price.cost(asked // calls, told // calls) * calls // decided)
+
+    def _better_online(self, calls: int) -> bool:
+        if self.limits.mode != "auto":
+            return False
+        if calls < self.limits.batch.least:
+            self.notify(f"Calls that are left for now: {calls:,}, too few for a batch. They are made online.")
+            return True
+        if self._end is not None and self.wall() + (self.waves.usual_s or USUAL_S) > self._end:
+            self.notify(f"{self.limits.finish_by} is near: the remaining calls are made online.")
+            return True
+        return False
+
+    async def _out_of_money(self) -> None:
+        """What is complete is decided, without what there is no money for."""
+        await self._again()
+        self.later.turn = Turn.NEVER
+        await self._pass(Pass.LAST)
+        self.later.turn = Turn.NOW
+        self.halt.set(
+            BudgetExhausted(
+                f"${usd(self.budget.spent):.4f} of ${usd(self.budget.cap or 0):.4f} is spent and no further call fits"
+            )
+        )
+
+    # --- one pass ---
+
+    async def _pass(self, turn: Pass, most: int | None = None) -> int:
+        """Runs the pipeline once, with at most so many batches; how many there were."""
+        pipeline = self.made(turn)
+        source = _Counted(pipeline.source, most)
+        self.pipeline = replace(pipeline, source=source)
+        await self.pipeline.run()
+        return source.count
+
+    async def _again(self) -> None:
+        """Lets the next pass see what has been recorded by now."""
+        await self.journal.settled()
+        self.journal.look_again()
+        self.progress.start_over()
+
+
+class _Counted:
+    """A source that ends after so many values. Mutable state: how many there were."""
+
+    def __init__(self, source: AsyncIterator[Any], most: int | None) -> None:
+        self._source = source
+        self._most = most
+        self.count = 0
+
+    def __aiter__(self) -> _Counted:
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._most is not None and self.count >= self._most:
+            raise StopAsyncIteration
+        value = await self._source.__anext__()
+        self.count += 1
+        return value

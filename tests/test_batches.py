@@ -1,0 +1,551 @@
+"""Runs in batches, against the batch APIs that the simulated endpoint plays over HTTP: the laws, and every fault."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from conftest import Configs, Endpoint, Start, contents, datagen, finished, lines, run_in
+from engine.config import RunConfig
+from engine.errors import ConfigError
+from engine.items import PICO
+from engine.llm.budget import Budget
+from engine.runs.lanes import batch_api, batch_price
+from engine.store.parts import PartBook
+
+QUICK: dict[str, Any] = {"day_s": 6.0, "quickest": 0.002, "slowest": 0.02}
+APIS = ("plain", "anthropic", "gemini", "mistral", "azure")
+"""Dialects whose batch APIs differ."""
+
+
+def rows(folder: Path, sql: str, *values: Any) -> list[Any]:
+    with closing(sqlite3.connect(folder / "run.db")) as connection:
+        return connection.execute(sql, values).fetchall()
+
+
+class Night:
+    """Runs of one config in several modes. Mutable state: the endpoint."""
+
+    def __init__(self, tmp_path: Path, start: Start, configs: Configs) -> None:
+        self.folder = tmp_path / "run"
+        self._start, self._configs = start, configs
+        self.endpoint: Endpoint | None = None
+
+    async def config(
+        self, mode: str, dialect: str = "plain", *, cap: float | None = 1.0, **knobs: Any
+    ) -> RunConfig:
+        batches = {**QUICK, **knobs.pop("batches", {})}
+        more = knobs.pop("more", {})
+        self.endpoint = await self._start(dialect=dialect, batches=batches, violations=0.2, **knobs)
+        return self._configs.load(
+            self.endpoint[0],
+            model={
+                "name": "m",
+                "base_url": self.endpoint[0],
+                "api": dialect if dialect in ("anthropic", "azure") else "openai",
+                "batch": "openai" if dialect == "plain" else dialect,
+                "price": {"input": 1.0, "output": 2.0, "batch": 0.5},
+            },
+            dataset={"constraints": [{"length": {"max": 60}}]},
+            generate={"target": 60, "batch_size": 3, "few_shot": 2, "max_tokens": 400, **more.get("generate", {})},
+            limits={
+                "concurrency": 8, "mode": mode, "budget_usd": cap, "batch": {"least": 6, "pilot": 4},
+                **more.get("limits", {}),
+            },
+            validators=["constraints", "reflection"],
+            groupcheck={"same": "text"},
+        )  # fmt: skip
+
+    @property
+    def desk(self) -> Any:
+        assert self.endpoint is not None
+        return self.endpoint[1].desk
+
+    @property
+    def billed(self) -> float:
+        assert self.endpoint is not None
+        return self.endpoint[1].statistics.billed / PICO
+
+
+@pytest.fixture
+def night(tmp_path: Path, endpoint: Start, configs: Configs) -> Night:
+    return Night(tmp_path, endpoint, configs)
+
+
+def check(night: Night, folder: Path | None = None) -> dict[str, Any]:
+    """What holds after any run: every item one fate, no call answered twice, nothing left open, no file left."""
+    folder = folder or night.folder
+    report: dict[str, Any] = orjson.loads((folder / "report.json").read_bytes())
+    items = report["items"]
+    assert items["generated"] == items["accepted"] + items["rejected"] + items["surplus"]
+    assert max(night.desk.answered.values(), default=0) <= 1
+    assert rows(folder, "SELECT count(*) FROM parts WHERE state NOT IN ('collected', 'void')") == [(0,)]
+    assert not list((folder / "batches").glob("*.jsonl"))
+    assert report["batches"]["open_parts"] == 0
+    return report
+
+
+# --- the promise ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dialect", [each for each in APIS if each != "gemini"])
+@pytest.mark.parametrize("mode", ["batch", "auto"])
+async def test_the_dataset_is_the_same_online_and_in_batches(
+    dialect: str, mode: str, night: Night, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The simulated model's answers depend on the whole request: here all ask for answers of the same length."""
+    monkeypatch.setattr(PartBook, "longest", lambda self: {})
+    config = await night.config(mode, dialect, thinking="none")
+    report = await run_in(night.folder, config)
+    assert report.outcome == "target"
+    check(night)
+    online = config.changed(limits=config.limits.model_copy(update={"mode": "online"}))
+    assert (await run_in(tmp_path / "online", online)).outcome == "target"
+    assert contents(night.folder / "accepted.jsonl") == contents(tmp_path / "online" / "accepted.jsonl")
+
+
+@pytest.mark.parametrize("dialect", APIS)
+async def test_half_the_price_as_the_provider_counts_it(dialect: str, night: Night) -> None:
+    config = await night.config("batch", dialect, price={"input": 1.0, "output": 2.0})
+    report = await run_in(night.folder, config)
+    assert report.outcome == "target"
+    found = check(night)
+    assert found["batches"]["calls"] == found["calls"]["completed"] > 60
+    assert found["cost"]["spent_usd"] == pytest.approx(night.billed, rel=0.02)
+
+
+async def test_auto_goes_online_first_and_last(night: Night) -> None:
+    config = await night.config(
+        "auto", more={"generate": {"target": 150}, "limits": {"batch": {"least": 30, "pilot": 4}}}
+    )
+    report = await run_in(night.folder, config)
+    assert report.outcome == "target"
+    found = check(night)
+    sizes = [calls for (calls,) in rows(night.folder, "SELECT n FROM parts WHERE state = 'collected'")]
+    assert sizes
+    assert min(sizes) >= 30
+    assert 0 < found["batches"]["calls"] < found["calls"]["completed"]
+    first = rows(night.folder, "SELECT count(*) FROM asked WHERE batch < 4")
+    assert first == [(0,)], "the pilot's calls are in no batch"
+
+
+async def test_nothing_is_sent_where_the_pilot_brings_nothing(night: Night) -> None:
+    config = await night.config(
+        "auto", more={"generate": {"batch_size": 3}}, review_accuracy=0.0, wrong_labels=0.0
+    )
+    report = await run_in(night.folder, config)
+    assert report.outcome == "attempts"
+    assert "nothing was sent in a batch" in report.data["message"]
+    assert not night.desk.batches
+
+
+# --- money ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cap", [0.004, 0.02, 0.05])
+async def test_a_cap_holds_at_every_instant(
+    cap: float, night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 0
+
+    def watched(name: str) -> None:
+        before: Callable[..., Any] = getattr(Budget, name)
+
+        def after(self: Budget, *given: Any, **named: Any) -> Any:
+            nonlocal most
+            result = before(self, *given, **named)
+            most = max(most, self.spent + self.reserved + self.aside)
+            return result
+
+        monkeypatch.setattr(Budget, name, after)
+
+    for name in ("put_aside", "take_back", "_grant", "_settled"):
+        watched(name)
+    config = await night.config(
+        "batch", cap=cap, price={"input": 1.0, "output": 2.0}, more={"generate": {"target": 2000}}
+    )
+    report = await run_in(night.folder, config)
+    assert report.outcome == "budget"
+    found = check(night)
+    assert most <= cap * PICO
+    assert night.billed <= cap
+    assert found["cost"]["spent_usd"] == pytest.approx(night.billed, rel=1e-6)
+    assert found["items"]["undecided"] < 2000
+    config = config.changed(limits=config.limits.model_copy(update={"budget_usd": 2 * cap}))
+    assert (await run_in(night.folder, config)).accepted >= report.accepted
+
+
+async def test_a_price_by_batch_that_is_not_known_is_not_guessed(configs: Configs) -> None:
+    model = {
+        "name": "m",
+        "base_url": "http://127.0.0.1:9/v1",
+        "batch": "openai",
+        "price": {"input": 1, "output": 2},
+    }
+    config = configs.load("", model=model, limits={"mode": "batch", "budget_usd": 1.0})
+    from engine.runs.modes import GenerateMode
+
+    with pytest.raises(ConfigError, match=r"limits\.budget_usd.*in a batch is not known.*share `batch`"):
+        GenerateMode().load(config)
+    known = {"gpt-4o-mini": "https://api.openai.com/v1", "claude-haiku-4-5": "https://api.anthropic.com"}
+    for name, address in known.items():
+        priced = RunConfig.model_validate(
+            {**configs.settings(address), "model": {"name": name, "base_url": address}}
+        )
+        half, whole = batch_price(priced.main), priced.main
+        assert half is not None
+        from engine.llm.prices import price_of
+
+        online = price_of(whole)
+        assert online is not None
+        assert half.cost(1000, 1000) * 2 == online.cost(1000, 1000)
+
+
+async def test_an_answer_that_was_cut_short_is_asked_for_whole(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches ask for twice the longest answer seen; where that is too little, the whole length is asked for."""
+    monkeypatch.setattr(PartBook, "longest", lambda self: {"items": 10, "review": 100})
+    config = await night.config("batch", price={"input": 1.0, "output": 2.0})
+    report = await run_in(night.folder, config)
+    assert report.outcome == "target"
+    found = check(night)
+    [(shortened, lost)] = rows(
+        night.folder, "SELECT (SELECT count(*) FROM asked WHERE shortened), sum(lost) FROM parts"
+    )
+    assert shortened
+    assert lost > 0
+    assert found["items"]["reasons"].get("generate", {}).get("truncated", 0) == 0
+    assert found["cost"]["spent_usd"] == pytest.approx(night.billed, rel=1e-6), (
+        "what was cut is paid for, too"
+    )
+
+
+# --- what goes wrong ------------------------------------------------------------------------------
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "the reply to a creation is lost": {"lose_create": 2},
+    "a creation fails": {"fail_create": 2},
+    "the file is not there yet": {"file_lag_s": 0.5},
+    "single calls fail": {"line_errors": 0.2},
+    "results hold a line twice, one cut, one of others": {"odd_lines": True},
+    "a batch expires": {"stall": 0.5, "day_s": 1.5},
+    "tokens that wait are limited": {"enqueued_tokens": 6_000},
+    "calls that wait are limited": {"queue": 25},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("dialect", ["plain", "anthropic", "gemini"])
+async def test_a_fault_costs_time_and_nothing_else(fault: str, dialect: str, night: Night) -> None:
+    config = await night.config("batch", dialect, batches=FAULTS[fault], price={"input": 1.0, "output": 2.0})
+    report = await run_in(night.folder, config)
+    assert report.outcome == "target", report.data["message"]
+    found = check(night)
+    assert found["cost"]["spent_usd"] == pytest.approx(night.billed, rel=0.02)
+
+
+async def test_answers_that_no_file_holds_are_asked_for_again(night: Night) -> None:
+    config = await night.config("batch", batches={"missing_lines": 0.2})
+    report = await run_in(night.folder, config)
+    assert report.outcome == "target"
+    assert max(night.desk.answered.values()) == 1, "under an id of its own"
+    assert rows(night.folder, "SELECT count(*) FROM asked WHERE fate = 'again'")[0][0] > 0
+
+
+@pytest.mark.parametrize("dialect", ["plain", "mistral"])
+async def test_a_field_that_is_refused_is_left_out(dialect: str, night: Night) -> None:
+    config = await night.config(
+        "batch", dialect, batches={"refused_field": "seed"} if dialect == "plain" else {}
+    )
+    report = await run_in(night.folder, config)
+    assert report.outcome == "target", report.data["message"]
+    check(night)
+    if dialect == "plain":
+        assert rows(night.folder, "SELECT count(*) FROM parts WHERE state = 'void'")[0][0] in (1, 2)
+
+
+async def test_what_is_refused_for_good_ends_the_run_in_the_providers_words(night: Night) -> None:
+    config = await night.config("batch", batches={"refused_field": "messages"})
+    report = await run_in(night.folder, config)
+    assert report.outcome == "fatal"
+    assert "Unsupported parameter: 'messages'" in report.data["message"]
+    assert report.data["cost"]["spent_usd"] == 0
+    check(night)
+
+
+@pytest.mark.parametrize("dialect", ["plain", "anthropic"])
+async def test_an_empty_account_stops_the_run_and_keeps_what_came(dialect: str, night: Night) -> None:
+    config = await night.config("batch", dialect, credit=0.01, price={"input": 1.0, "output": 2.0})
+    report = await run_in(night.folder, config)
+    assert report.outcome == "fatal"
+    assert "no credit left" in report.data["message"]
+    assert rows(night.folder, "SELECT count(*) FROM calls")[0][0] == sum(night.desk.answered.values()) > 0
+
+
+async def test_one_bad_line_is_asked_online_and_the_others_again(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch whose validation fails for one of its lines is charged nothing; that call finds out online."""
+    import engine.simulator.batches.openai as played
+
+    checked, failed = played.checked, []
+
+    def once(*given: Any, **named: Any) -> Any:
+        calls, errors = checked(*given, **named)
+        if not failed and len(calls) > 20:
+            failed.append(calls[2][0])
+            errors = [
+                {"code": "invalid_value", "message": "Invalid 'messages'.", "param": "messages", "line": 3}
+            ]
+        return calls, errors
+
+    monkeypatch.setattr(played, "checked", once)
+    config = await night.config("batch", more={"generate": {"target": 90}})
+    report = await run_in(night.folder, config)
+    assert report.outcome == "target"
+    check(night)
+    [(key,)] = rows(night.folder, "SELECT key FROM asked WHERE id = ? AND fate = 'online'", failed[0])
+    assert rows(night.folder, "SELECT count(*) FROM asked WHERE key = ?", key) == [(1,)], (
+        "it joins no batch again"
+    )
+    assert rows(night.folder, "SELECT count(*) FROM calls WHERE key = ?", key) == [(1,)]
+
+
+async def test_a_batch_that_is_gone_ends_the_run_and_its_worst_case_stays(night: Night) -> None:
+    config = await night.config("batch", batches={"day_s": 60.0, "quickest": 0.5, "slowest": 0.6})
+    desk = night.desk
+
+    async def vanish() -> None:
+        while not desk.batches:
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.3)
+        desk.batches.clear()
+
+    vanishing = asyncio.create_task(vanish())
+    report = await run_in(night.folder, config)
+    await vanishing
+    assert report.outcome == "fatal"
+    assert "does not know the batch" in report.data["message"]
+    assert report.data["batches"]["open_parts"] == 1
+    assert report.data["batches"]["set_aside_usd"] > 0
+
+
+# --- stops, kills, other starts -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dialect", ["plain", "anthropic"])
+async def test_paid_once_through_kills_anywhere(dialect: str, night: Night) -> None:
+    """SIGKILL again and again while batches are made, lost, worked on and collected."""
+    config = await night.config(
+        "batch", dialect, batches={"lose_create": 2, "day_s": 20.0}, more={"limits": {"batch": {"part": 20}}}
+    )
+    del config
+    path = night._configs.folder / "config.yaml"
+    for seconds in (0.9, 1.2, 1.5, 1.8, 2.1, 2.4):
+        process = await datagen("run", path, "-o", night.folder)
+        with_time = asyncio.wait_for(process.communicate(), seconds)
+        try:
+            await with_time
+        except TimeoutError:
+            process.kill()
+            await process.communicate()
+    status, _, err = await finished(await datagen("run", path, "-o", night.folder))
+    assert status == 0, err
+    found = check(night)
+    assert found["starts"] > 3
+    answered = rows(night.folder, "SELECT count(*), count(DISTINCT key) FROM asked WHERE fate = 'answered'")
+    assert answered[0][0] == answered[0][1] == sum(night.desk.answered.values())
+
+
+async def test_the_same_when_every_state_is_the_last(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start ends right after each state is on disk; the next one goes on from there."""
+    put, seen = PartBook.put, set[str]()
+
+    class Killed(BaseException):
+        pass
+
+    async def killing(self: PartBook, *parts: Any) -> None:
+        await put(self, *parts)
+        for part in parts:
+            if str(part.state) not in seen:
+                seen.add(str(part.state))
+                raise Killed
+
+    monkeypatch.setattr(PartBook, "put", killing)
+    config = await night.config("batch", more={"limits": {"batch": {"part": 10}}})
+    starts = 0
+    while True:
+        starts += 1
+        try:
+            report = await run_in(night.folder, config)
+        except (Killed, BaseExceptionGroup):
+            continue
+        if report.outcome != "fatal":
+            break
+    assert report.outcome == "target"
+    assert {"spooled", "intent", "uploaded", "told", "created", "ended", "collected"} <= seen
+    assert starts > 6
+    check(night)
+
+
+async def test_ctrl_c_leaves_the_batches_and_a_resume_collects_them(night: Night) -> None:
+    await night.config("batch", batches={"day_s": 60.0, "quickest": 0.05, "slowest": 0.06})
+    path = night._configs.folder / "config.yaml"
+    process = await datagen("run", path, "-o", night.folder)
+    while not night.desk.batches:
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    status, out, err = await finished(process)
+    assert status == 130
+    assert "Batches go on until" in err
+    assert f"datagen cancel {night.folder}" in out
+    status, out, _ = await finished(await datagen("status", night.folder))
+    assert status == 0
+    assert "part 1, wave 1: in_progress" in out
+    status, out, _ = await finished(await datagen("budget", night.folder))
+    assert "Set aside for batches that are under way: $" in out
+    status, out, err = await finished(await datagen("resume", night.folder))
+    assert status == 0, err
+    check(night)
+
+
+async def test_cancel_keeps_what_was_answered(night: Night) -> None:
+    await night.config("batch", batches={"day_s": 60.0, "quickest": 0.1, "slowest": 0.1})
+    path = night._configs.folder / "config.yaml"
+    process = await datagen("run", path, "-o", night.folder)
+    while not any(each.succeeded for each in night.desk.batches.values()):
+        await asyncio.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    await finished(process)
+    status, out, err = await finished(await datagen("cancel", night.folder))
+    assert status == 0, err
+    assert out.startswith("1 batch stopped; ")
+    [batch] = night.desk.batches.values()
+    assert batch.state == "cancelled"
+    assert rows(night.folder, "SELECT count(*) FROM calls") == [(batch.succeeded,)]
+    status, out, _ = await finished(await datagen("cancel", night.folder))
+    assert out == "No batch of this run is under way.\n"
+    status, _, err = await finished(await datagen("resume", night.folder, "--set", "limits.mode=online"))
+    assert status == 0, err
+    check(night)
+
+
+async def test_a_start_online_collects_what_earlier_ones_have_sent(night: Night) -> None:
+    config = await night.config("batch", batches={"day_s": 60.0, "quickest": 0.02, "slowest": 0.03})
+    path = night._configs.folder / "config.yaml"
+    process = await datagen("run", path, "-o", night.folder)
+    while not night.desk.batches:
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(0.3)
+    process.kill()
+    await process.communicate()
+    lower = config.limits.model_copy(update={"mode": "online", "budget_usd": 0.005})
+    report = await run_in(night.folder, config.changed(limits=lower))
+    assert report.outcome == "budget", (
+        "the cap was lowered below what is under way: it is collected all the same"
+    )
+    assert sum(night.desk.answered.values()) == rows(night.folder, "SELECT count(*) FROM calls")[0][0]
+    check(night)
+
+
+async def test_a_full_disk_while_calls_are_spooled(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    from engine.llm.batches.spool import Spool
+
+    add, left = Spool.add, [10]
+
+    def full(self: Spool, *given: Any) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            from engine.errors import DiskFull
+
+            raise DiskFull("no space left for the calls of a batch")
+        add(self, *given)
+
+    monkeypatch.setattr(Spool, "add", full)
+    config = await night.config("batch")
+    report = await run_in(night.folder, config)
+    assert report.outcome == "fatal"
+    assert "no space left" in report.data["message"]
+    assert not night.desk.batches
+    monkeypatch.setattr(Spool, "add", add)
+    assert (await run_in(night.folder, config)).outcome == "target"
+    check(night)
+
+
+# --- other modes, other settings --------------------------------------------------------------------
+
+
+async def test_an_audit_in_batches(night: Night, tmp_path: Path, problems: Path) -> None:
+    from engine.runs.api import audit
+
+    config = await night.config("batch")
+    config = config.changed(groupcheck=None)
+    report = await audit(config, night.folder)
+    assert report.outcome == "target"
+    check(night)
+    online = config.changed(limits=config.limits.model_copy(update={"mode": "online"}))
+    await audit(online, tmp_path / "online")
+    assert lines_of(night.folder) == lines_of(tmp_path / "online")
+
+
+def lines_of(folder: Path) -> list[Any]:
+    return [{k: v for k, v in row.items() if k != "_meta"} for row in lines(folder / "accepted.jsonl")]
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"limits": {"mode": "auto", "hedge": True}}, "hedge is for calls whose answer is waited for"),
+        ({"limits": {"mode": "batch", "finish_by": "07:00"}}, "mode: auto ends online in time"),
+        (
+            {"limits": {"mode": "auto"}, "generate": {"learn_from_mistakes": True}},
+            "learn_from_mistakes needs",
+        ),
+        ({"limits": {"mode": "batch"}, "groupcheck": {"on_duplicate": "retry"}}, "on_duplicate: retry needs"),
+        ({"limits": {"mode": "batch", "batch": {"wait": "5 weeks"}}}, "wait"),
+    ],
+)
+def test_what_needs_answers_at_once_is_refused(sections: dict[str, Any], said: str, configs: Configs) -> None:
+    with pytest.raises(ConfigError, match=said):
+        configs.load("http://127.0.0.1:9/v1", **sections)
+
+
+def test_a_duration_has_a_unit(configs: Configs) -> None:
+    for text, seconds in (("90m", 5400.0), ("6h", 21_600.0), ("1d", 86_400.0), (7200, 7200.0)):
+        config = configs.load("http://127.0.0.1:9/v1", limits={"batch": {"wait": text}})
+        assert config.limits.batch.wait == seconds
+
+
+def test_an_endpoint_without_batches_is_told(configs: Configs) -> None:
+    from engine.runs.modes import GenerateMode
+
+    config = configs.load("http://127.0.0.1:9/v1", limits={"mode": "auto"})
+    with pytest.raises(ConfigError, match="needs an endpoint with a batch API"):
+        GenerateMode().load(config)
+
+
+@pytest.mark.parametrize(
+    ("address", "api"),
+    [
+        ("https://api.openai.com/v1", "openai"),
+        ("https://api.groq.com/openai/v1", "groq"),
+        ("https://api.mistral.ai/v1", "mistral"),
+        ("https://api.together.xyz/v1", "together"),
+        ("https://generativelanguage.googleapis.com/v1beta/openai", "gemini"),
+        ("https://notopenai.com/v1", "none"),
+        ("http://127.0.0.1:8000/v1", "none"),
+    ],
+)
+def test_whose_batches_an_address_has(address: str, api: str, configs: Configs) -> None:
+    model = {"name": "m", "base_url": address}
+    assert batch_api(RunConfig.model_validate({**configs.settings(address), "model": model}).main) == api
