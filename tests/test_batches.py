@@ -118,7 +118,9 @@ async def test_half_the_price_as_the_provider_counts_it(dialect: str, night: Nig
     report = await run_in(night.folder, config)
     assert report.outcome == "target"
     found = check(night)
-    assert found["batches"]["calls"] == found["calls"]["completed"] > 60
+    online = found["calls"]["completed"] - found["batches"]["calls"]
+    assert online <= len(found["calls"]["by_purpose"]), "the first of each purpose finds out what is taken"
+    assert found["batches"]["calls"] > 60
     assert found["cost"]["spent_usd"] == pytest.approx(night.billed, rel=0.02)
 
 
@@ -278,7 +280,7 @@ async def test_what_is_refused_for_good_ends_the_run_in_the_providers_words(nigh
     report = await run_in(night.folder, config)
     assert report.outcome == "fatal"
     assert "Unsupported parameter: 'messages'" in report.data["message"]
-    assert report.data["cost"]["spent_usd"] == 0
+    assert report.data["cost"]["spent_usd"] < 0.001, "that of the first call, which was online"
     check(night)
 
 
@@ -288,7 +290,8 @@ async def test_an_empty_account_stops_the_run_and_keeps_what_came(dialect: str, 
     report = await run_in(night.folder, config)
     assert report.outcome == "fatal"
     assert "no credit left" in report.data["message"]
-    assert rows(night.folder, "SELECT count(*) FROM calls")[0][0] == sum(night.desk.answered.values()) > 0
+    kept = rows(night.folder, "SELECT count(*) FROM asked WHERE fate = 'answered'")[0][0]
+    assert kept == sum(night.desk.answered.values()) > 0
 
 
 async def test_one_bad_line_is_asked_online_and_the_others_again(
@@ -432,7 +435,7 @@ async def test_cancel_keeps_what_was_answered(night: Night) -> None:
     assert out.startswith("1 batch stopped; ")
     [batch] = night.desk.batches.values()
     assert batch.state == "cancelled"
-    assert rows(night.folder, "SELECT count(*) FROM calls") == [(batch.succeeded,)]
+    assert rows(night.folder, "SELECT count(*) FROM asked WHERE fate = 'answered'") == [(batch.succeeded,)]
     status, out, _ = await finished(await datagen("cancel", night.folder))
     assert out == "No batch of this run is under way.\n"
     status, _, err = await finished(await datagen("resume", night.folder, "--set", "limits.mode=online"))
@@ -454,7 +457,10 @@ async def test_a_start_online_collects_what_earlier_ones_have_sent(night: Night)
     assert report.outcome == "budget", (
         "the cap was lowered below what is under way: it is collected all the same"
     )
-    assert sum(night.desk.answered.values()) == rows(night.folder, "SELECT count(*) FROM calls")[0][0]
+    assert (
+        sum(night.desk.answered.values())
+        == rows(night.folder, "SELECT count(*) FROM asked WHERE fate = 'answered'")[0][0]
+    )
     check(night)
 
 

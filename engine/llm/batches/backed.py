@@ -36,6 +36,9 @@ class Backed:
     def read(self, body: bytes) -> Completion:
         return self._backend.read(body)
 
+    def settled(self, purpose: str) -> bool:
+        return self._backend.settled(purpose)
+
     def terms(self, purpose: str) -> Mapping[str, Any]:
         return self._backend.negotiations.of(purpose).terms.as_dict()
 

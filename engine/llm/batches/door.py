@@ -119,6 +119,10 @@ class Door(Protocol):
         """What a success's body holds. Raises as the endpoint's backend does."""
         ...
 
+    def settled(self, purpose: str) -> bool:
+        """Whether it is known how calls for this purpose are taken."""
+        ...
+
     def terms(self, purpose: str) -> Mapping[str, Any]:
         """How calls for this purpose are asked now, as plain JSON values."""
         ...

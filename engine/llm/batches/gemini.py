@@ -159,6 +159,9 @@ class GeminiBatches:
     def read(self, body: bytes) -> Completion:
         return completion_of(_parsed(body), self._model.name)
 
+    def settled(self, purpose: str) -> bool:
+        return True  # it asks in another form than online
+
     def terms(self, purpose: str) -> Mapping[str, Any]:
         return {}
 

@@ -60,6 +60,8 @@ class Later:
         self._wave = self._number = 0
         self._unanswered: Mapping[str, tuple[int, bool]] = {}
         self._longest: Mapping[str, int] = {}
+        self._first: dict[tuple[str, str], asyncio.Event] = {}
+        """By lane and purpose: set once the call is answered that finds out what the endpoint takes."""
 
     async def ask(self, prompt: Prompt) -> Completion:
         """Raises what the client raises, and Deferred."""
@@ -70,11 +72,25 @@ class Later:
             self.short = True
             raise Deferred
         tries, online = self._unanswered.get(prompt.key, (0, False))
-        if lane is None or online or tries >= TRIES:
+        if lane is None or online or tries >= TRIES or await self._finds_out(lane, prompt.purpose):
             return await self._online(prompt)
         await self._spool(lane, prompt, tries + 1)
         await asyncio.sleep(0)  # what is asked together is spooled together, before the first of it is let go
         raise Deferred
+
+    async def _finds_out(self, lane: Lane, purpose: str) -> bool:
+        """Whether this call is the first of its purpose, which finds out online what the endpoint takes.
+
+        In a batch that would take an hour, for all of them. The others wait until it is answered.
+        """
+        if lane.door.settled(purpose):
+            return False
+        answered = self._first.get((lane.name, purpose))
+        if answered is None:
+            self._first[lane.name, purpose] = asyncio.Event()
+            return True
+        await answered.wait()
+        return False
 
     async def _online(self, prompt: Prompt) -> Completion:
         """A call that cannot wait. Without money for it, it is put off until the wave's is settled."""
@@ -85,6 +101,10 @@ class Later:
                 raise
             self.short = True
             raise Deferred from None
+        finally:
+            for (_, purpose), answered in self._first.items():
+                if purpose == prompt.purpose:
+                    answered.set()
 
     async def _spool(self, lane: Lane, prompt: Prompt, tries: int) -> None:
         allowed = lane.endpoint.allowance.of(prompt.purpose)
