@@ -129,7 +129,7 @@ class Provider:
 class Judge:
     """A validator of four calls."""
 
-    name = "judge"
+    name = "critic"
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
@@ -145,7 +145,7 @@ class Judge:
 
 
 class _Point:
-    name = "judge"
+    name = "critic"
 
     @staticmethod
     def load() -> type[Judge]:
@@ -164,7 +164,7 @@ def settings(place: Path, items: int) -> Path:
         for name, share in SHARES.items()
     ]  # fmt: skip
     found["limits"] = {"concurrency": 1200, "budget_usd": CAP, "share": "machine"}
-    found["validators"] = ["judge"]
+    found["validators"] = ["critic"]
     path.write_text(yaml.safe_dump(found))
     return path
 

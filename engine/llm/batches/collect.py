@@ -127,10 +127,12 @@ class Collector:
             return self._once_more(asked, found)
         if outcome is None:
             return Answer(asked._replace(fate=Fate.ONLINE), None)
-        if asked.fate != Fate.ANSWERED and self._book.holds(asked.key):  # it was answered elsewhere meanwhile
+        found.kept += 1
+        if asked.fate == Fate.ANSWERED:  # taken before the process was killed
+            return Answer(asked, None)
+        if self._book.holds(asked.key):  # it was answered elsewhere meanwhile
             found.lost += cost
             return Answer(asked._replace(fate=Fate.ANSWERED), None)
-        found.kept += 1
         return Answer(asked._replace(fate=Fate.ANSWERED), outcome)
 
     def _once_more(self, asked: Asked, found: Collected) -> Answer:

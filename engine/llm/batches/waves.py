@@ -52,8 +52,6 @@ class _Watched:
     missed: int = 0
     not_before: float = 0.0
     cancelled: bool = False
-    foreign: tuple[str, ...] = ()
-    """Batches that were taken for it and are not."""
 
 
 class Waves:
@@ -90,6 +88,8 @@ class Waves:
         self._wall = wall
         self._watched: dict[int, _Watched] = {}
         self._full: dict[str, tuple[float, int]] = {}
+        self._crowded: set[str] = set()
+        """Lanes that have had no room: their parts go one at a time."""
         self._troubled: float | None = None
         self._took: list[float] = []
         self.open: Sequence[Part] = ()
@@ -313,7 +313,7 @@ class Waves:
             await self._book.put(part)
             raise
         await self._adopt(replace(part, told_at=told_at), told)
-        return True
+        return lane.name not in self._crowded
 
     async def _refused_at_once(self, lane: Lane, part: Part, error: BadRequest, now: float) -> None:
         if about_room(str(error)):
@@ -344,7 +344,6 @@ class Waves:
         """The batch that was made of a part although no reply came."""
         since = (part.told_at or 0.0) - _SKEW_S
         known = {each.batch_id for each in self._book.parts(*State) if each.batch_id}
-        known |= set(self._watch(part).foreign)
         for told in await lane.door.made(since):
             if told.id in known:
                 continue
@@ -421,7 +420,6 @@ class Waves:
 
     async def _disown(self, part: Part) -> None:
         """A batch of as many calls, made at the same time by somebody else, was taken for ours."""
-        self._watch(part).foreign += (part.batch_id,)
         await self._book.put(replace(part, state=State.TOLD, batch_id=""))
 
     async def _settle(self, lane: Lane, part: Part, told: Told, found: Collected) -> None:
@@ -501,11 +499,18 @@ class Waves:
     # --- room at the provider ---
 
     def _waits_for_room(self, lane: Lane) -> bool:
+        if lane.name in self._crowded and self._unjudged(lane):
+            return True
         since, made = self._full.get(lane.name, (0.0, 0))
         if made and self._made(lane) == made and self._wall() < since + 2 * lane.pace.longest:
             return True
         self._full.pop(lane.name, None)
         return False
+
+    def _unjudged(self, lane: Lane) -> bool:
+        """Whether the provider has not looked at one of the batches yet: it may still have no room for it."""
+        parts = self._book.parts(State.CREATED)
+        return any(part.endpoint == lane.name and not part.counts.get("total") for part in parts)
 
     def _made(self, lane: Lane) -> int:
         """How many batches the provider works on."""
@@ -513,6 +518,7 @@ class Waves:
 
     async def _no_room(self, lane: Lane, part: Part, said: str) -> None:
         """Waits for room where other batches take it; without any, the part is too large and is halved."""
+        self._crowded.add(lane.name)
         made = self._made(lane) - (part.state is State.CREATED)
         part = replace(part, state=State.UPLOADED, batch_id="")
         if made or part.calls == 1:
