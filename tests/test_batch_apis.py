@@ -100,7 +100,9 @@ async def test_a_line_is_what_anthropics_types_take() -> None:
     door = MessageBatches(given, backend)
     line = orjson.loads(door.line("nonce-1-0", door.request(prompt())))
     found = whole(TypeAdapter(Request).validate_python(line))
-    assert set(found["params"]) >= set(line["params"]) - {"temperature"}  # which its newest models do not take
+    assert set(found["params"]) >= set(line["params"]) - {
+        "temperature"
+    }  # which its newest models do not take
     assert found["params"]["max_tokens"] == 300
     await door.close()
     await backend.close()

@@ -555,3 +555,15 @@ def test_an_endpoint_without_batches_is_told(configs: Configs) -> None:
 def test_whose_batches_an_address_has(address: str, api: str, configs: Configs) -> None:
     model = {"name": "m", "base_url": address}
     assert batch_api(RunConfig.model_validate({**configs.settings(address), "model": model}).main) == api
+
+
+async def test_a_check_asks_whether_batches_may_be_listed(night: Night) -> None:
+    await night.config("auto")
+    path = night._configs.folder / "config.yaml"
+    status, out, err = await finished(await datagen("check", path))
+    assert status == 0, out + err
+    assert "takes them; $0.5 in, $1 out, per million tokens" in out
+    night.desk.batches = None
+    status, out, _ = await finished(await datagen("check", path))
+    assert status == 4
+    assert "batches              FAILED" in out

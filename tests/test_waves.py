@@ -31,8 +31,9 @@ from engine.items import Completion, Prompt, Usage
 from engine.llm.accounts import Accounts
 from engine.llm.batches.door import Capacity, Fault, Request, Result, Told
 from engine.llm.batches.part import OPEN, Answer, Asked, Fate, Part, State
+from engine.llm.batches.room import split_file
 from engine.llm.batches.spool import Lane, Pace, Spool, asked
-from engine.llm.batches.waves import Waves, split_file
+from engine.llm.batches.waves import Waves
 from engine.llm.budget import Budget
 from engine.llm.call import CallCounts
 from engine.llm.prices import Price, Tier

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
@@ -23,8 +24,9 @@ from engine.errors import (
 )
 from engine.items import Completion, Prompt, Usage
 from engine.protocols import Backend, Embedder
-from engine.runs.endpoints import OpenBackend, opened_backends
+from engine.runs.endpoints import Backends, OpenBackend, coordinator_of, limiter_of, opened_backends
 from engine.runs.inputs import Inputs, loaded, without_effect
+from engine.runs.lanes import opened_lanes
 from engine.runs.modes import GenerateMode
 from engine.runs.modes.generate import sample_batch
 from engine.runs.plugins import described, load_validators, no_calls, opened_validators
@@ -183,6 +185,9 @@ async def _endpoints(inputs: Inputs) -> AsyncIterator[Finding]:
             for purpose, opened in backends.others.items():
                 if purpose != "embedding":
                     yield await _endpoint(f"endpoint {purpose}", opened, *facts)
+            if config.limits.mode != "online":
+                async for finding in _batches(config, backends):
+                    yield finding
     except EngineError as error:
         yield Finding("endpoint", False, str(error))
 
@@ -217,6 +222,24 @@ async def _endpoint(name: str, opened: OpenBackend, seed: int, patience: float) 
     ] if limits is not None else []  # fmt: skip
     announces = f"; announces {', '.join(told)}" if told else ""
     return Finding(name, True, f"{reply.model} answers; {usage}{announces}")
+
+
+async def _batches(config: RunConfig, backends: Backends) -> AsyncIterator[Finding]:
+    """Asks each endpoint that has batches for those of the last minute: the key may not be allowed to."""
+    with contextlib.closing(coordinator_of(config)) as coordinator:
+        limiter = limiter_of(config, backends, coordinator)
+        async with opened_lanes(backends, limiter, Path()) as lanes:
+            for lane in lanes.values():
+                tier = lane.price.tiers[0]
+                price = f"${tier.input / 1e6:g} in, ${tier.output / 1e6:g} out, per million tokens"
+                known = price if tier.input or tier.output else "their price is not known"
+                try:
+                    async with asyncio.timeout(config.limits.attempt_timeout_s):
+                        await lane.door.made(time.time() - 60)
+                except (EngineError, TimeoutError) as error:
+                    yield Finding("batches", False, f"{lane.name}: {error or 'no answer in time'}")
+                else:
+                    yield Finding("batches", True, f"{lane.name} takes them; {known}")
 
 
 async def _first_prompt(name: str, opened: OpenBackend, inputs: Inputs, patience: float) -> Finding:

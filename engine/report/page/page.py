@@ -171,7 +171,13 @@ def _tiles(report: ReportData, results: Mapping[str, Any] | None) -> Iterator[tu
             )
     else:
         yield "spent", "unknown", "the model's price is not known"
-    yield "calls", f"{calls['completed']:,}", f"{calls['failed']:,} failed, {calls['retried']:,} tried again"
+    batches = report.get("batches")
+    there = f", {batches['calls']:,} in {batches['waves']} waves of batches" if batches is not None else ""
+    yield (
+        "calls",
+        f"{calls['completed']:,}",
+        f"{calls['failed']:,} failed, {calls['retried']:,} tried again{there}",
+    )
     speed = f"{report['time']['items_per_s']:,.1f} items/s" if report["time"]["items_per_s"] else ""
     yield "last start took", duration(report["time"]["wall_s"]), speed
     if report["starts"] > 1:
