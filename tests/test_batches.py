@@ -149,6 +149,41 @@ async def test_nothing_is_sent_where_the_pilot_brings_nothing(night: Night) -> N
     assert not night.desk.batches
 
 
+@pytest.mark.parametrize(
+    ("dataset", "generate"),
+    [
+        ({"constraints": [{"label_ratio": {"7": 1, "9": 2, "11": 2}}]}, {}),
+        ({}, {"attributes": {"place": ["school", "market", "farm"], "tone": ["plain", "dry"]}}),
+        ({}, {"strategies": {"few": {"few_shot": 1}, "many": {"few_shot": 4}}}),
+    ],
+    ids=["a ratio of labels", "attributes", "several strategies"],
+)
+async def test_what_a_plan_depends_on_is_the_same_in_waves(
+    dataset: Any, generate: Any, night: Night, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PartBook, "longest", lambda self: {})
+    await night.config("batch")
+    assert night.endpoint is not None
+    settings = orjson.loads(orjson.dumps(_yaml(night._configs.folder / "config.yaml")))
+    settings["dataset"] |= dataset
+    settings["generate"] |= {"target": 40, **generate}
+    path = night._configs.folder / "config.yaml"
+    path.write_bytes(orjson.dumps(settings))
+    found = []
+    for mode in ("batch", "online"):
+        folder = tmp_path / mode
+        assert (await run_in(folder, RunConfig.load(path, {"limits.mode": mode}))).outcome == "target"
+        found.append(contents(folder / "accepted.jsonl"))
+    assert found[0] == found[1]
+    check(night, tmp_path / "batch")
+
+
+def _yaml(path: Path) -> Any:
+    import yaml
+
+    return yaml.safe_load(path.read_text())
+
+
 # --- money ----------------------------------------------------------------------------------------
 
 

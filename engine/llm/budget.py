@@ -105,6 +105,10 @@ class Budget:
         self._before += cost  # on record by itself, and no part of what this start may have to pay
         self._admit()
 
+    def start_over(self) -> None:
+        """Forgets what finishing items has cost: another pass counts anew, as another start does."""
+        self.followed = self.begun = 0
+
     def close(self, reason: BaseException) -> None:
         """Those in line get the reason instead of money."""
         self._line.dismiss(reason)

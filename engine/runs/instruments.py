@@ -57,7 +57,7 @@ class Instruments:
         calls, items, silence = Throughput(), Throughput(self.progress.accepted), Silence()
 
         def snapshot() -> Snapshot:
-            progress, counts = self.progress, self.counts
+            progress, counts, waves = self.progress, self.counts, self.passes.waves
             pace = items.per_second(progress.accepted)
             rejected_by: Counter[str] = Counter()
             for (by, _), count in progress.rejected_by.items():
@@ -75,7 +75,7 @@ class Instruments:
                 in_flight=self.limiter.statistics().in_flight,
                 retried=counts.retried,
                 rate_limited=counts.rate_limited,
-                eta_s=(progress.target - progress.accepted) / pace if pace > 0 else None,
+                eta_s=(progress.target - progress.accepted) / pace if pace > 0 and not waves.open else None,
                 queues={name: (channel.queued, channel.capacity) for name, channel in channels},
                 rejected_by=rejected_by,
                 note=self._note(silence.seconds(counts.completed)),

@@ -168,6 +168,7 @@ class Passes:
         await self.journal.settled()
         self.journal.look_again()
         self.progress.start_over()
+        self.budget.start_over()
 
 
 class _Counted:

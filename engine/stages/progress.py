@@ -41,7 +41,7 @@ class Progress:
 
     def start_over(self) -> None:
         """Forgets what is under way: another pass makes it again from the journal."""
-        self.outstanding = self.passed_over = self.waiting = 0
+        self.outstanding = self.arrived = self.passed_over = self.waiting = 0
 
     async def room(self, number: int, window: int, halt: Halt) -> bool:
         """Waits until batch `number` is less than `window` ahead of what is decided; False once the run is halted."""
