@@ -460,3 +460,25 @@ async def test_a_plan_compares_the_ways(tmp_path: Path, configs: Configs) -> Non
     unknown = configs.write("http://127.0.0.1:9/v1", "unknown.yaml", generate={"target": 5000})
     assert "limits.mode" not in (await finished(await datagen("plan", unknown)))[1]
     assert RunConfig.load(path).limits.mode == "online"
+
+
+async def test_results_of_a_program_that_never_writes_them_are_not_waited_for(tmp_path: Path) -> None:
+    from engine.llm.batches.files import FileExchange
+
+    given = model(batch="files")
+    backend = OpenAICompatible(given, concurrency=1)
+    door = FileExchange(given, backend, tmp_path)
+    (tmp_path / "part-00001.jsonl").write_text('{"custom_id": "a"}\n{"custom_id": "b"}\n')
+    told = await door.create(tmp_path / "part-00001.jsonl", "", "tag")
+    assert (await door.poll([told.id]))[told.id].stage == "running"
+    results = tmp_path / "part-00001.results.jsonl"
+    results.write_text('{"garbage\n{"custom_id": "a", "response": {"status_code": 200, "body": {}}}\n')
+    found = (await door.poll([told.id]))[told.id]
+    assert (found.stage, found.done, found.total) == ("running", 1, 2)
+    assert [each async for each in door.results(found)] == [None, Result("a", 200, b"{}")]
+    results.unlink()
+    await door.cancel(told.id)
+    found = (await door.poll([told.id]))[told.id]
+    assert (found.stage, found.said) == ("ended", "cancelled")
+    assert [each async for each in door.results(found)] == []
+    await backend.close()

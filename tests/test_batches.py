@@ -149,6 +149,75 @@ async def test_nothing_is_sent_where_the_pilot_brings_nothing(night: Night) -> N
     assert not night.desk.batches
 
 
+async def test_auto_goes_on_in_waves_after_what_was_too_little(night: Night) -> None:
+    """At a few calls it finishes online what is begun, and no more: what comes next may be a wave again."""
+    more = {"generate": {"target": 150}, "limits": {"batch": {"least": 20, "pilot": 4}}}
+    config = await night.config("auto", more=more, near_duplicates=0.5)
+    report = await run_in(night.folder, config)
+    assert report.outcome == "target"
+    found = check(night)
+    assert found["batches"]["calls"] > 0.6 * found["calls"]["completed"]
+
+
+async def test_auto_gets_as_much_out_of_a_tight_cap_as_batches_do(night: Night, tmp_path: Path) -> None:
+    accepted = {}
+    for mode in ("online", "batch", "auto"):
+        config = await night.config(
+            mode, cap=0.02, price={"input": 1.0, "output": 2.0}, more={"generate": {"target": 2000}}
+        )
+        report = await run_in(tmp_path / mode, config)
+        assert report.outcome == "budget"
+        accepted[mode] = report.accepted
+        if mode != "online":
+            found = check(night, tmp_path / mode)
+            assert found["batches"]["waves"] <= 20, "at the cap, no wave is sent for a few calls"
+    assert accepted["batch"] > 1.4 * accepted["online"]
+    assert accepted["auto"] > 1.2 * accepted["online"]
+
+
+async def test_another_endpoint_is_refused_before_anything_is_changed(night: Night) -> None:
+    config = await night.config("batch", batches={"day_s": 60.0, "quickest": 0.5, "slowest": 0.6})
+    path = night._configs.folder / "config.yaml"
+    process = await datagen("run", path, "-o", night.folder)
+    while not night.desk.batches:
+        await asyncio.sleep(0.02)
+    process.kill()
+    await process.communicate()
+    kept = (night.folder / "config.yaml").read_bytes()
+    elsewhere = f"model.base_url={config.main.base_url.replace('127.0.0.1', 'localhost')}"
+    status, _, err = await finished(await datagen("run", path, "-o", night.folder, "--set", elsewhere))
+    assert status == 2
+    assert "this config does not name that endpoint" in err
+    assert (night.folder / "config.yaml").read_bytes() == kept
+    status, out, _ = await finished(await datagen("cancel", night.folder))
+    assert status == 0
+    assert out.startswith("Batches stopped: 1; ")
+
+
+async def test_a_batch_that_is_gone_can_be_given_up(night: Night) -> None:
+    config = await night.config("batch", batches={"day_s": 60.0, "quickest": 0.5, "slowest": 0.6})
+    path = night._configs.folder / "config.yaml"
+    process = await datagen("run", path, "-o", night.folder)
+    while not night.desk.batches:
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(0.3)
+    process.kill()
+    await process.communicate()
+    night.desk.batches.clear()
+    assert (await finished(await datagen("cancel", night.folder)))[0] == 4
+    status, out, _ = await finished(await datagen("cancel", night.folder, "--forget"))
+    assert status == 0
+    assert out.startswith("Given up: 1, at the most that they may have cost, $0.0")
+    [(worst,)] = rows(night.folder, "SELECT worst FROM parts WHERE state = 'gone'")
+    quick = config.limits.model_copy(update={"mode": "online"})
+    report = await run_in(night.folder, config.changed(limits=quick))
+    assert report.outcome == "target"
+    cost = report.data["cost"]
+    assert cost["unconfirmed_usd"] == pytest.approx(worst / PICO)
+    assert cost["spent_usd"] == pytest.approx(sum(cost["by_purpose"].values()) + worst / PICO)
+    assert report.data["batches"]["cost_usd"] == 0
+
+
 @pytest.mark.parametrize(
     ("dataset", "generate"),
     [
@@ -295,6 +364,9 @@ async def test_answers_that_no_file_holds_are_asked_for_again(night: Night) -> N
     report = await run_in(night.folder, config)
     assert report.outcome == "target"
     assert max(night.desk.answered.values()) == 1, "under an id of its own"
+    cost = report.data["cost"]
+    assert cost["unconfirmed_usd"] > 0
+    assert cost["spent_usd"] > night.billed, "what may have been answered may have been charged"
     assert rows(night.folder, "SELECT count(*) FROM asked WHERE fate = 'again'")[0][0] > 0
 
 
@@ -467,7 +539,7 @@ async def test_cancel_keeps_what_was_answered(night: Night) -> None:
     await finished(process)
     status, out, err = await finished(await datagen("cancel", night.folder))
     assert status == 0, err
-    assert out.startswith("1 batch stopped; ")
+    assert out.startswith("Batches stopped: 1; ")
     [batch] = night.desk.batches.values()
     assert batch.state == "cancelled"
     assert rows(night.folder, "SELECT count(*) FROM asked WHERE fate = 'answered'") == [(batch.succeeded,)]

@@ -67,6 +67,8 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
 
 def _as_seconds(value: Any) -> Any:
     match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None and isinstance(value, str):
+        raise ValueError("must be seconds, or a text such as '90m' or '6h'")
     return float(match[1]) * _UNITS[match[2]] if match is not None else value
 
 

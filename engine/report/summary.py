@@ -193,10 +193,18 @@ def _undecided(connection: sqlite3.Connection, decided: int) -> Undecided:
         )
     )
     open_ = sum(max(0, size - fates.get(batch, 0)) for (batch,) in brought)
-    [validating] = connection.execute(
-        "SELECT coalesce(sum(cost), 0) FROM calls WHERE purpose NOT IN ('items', 'embedding', 'attributes', 'lessons')"
+    apart = "purpose NOT IN ('items', 'embedding', 'attributes', 'lessons')"
+    [whole, begun] = connection.execute(
+        f"SELECT coalesce(sum(cost) FILTER (WHERE batch < ?1), 0), coalesce(sum(cost) FILTER (WHERE batch >= ?1), 0)"  # noqa: S608
+        f" FROM calls WHERE {apart}",
+        (committed,),
     ).fetchone()
-    return {"undecided": open_, "finishing_usd": usd(validating // max(1, decided)) * open_}
+    [through] = connection.execute(
+        "SELECT count(*) FROM items WHERE item < ? AND state != 'surplus'", (committed * POSITIONS,)
+    ).fetchone()
+    # What is under way may have got far: what it has taken so far is not to be paid again.
+    left = max(0, whole // through * open_ - begun) if through else 0
+    return {"undecided": open_, "finishing_usd": usd(left)}
 
 
 def _validators(connection: sqlite3.Connection, names: Sequence[str]) -> dict[str, ValidatorEntry]:
@@ -293,18 +301,19 @@ def _calls(connection: sqlite3.Connection, starts: Sequence[Start]) -> Calls:
 
 
 def _batches(connection: sqlite3.Connection) -> BatchesSection | None:
-    parts = [part for part in read_parts(connection) if part.state is not State.SPOOLED]
+    parts = [part for part in read_parts(connection) if part.state not in (State.SPOOLED, State.VOID)]
     if not parts:
         return None
+    collected = [part for part in parts if part.state is State.COLLECTED]
     open_ = [part for part in parts if part.state in OPEN]
     done = sum(part.counts.get("done", 0) + part.counts.get("failed", 0) for part in open_)
     [answered] = connection.execute("SELECT count(*) FROM asked WHERE fate = ?", (Fate.ANSWERED,)).fetchone()
     ends = [part.until for part in open_ if part.until is not None]
     return {
-        "waves": max(part.wave for part in parts),
+        "waves": len({part.wave for part in collected}),
         "parts": len(parts),
         "calls": answered,
-        "cost_usd": usd(sum(part.cost for part in parts)),
+        "cost_usd": usd(sum(part.cost for part in collected)),
         "open_parts": len(open_),
         "open_calls": sum(part.calls for part in open_),
         "done": done,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.escaping import printable
 from engine.quality.richness import more_to_be_had
-from engine.report.formatting import duration
+from engine.report.formatting import clock, counted, duration
 from engine.report.shape import Cost, EventEntry, Items, ReportData
 from engine.report.summary import Report
 
@@ -106,21 +106,21 @@ def _batches(data: ReportData, folder: Path) -> Iterator[str]:
     if batches is None:
         return
     if batches["calls"]:
-        yield (
-            f"{batches['calls']:,} calls were answered in {batches['waves']} waves of batches, for "
-            f"${batches['cost_usd']:.4f}."
-        )
+        answered = counted(batches["calls"], "call was", "calls were")
+        waves = counted(batches["waves"], "wave")
+        yield f"{answered} answered in {waves} of batches, for ${batches['cost_usd']:.4f}."
     if batches["open_parts"]:
         until = _clock(batches["until"])
         yield (
-            f"{batches['open_calls']:,} calls are under way in {batches['open_parts']} batches{until}, "
+            f"{counted(batches['open_calls'], 'call is', 'calls are')} under way in "
+            f"{counted(batches['open_parts'], 'batch', 'batches')}{until}, "
             f"${batches['set_aside_usd']:.4f} set aside at most; datagen resume {folder} collects them, datagen cancel "
             f"{folder} stops them."
         )
 
 
 def _clock(until: float | None) -> str:
-    return time.strftime(" until %H:%M at the latest", time.localtime(until)) if until is not None else ""
+    return f" until {clock(until, time.time())} at the latest" if until is not None else ""
 
 
 def _unfinished(items: Items, outcome: str) -> Iterator[str]:
@@ -255,7 +255,7 @@ def status_table(report: Report, running: bool, completed: str = "") -> Table:
         "spent", f"${cost['spent_usd']:.4f} ({cap})" if cost["priced"] else "not counted: price unknown"
     )
     if (batches := data.get("batches")) is not None:
-        where = f"{batches['open_calls']:,} under way in {batches['open_parts']}"
+        where = f"{batches['open_calls']:,} under way in {counted(batches['open_parts'], 'batch', 'batches')}"
         spent = f"{batches['calls']:,} calls answered for ${batches['cost_usd']:.4f}"
         table.add_row("batches", f"{spent}; {where}{_clock(batches['until'])}")
     if items["undecided"] and data["outcome"] != "target":

@@ -43,8 +43,12 @@ class Stopped:
     """Calls that were answered before, and are kept."""
     left: int
     """Parts that have not ended yet."""
+    gone: int
+    """Parts that were given up."""
     spent: int
-    """Picodollars of all their answers."""
+    """Picodollars of all answers."""
+    forgotten: int
+    """Picodollars that those given up may have cost."""
 
 
 def open_parts(folder: RunFolder) -> list[Part]:
@@ -98,7 +102,10 @@ async def stop(config: RunConfig, folder: RunFolder, notify: Notify, *, forget: 
             f"SELECT count(*) FROM asked WHERE fate = 'answered' AND part IN ({_numbers(ours)})"  # noqa: S608 - numbers
         )
         left = sum(part.state in OPEN for part in ours)
-        return Stopped(len(before), int(answered), left, sum(part.cost for part in ours))
+        gone = sum(part.state is State.GONE for part in ours)
+        forgotten = sum(part.lost for part in ours if part.state is State.GONE)
+        spent = sum(part.cost for part in ours) - forgotten
+        return Stopped(len(before), int(answered), left, gone, spent, forgotten)
     finally:
         await journal.close()
 

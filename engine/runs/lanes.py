@@ -9,9 +9,11 @@ from pathlib import Path
 from yarl import URL
 
 from engine.config import ModelConfig, RunConfig
+from engine.errors import ConfigError
 from engine.items import Prompt
 from engine.llm.backends.connection import NegotiatingBackend
 from engine.llm.batches.door import Door
+from engine.llm.batches.part import Part
 from engine.llm.batches.spool import FOLDER, Lane, Pace
 from engine.llm.endpoint import Endpoint
 from engine.llm.limiter import Limiter
@@ -76,6 +78,21 @@ def check_batches(config: RunConfig) -> None:
                 "limits.budget_usd",
                 f"what {model.name!r} costs in a batch is not known, so a cap cannot be kept; set {key} with its "
                 "share `batch`, such as {input: 0.15, output: 0.60, batch: 0.5}, or use limits.mode: online",
+            )
+
+
+def check_lanes(
+    config: RunConfig, tested: Sequence[ModelConfig], parts: Sequence[Part], folder: Path
+) -> None:
+    """Raises ConfigError where a batch waits at an endpoint that the config does not name, or not with its batches."""
+    models = [*config.endpoints, *config.purpose_models().values(), *tested]
+    names = {lane_name(model) for model in models if batch_api(model) != "none"}
+    for part in parts:
+        if part.endpoint not in names:
+            raise ConfigError(
+                f"{folder}: {part.calls:,} calls wait in a batch at {part.endpoint}, and this config does not name "
+                f"that endpoint with its batch API. Collect them first (datagen resume {folder}), or stop them "
+                f"(datagen cancel {folder})"
             )
 
 

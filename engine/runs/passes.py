@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from engine.flow.halt import Halt
 from engine.flow.pipeline import Pipeline
 from engine.items import usd
 from engine.llm.batches.later import Later, Turn
+from engine.llm.batches.part import Part
 from engine.llm.batches.spool import Lane
 from engine.llm.batches.waves import Waves
 from engine.llm.budget import Budget
@@ -26,6 +27,10 @@ from engine.store.journal import Journal
 
 USUAL_S = 3_600.0
 """Seconds that a batch takes, before any of the run's own is known: most end within the hour, as providers say."""
+
+
+SMALLEST = 0.05
+"""Of the calls so far: at the cap, a smaller wave is not worth its wait."""
 
 
 @dataclass
@@ -48,6 +53,7 @@ class Passes:
     pipeline: Pipeline | None = None
 
     def __post_init__(self) -> None:
+        self._made, self._calls_an_item, self._finishing = 0, 0.0, 0
         self._end = (
             next_time(self.limits.finish_by, self.wall()) if self.limits.finish_by is not None else None
         )
@@ -59,7 +65,8 @@ class Passes:
     async def run(self) -> None:
         """Until the run's end, as far as this start gets. Raises FatalError, and the reason of a halt."""
         if self.waves.open:
-            self.notify(f"{self.waves.said()}; collected first.")
+            said = self.waves.said()
+            self.notify(f"{said[:1].upper()}{said[1:]}; collected first.")
             await self.waves.settle()
             await self._again()
         if self.limits.mode == "online" or not self.lanes:
@@ -94,64 +101,93 @@ class Passes:
 
     async def _in_waves(self) -> None:
         while True:
-            rate = self._finishing()
-            self.later.kept = lambda rate=rate: rate * self.progress.outstanding * 5 // 4  # type: ignore[misc]
-            self.later.begin()
-            yielded = await self._pass(Pass.WAVE)
-            parts = await self.later.end()
+            self._measure()
+            yielded, parts = await self._wave(self._finishing)
+            if self._finishing and self.later.short and not parts and self.halt.reason is None:
+                await self._again()  # what is kept for finishing leaves nothing to begin anything with
+                yielded, parts = await self._wave(0)
+            calls = sum(part.calls for part in parts)
             if self.halt.reason is not None:
                 await self.later.drop(parts)
                 return
-            calls = sum(part.calls for part in parts)
-            if calls and self._better_online(calls):
-                await self.later.drop(parts)
-                await self._again()
-                await self._pass(Pass.ONLINE)
-                return
-            if calls:
+            if calls and self._is_worth_it(calls):
                 await self.waves.send(parts)
                 await self.waves.settle()
-            elif self.later.short:
-                await self._out_of_money()
+                await self._again()
+                continue
+            await self.later.drop(parts)
+            if not calls and not self.later.short:
+                if not yielded:
+                    return
+                await self._again()
+                continue
+            if self.limits.mode == "batch" or not calls:
+                await self._out_of_money(calls)
                 return
-            elif not yielded:
+            await self._again()
+            whole = self.later.short or self._is_near_the_end()
+            await self._pass(Pass.ONLINE, most=None if whole else yielded)
+            if whole or self.halt.reason is not None or self.progress.reached:
                 return
             await self._again()
 
-    def _finishing(self) -> int:
-        """Picodollars that finishing an item takes in batches, by what those that are through have taken."""
+    async def _wave(self, finishing: int) -> tuple[int, Sequence[Part]]:
+        """A pass that lets go what is not answered: how many batches it had, and the parts that it has written.
+
+        New items leave `finishing` picodollars for each that is under way.
+        """
+
+        def kept() -> int:
+            return finishing * max(0, self.later.begun - self.progress.arrived) * 5 // 4
+
+        self.later.kept = kept
+        self.later.begin()
+        yielded = await self._pass(Pass.WAVE)
+        return yielded, await self.later.end()
+
+    def _measure(self) -> None:
+        """What finishing an item takes, by those that are decided: calls, and picodollars in batches."""
         decided = self.progress.accepted + self.progress.rejected
-        [[calls, asked, told]] = self.journal.rows(
-            "SELECT count(*), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0) FROM calls"
-            " WHERE owner NOT IN ('generate', 'attributes', 'lessons', 'embedding', '')"
+        [[self._made, calls, asked, told]] = self.journal.rows(
+            "SELECT (SELECT count(*) FROM calls), count(*), coalesce(sum(prompt_tokens), 0),"
+            " coalesce(sum(completion_tokens), 0) FROM calls"
+            " WHERE batch < ? AND owner NOT IN ('generate', 'attributes', 'lessons', 'embedding', '')",
+            (self.progress.committed,),
         )
         if not decided or not calls:
-            return 0
+            self._calls_an_item, self._finishing = 0.0, 0
+            return
         price = next(iter(self.lanes.values())).price
-        return int(price.cost(asked // calls, told // calls) * calls // decided)
+        self._calls_an_item = calls / decided
+        self._finishing = int(price.cost(asked // calls, told // calls) * calls // decided)
 
-    def _better_online(self, calls: int) -> bool:
-        if self.limits.mode != "auto":
-            return False
-        if calls < self.limits.batch.least:
-            self.notify(f"Calls that are left for now: {calls:,}, too few for a batch. They are made online.")
+    def _is_worth_it(self, calls: int) -> bool:
+        """Whether so many calls are worth a wave's wait."""
+        if self.later.short:  # each wave buys less than the one before it
+            return calls >= max(1, SMALLEST * self._made)
+        if self.limits.mode == "batch":
             return True
-        if self._end is not None and self.wall() + (self.waves.usual_s or USUAL_S) > self._end:
+        if self._is_near_the_end():
             self.notify(f"{self.limits.finish_by} is near: the remaining calls are made online.")
-            return True
-        return False
+            return False
+        left = calls + self.later.new_items * self._calls_an_item
+        if left < self.limits.batch.least:
+            self.notify(f"About {left:,.0f} calls are left for now: too few for a wave, and made online.")
+            return False
+        return True
 
-    async def _out_of_money(self) -> None:
+    def _is_near_the_end(self) -> bool:
+        return self._end is not None and self.wall() + (self.waves.usual_s or USUAL_S) > self._end
+
+    async def _out_of_money(self, calls: int) -> None:
         """What is complete is decided, without what there is no money for."""
         await self._again()
         self.later.turn = Turn.NEVER
         await self._pass(Pass.LAST)
         self.later.turn = Turn.NOW
-        self.halt.set(
-            BudgetExhausted(
-                f"${usd(self.budget.spent):.4f} of ${usd(self.budget.cap or 0):.4f} is spent and no further call fits"
-            )
-        )
+        left = f"a further wave would have {calls:,} calls" if calls else "no further call fits"
+        spent = f"${usd(self.budget.spent):.4f} of ${usd(self.budget.cap or 0):.4f} is spent"
+        self.halt.set(BudgetExhausted(f"{spent} and {left}"))
 
     # --- one pass ---
 

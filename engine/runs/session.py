@@ -28,6 +28,7 @@ from engine.flow.descriptors import most_calls
 from engine.flow.halt import Halt
 from engine.items import PICO
 from engine.llm.batches.later import Later
+from engine.llm.batches.part import OPEN
 from engine.llm.batches.spool import Lane
 from engine.llm.batches.waves import Waves
 from engine.llm.budget import Budget
@@ -42,6 +43,7 @@ from engine.planning.delayed import LABEL_GATE
 from engine.protocols import CallJournal, Validator
 from engine.quality.taken_up import section_of
 from engine.report.event_log import EventLog
+from engine.report.formatting import clock
 from engine.report.live import display
 from engine.report.summary import Report
 from engine.runs.endpoints import Backends, coordinator_of, limiter_of, opened_backends
@@ -49,7 +51,7 @@ from engine.runs.finish import Finish
 from engine.runs.identity import check_identity, facts_of
 from engine.runs.inputs import Inputs, without_effect
 from engine.runs.instruments import Instruments, Sampler
-from engine.runs.lanes import finding, opened_lanes
+from engine.runs.lanes import check_lanes, finding, opened_lanes
 from engine.runs.lookout import Lookout
 from engine.runs.modes import Mode
 from engine.runs.outcome import outcome_of
@@ -98,6 +100,7 @@ async def opened(
         if not journal.answered:
             await journal.start_over()
         check_identity(journal, mode, inputs, folder)
+        check_lanes(inputs.config, inputs.tested, PartBook(journal, "").parts(*OPEN), folder.path)
         await mode.begin(journal)
         progress = progress_so_far(inputs, journal)
         limits = inputs.config.limits
@@ -324,7 +327,11 @@ class Session:
             what = f"Finishing {calls} in flight" if waiting else "Stopping after the present step"
             most = self._inputs.config.limits.drain_s
             if self.waves is not None and self.waves.open:
-                self._notify(f"{self.waves.parting(self._folder.path)}")
+                folder, until = self._folder.path, clock(self.waves.until, self._wall())
+                self._notify(
+                    f"Batches go on until {until} at the latest; datagen resume {folder} collects them, datagen cancel "
+                    f"{folder} stops them."
+                )
             else:
                 self._notify(f"{what}, {most:g} s at most; once more to stop at once.")
 

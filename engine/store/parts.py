@@ -48,7 +48,9 @@ class PartBook:
 
     def waves(self) -> int:
         """How many there have been."""
-        [[last]] = self._journal.rows("SELECT coalesce(max(wave), 0) FROM parts")
+        [[last]] = self._journal.rows(
+            "SELECT coalesce(max(wave), 0) FROM parts WHERE state NOT IN ('spooled', 'void')"
+        )
         return int(last)
 
     def begin(self, part: Part) -> None:

@@ -176,7 +176,16 @@ def read_unconfirmed(connection: sqlite3.Connection, *, running: bool = False) -
         alone = paid.get(start.number, 0) - batches.get(start.number, 0)
         most = max(counted, start.authorized - alone)
         total += min(counted + flying.get(start.number, most), most) if killed else counted
-    return total
+    return total + _given_up(connection)
+
+
+def _given_up(connection: sqlite3.Connection) -> int:
+    """Picodollars that batches may have cost that their provider does not know any more."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'parts'").fetchone():
+        return 0
+    return int(
+        connection.execute("SELECT coalesce(sum(lost), 0) FROM parts WHERE state = 'gone'").fetchone()[0]
+    )
 
 
 def _in_flight(connection: sqlite3.Connection) -> dict[int, int]:
@@ -201,7 +210,9 @@ def _lost_in_batches(connection: sqlite3.Connection) -> int:
     """Picodollars of answers that came in batches and are not kept."""
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'parts'").fetchone():
         return 0
-    return int(connection.execute("SELECT coalesce(sum(lost), 0) FROM parts").fetchone()[0])
+    return int(
+        connection.execute("SELECT coalesce(sum(lost), 0) FROM parts WHERE state != 'gone'").fetchone()[0]
+    )
 
 
 def read_spent(connection: sqlite3.Connection, *, running: bool = False) -> int:

@@ -35,10 +35,16 @@ def cancel(
         if not stopped.parts:
             say("No batch of this run is under way.")
             return
-        batches = "1 batch" if stopped.parts == 1 else f"{stopped.parts} batches"
-        say(
-            f"{batches} stopped; {stopped.answered:,} calls had been answered and are kept, for "
-            f"${usd(stopped.spent):.6f}. The run continues with datagen resume {run_dir}"
-        )
+        ended = stopped.parts - stopped.left - stopped.gone
+        if ended:
+            say(
+                f"Batches stopped: {ended}; {stopped.answered:,} calls had been answered and are kept, for "
+                f"${usd(stopped.spent):.6f}."
+            )
+        if stopped.gone:
+            say(
+                f"Given up: {stopped.gone}, at the most that they may have cost, ${usd(stopped.forgotten):.6f}."
+            )
         if stopped.left:
             say(f"Not ended yet: {stopped.left}. The next start collects what they have answered.")
+        say(f"The run continues with datagen resume {run_dir}")

@@ -28,6 +28,8 @@ from engine.llm.batches.spool import Lane
 from engine.llm.charges import Sizes
 from engine.veil import veiled
 
+WELL = ("completed", "ended", "success", "succeeded", "written")
+"""Words for a batch that has come to its own end."""
 _TOGETHER = 256
 """Answers of one transaction."""
 
@@ -44,6 +46,10 @@ class Collected:
     """Answers that the journal has now."""
     again: int = 0
     """Calls that were not answered."""
+    cut: int = 0
+    """Answers that were cut short, and are asked for whole."""
+    unconfirmed: int = 0
+    """Picodollars that calls may have cost that no result tells of, in a batch that its provider calls complete."""
     strangers: int = 0
     """Results of calls that are not of this part."""
     twice: int = 0
@@ -61,6 +67,7 @@ class Collected:
             (self.strangers, "of other calls"),
             (self.twice, "that came twice"),
             (self.unreadable, "that cannot be read"),
+            (self.cut, "cut short, asked for whole"),
         )
         return ", ".join(f"{count:,} {what}" for count, what in counts if count)
 
@@ -89,7 +96,8 @@ class Collector:
                 group = []
         await self._take(part, group, found, seen)
         if found.kept or not found.strangers:  # otherwise it is somebody else's batch
-            await self._missing(part, found)
+            await self._missing(part, found, is_whole=told.said in WELL)
+            self._accounts.counts.unconfirmed += found.unconfirmed
         return found
 
     async def _take(self, part: Part, group: list[Result], found: Collected, seen: bytearray) -> None:
@@ -107,10 +115,12 @@ class Collector:
             await self._book.answered(answers)
             self._heard(part, answers)
 
-    async def _missing(self, part: Part, found: Collected) -> None:
+    async def _missing(self, part: Part, found: Collected, *, is_whole: bool) -> None:
         """Calls of which nothing has come join a later part."""
         while missing := self._book.waiting(part.number, _TOGETHER):
             found.again += len(missing)
+            if is_whole:
+                found.unconfirmed += sum(self._lane.price.worst(each.bound, each.limit) for each in missing)
             await self._book.answered([Answer(each._replace(fate=Fate.AGAIN), None) for each in missing])
 
     # --- one call ---
@@ -124,7 +134,9 @@ class Collector:
         found.cost += cost
         if again:
             found.lost += cost
-            return self._once_more(asked, found)
+            found.cut += outcome is not None
+            found.again += outcome is None
+            return Answer(asked._replace(fate=Fate.AGAIN), None)
         if outcome is None:
             return Answer(asked._replace(fate=Fate.ONLINE), None)
         found.kept += 1

@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import replace
 
 from engine.errors import AuthError, BadRequest, EndpointError
-from engine.llm.batches.collect import Collected, Collector
+from engine.llm.batches.collect import WELL, Collected, Collector
 from engine.llm.batches.door import Fault, Told
 from engine.llm.batches.keeping import Keeping, Watched
 from engine.llm.batches.part import WINDOW_S, Answer, Fate, Part, State
@@ -19,8 +19,6 @@ _MISSED = 3
 (anthropics/anthropic-sdk-python#1432)."""
 _SLACK_S = 7_200.0
 """Seconds by which a batch is given more where its provider should end it by itself; Azure may not."""
-_WELL = ("completed", "ended", "success", "succeeded", "written")
-"""Words for a batch that has come to its own end."""
 
 
 class Ending:
@@ -102,11 +100,11 @@ class Ending:
             counts=told.counts,
         )
         await self._keeping.book.put(done)
-        self._keeping.budget.take_back(part.worst, found.cost)
+        self._keeping.budget.take_back(part.worst, found.cost + found.unconfirmed)
         self._keeping.forget(part)
         if part.told_at is not None:
             self.took.append(max(0.0, self._keeping.wall() - part.told_at))
-        if found.again or told.said not in _WELL:
+        if found.again or told.said not in WELL:
             self._keeping.tell(
                 lane,
                 f"part {part.number} {told.said}: {found.again:,} of {part.calls:,} calls were not answered",

@@ -19,7 +19,10 @@ from engine.llm.batches.spool import RESULTS
 
 class FileExchange(Backed):
     """A Door whose provider is whoever writes the file of results. It is whole once it has a line for each call, or
-    once it has not grown for a minute."""
+    once it has not grown for a minute.
+
+    Mutable state: the files that are not waited for any more.
+    """
 
     capacity = Capacity(1_000_000, 4_000_000_000)
     names_requests_only = False
@@ -29,6 +32,7 @@ class FileExchange(Backed):
         super().__init__(backend)
         self._model = model
         self._folder = folder
+        self._cancelled: set[str] = set()
 
     def line(self, id: str, request: Request) -> bytes:
         return orjson.dumps(
@@ -52,10 +56,12 @@ class FileExchange(Backed):
 
     def _told(self, id: str) -> Told:
         results = self._results(id)
+        if id in self._cancelled:
+            return Told(id, "ended", "cancelled", outputs=(id,))
         if not results.exists():
             return Told(id, "running", "waiting")
         with (self._folder / id).open("rb") as asked, results.open("rb") as answered:
-            total, done = sum(1 for _ in asked), sum(1 for line in answered if line.endswith(b"\n"))
+            total, done = sum(1 for _ in asked), sum(b'"custom_id"' in line for line in answered)
         still = time.time() - results.stat().st_mtime > self.still_s
         whole = done >= total or still
         return Told(
@@ -66,11 +72,15 @@ class FileExchange(Backed):
         return (self._folder / id).with_suffix(RESULTS)
 
     async def results(self, told: Told) -> AsyncIterator[Result | None]:
+        if not self._results(told.id).exists():
+            return
         with self._results(told.id).open("rb") as lines:
             for line in lines:
                 if line.strip():
                     yield result_of(line)
 
-    async def cancel(self, id: str) -> None: ...
+    async def cancel(self, id: str) -> None:
+        """Waits no longer for the results; the program is the user's to stop."""
+        self._cancelled.add(id)
 
     async def close(self) -> None: ...

@@ -55,6 +55,8 @@ class Later:
         self.turn = Turn.NOW
         self.short = False
         """Whether a call of this pass did not fit the cap."""
+        self.begun = self.new_items = 0
+        """Items that calls of this pass are for, or have brought; those of them that are asked for in it."""
         self._spools: dict[str, Spool] = {}
         self._parts: list[Part] = []
         self._wave = self._number = 0
@@ -65,7 +67,10 @@ class Later:
 
     async def ask(self, prompt: Prompt) -> Completion:
         """Raises what the client raises, and Deferred."""
-        if self.turn is Turn.NOW or self._book.holds(prompt.key):
+        if self.turn is Turn.NOW:
+            return await self._client.ask(prompt)
+        if self._book.holds(prompt.key):
+            self.begun += prompt.size if prompt.priority >= 0 else 0
             return await self._client.ask(prompt)
         lane = self._lanes(prompt) if prompt.batch < SETUP_BATCH else None
         if self.turn is Turn.NEVER:
@@ -124,6 +129,9 @@ class Later:
             shortened=limit < whole,
         )  # fmt: skip
         spool.add(call, line, worst)
+        if prompt.priority >= 0:
+            self.begun += prompt.size
+            self.new_items += prompt.size
 
     async def _spool_of(self, lane: Lane, size: int) -> Spool:
         spool = self._spools.get(lane.name)
@@ -141,6 +149,7 @@ class Later:
     def begin(self) -> None:
         """Begins a pass whose calls are spooled."""
         self.turn, self.short = Turn.LATER, False
+        self.begun = self.new_items = 0
         self._parts = []
         self._wave = self._book.waves() + 1
         self._number = self._book.next_number() - 1

@@ -30,6 +30,8 @@ class State(StrEnum):
     ENDED = "ended"
     """The provider has done what it will do; the answers are being collected."""
     COLLECTED = "collected"
+    GONE = "gone"
+    """Its provider does not know it any more; the most that it may have cost counts as spent."""
     VOID = "void"
     """Nothing of it was answered or will be, and nothing is owed."""
 

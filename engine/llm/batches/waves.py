@@ -123,14 +123,10 @@ class Waves:
             f"{_minutes(max(0.0, oldest))}, {usual}"
         )
 
-    def parting(self, folder: Path) -> str:
-        """What becomes of the batches if the process ends now."""
-        until = [part.until or self._wall() + WINDOW_S for part in self.open]
-        at = time.strftime("%H:%M", time.localtime(max(until, default=0.0)))
-        return (
-            f"Batches go on until {at} at the latest; datagen resume {folder} collects them, datagen cancel {folder} "
-            "stops them."
-        )
+    @property
+    def until(self) -> float:
+        """Seconds since the epoch by which all that is open has ended, if its providers keep their word."""
+        return max((part.until or self._wall() + WINDOW_S for part in self.open), default=self._wall())
 
     async def stop(self, *, forget: bool = False) -> None:
         """Cancels what is open, then collects what was answered. Raises FatalError.
@@ -150,15 +146,12 @@ class Waves:
                 continue
             told = (await lane.door.poll([part.batch_id])).get(part.batch_id)
             if told is None and forget:
-                await self._book.put(
-                    replace(
-                        part,
-                        state=State.COLLECTED,
-                        cost=part.worst,
-                        lost=part.worst,
-                        start=self._keeping.start,
-                    )
+                gone = replace(
+                    part, state=State.GONE, lost=part.worst, cost=part.worst, start=self._keeping.start
                 )
+                await self._book.put(gone)
+                self._keeping.forget(part)
+                self._keeping.tell(lane, f"part {part.number} is given up: its batch {part.batch_id} is gone")
             elif told is not None and told.stage == "running":
                 with contextlib.suppress(BadRequest, TransientError):  # it has ended meanwhile
                     await lane.door.cancel(part.batch_id)
@@ -187,7 +180,7 @@ class Waves:
         if lane is None:
             raise EndpointError(
                 f"part {part.number} ({part.calls:,} calls) waits at {part.endpoint}, which the config does not name "
-                "any more; put it back, or stop its batch: datagen cancel RUN_DIR"
+                "with its batch API"
             )
         return lane
 

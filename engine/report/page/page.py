@@ -16,7 +16,7 @@ from markupsafe import Markup
 from engine.escaping import printable
 from engine.protocols import Compliance, Tally
 from engine.quality.intervals import wilson
-from engine.report.formatting import duration
+from engine.report.formatting import counted, duration
 from engine.report.page.figures import figures
 from engine.report.page.growth import growth_tables
 from engine.report.page.page_data import PageData
@@ -172,7 +172,11 @@ def _tiles(report: ReportData, results: Mapping[str, Any] | None) -> Iterator[tu
     else:
         yield "spent", "unknown", "the model's price is not known"
     batches = report.get("batches")
-    there = f", {batches['calls']:,} in {batches['waves']} waves of batches" if batches is not None else ""
+    there = (
+        f", {batches['calls']:,} in {counted(batches['waves'], 'wave')} of batches"
+        if batches is not None
+        else ""
+    )
     yield (
         "calls",
         f"{calls['completed']:,}",
