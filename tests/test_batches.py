@@ -88,7 +88,7 @@ def check(night: Night, folder: Path | None = None) -> dict[str, Any]:
     assert items["generated"] == items["accepted"] + items["rejected"] + items["surplus"]
     assert max(night.desk.answered.values(), default=0) <= 1
     assert rows(folder, "SELECT count(*) FROM parts WHERE state NOT IN ('collected', 'void')") == [(0,)]
-    assert not list((folder / "batches").glob("*.jsonl"))
+    assert not list((folder / "batches").glob("*"))
     assert report["batches"]["open_parts"] == 0
     return report
 

@@ -262,7 +262,7 @@ def test_a_part_goes_through_its_states_and_is_paid_by_its_answers(tmp_path: Pat
         assert states == ["spooled", "intent", "uploaded", "told", "created", "ended", "collected"]
         assert len(one.book.outcomes) == 10
         assert (one.budget.spent, one.budget.aside) == (10 * COST, 0)
-        assert not list(tmp_path.rglob("*.jsonl"))
+        assert not list(tmp_path.rglob("part-*"))
 
     night(work)
 
@@ -562,7 +562,7 @@ def test_paid_once_whatever_dies_and_is_lost(
         last = Night(loop, provider, folder, book)
         await last.waves.take_over()
         assert last.budget.aside == 0
-        assert not list(folder.rglob("*.jsonl"))
+        assert not list(folder.rglob("part-*"))
 
     night(work)
 

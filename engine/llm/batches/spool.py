@@ -24,6 +24,8 @@ from engine.llm.prices import Price
 
 RESULTS = ".results.jsonl"
 """In place of a part's `.jsonl`: where a program of one's own writes its answers."""
+UNFINISHED = ".unfinished"
+"""In place of a part's `.jsonl` while it is written."""
 FOLDER = "batches"
 """Of the run folder, for the files of parts."""
 _TOGETHER = 256
@@ -70,7 +72,7 @@ class Spool:
         self._path = run / FOLDER / name
         with translated(self._path):
             self._path.parent.mkdir(exist_ok=True)
-            self._file = self._path.open("wb")
+            self._file = self._path.with_suffix(UNFINISHED).open("wb")
         self._digest = hashlib.sha256()
         self._rows: list[Asked] = []
         self.part = Part(
@@ -119,6 +121,7 @@ class Spool:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
+            self._path.with_suffix(UNFINISHED).rename(self._path)  # whoever finds it there finds all of it
         self.part = replace(self.part, sha=self._digest.hexdigest())
         await self._book.put(self.part)
         return self.part

@@ -77,7 +77,7 @@ class Waves:
         for part in self.open:
             self._budget.put_aside(part.worst, whatever=True)
         needed = {(self._folder / part.file).name for part in self.open}
-        for file in (self._folder / FOLDER).glob("part-*.jsonl"):
+        for file in (self._folder / FOLDER).glob("part-*"):
             if file.name not in needed and not file.name.endswith(RESULTS):
                 file.unlink(missing_ok=True)
 
