@@ -284,7 +284,9 @@ def test_what_comes_twice_or_of_others_is_told_and_costs_nothing(tmp_path: Path)
         one.provider.results = odd  # type: ignore[method-assign]
         await one.waves.settle()
         assert one.budget.spent == 4 * COST
-        assert one.events == ["part 1 has results 1 of other calls, 4 that came twice, 1 that cannot be read"]
+        assert one.events == [
+            "part 1 has a result of another call, 4 results that came twice, a line that cannot be read"
+        ]
 
     night(work)
 

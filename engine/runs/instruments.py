@@ -19,6 +19,7 @@ from engine.llm.pacing import Clock
 from engine.observe.prometheus import Figures
 from engine.report.live import Silence, Snapshot, Throughput
 from engine.runs.passes import Passes
+from engine.runs.pipeline import Pass
 from engine.stages.progress import Progress
 from engine.store.journal import Journal
 
@@ -57,7 +58,7 @@ class Instruments:
         calls, items, silence = Throughput(), Throughput(self.progress.accepted), Silence()
 
         def snapshot() -> Snapshot:
-            progress, counts, waves = self.progress, self.counts, self.passes.waves
+            progress, counts, online = self.progress, self.counts, self.passes.turn is Pass.ONLINE
             pace = items.per_second(progress.accepted)
             rejected_by: Counter[str] = Counter()
             for (by, _), count in progress.rejected_by.items():
@@ -75,7 +76,7 @@ class Instruments:
                 in_flight=self.limiter.statistics().in_flight,
                 retried=counts.retried,
                 rate_limited=counts.rate_limited,
-                eta_s=(progress.target - progress.accepted) / pace if pace > 0 and not waves.open else None,
+                eta_s=(progress.target - progress.accepted) / pace if pace > 0 and online else None,
                 queues={name: (channel.queued, channel.capacity) for name, channel in channels},
                 rejected_by=rejected_by,
                 note=self._note(silence.seconds(counts.completed)),

@@ -35,7 +35,7 @@ SMALLEST = 0.05
 
 @dataclass
 class Passes:
-    """One start's passes. Mutable state: the pipeline of the present pass."""
+    """One start's passes. Mutable state: the present pass and its pipeline; what items and calls have taken so far."""
 
     limits: LimitsConfig
     made: Callable[[Pass], Pipeline]
@@ -51,6 +51,8 @@ class Passes:
     """Empty where no call may wait."""
     wall: Clock = time.time
     pipeline: Pipeline | None = None
+    turn: Pass = Pass.ONLINE
+    """Of the present pass."""
 
     def __post_init__(self) -> None:
         self._made, self._calls_an_item, self._finishing = 0, 0.0, 0
@@ -193,7 +195,7 @@ class Passes:
 
     async def _pass(self, turn: Pass, most: int | None = None) -> int:
         """Runs the pipeline once, with at most so many batches; how many there were."""
-        pipeline = self.made(turn)
+        pipeline, self.turn = self.made(turn), turn
         source = _Counted(pipeline.source, most)
         self.pipeline = replace(pipeline, source=source)
         await self.pipeline.run()

@@ -240,6 +240,8 @@ class Session:
         async with contextlib.AsyncExitStack() as stack:
             lanes = await stack.enter_async_context(opened_lanes(backends, limiter, self._folder.path))
             book = await PartBook.opened(self.journal)
+            self.waves = waves = self._waves(client, lanes, book)
+            await waves.take_over()  # before any call: what waits at a provider counts against the cap
             later = Later(
                 client, finding(lanes, limiter), book, self.budget, self._folder.path,
                 most_calls=inputs.config.limits.batch.part,
@@ -257,8 +259,6 @@ class Session:
                 inputs, later.ask, self._progress, self.journal, self._halt, setup, validators, meter,
                 backends.context,
             )  # fmt: skip
-            self.waves = waves = self._waves(client, lanes, book)
-            await waves.take_over()
             passes = Passes(
                 inputs.config.limits, lambda turn: self._mode.pipeline(replace(parts, turn=turn)), later, waves,
                 self.journal, self._progress, self.budget, self._halt, self._notify,

@@ -64,12 +64,14 @@ class Collected:
     def said(self) -> str:
         """What people should know of lines that were not as they should be; '' where all were."""
         counts = (
-            (self.strangers, "of other calls"),
-            (self.twice, "that came twice"),
-            (self.unreadable, "that cannot be read"),
-            (self.cut, "cut short, asked for whole"),
+            (self.strangers, "a result of another call", "results of other calls"),
+            (self.twice, "a result that came twice", "results that came twice"),
+            (self.unreadable, "a line that cannot be read", "lines that cannot be read"),
+            (self.cut, "an answer that was cut short", "answers that were cut short"),
         )
-        return ", ".join(f"{count:,} {what}" for count, what in counts if count)
+        return ", ".join(
+            one if count == 1 else f"{count:,} {several}" for count, one, several in counts if count
+        )
 
 
 class Collector:

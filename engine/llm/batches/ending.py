@@ -110,7 +110,7 @@ class Ending:
                 f"part {part.number} {told.said}: {found.again:,} of {part.calls:,} calls were not answered",
             )
         if said := found.said():
-            self._keeping.tell(lane, f"part {part.number} has results {said}")
+            self._keeping.tell(lane, f"part {part.number} has {said}")
 
     async def _heed(self, lane: Lane, part: Part, found: Collected) -> None:
         """What calls were refused for is asked otherwise. Raises FatalError."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
@@ -118,7 +119,7 @@ class Later:
         limit = min(whole, _LONGEST * longest) if longest and tries == 1 else whole
         asking = replace(prompt, max_tokens=limit) if limit != prompt.max_tokens else prompt
         request, bound = lane.door.request(asking), self._client.bound(prompt)
-        worst = lane.price.worst(bound, request.limit)
+        worst = lane.price.worst(bound, math.ceil(request.limit * lane.endpoint.overlong))
         if not self._budget.put_aside(worst, self.kept() if prompt.priority >= 0 else 0):
             self.short = True
             return
