@@ -573,6 +573,41 @@ async def test_a_start_online_collects_what_earlier_ones_have_sent(night: Night)
     check(night)
 
 
+async def test_a_batch_that_somebody_cancels_at_the_provider(night: Night) -> None:
+    config = await night.config("batch", batches={"day_s": 60.0, "quickest": 0.05, "slowest": 0.05})
+
+    async def cancel() -> None:
+        while not any(each.succeeded for each in night.desk.batches.values()):
+            await asyncio.sleep(0.02)
+        for batch in night.desk.batches.values():
+            batch.cancelled.set()
+        night.desk.knobs = night.desk.knobs.model_copy(update={"quickest": 0.002, "slowest": 0.01})
+
+    cancelling = asyncio.create_task(cancel())
+    report = await run_in(night.folder, config)
+    await cancelling
+    assert report.outcome == "target"
+    check(night)
+    assert any("not answered" in event["words"] for event in report.data["events"])
+
+
+async def test_a_run_folder_moves_while_its_batches_wait(night: Night, tmp_path: Path) -> None:
+    config = await night.config("batch", batches={"day_s": 60.0, "quickest": 0.03, "slowest": 0.03})
+    path = night._configs.folder / "config.yaml"
+    process = await datagen("run", path, "-o", night.folder)
+    while not night.desk.batches:
+        await asyncio.sleep(0.02)
+    process.kill()
+    await process.communicate()
+    moved = tmp_path / "elsewhere" / "moved"
+    moved.parent.mkdir()
+    night.folder.rename(moved)
+    online = config.limits.model_copy(update={"mode": "online"})
+    assert (await run_in(moved, config.changed(limits=online))).outcome == "target"
+    found = check(night, moved)
+    assert found["batches"]["calls"] == sum(night.desk.answered.values()) > 0
+
+
 async def test_a_full_disk_while_calls_are_spooled(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
     from engine.llm.batches.spool import Spool
 
