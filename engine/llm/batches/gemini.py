@@ -118,12 +118,8 @@ class GeminiBatches:
         return told_of(told)
 
     async def made(self, since: float) -> Sequence[Told]:
-        found: list[Told] = []
-        async for each in self._listed():
-            if each.created is not None and each.created < since:
-                break
-            found.append(each)
-        return found
+        # In which order they are listed is nowhere said: all of them are looked at.
+        return [each async for each in self._listed() if each.created is None or each.created >= since]
 
     async def poll(self, ids: Sequence[str]) -> Mapping[str, Told]:
         # The list may be in no order at all, and its batches may lack their stats: each is asked for.
