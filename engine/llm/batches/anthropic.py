@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import orjson
 
 from engine.config import ModelConfig
-from engine.errors import EndpointError, MalformedReply
+from engine.errors import MalformedReply
 from engine.llm.backends.connection import ANTHROPIC_VERSION, NegotiatingBackend, secret_headers
-from engine.llm.batches.backed import Backed
+from engine.llm.batches.backed import Listed
 from engine.llm.batches.door import Capacity, Request, Result, Told, size_of
 from engine.llm.batches.moments import moment
 from engine.llm.batches.wire import Wire
@@ -26,7 +26,7 @@ _BESIDE = 64
 """Bytes around the requests of a batch."""
 
 
-class MessageBatches(Backed):
+class MessageBatches(Listed):
     """A Door. What a line holds is looked at while the batch runs: a request that cannot be taken is a line's error.
 
     Mutable state: the connection.
@@ -57,27 +57,8 @@ class MessageBatches(Backed):
         told, _ = await self._wire.send(self._at(), _requests(file, size), headers)
         return told_of(told)
 
-    async def made(self, since: float) -> Sequence[Told]:
-        found: list[Told] = []
-        async for each in self._listed():
-            if each.created is not None and each.created < since:
-                break
-            found.append(each)
-        return found
-
-    async def poll(self, ids: Sequence[str]) -> Mapping[str, Told]:
-        wanted, found = set(ids), dict[str, Told]()
-        async for each in self._listed():
-            if each.id in wanted:
-                found[each.id] = each
-            if len(found) == len(wanted):
-                break
-        for id in wanted - found.keys():
-            try:
-                found[id] = told_of(await self._wire.get(self._at(id)))
-            except EndpointError:
-                continue
-        return found
+    async def _one(self, id: str) -> Told:
+        return told_of(await self._wire.get(self._at(id)))
 
     async def _listed(self) -> AsyncIterator[Told]:
         """The account's batches, newest first."""

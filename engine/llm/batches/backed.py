@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from engine.errors import BadRequest, ContextExceeded
+from engine.errors import BadRequest, ContextExceeded, EndpointError
 from engine.items import Completion, Prompt
 from engine.llm.backends.connection import NegotiatingBackend
 from engine.llm.backends.terms import Terms
-from engine.llm.batches.door import Request
+from engine.llm.batches.door import Request, Told
 
 _LONG = 1 << 30
 
@@ -65,3 +66,35 @@ class Backed:
         except ContextExceeded:
             pass
         return False
+
+
+class Listed(Backed):
+    """A Door to an API that lists an account's batches, newest first: one question for all of them."""
+
+    def _listed(self) -> AsyncIterator[Told]:
+        """The account's batches, as far back as is read."""
+        raise NotImplementedError
+
+    async def _one(self, id: str) -> Told:
+        """One batch. Raises EndpointError or BadRequest where there is none."""
+        raise NotImplementedError
+
+    async def made(self, since: float) -> Sequence[Told]:
+        found: list[Told] = []
+        async for each in self._listed():
+            if each.created is not None and each.created < since:
+                break
+            found.append(each)
+        return found
+
+    async def poll(self, ids: Sequence[str]) -> Mapping[str, Told]:
+        wanted, found = set(ids), dict[str, Told]()
+        async for each in self._listed():
+            if each.id in wanted:
+                found[each.id] = each
+            if len(found) == len(wanted):
+                break
+        for id in wanted - found.keys():  # further back than the list was read, or gone
+            with contextlib.suppress(EndpointError, BadRequest):
+                found[id] = await self._one(id)
+        return found

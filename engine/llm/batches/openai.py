@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ import aiohttp
 import orjson
 
 from engine.config import ModelConfig
-from engine.errors import BadRequest, EndpointError, MalformedReply
+from engine.errors import BadRequest, MalformedReply
 from engine.llm.backends.connection import AZURE_VERSION, NegotiatingBackend
-from engine.llm.batches.backed import Backed
+from engine.llm.batches.backed import Listed
 from engine.llm.batches.door import Capacity, Fault, Request, Result, Told
 from engine.llm.batches.moments import moment
 from engine.llm.batches.wire import Wire
@@ -62,7 +62,7 @@ _MISMATCH = re.compile(r"url_mismatch|invalid_url|does not match the batch endpo
 _OTHER_URL = {"/chat/completions": "/v1/chat/completions", "/v1/chat/completions": "/chat/completions"}
 
 
-class FileBatches(Backed):
+class FileBatches(Listed):
     """A Door to OpenAI's Batch API, or to one of its likes.
 
     Mutable state: the connection, the address in the lines.
@@ -128,27 +128,8 @@ class FileBatches(Backed):
         self._line_url = _OTHER_URL[self._line_url]
         return True
 
-    async def made(self, since: float) -> Sequence[Told]:
-        found: list[Told] = []
-        async for each in self._listed():
-            if each.created is not None and each.created < since:
-                break
-            found.append(each)
-        return found
-
-    async def poll(self, ids: Sequence[str]) -> Mapping[str, Told]:
-        wanted, found = set(ids), dict[str, Told]()
-        async for each in self._listed():
-            if each.id in wanted:
-                found[each.id] = each
-            if len(found) == len(wanted):
-                break
-        for id in wanted - found.keys():  # further back than the list was read, or gone
-            try:
-                found[id] = told_of(await self._wire.get(self._at(f"{self._ways.batches}/{id}")))
-            except (EndpointError, BadRequest):
-                continue
-        return found
+    async def _one(self, id: str) -> Told:
+        return told_of(await self._wire.get(self._at(f"{self._ways.batches}/{id}")))
 
     async def _listed(self) -> AsyncIterator[Told]:
         """The account's batches, newest first."""
