@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Configs, Start, datagen, finished, run_in
+from conftest import Configs, Start, datagen, finished, run_in, when_served
 from engine.config.run import LimitsConfig
 from engine.runs.endpoints import _charges_failures
 from engine.store.reading import connect, read_spent
@@ -87,8 +87,9 @@ async def test_kills_are_charged_what_was_in_flight(
     )
     folder, chance = tmp_path / "run", random.Random(3)
     for _ in range(4):
+        reached = when_served(simulator, simulator.statistics.served + chance.randint(60, 200))
         process = await datagen("run", path, "-o", folder)
-        await asyncio.sleep(1.6 + chance.random() * 0.3)
+        await asyncio.wait_for(reached.wait(), 60)
         process.send_signal(signal.SIGKILL)
         await process.wait()
     with connect(folder / "run.db") as connection:

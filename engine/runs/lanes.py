@@ -31,7 +31,7 @@ _HOSTS = {
     "together.ai": "together",
 }
 """Providers that sell batches, by the ends of their hosts."""
-_NEAR = Pace(first=0.2, longest=2.0, grace=2.0)
+_NEAR = Pace(first=0.05, longest=2.0, grace=1.0)
 """For a server on this machine, where nobody is spared."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
