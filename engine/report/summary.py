@@ -193,17 +193,17 @@ def _undecided(connection: sqlite3.Connection, decided: int) -> Undecided:
         )
     )
     open_ = sum(max(0, size - fates.get(batch, 0)) for (batch,) in brought)
-    apart = "purpose NOT IN ('items', 'embedding', 'attributes', 'lessons')"
-    [whole, begun] = connection.execute(
-        f"SELECT coalesce(sum(cost) FILTER (WHERE batch < ?1), 0), coalesce(sum(cost) FILTER (WHERE batch >= ?1), 0)"  # noqa: S608
-        f" FROM calls WHERE {apart}",
+    [whole, begun, calls] = connection.execute(
+        "SELECT coalesce(sum(cost) FILTER (WHERE batch < ?1), 0), coalesce(sum(cost) FILTER (WHERE batch >= ?1), 0),"
+        " count(*) FROM calls WHERE purpose NOT IN ('items', 'embedding', 'attributes', 'lessons')",
         (committed,),
     ).fetchone()
     [through] = connection.execute(
         "SELECT count(*) FROM items WHERE item < ? AND state != 'surplus'", (committed * POSITIONS,)
     ).fetchone()
-    # What is under way may have got far: what it has taken so far is not to be paid again.
-    left = max(0, whole // through * open_ - begun) if through else 0
+    # What is under way may have got far, and what it has taken is not paid again; but each has a call to come.
+    least = (whole + begun) // calls * open_ if calls else 0
+    left = max(least, (whole // through * open_ if through else 0) - begun)
     return {"undecided": open_, "finishing_usd": usd(left)}
 
 
