@@ -249,6 +249,8 @@ class Item:
     revisions: int = 0
     vector: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
     """The vector of the text that a group check compares; see engine.diversity.sameness."""
+    text_key: bytes | None = field(default=None, compare=False, repr=False)
+    """The key of that text, once it is known: sameness.text_key computes it once for an item."""
 
     @property
     def number(self) -> int:
@@ -292,5 +294,7 @@ class Item:
                 usage=self.usage + verdict.usage,
                 verdicts=(*self.verdicts, replace(verdict, item=None)),
                 revisions=self.revisions + 1,
+                vector=None,
+                text_key=None,
             )
         return replace(self, usage=self.usage + verdict.usage, verdicts=(*self.verdicts, verdict))

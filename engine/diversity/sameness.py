@@ -38,8 +38,11 @@ def text_key(item: Comparable) -> Key:
     """Equal for texts that differ only in case, spacing and marks that carry no meaning.
 
     These carry meaning and are kept: letters with their vowel signs, numbers with their points, every symbol
-    (+ < = $), # % & @ * / ( ), a minus before a number, the ! of a factorial.
+    (+ < = $), # % & @ * / ( ), a minus before a number, the ! of a factorial. An item that carries its key has it.
     """
+    known: Key | None = getattr(item, "text_key", None)
+    if known is not None:
+        return known
     plain = unicodedata.normalize("NFKC", compared(item)).casefold()
     return _digest(_MEANINGFUL.findall(plain) or [plain])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from engine.config import RunConfig
 from engine.config.run import ASSUMED_CONCURRENCY
@@ -22,6 +23,10 @@ from engine.stages.meter import Meter
 from engine.stages.progress import Progress
 from engine.stages.refine import Refine
 from engine.store.journal import Journal
+
+if TYPE_CHECKING:  # only runs that need it import what loads numpy
+    from engine.diversity.embedding import Embedding
+    from engine.stages.embed import KeptVectors
 
 WINDOW = 16
 """Open batches for each call in flight: how far the others may get ahead of the slowest call."""
@@ -41,21 +46,32 @@ class Pass(Enum):
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What a pipeline is built from."""
+class Making:
+    """What the stages that make and check items are built from: all that a worker has of a run."""
 
     inputs: Inputs
     ask: Ask
-    progress: Progress
-    journal: Journal
     halt: Halt
-    setup: Setup
     validators: Sequence[Validator]
     """Open, in the order of the config."""
     meter: Meter
-    context: int | None = None
+    embedding: Embedding | None
+    """Open; None if the run makes no vectors."""
+    vectors: KeptVectors
+    context: int | None
     """Tokens of the model's context, where its server says."""
+
+
+@dataclass(frozen=True)
+class Parts(Making):
+    """What a whole pipeline is built from."""
+
+    progress: Progress
+    journal: Journal
+    setup: Setup
     turn: Pass = Pass.ONLINE
+    lent: Stage | None = None
+    """Stands in place of the stages that make and check items, where workers do that."""
 
 
 def window(parts: Parts) -> int:
@@ -67,13 +83,13 @@ def _window(config: RunConfig) -> int:
     return max(64, WINDOW * (config.limits.concurrency or ASSUMED_CONCURRENCY))
 
 
-def asker(parts: Parts, owner: str, *, priority: int = 0) -> ModelAsker:
+def asker(parts: Making, owner: str, *, priority: int = 0) -> ModelAsker:
     """An ModelAsker for a step of the engine whose calls belong to items."""
     ask = parts.meter.metered(parts.ask, owner)
     return asker_of(parts.inputs.config, ask, owner, priority=priority)
 
 
-def refining(parts: Parts) -> list[Stage]:
+def refining(parts: Making) -> list[Stage]:
     """A worker pool for each validator, in the order of the config."""
     config, verify = parts.inputs.config, parts.inputs.dataset.fields.verify
     stages = []
@@ -84,17 +100,17 @@ def refining(parts: Parts) -> list[Stage]:
     return stages
 
 
-def embedding(parts: Parts) -> list[Stage]:
+def embedding(parts: Making) -> list[Stage]:
     """The embedding stage: enough workers to fill the calls, and as many again to gather meanwhile."""
-    group = parts.setup.group
-    if group is None:
+    if parts.inputs.config.groupcheck is None:
         return []
     from engine.stages.embed import Embed  # loads numpy: for runs that need it
 
-    made = parts.setup.embedding if group.duplicates.needs_vectors else None
+    made = parts.embedding if parts.inputs.same != "text" else None
     workers = 1 if made is None else 2 * made.embedder.inputs * made.embedder.at_once
-    embed = Embed(made, group, parts.journal, parts.halt)
-    return [Stage("embed", embed, min(workers, _MOST_EMBEDDING))]
+    group = parts.setup.group if isinstance(parts, Parts) else None
+    known = {"same_text": group.same_text} if group is not None else {}
+    return [Stage("embed", Embed(made, parts.vectors, parts.halt, **known), min(workers, _MOST_EMBEDDING))]
 
 
 def commit(

@@ -256,8 +256,8 @@ class Session:
                 await self.journal.remember("quality", section_of(inputs.config, inputs.calibrated))
             await self._describe(validators)
             parts = Parts(
-                inputs, later.ask, self._progress, self.journal, self._halt, setup, validators, meter,
-                backends.context,
+                inputs, later.ask, self._halt, validators, meter, setup.embedding, self.journal, backends.context,
+                progress=self._progress, journal=self.journal, setup=setup,
             )  # fmt: skip
             passes = Passes(
                 inputs.config.limits, lambda turn: self._mode.pipeline(replace(parts, turn=turn)), later, waves,

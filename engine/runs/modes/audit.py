@@ -11,7 +11,7 @@ from engine.flow.stage import Stage
 from engine.items import Batch
 from engine.runs.inputs import Inputs, loaded
 from engine.runs.modes.mode import Mode
-from engine.runs.pipeline import Parts, commit, embedding, refining, window
+from engine.runs.pipeline import Making, Parts, commit, embedding, refining, window
 from engine.stages.dataset_rows import DatasetRows
 
 
@@ -20,16 +20,19 @@ class AuditMode(Mode):
 
     name = family = "audit"
     completed = "Every row is checked."
+    spreads = True
     unread = ("generate", "evaluate")
 
     def load(self, config: RunConfig) -> Inputs:
         dataset = rows_of(config, self.name)
         return loaded(config, dataset, dataset.rows)
 
+    def stages(self, parts: Making) -> list[Stage]:
+        return [*refining(parts), *embedding(parts)]
+
     def pipeline(self, parts: Parts) -> Pipeline:
         batches, read = dataset_rows(parts)
-        stages = [read, *refining(parts), *embedding(parts)]
-        return Pipeline.joined(batches, stages, commit(parts), parts.halt)
+        return Pipeline.joined(batches, [read, *self.made(parts)], commit(parts), parts.halt)
 
 
 def rows_of(config: RunConfig, mode: str) -> BaseDataset:

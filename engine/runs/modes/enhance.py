@@ -5,11 +5,12 @@ from __future__ import annotations
 from engine.config import RunConfig
 from engine.config.run import ValidatorConfig
 from engine.flow.pipeline import Pipeline
+from engine.flow.stage import Stage
 from engine.report.shape import ReportData
 from engine.runs.inputs import Inputs, loaded
 from engine.runs.modes.audit import dataset_rows, rows_of
 from engine.runs.modes.mode import Mode
-from engine.runs.pipeline import Parts, commit, refining
+from engine.runs.pipeline import Making, Parts, commit, refining
 
 DIFFICULTY = "difficulty"
 """The validator that makes items harder."""
@@ -39,17 +40,19 @@ class EnhanceMode(Mode):
             said += "name another model for these purposes (model.purposes)."
         return said
 
+    spreads = True
     unread = ("generate", "evaluate")
 
     def load(self, config: RunConfig) -> Inputs:
         dataset = rows_of(config, self.name)
         return loaded(_difficulty_last(config), dataset, dataset.rows)
 
+    def stages(self, parts: Making) -> list[Stage]:
+        return refining(parts)[-1:]  # the other validators check this one's results, not the rows themselves
+
     def pipeline(self, parts: Parts) -> Pipeline:
         batches, read = dataset_rows(parts)
-        # The other validators check the last one's results, not the rows themselves.
-        stages = [read, *refining(parts)[-1:]]
-        return Pipeline.joined(batches, stages, commit(parts), parts.halt)
+        return Pipeline.joined(batches, [read, *self.made(parts)], commit(parts), parts.halt)
 
 
 def _difficulty_last(config: RunConfig) -> RunConfig:

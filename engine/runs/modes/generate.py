@@ -16,7 +16,7 @@ from engine.planning.plan import Planner
 from engine.planning.strategies import Choice
 from engine.runs.inputs import Inputs, check_affordable, loaded
 from engine.runs.modes.mode import Mode
-from engine.runs.pipeline import Parts, Pass, commit, embedding, refining, window
+from engine.runs.pipeline import Making, Parts, Pass, commit, embedding, refining, window
 from engine.runs.setup import Preparing, Setup, guided
 from engine.stages.generate import Generate
 from engine.stages.schedule import Schedule
@@ -28,6 +28,7 @@ class GenerateMode(Mode):
 
     name = family = "run"
     generates = True
+    spreads = True
     unread = ("evaluate",)
 
     def load(self, config: RunConfig) -> Inputs:
@@ -44,25 +45,24 @@ class GenerateMode(Mode):
     def prepared(self, preparing: Preparing) -> AbstractAsyncContextManager[Setup]:
         return guided(preparing)
 
-    def pipeline(self, parts: Parts) -> Pipeline:
-        config, setup = parts.inputs.config, parts.setup
-        limits, ratio = config.limits, config.dataset.ratio
+    def stages(self, parts: Making) -> list[Stage]:
+        config = parts.inputs.config
         is_set = config.generate.max_tokens is not None
         room = parts.context // 2 if parts.context is not None and not is_set else None
         make = Generate(parts.ask, parts.inputs.prompts, parts.inputs.dataset.fields, room)
         # A few more workers than calls in flight: while one waits for the disk, another makes its call.
-        stages = [
-            Stage("generate", make, limits.most_in_flight * 5 // 4 + 1),
-            *refining(parts),
-            *embedding(parts),
-        ]
+        workers = config.limits.most_in_flight * 5 // 4 + 1
+        return [Stage("generate", make, workers), *refining(parts), *embedding(parts)]
+
+    def pipeline(self, parts: Parts) -> Pipeline:
+        setup, ratio = parts.setup, parts.inputs.config.dataset.ratio
         sink = commit(
             parts,
             weights=ratio.weights if ratio is not None else None,
             observers=[each.observe for each in (setup.mix, setup.adviser) if each is not None],
             early_stopping=setup.early_stopping,
         )
-        return Pipeline.joined(_source(parts), stages, sink, parts.halt)
+        return Pipeline.joined(_source(parts), self.made(parts), sink, parts.halt)
 
 
 def _source(parts: Parts) -> AsyncIterator[Batch]:

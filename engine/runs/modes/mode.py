@@ -12,10 +12,11 @@ from engine.config import RunConfig
 from engine.config.paths import is_remote
 from engine.evaluation.shape import Results
 from engine.flow.pipeline import Pipeline
+from engine.flow.stage import Stage
 from engine.report.shape import ReportData
 from engine.report.tables import Listing
 from engine.runs.inputs import Inputs
-from engine.runs.pipeline import Parts
+from engine.runs.pipeline import Making, Parts
 from engine.runs.setup import Preparing, Setup, prepared
 from engine.store.folder import RunFolder
 from engine.store.journal import Journal
@@ -40,6 +41,8 @@ class Mode(ABC):
     """The message if some answers have no score; a format string with `pending` and `folder`."""
     waits: ClassVar[bool] = True
     """Whether its calls may travel in batches, whose answers come hours later."""
+    spreads: ClassVar[bool] = False
+    """Whether its items can be made and checked by workers."""
     unread: ClassVar[tuple[str, ...]] = ()
     """Sections of the config that it does not use, and that may therefore differ between two starts."""
 
@@ -53,6 +56,14 @@ class Mode(ABC):
 
     @abstractmethod
     def pipeline(self, parts: Parts) -> Pipeline: ...
+
+    def stages(self, parts: Making) -> list[Stage]:
+        """The stages that make and check items, where workers can do that; see `spreads`."""
+        raise NotImplementedError
+
+    def made(self, parts: Parts) -> list[Stage]:
+        """The same stages, here; or what stands in place of them."""
+        return [parts.lent] if parts.lent is not None else self.stages(parts)
 
     def identity(self, inputs: Inputs) -> dict[str, Any]:
         """What is part of the run's identity besides the settings."""
