@@ -30,6 +30,7 @@ EngineError
 │  ├─ Defect              a mistake of the engine's own
 │  ├─ SandboxUnavailable  untrusted programs cannot be locked in as required
 │  ├─ EmbedderUnavailable the model that makes vectors cannot be loaded, or changes its mind
+│  ├─ WorkersLost         every worker is gone, for longer than the run has patience
 │  ├─ RetrieverUnavailable  the source of evidence cannot be reached, or refuses us
 │  └─ StoreError          the journal cannot be written
 │     └─ DiskFull
@@ -298,6 +299,10 @@ class EmbedderUnavailable(FatalError):
 
 class RetrieverUnavailable(FatalError):
     """The source of evidence cannot be opened, or answers nothing at all."""
+
+
+class WorkersLost(FatalError):
+    """There has been no worker for as long as the run is configured to wait."""
 
 
 class StoreError(FatalError):

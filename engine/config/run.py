@@ -31,6 +31,7 @@ from engine.config.parts import PriceConfig, Section
 from engine.config.place import Place
 from engine.config.quality import QualityConfig
 from engine.config.secrets import without_secrets
+from engine.config.spread import SpreadConfig
 from engine.config.trust import allowed_file, is_allowed
 from engine.constraints import LabelIn, LabelRatio
 from engine.errors import ConfigError
@@ -189,6 +190,7 @@ class RunConfig(Section):
     embedding: EmbeddingConfig = EmbeddingConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     quality: QualityConfig = QualityConfig()
+    spread: Annotated[SpreadConfig, Operational()] = SpreadConfig()
     observe: Annotated[ObserveConfig, Operational()] = ObserveConfig()
     max_tokens: Annotated[dict[str, Annotated[int, Field(ge=1)]], Operational()] = Field(default_factory=dict)
     """The longest answer by purpose (review, entities, same_answer ...), in tokens, without reasoning; for items:

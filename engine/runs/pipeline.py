@@ -76,10 +76,10 @@ class Parts(Making):
 
 def window(parts: Parts) -> int:
     """How many batches may be open at once; without end where what waits is let go."""
-    return _window(parts.inputs.config) if parts.turn is Pass.ONLINE else _ALL
+    return window_of(parts.inputs.config) if parts.turn is Pass.ONLINE else _ALL
 
 
-def _window(config: RunConfig) -> int:
+def window_of(config: RunConfig) -> int:
     return max(64, WINDOW * (config.limits.concurrency or ASSUMED_CONCURRENCY))
 
 
@@ -131,6 +131,6 @@ def commit(
         observers,
         early_stopping,
         parts.setup.repeats,
-        patience=3 * _window(parts.inputs.config) // 4,
+        patience=3 * window_of(parts.inputs.config) // 4,
         holes=parts.turn is Pass.WAVE,
     )

@@ -146,6 +146,11 @@ def described(validators: Sequence[Validator]) -> dict[str, Description]:
     return {each.name: _description(each) for each in validators if isinstance(each, Described)}
 
 
+def descriptions_in(told: Mapping[str, Mapping[str, Any]]) -> dict[str, Description]:
+    """What a worker tells of its validators."""
+    return {name: Description(**each) for name, each in told.items()}
+
+
 def _description(validator: Described) -> Description:
     about = dict(validator.describe())
     sections = [

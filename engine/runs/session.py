@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, TextIO
@@ -40,7 +40,7 @@ from engine.llm.pacing import Clock
 from engine.llm.retry import RetryPolicy
 from engine.observe.watchers import observed
 from engine.planning.delayed import LABEL_GATE
-from engine.protocols import CallJournal, Validator
+from engine.protocols import CallJournal
 from engine.quality.taken_up import section_of
 from engine.report.event_log import EventLog
 from engine.report.formatting import clock
@@ -52,12 +52,19 @@ from engine.runs.identity import check_identity, facts_of
 from engine.runs.inputs import Inputs, without_effect
 from engine.runs.instruments import Instruments, Sampler
 from engine.runs.lanes import check_lanes, finding, opened_lanes
+from engine.runs.lending import Lending, lend
 from engine.runs.lookout import Lookout
 from engine.runs.modes import Mode
 from engine.runs.outcome import outcome_of
 from engine.runs.passes import Passes
 from engine.runs.pipeline import Parts
-from engine.runs.plugins import described, load_validators, opened_validators
+from engine.runs.plugins import (
+    Description,
+    described,
+    descriptions_in,
+    load_validators,
+    opened_validators,
+)
 from engine.runs.setup import Preparing, Setup
 from engine.runs.signals import Interrupts
 from engine.stages.meter import Meter
@@ -107,9 +114,10 @@ async def opened(
         cap = None if limits.budget_usd is None else int(limits.budget_usd * PICO)
         budget = Budget(cap, spent=journal.spent())
         await journal.begin(facts_of(mode, inputs))
-        folder.write_config(mode.kept(inputs, folder).without_secrets())
+        kept = mode.kept(inputs, folder)
+        folder.write_config(kept.without_secrets())
         yield Session(
-            mode, inputs, folder, journal, progress, budget, show, backends, clock, EventLog(wall), wall
+            mode, inputs, kept, folder, journal, progress, budget, show, backends, clock, EventLog(wall), wall
         )
     finally:
         await journal.close()
@@ -133,6 +141,7 @@ class Session:
         self,
         mode: Mode,
         inputs: Inputs,
+        kept: RunConfig,
         folder: RunFolder,
         journal: Journal,
         progress: Progress,
@@ -143,6 +152,7 @@ class Session:
         events: EventLog,
         wall: Clock = time.time,
     ) -> None:
+        """`kept` is the config with which the run can continue from its folder alone."""
         self.journal = journal
         self.budget = budget
         self.instruments: Instruments | None = None
@@ -150,6 +160,7 @@ class Session:
         self._wall = wall
         self._mode = mode
         self._inputs = inputs
+        self._kept = kept
         self._folder = folder
         self._progress = progress
         self._accepted_before = progress.accepted
@@ -228,14 +239,24 @@ class Session:
         async with self._backends(self._inputs) as backends:
             backends.restore(self.journal.fact("terms") or {})
             self._terms = backends.terms
+            lending = None
+            if config.spread.used:
+                backends, ends = lend(backends)
+                kept = self._kept.changed(limits=config.limits)
+                lending = Lending(
+                    self._mode, kept, backends, ends, self.journal, self._halt, self._events.record, self._notify
+                )  # fmt: skip
             with contextlib.closing(coordinator_of(config, self._clock)) as coordinator:
                 limiter = limiter_of(config, backends, coordinator, self._events.record, self._clock)
                 client = client_of(
                     config, self.journal, limiter, self.budget, self._halt, self._counts, self._clock
                 )
-                return await self._interruptible(self._prepare_and_run(client, limiter, backends), limiter)
+                work = self._prepare_and_run(client, limiter, backends, lending)
+                return await self._interruptible(work, limiter)
 
-    async def _prepare_and_run(self, client: Client, limiter: Limiter, backends: Backends) -> Vectors | None:
+    async def _prepare_and_run(
+        self, client: Client, limiter: Limiter, backends: Backends, lending: Lending | None
+    ) -> Vectors | None:
         inputs, meter = self._inputs, Meter()
         async with contextlib.AsyncExitStack() as stack:
             lanes = await stack.enter_async_context(opened_lanes(backends, limiter, self._folder.path))
@@ -248,16 +269,21 @@ class Session:
             )  # fmt: skip
             stack.callback(later.abandon)
             validators = load_validators(inputs.config, later.ask, inputs.dataset.fields, meter)
-            await stack.enter_async_context(opened_validators(validators))
+            if lending is None:
+                await stack.enter_async_context(opened_validators(validators))
             preparing = Preparing(inputs, later.ask, self.journal, self._halt, self._notify)
             setup = await stack.enter_async_context(self._mode.prepared(preparing))
             await self.journal.remember("diversity", setup.about())
             if self._mode.generates:
                 await self.journal.remember("quality", section_of(inputs.config, inputs.calibrated))
-            await self._describe(validators)
+            lent, descriptions = None, described(validators) if lending is None else {}
+            if lending is not None:
+                ready = await stack.enter_async_context(lending.opened(later.ask, setup))
+                descriptions, lent = descriptions_in(ready.described), lending.stage()
+            await self._describe(descriptions)
             parts = Parts(
                 inputs, later.ask, self._halt, validators, meter, setup.embedding, self.journal, backends.context,
-                progress=self._progress, journal=self.journal, setup=setup,
+                progress=self._progress, journal=self.journal, setup=setup, lent=lent,
             )  # fmt: skip
             passes = Passes(
                 inputs.config.limits, lambda turn: self._mode.pipeline(replace(parts, turn=turn)), later, waves,
@@ -305,9 +331,8 @@ class Session:
                 reason = str(self._halt.reason or "")
                 watchers.event("end", {"accepted": progress.accepted, "reason": reason})
 
-    async def _describe(self, validators: Sequence[Validator]) -> None:
+    async def _describe(self, descriptions: Mapping[str, Description]) -> None:
         """Records how the validators describe themselves, and shows their warnings to the user once."""
-        descriptions = described(validators)
         about = {name: each.about for name, each in descriptions.items() if each.about}
         await self.journal.remember("described", about)
         await self.journal.remember("sections", {name: each.sections for name, each in descriptions.items()})

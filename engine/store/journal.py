@@ -48,6 +48,12 @@ CREATE TABLE IF NOT EXISTS asked (
   most INTEGER NOT NULL, answer INTEGER NOT NULL, least INTEGER NOT NULL, upper INTEGER NOT NULL, sent TEXT NOT NULL,
   tries INTEGER NOT NULL, shortened INTEGER NOT NULL, fate TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS asked_in ON asked (part, fate);
+CREATE TABLE IF NOT EXISTS workers (
+  epoch INTEGER PRIMARY KEY, start INTEGER NOT NULL, name TEXT NOT NULL, place TEXT NOT NULL, joined REAL NOT NULL,
+  heard REAL NOT NULL, left REAL, why TEXT NOT NULL, items INTEGER NOT NULL, calls INTEGER NOT NULL,
+  in_flight INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS late (
+  key TEXT NOT NULL, worker TEXT NOT NULL, epoch INTEGER NOT NULL, at REAL NOT NULL, cost INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS plans (batch INTEGER PRIMARY KEY, state TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS samples (
   start INTEGER NOT NULL, at REAL NOT NULL, accepted INTEGER NOT NULL, rejected INTEGER NOT NULL,
@@ -62,6 +68,8 @@ CREATE TABLE IF NOT EXISTS vectors (item INTEGER PRIMARY KEY, text BLOB NOT NULL
 #  parts    calls that travel as one batch of a provider, where each stands, what is set aside for it (worst), what all
 #           its answers have cost, and what of that is for answers that are not kept (lost); see llm.batches.part
 #  asked    the calls in them, without their texts
+#  workers  each worker under each epoch: where it ran, when it was heard, what it made, why it left
+#  late     answers of workers that had been given up: their calls were counted at the worst, made again, and cost this
 #  plans    how a batch was requested, where earlier outcomes decided it
 #  samples  a start's totals, `at` seconds after it began
 #  points   the map of the report: items and originals in two dimensions
@@ -220,6 +228,12 @@ class Journal:
             row = self._reader.execute("SELECT text, vector FROM vectors WHERE item = ?", (item,)).fetchone()
         return row[1] if row is not None and row[0] == text else None
 
+    def vectors_between(self, first: int, end: int) -> list[tuple[int, bytes, bytes]]:
+        """(item, digest of its text, vector) of earlier starts, for items from `first` up to `end`."""
+        if not self._with_vectors:
+            return []
+        return self.rows("SELECT item, text, vector FROM vectors WHERE item >= ? AND item < ?", (first, end))
+
     async def write(self, operations: Sequence[Operation]) -> None:
         """Returns once they are on disk. Raises StoreError."""
         await self._writer.write(operations)
@@ -253,7 +267,7 @@ class Journal:
         For a run to which no call was answered: everything about it may still be changed.
         """
         tables = (
-            "calls", "items", "plans", "rounds", "vectors", "points", "samples", "sent", "parts", "asked"
+            "calls", "items", "plans", "rounds", "vectors", "points", "samples", "sent", "parts", "asked", "late"
         )  # fmt: skip
         emptied = [Statement(f"DELETE FROM {table}") for table in tables]  # noqa: S608 - names from here
         await self._writer.write([*emptied, Statement("DELETE FROM facts WHERE name <> 'version'")])

@@ -5,6 +5,7 @@
 3   a call carries its reasoning tokens, what the model thought, and what was sent otherwise than asked
 4   calls and items carry checksums
 5   calls that travel in batches: parts, asked
+6   workers: workers, late
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from engine.errors import StoreError
 
-VERSION = 5
+VERSION = 6
 _OF_AN_ITEM = re.compile(r"\d+-\d+(?:\.\d+)?/([^/]+)/")
 _FIRST_PART = {"attributes": "attributes", "lessons": "lessons", "embedding": "embedding"}
 

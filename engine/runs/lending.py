@@ -1,0 +1,190 @@
+"""The head's side of a run with workers: what they are told of it, where they come from, what is kept of them."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from engine._version import __version__
+from engine.config import ModelConfig, RunConfig
+from engine.errors import ConfigError
+from engine.flow.halt import Halt
+from engine.flow.stage import Stage
+from engine.items import Completion
+from engine.llm.endpoint import RecordEvent
+from engine.llm.prices import FREE, price_of
+from engine.protocols import Ask, Notify
+from engine.runs.endpoints import Backends, OpenBackend
+from engine.runs.modes import Mode
+from engine.runs.pipeline import window_of
+from engine.runs.setup import Setup
+from engine.spread.head import Head, Worker
+from engine.spread.lent import Lent, lent
+from engine.spread.local import Local
+from engine.spread.messages import Join, Ready
+from engine.store.journal import Journal
+from engine.store.reading import connect, read_dimensions
+from engine.store.workers import WorkerBook, WorkerRow
+
+WORKER = "engine.runs.worker"
+"""The module that is a worker of this machine."""
+_MOST_OPEN = 4096
+"""Batches that are given to workers at once, or wait for one."""
+
+
+def lend(backends: Backends) -> tuple[Backends, Sequence[Lent]]:
+    """The same endpoints, whose attempts workers make for their own calls; and these, by number."""
+    ends: list[Lent] = []
+
+    def wrapped(each: OpenBackend) -> OpenBackend:
+        ends.append(lent(each.backend, len(ends)))
+        return replace(each, backend=ends[-1])
+
+    main = [wrapped(each) for each in backends.main]
+    others = {purpose: wrapped(each) for purpose, each in backends.others.items()}
+    return Backends(main, others), ends
+
+
+def models_of(backends: Backends) -> list[tuple[str, ModelConfig]]:
+    """(purpose, model) of all endpoints in the order of their numbers; '' for the main ones."""
+    others = [(purpose, each.model) for purpose, each in backends.others.items()]
+    return [*(("", each.model) for each in backends.main), *others]
+
+
+@dataclass(frozen=True)
+class Books:
+    """What the head keeps in the journal, in the head's own terms. See engine.spread.head.Books."""
+
+    book: WorkerBook
+    start: int
+
+    async def look_again(self) -> None:
+        await self.book.look_again()
+
+    def vectors_of(self, batch: int) -> Sequence[tuple[int, bytes, bytes]]:
+        return self.book.vectors_of(batch)
+
+    def keep_vectors(self, rows: Sequence[tuple[int, bytes, bytes]]) -> None:
+        self.book.keep_vectors(rows)
+
+    def changed(self, worker: Worker) -> None:
+        now = time.time()
+        left = now if worker.lost else None
+        seen = worker.joined, now - worker.silent(), left, worker.lost
+        counts = worker.items, worker.calls, len(worker.attempts)
+        self.book.put(WorkerRow(worker.epoch, self.start, worker.name, worker.where, *seen, *counts))
+
+    joined = changed
+
+    def late(self, worker: Worker, key: str, cost: int) -> None:
+        self.book.late(key, worker.name, worker.epoch, cost)
+
+
+class Lending:
+    """A run's workers. Mutable state: the head, once it is open."""
+
+    def __init__(
+        self,
+        mode: Mode,
+        config: RunConfig,
+        backends: Backends,
+        ends: Sequence[Lent],
+        journal: Journal,
+        halt: Halt,
+        record: RecordEvent,
+        notify: Notify,
+    ) -> None:
+        """`config` is what the workers are told: with its secrets, and with places that can be read again."""
+        if not mode.spreads:
+            raise ConfigError(
+                f"spread.workers: datagen {mode.name} is done by one process; leave workers out for it"
+            )
+        self._mode = mode
+        self._config = config
+        self._backends = backends
+        self._ends = ends
+        self._journal = journal
+        self._halt = halt
+        self._record = record
+        self._notify = notify
+        self.head: Head | None = None
+
+    @asynccontextmanager
+    async def opened(self, ask: Ask, setup: Setup) -> AsyncIterator[Ready]:
+        """Workers come while the block lasts. Raises what keeps them from opening their part of the run."""
+        spec, limits = self._config.spread, self._config.limits
+        book = WorkerBook(self._journal)
+        version = setup.embedding.embedder.version if setup.embedding is not None else ""
+        about = self._about(setup)
+        head = self.head = Head(
+            ask, self._ends, Books(book, self._journal.start), self._halt, lambda: about,
+            check=refusal, fits=lambda ready: _unfit(ready, version), expects=spec.workers,
+            in_flight=limits.most_in_flight, silence_s=spec.silence_s, outage_s=limits.outage_s,
+            drain_s=spec.drain_s, first_epoch=book.first_epoch(), price=self._price, record=self._record,
+        )  # fmt: skip
+        async with contextlib.AsyncExitStack() as stack:
+            if spec.workers:
+                command = [sys.executable, "-m", WORKER]
+                local = Local(
+                    spec.workers, command, head.link,
+                    worked=head.worked.__contains__, record=self._record, hopeless=self._halt.set,
+                )  # fmt: skip
+                await stack.enter_async_context(local.running())
+            await stack.enter_async_context(head.running())
+            yield await head.first_ready()
+
+    def stage(self) -> Stage:
+        """Stands in place of the mode's own stages. Call it inside `opened`."""
+        assert self.head is not None
+        return Stage("workers", self.head.step, min(_MOST_OPEN, window_of(self._config)))
+
+    def _about(self, setup: Setup) -> dict[str, Any]:
+        config = self._config
+        precision = self._journal.fact("precision")
+        with contextlib.closing(connect(self._journal.path)) as connection:
+            dimensions = read_dimensions(connection)
+        return {
+            "mode": self._mode.name,
+            "config": config.model_dump(mode="json"),
+            "secrets": dict(config._secrets),
+            "models": [
+                (purpose, model.model_dump(mode="json")) for purpose, model in models_of(self._backends)
+            ],
+            "context": self._backends.context,
+            "precision": precision,
+            "dimensions": dimensions,
+        }
+
+    def _price(self, number: int, completion: Completion) -> int:
+        """Picodollars of an answer that is not used."""
+        _, model = models_of(self._backends)[number]
+        usage = completion.usage
+        if usage.billed is not None:
+            return usage.billed
+        return (price_of(model) or FREE.main).cost(usage.prompt_tokens, usage.completion_tokens)
+
+
+def python_version() -> str:
+    """Of which release of Python a process is, as far as it matters for what it computes."""
+    return ".".join(platform.python_version_tuple()[:2])
+
+
+def refusal(join: Join) -> str:
+    """Why a worker cannot belong to this run; '' if it can: it must compute the same."""
+    if join.release != __version__:
+        return f"it has DataGen {join.release}, and the head has {__version__}: install the same release"
+    if join.python != python_version():
+        return f"it runs on Python {join.python}, and the head on {python_version()}: use the same"
+    return ""
+
+
+def _unfit(ready: Ready, version: str) -> str:
+    if version and ready.vectors and ready.vectors != version:
+        return f"its embedding model is {ready.vectors}, and the head's is {version}"
+    return ""

@@ -1,0 +1,86 @@
+"""A Backend whose attempts are made by the worker that asked: the head keeps the rest of the call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+from engine.items import Completion, Prompt, RateLimits
+from engine.protocols import Announcing, Backend, Negotiating, Streaming
+
+
+class Borrower(Protocol):
+    """Whoever can make an attempt of the call that is being served."""
+
+    async def attempt(self, endpoint: int, prompt: Prompt, heard: Callable[[], None] | None) -> Completion:
+        """One attempt at the endpoint of that number. Raises what the backend raises there."""
+        ...
+
+
+SERVED: ContextVar[Borrower | None] = ContextVar("served", default=None)
+"""Whose call is being served in this context; None for the head's own."""
+
+
+class Lent:
+    """Attempts of a worker's calls are made there, any other here. A Negotiating; its terms are the head's own.
+
+    Mutable state: the limits that a worker was last told of.
+    """
+
+    def __init__(self, own: Backend, number: int) -> None:
+        """`number`: by which the workers know the endpoint."""
+        self.name = own.name
+        self.number = number
+        self._own = own
+        self._told: RateLimits | None = None
+        self._spare: list[tuple[str, str]] = []
+
+    async def complete(self, prompt: Prompt) -> Completion:
+        borrower = SERVED.get()
+        if borrower is None:
+            return await self._own.complete(prompt)
+        return await borrower.attempt(self.number, prompt, None)
+
+    async def close(self) -> None:
+        await self._own.close()
+
+    @property
+    def announced(self) -> RateLimits | None:
+        """What the endpoint announced last, to whomever."""
+        own = self._own.announced if isinstance(self._own, Announcing) else None
+        return self._told or own
+
+    def told(self, limits: RateLimits) -> None:
+        if limits != self._told:
+            self._told = limits
+
+    @property
+    def notices(self) -> list[tuple[str, str]]:
+        return self._own.notices if isinstance(self._own, Negotiating) else self._spare
+
+    def settled(self, purpose: str) -> bool:
+        return not isinstance(self._own, Negotiating) or self._own.settled(purpose)
+
+    def terms(self) -> Mapping[str, Any]:
+        return self._own.terms() if isinstance(self._own, Negotiating) else {}
+
+    def restore(self, terms: Mapping[str, Any]) -> None:
+        if isinstance(self._own, Negotiating):
+            self._own.restore(terms)
+
+
+class LentStreaming(Lent):
+    """The same for a backend that can stream."""
+
+    async def streamed(self, prompt: Prompt, heard: Callable[[], None]) -> Completion:
+        borrower = SERVED.get()
+        if borrower is None:
+            assert isinstance(self._own, Streaming)
+            return await self._own.streamed(prompt, heard)
+        return await borrower.attempt(self.number, prompt, heard)
+
+
+def lent(own: Backend, number: int) -> Lent:
+    """The backend, for calls of workers too."""
+    return LentStreaming(own, number) if isinstance(own, Streaming) else Lent(own, number)
