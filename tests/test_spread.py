@@ -182,7 +182,7 @@ async def test_the_cap_holds_and_buys_as_much(endpoint: Start, configs: Configs,
         billed = simulator.statistics.billed / 10**12
         assert billed <= 0.12
         assert report.data["cost"]["spent_usd"] == pytest.approx(billed)
-        accepted.append(report.data["counts"]["accepted"])
+        accepted.append(report.data["items"]["accepted"])
     assert accepted[0] == accepted[1]
 
 

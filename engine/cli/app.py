@@ -19,6 +19,7 @@ from engine.cli.commands import (
     review,
     rows,
     run,
+    worker,
 )
 
 app = typer.Typer(
@@ -34,7 +35,7 @@ app = typer.Typer(
 
 for command in (
     run.run, run.convert, run.resume, rows.audit, rows.enhance, before.calibrate, before.plan, before.check, run.status,
-    cancel.cancel,
+    cancel.cancel, worker.worker,
     init.init, report.report, export.export, review.review, repair.repair, budget.budget, data.metrics, data.groupcheck,
     bench.bench, evaluate.evaluate, evaluate.judge, machine.simulate, machine.doctor, machine.version,
 ):  # fmt: skip

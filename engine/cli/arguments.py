@@ -27,3 +27,19 @@ Sets = Annotated[
 Code = Annotated[
     bool, typer.Option("--allow-code", help="Run the code that the config names (embedding.function).")
 ]
+Workers = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|auto",
+        help="Processes that do the work of checks and prompts (spread.workers); auto: one a core.",
+    ),
+]
+On = Annotated[
+    str | None,
+    typer.Option(
+        metavar="local|ray", help="Where workers are started (spread.on); ray://HOST:PORT names a cluster."
+    ),
+]
+RayAddress = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="The Ray cluster (spread.address).")
+]

@@ -86,6 +86,24 @@ def overrides(sets: list[str] | None, target: int | None, budget: float | None) 
     return given
 
 
+def spread_overrides(workers: str | None, on: str | None, address: str | None) -> dict[str, Any]:
+    """The same of the options that say where the work is done. Raises ConfigError."""
+    from engine.errors import ConfigError
+
+    given: dict[str, Any] = {}
+    if workers is not None:
+        if workers != "auto" and not workers.isdecimal():
+            raise ConfigError(f"--workers {workers}: must be a number of processes, or auto")
+        given["spread.workers"] = workers if workers == "auto" else int(workers)
+    if on is not None and on.startswith("ray://"):
+        on, address = "ray", address or on
+    if on is not None:
+        given["spread.on"] = on
+    if address is not None:
+        given["spread.address"] = address
+    return given
+
+
 def say(text: str = "", *, err: bool = False, nl: bool = True) -> None:
     """Prints a text that may hold anybody's words: no secret and nothing that controls a terminal is in it."""
     typer.echo(printable(veiled(text)), err=err, nl=nl)

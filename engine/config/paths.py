@@ -44,6 +44,26 @@ def rooted(model: type[BaseModel], raw: dict[str, Any], folder: Path) -> dict[st
     return dict(settings)
 
 
+def paths_in(model: type[BaseModel], settings: dict[str, Any]) -> list[str]:
+    """All paths of these settings, which are absolute by now."""
+    there: list[str] = []
+
+    def noted(value: str) -> str:
+        there.append(value)
+        return value
+
+    def each(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: each(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [each(inner) for inner in value]
+        return noted(value) if isinstance(value, str) and PurePath(value).is_absolute() else value
+
+    for pattern, _ in places(model, PathFrom):
+        _changed(settings, pattern, each)
+    return list(dict.fromkeys(there))
+
+
 def _changed(value: Any, pattern: Pattern, change: Change) -> Any:
     """A copy of the value with `change` applied where the pattern matches; unchanged without a match."""
     if not pattern:

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from engine import veil
 from engine._version import __version__
 from engine.config import ModelConfig, RunConfig
 from engine.errors import ConfigError
+from engine.files.source import Source
 from engine.flow.halt import Halt
 from engine.flow.stage import Stage
 from engine.items import Completion
 from engine.llm.endpoint import RecordEvent
 from engine.llm.prices import FREE, price_of
 from engine.protocols import Ask, Notify
+from engine.runs.carrying import Carried
 from engine.runs.endpoints import Backends, OpenBackend
 from engine.runs.modes import Mode
 from engine.runs.pipeline import window_of
 from engine.runs.setup import Setup
 from engine.spread.head import Head, Worker
+from engine.spread.joining import TOKEN, listening, new_token, parted
 from engine.spread.lent import Lent, lent
 from engine.spread.local import Local
 from engine.spread.messages import Join, Ready
+from engine.store.folder import RunFolder
 from engine.store.journal import Journal
 from engine.store.reading import connect, read_dimensions
 from engine.store.workers import WorkerBook, WorkerRow
@@ -96,17 +102,24 @@ class Lending:
         backends: Backends,
         ends: Sequence[Lent],
         journal: Journal,
+        folder: RunFolder,
+        source: Source | None,
         halt: Halt,
         record: RecordEvent,
         notify: Notify,
     ) -> None:
-        """`config` is what the workers are told: with its secrets, and with places that can be read again."""
+        """`config` is what workers are told: with its secrets, and with places that can be read again. `source` is
+        the dataset's.
+        """
         if not mode.spreads:
             raise ConfigError(
                 f"spread.workers: datagen {mode.name} is done by one process; leave workers out for it"
             )
         self._mode = mode
         self._config = config
+        self._settings = config.model_dump(mode="json")
+        self._folder = folder
+        self._source = source
         self._backends = backends
         self._ends = ends
         self._journal = journal
@@ -120,38 +133,62 @@ class Lending:
         """Workers come while the block lasts. Raises what keeps them from opening their part of the run."""
         spec, limits = self._config.spread, self._config.limits
         book = WorkerBook(self._journal)
+        carried = (
+            Carried(self._settings, self._source) if spec.listen is not None or spec.on == "ray" else None
+        )
         version = setup.embedding.embedder.version if setup.embedding is not None else ""
-        about = self._about(setup)
+        about = self._about(setup, carried.places if carried is not None else [])
         head = self.head = Head(
             ask, self._ends, Books(book, self._journal.start), self._halt, lambda: about,
             check=refusal, fits=lambda ready: _unfit(ready, version), expects=spec.workers,
             in_flight=limits.most_in_flight, silence_s=spec.silence_s, outage_s=limits.outage_s,
             drain_s=spec.drain_s, first_epoch=book.first_epoch(), price=self._price, record=self._record,
+            **({} if carried is None else {"pieces": carried.pieces}),
         )  # fmt: skip
         async with contextlib.AsyncExitStack() as stack:
             if spec.workers:
-                command = [sys.executable, "-m", WORKER]
                 local = Local(
-                    spec.workers, command, head.link,
+                    spec.workers, [sys.executable, "-m", WORKER], head.link,
                     worked=head.worked.__contains__, record=self._record, hopeless=self._halt.set,
                 )  # fmt: skip
                 await stack.enter_async_context(local.running())
+            if spec.listen is not None:
+                await stack.enter_async_context(self._listening(spec.listen, head))
             await stack.enter_async_context(head.running())
             yield await head.first_ready()
+
+    @asynccontextmanager
+    async def _listening(self, address: str, head: Head) -> AsyncIterator[None]:
+        """Workers of anywhere may come to this address while the block lasts, with the run's token."""
+        token, file = new_token(), self._folder.token
+        veil.hide(token)
+        async with listening(address, token, lambda: head.link(token=token)) as port:
+            host, _ = parted(address)
+            told = "with the token in the environment"
+            if not os.environ.get(TOKEN):
+                file.touch(0o600)
+                file.write_text(token)
+                told = f"with {TOKEN} as in {file}"
+            self._notify(f"Workers may join, {told}: datagen worker --head {host}:{port}")
+            try:
+                yield
+            finally:
+                file.unlink(missing_ok=True)
 
     def stage(self) -> Stage:
         """Stands in place of the mode's own stages. Call it inside `opened`."""
         assert self.head is not None
         return Stage("workers", self.head.step, min(_MOST_OPEN, window_of(self._config)))
 
-    def _about(self, setup: Setup) -> dict[str, Any]:
+    def _about(self, setup: Setup, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         config = self._config
         precision = self._journal.fact("precision")
         with contextlib.closing(connect(self._journal.path)) as connection:
             dimensions = read_dimensions(connection)
         return {
             "mode": self._mode.name,
-            "config": config.model_dump(mode="json"),
+            "config": self._settings,
+            "files": files,
             "secrets": dict(config._secrets),
             "models": [
                 (purpose, model.model_dump(mode="json")) for purpose, model in models_of(self._backends)

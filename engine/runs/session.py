@@ -244,7 +244,8 @@ class Session:
                 backends, ends = lend(backends)
                 kept = self._kept.changed(limits=config.limits)
                 lending = Lending(
-                    self._mode, kept, backends, ends, self.journal, self._halt, self._events.record, self._notify
+                    self._mode, kept, backends, ends, self.journal, self._folder,
+                    self._inputs.dataset.source, self._halt, self._events.record, self._notify,
                 )  # fmt: skip
             with contextlib.closing(coordinator_of(config, self._clock)) as coordinator:
                 limiter = limiter_of(config, backends, coordinator, self._events.record, self._clock)

@@ -8,7 +8,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict
 from typing import Any
@@ -16,26 +17,34 @@ from typing import Any
 from engine import veil
 from engine._version import __version__
 from engine.config import ModelConfig, RunConfig
-from engine.flow.halt import Halt
+from engine.errors import ConfigError, EngineError, FatalError
 from engine.flow.loop import in_loop
 from engine.protocols import Ask
+from engine.runs.carrying import placed
 from engine.runs.endpoints import backend_for
 from engine.runs.inputs import Inputs
 from engine.runs.lending import python_version
 from engine.runs.modes import MODES
 from engine.runs.pipeline import Making
 from engine.runs.plugins import described, load_validators, opened_validators
+from engine.spread.joining import TOKEN, connected
+from engine.spread.link import Link
 from engine.spread.messages import Join
-from engine.spread.worker import Ended, Held, Opened, Turned, Worker
+from engine.spread.worker import Lent, Opened, Worker
 from engine.stages.meter import Meter
+
+_HEAD_S = 60.0
+"""Seconds in which a head may come after its workers."""
 
 
 @asynccontextmanager
-async def opened(about: Mapping[str, Any], ask: Ask, halt: Halt, held: Held) -> AsyncIterator[Opened]:
+async def opened(lent: Lent) -> AsyncIterator[Opened]:
     """A worker's part of the run. Raises ConfigError, FatalError."""
+    about, ask = lent.about, lent.ask
     for value, name in about["secrets"].items():
         veil.hide(value, name)
-    config, mode = RunConfig.model_validate(about["config"]), MODES[about["mode"]]
+    settings = await placed(about["config"], about["files"], lent.fetch)
+    config, mode = RunConfig.model_validate(settings), MODES[about["mode"]]
     inputs = await asyncio.to_thread(mode.load, config)
     config, meter = inputs.config, Meter()
     async with contextlib.AsyncExitStack() as stack:
@@ -48,7 +57,7 @@ async def opened(about: Mapping[str, Any], ask: Ask, halt: Halt, held: Held) -> 
         validators = load_validators(config, ask, inputs.dataset.fields, meter)
         await stack.enter_async_context(opened_validators(validators))
         embedding = await stack.enter_async_context(_embedding(inputs, about, ask))
-        parts = Making(inputs, ask, halt, validators, meter, embedding, held, about["context"])
+        parts = Making(inputs, ask, lent.halt, validators, meter, embedding, lent.held, about["context"])
         yield Opened(
             mode.stages(parts),
             backends,
@@ -83,40 +92,60 @@ def joining(token: str = "", name: str = "") -> Join:
     return Join(token, __version__, python_version(), socket.gethostname(), os.getpid(), name)
 
 
-async def work(connect: Callable[[Worker], Any], join: Join, *, interruptible: bool = False) -> None:
-    """Works for one head, until there is nothing more to do. Raises Ended, with the reason."""
+Connect = Callable[[Callable[[], Link]], Awaitable[object]]
+"""Opens the connection to the head, with the link that it is given."""
+
+
+async def work(connect: Connect, join: Join, *, interruptible: bool = False) -> str:
+    """Works for one head, until there is nothing more to do; why it has ended.
+
+    Raises ConfigError where the head does not want this worker, FatalError where it has gone without a word.
+    """
     worker = Worker(opened, join)
-    await connect(worker)
+    await connect(lambda: worker.link)
     loop = asyncio.get_running_loop()
     signals = [signal.SIGTERM, signal.SIGINT] if interruptible else [signal.SIGTERM]
     for number in signals:
         loop.add_signal_handler(number, worker.leave)
     try:
-        await worker.run()
+        return await worker.run()
     finally:
         for number in signals:
             loop.remove_signal_handler(number)
 
 
+async def work_for(address: str) -> str:
+    """`work` for the head at this address, once it is there. Raises ConfigError, FatalError."""
+    token = os.environ.get(TOKEN, "")
+    if not token:
+        raise ConfigError(f"{TOKEN} is not set: it is the token that the head gave out")
+    veil.hide(token)
+    began = time.monotonic()
+    while True:
+        try:
+            return await work(
+                lambda link: connected(address, token, link), joining(token), interruptible=True
+            )
+        except (OSError, TimeoutError) as error:
+            if time.monotonic() - began > _HEAD_S:
+                said = getattr(error, "strerror", None) or "no answer"
+                raise FatalError(f"no head at {address} for {_HEAD_S:.0f} s: {said}") from None
+            await asyncio.sleep(1.0)
+
+
 def main() -> None:
     """A worker of this machine, over the socket whose number is the argument."""
 
-    async def connect(worker: Worker) -> None:
+    async def connect(link: Callable[[], Link]) -> None:
         pipe = socket.socket(fileno=int(sys.argv[1]))
         pipe.setblocking(False)
-        await asyncio.get_running_loop().create_unix_connection(lambda: worker.link, sock=pipe)
+        await asyncio.get_running_loop().create_unix_connection(link, sock=pipe)
 
-    async def whole() -> int:
-        try:
-            await work(connect, joining())
-        except Turned as reason:
-            print(reason, file=sys.stderr)
-            return 2
-        except Ended:
-            return 0
-        return 0
-
-    sys.exit(in_loop(whole))
+    try:
+        in_loop(lambda: work(connect, joining()))
+    except EngineError as error:
+        print(veil.veiled(str(error)), file=sys.stderr)
+        sys.exit(2 if isinstance(error, ConfigError) else 4)
 
 
 if __name__ == "__main__":

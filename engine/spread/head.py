@@ -20,6 +20,7 @@ from engine.errors import ConfigError, Defect, Deferred, EngineError, WorkersLos
 from engine.flow.halt import Halt
 from engine.items import Batch, Completion, Item, Prompt, RateLimits, Verdict
 from engine.protocols import Ask
+from engine.spread.joining import TOKEN, is_shown
 from engine.spread.lent import SERVED, Lent
 from engine.spread.link import FIRST, LONGEST, Link
 from engine.spread.messages import (
@@ -29,6 +30,7 @@ from engine.spread.messages import (
     Cut,
     Ending,
     Failed,
+    Fetch,
     Forgotten,
     Go,
     Heard,
@@ -39,6 +41,7 @@ from engine.spread.messages import (
     Lost,
     Made,
     Message,
+    Piece,
     Ready,
     Refused,
     SchemaKnown,
@@ -62,6 +65,8 @@ from engine.spread.wire import (
 
 BEAT_S = 1.0
 """Seconds between two signs of life."""
+_JOIN_S = 10.0
+"""Seconds in which whoever connects must say who it is."""
 MOST_LOSSES = 8
 """Workers that may be lost with a batch; then it is taken for the reason, and rejected."""
 NAME = "workers"
@@ -209,11 +214,13 @@ class Head:
         outage_s: float = 3600.0,
         drain_s: float = 120.0,
         first_epoch: int = 1,
+        pieces: Callable[[int], Iterable[bytes]] = lambda _: (),
         price: Price = lambda *_: 0,
         record: Callable[[str, str, str], None] = lambda *_: None,
     ) -> None:
         """`about` is what a worker is told of the run; `check` says why one that asks is refused, `fits` why one that
-        is ready. `expects` is how many there are to be, `in_flight` how many calls there may be at once.
+        is ready. `expects` is how many there are to be, `in_flight` how many calls there may be at once, `pieces`
+        the bytes of a file that a worker wants, by its number.
         """
         self._ask = ask
         self._endpoints = endpoints
@@ -227,6 +234,7 @@ class Head:
         self.silence_s = silence_s
         self._outage_s = outage_s
         self._drain_s = drain_s
+        self._pieces = pieces
         self._price = price
         self._record = record
         self._epoch = first_epoch - 1
@@ -350,15 +358,18 @@ class Head:
 
     # --- workers come ---
 
-    def link(self, where: str) -> Link:
-        """The head's end of a link to a worker that connects from there."""
+    def link(self, where: str = "", token: str = "") -> Link:
+        """The head's end of a link to a worker that connects; `where` it is, unless the link itself tells.
+
+        It must show the `token`, if there is one.
+        """
 
         def received(link: Link, messages: Sequence[Message]) -> None:
             for message in messages:
                 worker = known.get(link)
                 if worker is None:
-                    if isinstance(message, Join):
-                        known[link] = self._join(link, message, where)
+                    if isinstance(message, Join) and link not in known:
+                        known[link] = self._join(link, message, where or link.peer, token)
                 elif link.came_under == worker.epoch:
                     self._hear(worker, message)
 
@@ -368,12 +379,22 @@ class Head:
                 self._give_up(worker, link.why or "its connection is gone")
                 self._others.discard(worker)
 
-        known: dict[Link, Worker | None] = {}
-        return Link(received, ended, longest=FIRST)
+        def unknown() -> None:
+            if link not in known:
+                link.abort()
 
-    def _join(self, link: Link, join: Join, where: str) -> Worker | None:
-        if self._ended or (why := self._check(join)):
-            link.send(Refused("the run has ended" if self._ended else why))
+        known: dict[Link, Worker | None] = {}
+        link = Link(received, ended, longest=FIRST)
+        asyncio.get_running_loop().call_later(_JOIN_S, unknown)
+        return link
+
+    def _join(self, link: Link, join: Join, where: str, token: str) -> Worker | None:
+        if token and not is_shown(join.token, token):
+            why = f"it does not show the token of this run ({TOKEN})"
+        else:
+            why = "the run has ended" if self._ended else self._check(join)
+        if why:
+            link.send(Refused(why))
             link.close()
             if not self._ended:
                 self._record(join.name or "worker", "worker", f"a worker at {where} is refused: {why}")
@@ -560,12 +581,26 @@ class Head:
                 self._ready(worker, message)
             case Failed():
                 self._failed(worker, error_in(message.error))
+            case Fetch():
+                task = asyncio.create_task(self._carry(worker, message.number), name="carry")
+                self._serving.add(task)
+                task.add_done_callback(self._serving.discard)
             case Leaving():
                 worker.leaving = True
                 if not worker.units:
                     worker.link.send(Stop("it had nothing to do"))
                 else:
                     self._let_leave(worker)
+
+    async def _carry(self, worker: Worker, number: int) -> None:
+        """Sends a file of the run's. One that can no longer be read ends the worker, which says so."""
+        pieces = iter(self._pieces(number))
+        with contextlib.suppress(OSError, IndexError):
+            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                worker.link.send(Piece(number, bytes_out(piece) or ""))
+                worker.link.flush()
+                await worker.link.room()
+        worker.link.send(Piece(number, ""))
 
     def _let_leave(self, worker: Worker) -> None:
         def late() -> None:

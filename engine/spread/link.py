@@ -51,6 +51,12 @@ class Link(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self.closed = asyncio.Event()
 
+    @property
+    def peer(self) -> str:
+        """HOST:PORT of the other side; '' where it has none."""
+        name = self._transport.get_extra_info("peername") if self._transport is not None else None
+        return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else ""
+
     # --- sending ---
 
     def send(self, message: Message) -> None:

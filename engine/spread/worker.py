@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.diversity.sameness import text_key
-from engine.errors import Defect, Deferred, EngineError, FatalError, StopRun, is_deferred
+from engine.errors import ConfigError, Defect, Deferred, EngineError, FatalError, StopRun, is_deferred
 from engine.flow.channel import Channel
 from engine.flow.halt import Halt
 from engine.flow.stage import Stage
@@ -24,6 +24,7 @@ from engine.spread.messages import (
     Cut,
     Ending,
     Failed,
+    Fetch,
     Forgotten,
     Go,
     Heard,
@@ -34,6 +35,7 @@ from engine.spread.messages import (
     Lost,
     Made,
     Message,
+    Piece,
     Ready,
     Refused,
     SchemaKnown,
@@ -74,16 +76,8 @@ class Opened:
     """Whether the run compares texts."""
 
 
-Open = Callable[[Mapping[str, Any], Ask, Halt, "Held"], AbstractAsyncContextManager[Opened]]
-"""Opens a worker's part of the run: what the head has told of it, how to ask, the halt, the vectors."""
-
-
-class Ended(Exception):
-    """There is nothing more to do for this head, and why."""
-
-
-class Turned(Ended):
-    """The head does not want this worker."""
+Fetching = Callable[[int], AsyncIterator[bytes]]
+"""The bytes of one of the run's files, which the head sends."""
 
 
 class Held:
@@ -108,6 +102,22 @@ class Held:
         """Forgets an item that is done; the digest of its text if its vector is new."""
         self._there.pop(item, None)
         return self._new.pop(item, None)
+
+
+@dataclass(frozen=True)
+class Lent:
+    """What a worker's part of the run is opened with."""
+
+    about: Mapping[str, Any]
+    """What the head tells of the run."""
+    ask: Ask
+    halt: Halt
+    held: Held
+    fetch: Fetching
+
+
+Open = Callable[[Lent], AbstractAsyncContextManager[Opened]]
+"""Opens a worker's part of the run."""
 
 
 @dataclass(eq=False)
@@ -382,12 +392,17 @@ class Worker:
         self._silence_s = 0.0
         loop = asyncio.get_running_loop()
         self._hello: asyncio.Future[Hello] = loop.create_future()
-        self._over: asyncio.Future[Ended] = loop.create_future()
+        self._over: asyncio.Future[str] = loop.create_future()
         self.link = Link(self._received, self._gone)
         self._calls = Calls(self.link)
+        self._files: dict[int, asyncio.Queue[str]] = {}
 
-    async def run(self) -> None:
-        """Works until there is nothing more to do, over the open `link`. Raises Ended, with the reason."""
+    async def run(self) -> str:
+        """Works over the open `link` until there is nothing more to do; why it has ended.
+
+        Raises ConfigError where the head does not want it, FatalError where the head has gone without a word, and what
+        keeps its part of the run from opening.
+        """
         self.link.send(self._join)
         work = asyncio.create_task(self._work(), name="work")
         try:
@@ -395,7 +410,7 @@ class Worker:
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             if work.done() and (error := work.exception()) is not None:
                 self._fail(error)
-            raise self._over.result() if self._over.done() else Ended("the work has ended")
+            return await self._over
         finally:
             self._calls.leave_all()
             work.cancel()
@@ -405,14 +420,16 @@ class Worker:
     def leave(self) -> None:
         """Finishes what is here, and takes no more."""
         if self._working is None:
-            self._end(Ended("asked to end"))
+            self._end("asked to end")
         else:
             self.link.send(Leaving())
 
     async def _work(self) -> None:
         hello = await self._hello
         self._silence_s = hello.silence_s
-        async with self._open(hello.about, self._calls.ask, self._halt, self._held) as opened:
+        async with self._open(
+            Lent(hello.about, self._calls.ask, self._halt, self._held, self._fetch)
+        ) as opened:
             self._calls.backends = opened.backends
             self._working = Working(self.link, self._halt, self._held, opened)
             self.link.send(Ready(dict(opened.described), opened.vectors))
@@ -420,12 +437,21 @@ class Worker:
                 group.create_task(self._watch(self._working), name="beats")
                 group.create_task(self._working.run(), name="stages")
 
+    async def _fetch(self, number: int) -> AsyncIterator[bytes]:
+        pieces = self._files[number] = asyncio.Queue()
+        self.link.send(Fetch(number))
+        try:
+            while piece := bytes_in(await pieces.get()):
+                yield piece
+        finally:
+            del self._files[number]
+
     def _fail(self, error: BaseException) -> None:
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         known = error if isinstance(error, EngineError) else Defect.caused_by(error)
         self.link.send(Failed(error_out(known)))
-        self._end(Ended(str(known)))
+        self._break_off(known)
 
     async def _watch(self, working: Working) -> None:
         """Signs of life. Who hears nothing of the head sends nothing more: the head has given the work to others."""
@@ -438,15 +464,20 @@ class Worker:
             late, last = now - last - BEAT_S, now
             if max(late, now - self.link.heard) > self._silence_s:
                 self._calls.leave_all()
-                self._end(Ended(f"the head was not heard for {max(late, now - self.link.heard):.1f} s"))
+                silent = max(late, now - self.link.heard)
+                self._break_off(FatalError(f"the head was not heard for {silent:.1f} s"))
 
-    def _end(self, why: Ended) -> None:
+    def _end(self, why: str) -> None:
         if not self._over.done():
             self._over.set_result(why)
 
+    def _break_off(self, error: EngineError) -> None:
+        if not self._over.done():
+            self._over.set_exception(error)
+
     def _gone(self, link: Link) -> None:
         self._calls.leave_all()
-        self._end(Ended(link.why or "the head is gone"))
+        self._break_off(FatalError(f"the head is gone: {link.why or 'it has hung up'}"))
 
     def _received(self, _: Link, messages: Sequence[Message]) -> None:
         for message in messages:
@@ -461,6 +492,9 @@ class Worker:
             case Work():
                 assert self._working is not None, "work before the worker was ready"
                 self._working.take(message)
+            case Piece():
+                if (pieces := self._files.get(message.number)) is not None:
+                    pieces.put_nowait(message.data)
             case Leave():
                 self._calls.leave(message.attempt)
             case TermsKnown():
@@ -473,7 +507,7 @@ class Worker:
                 self.link.epoch = message.epoch
                 self._hello.set_result(message)
             case Refused():
-                self._end(Turned(message.said))
+                self._break_off(ConfigError(f"the head does not take this worker: {message.said}"))
             case Stop():
                 self._calls.leave_all()
-                self._end(Ended(message.said))
+                self._end(message.said)

@@ -34,6 +34,7 @@ class RunFolder:
         self.results = path / "results.json"
         self.results_csv = path / "results.csv"
         self.calibration = path / "calibration.json"
+        self.token = path / "worker.token"
         self._lock = path / "run.lock"
 
     @classmethod

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.cli.arguments import Cap, Code, Config, Data, Sets
-from engine.cli.common import finish, in_loop_tuned, mistakes, overrides
+from engine.cli.arguments import Cap, Code, Config, Data, On, RayAddress, Sets, Workers
+from engine.cli.common import finish, in_loop_tuned, mistakes, overrides, spread_overrides
 
 if TYPE_CHECKING:
     from engine.report.summary import Report
@@ -27,11 +27,15 @@ def audit(
     budget: Cap = None,
     set_: Sets = None,
     code: Code = False,
+    workers: Workers = None,
+    on: On = None,
+    ray_address: RayAddress = None,
 ) -> None:
     """Run the configured validators over an existing dataset: which rows hold, which were corrected, which not."""
     from engine.runs.api import audit
 
-    _over_rows(audit, data, config, out or Path("runs") / f"{config.stem}-audit", budget, set_, code)
+    folder, where = out or Path("runs") / f"{config.stem}-audit", (workers, on, ray_address)
+    _over_rows(audit, data, config, folder, budget, set_, code, where)
 
 
 def enhance(
@@ -41,11 +45,14 @@ def enhance(
     budget: Cap = None,
     set_: Sets = None,
     code: Code = False,
+    workers: Workers = None,
+    on: On = None,
+    ray_address: RayAddress = None,
 ) -> None:
     """Make the items of an existing dataset harder where their answer survives it; the others stay as they are."""
     from engine.runs.api import enhance
 
-    _over_rows(enhance, data, config, out, budget, set_, code)
+    _over_rows(enhance, data, config, out, budget, set_, code, (workers, on, ray_address))
 
 
 def _over_rows(
@@ -56,6 +63,7 @@ def _over_rows(
     budget: float | None,
     sets: list[str] | None,
     code: bool,
+    where: tuple[str | None, str | None, str | None],
 ) -> None:
     """A run over the rows of an existing dataset."""
     from engine.config import RunConfig
@@ -65,7 +73,6 @@ def _over_rows(
     with mistakes(), contextlib.ExitStack() as stack:
         given = str(stack.enter_context(spooled(sys.stdin.buffer, folder))) if data == "-" else data
         source = given if is_remote(given) else str(Path(given).absolute())
-        loaded = RunConfig.load(
-            config, {**overrides(sets, None, budget), "dataset.path": source}, allow_code=code
-        )
+        settings = {**overrides(sets, None, budget), **spread_overrides(*where), "dataset.path": source}
+        loaded = RunConfig.load(config, settings, allow_code=code)
         finish(in_loop_tuned(lambda: work(loaded, folder, show=sys.stderr)), folder)

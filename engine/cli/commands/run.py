@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.cli.arguments import Cap, Code, Config, RunDir, Sets, Target
+from engine.cli.arguments import Cap, Code, Config, On, RayAddress, RunDir, Sets, Target, Workers
 from engine.cli.common import (
     finish,
     in_loop_tuned,
@@ -19,6 +19,7 @@ from engine.cli.common import (
     say,
     say_json,
     show,
+    spread_overrides,
     tell,
 )
 
@@ -36,6 +37,9 @@ def run(
     budget: Cap = None,
     set_: Sets = None,
     code: Code = False,
+    workers: Workers = None,
+    on: On = None,
+    ray_address: RayAddress = None,
 ) -> None:
     """Start a run, or continue it: the same line again is the resume."""
     from engine.config import RunConfig
@@ -43,13 +47,21 @@ def run(
 
     with mistakes():
         folder = out or Path("runs") / config.stem
-        loaded = RunConfig.load(config, overrides(set_, target, budget), allow_code=code)
+        given = overrides(set_, target, budget) | spread_overrides(workers, on, ray_address)
+        loaded = RunConfig.load(config, given, allow_code=code)
         _tell_translation(loaded, config)
         finish(in_loop_tuned(lambda: arun(loaded, folder, show=sys.stderr)), folder)
 
 
 def resume(
-    run_dir: RunDir, target: Target = None, budget: Cap = None, set_: Sets = None, code: Code = False
+    run_dir: RunDir,
+    target: Target = None,
+    budget: Cap = None,
+    set_: Sets = None,
+    code: Code = False,
+    workers: Workers = None,
+    on: On = None,
+    ray_address: RayAddress = None,
 ) -> None:
     """Continue a run from its folder alone."""
     from engine.config import RunConfig
@@ -58,7 +70,8 @@ def resume(
 
     with mistakes():
         folder = RunFolder.existing(run_dir)
-        loaded = RunConfig.load(folder.config, overrides(set_, target, budget), allow_code=code)
+        given = overrides(set_, target, budget) | spread_overrides(workers, on, ray_address)
+        loaded = RunConfig.load(folder.config, given, allow_code=code)
         finish(in_loop_tuned(lambda: resumed(loaded, run_dir, show=sys.stderr)), run_dir)
 
 
