@@ -27,6 +27,10 @@ class _Rows(Sequence[Example], ABC):
     def _at(self, place: int) -> Example:
         """The row at a place from 0 to the last."""
 
+    @abstractmethod
+    def number_at(self, place: int) -> int:
+        """The number of the row at a place, without reading it."""
+
     @overload
     def __getitem__(self, place: int) -> Example: ...
     @overload
@@ -52,6 +56,9 @@ class Chosen(_Rows):
 
     def _at(self, place: int) -> Example:
         return self.whole[self._places[place]]
+
+    def number_at(self, place: int) -> int:
+        return number_at(self.whole, self._places[place])
 
 
 class Examples(_Rows):
@@ -81,6 +88,9 @@ class Examples(_Rows):
     def _at(self, place: int) -> Example:
         return self._read(self._numbers[place], self.row(place))
 
+    def number_at(self, place: int) -> int:
+        return self._numbers[place]
+
     def row(self, place: int) -> Row:
         """The row that an example was read from."""
         with self._using:
@@ -95,3 +105,8 @@ class Examples(_Rows):
         self._file.seek(start)
         read: Row = loads(self._file.read(end - start))
         return read
+
+
+def number_at(examples: Sequence[Example], place: int) -> int:
+    """The number of the row at a place; of rows that are kept elsewhere, without reading it."""
+    return examples.number_at(place) if isinstance(examples, _Rows) else examples[place].number

@@ -62,8 +62,10 @@ class Planner:
 
     def _sampling(self, number: int) -> dict[str, Any]:
         """top_p and top_k, drawn with dice of their own: whether they are set changes nothing else of a batch."""
-        chance = random.Random(f"{self.seed}/sampling/{number}")
         top_p, top_k = self.generate.top_p, self.generate.top_k
+        if not isinstance(top_p, tuple) and not isinstance(top_k, tuple):
+            return {"top_p": top_p, "top_k": top_k}
+        chance = random.Random(f"{self.seed}/sampling/{number}")
         return {
             "top_p": round(chance.uniform(*top_p), 3) if isinstance(top_p, tuple) else top_p,
             "top_k": chance.randint(*top_k) if isinstance(top_k, tuple) else top_k,

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 DRAWN = 200
 """Accepted items of which diversity is measured at each size: always so many, since the measures move with it."""
 _FIRST = 100
-_BLEU = 50
+_SCORED, _REFERENCES = 20, 50
+"""Of the drawn items, those whose BLEU is measured, and with how many others each is compared: the curve costs seconds
+of processor time at a run's end, and the score of the whole dataset is measured apart from it, with more."""
 GROUP_CHECK = "groupcheck"
 
 
@@ -113,7 +115,7 @@ class Growth:
         from engine.diversity.measures.dataset import measures
 
         chosen = sorted(random.Random(f"{self.seed}/{len(numbers)}").sample(numbers, DRAWN))
-        found = measures(self._drawn(connection, chosen), None, self.seed, _BLEU, _BLEU)
+        found = measures(self._drawn(connection, chosen), None, self.seed, _SCORED, _REFERENCES)
         shown: dict[str, Any] = {"self_bleu": found["self_bleu"]["score"], "distinct_2": found["distinct_2"]}
         if "aps" in found:
             shown |= {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from engine.dataset.base import BaseDataset
+from engine.dataset.examples import number_at
 from engine.errors import TargetReached
 from engine.flow.channel import Channel
 from engine.flow.halt import Halt
@@ -319,7 +320,7 @@ class Commit:
             "id": item.id,
             "batch": item.batch.number,
             "model": storable(item.model),
-            "examples": [examples[index].number for index in item.batch.examples],
+            "examples": [number_at(examples, index) for index in item.batch.examples],
             "attributes": dict(item.batch.attributes),
             "temperature": item.sent.get("temperature", item.batch.temperature),
             "verdicts": [_verdict(verdict) for verdict in item.verdicts],
