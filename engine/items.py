@@ -251,6 +251,8 @@ class Item:
     """The vector of the text that a group check compares; see engine.diversity.sameness."""
     text_key: bytes | None = field(default=None, compare=False, repr=False)
     """The key of that text, once it is known: sameness.text_key computes it once for an item."""
+    written: tuple[str, str] | None = field(default=None, compare=False, repr=False)
+    """(record, meta) as the journal keeps them, where a worker has made them; see engine.stages.written."""
 
     @property
     def number(self) -> int:
@@ -296,5 +298,8 @@ class Item:
                 revisions=self.revisions + 1,
                 vector=None,
                 text_key=None,
+                written=None,
             )
-        return replace(self, usage=self.usage + verdict.usage, verdicts=(*self.verdicts, verdict))
+        return replace(
+            self, usage=self.usage + verdict.usage, verdicts=(*self.verdicts, verdict), written=None
+        )

@@ -17,8 +17,10 @@ from typing import Any
 from engine import veil
 from engine._version import __version__
 from engine.config import ModelConfig, RunConfig
+from engine.diversity.sameness import text_key
 from engine.errors import ConfigError, EngineError, FatalError
 from engine.flow.loop import in_loop
+from engine.items import Item
 from engine.protocols import Ask
 from engine.runs.carrying import placed
 from engine.runs.endpoints import backend_for
@@ -32,6 +34,7 @@ from engine.spread.link import Link
 from engine.spread.messages import Join
 from engine.spread.worker import Lent, Opened, Worker
 from engine.stages.meter import Meter
+from engine.stages.written import written_of
 
 _HEAD_S = 60.0
 """Seconds in which a head may come after its workers."""
@@ -63,8 +66,19 @@ async def opened(lent: Lent) -> AsyncIterator[Opened]:
             backends,
             {name: asdict(each) for name, each in described(validators).items()},
             embedding.embedder.version if embedding is not None else "",
-            mode.generates or config.groupcheck is not None,
+            _finishing(inputs, keyed=mode.generates or config.groupcheck is not None),
         )
+
+
+def _finishing(inputs: Inputs, *, keyed: bool) -> Callable[[Item], Item]:
+    """Does what depends on the item alone: its text's key, where the run compares texts, and what is written of it."""
+
+    def finished(item: Item) -> Item:
+        written = written_of(item, inputs.dataset, item.rejection)
+        key = text_key(item) if keyed and not item.settled else item.text_key
+        return item.evolve(written=written, text_key=key)
+
+    return finished
 
 
 @asynccontextmanager

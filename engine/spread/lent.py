@@ -33,6 +33,8 @@ class Lent:
         self.name = own.name
         self.number = number
         self._own = own
+        self._negotiating = own if isinstance(own, Negotiating) else None
+        self._announcing = own if isinstance(own, Announcing) else None
         self._told: RateLimits | None = None
         self._spare: list[tuple[str, str]] = []
 
@@ -48,8 +50,7 @@ class Lent:
     @property
     def announced(self) -> RateLimits | None:
         """What the endpoint announced last, to whomever."""
-        own = self._own.announced if isinstance(self._own, Announcing) else None
-        return self._told or own
+        return self._told or (self._announcing.announced if self._announcing is not None else None)
 
     def told(self, limits: RateLimits) -> None:
         if limits != self._told:
@@ -57,17 +58,17 @@ class Lent:
 
     @property
     def notices(self) -> list[tuple[str, str]]:
-        return self._own.notices if isinstance(self._own, Negotiating) else self._spare
+        return self._spare if self._negotiating is None else self._negotiating.notices
 
     def settled(self, purpose: str) -> bool:
-        return not isinstance(self._own, Negotiating) or self._own.settled(purpose)
+        return self._negotiating is None or self._negotiating.settled(purpose)
 
     def terms(self) -> Mapping[str, Any]:
-        return self._own.terms() if isinstance(self._own, Negotiating) else {}
+        return {} if self._negotiating is None else self._negotiating.terms()
 
     def restore(self, terms: Mapping[str, Any]) -> None:
-        if isinstance(self._own, Negotiating):
-            self._own.restore(terms)
+        if self._negotiating is not None:
+            self._negotiating.restore(terms)
 
 
 class LentStreaming(Lent):

@@ -170,6 +170,7 @@ def item_out(item: Item, batch: Batch, *, origin: bool = False) -> Plain:
         [_verdict_out(verdict) for verdict in item.verdicts],
         item.revisions,
         None if item.batch.examples == batch.examples else item.batch.examples,
+        item.written,
         bytes_out(item.text_key),
         vector_out(item.vector),
     )
@@ -178,7 +179,7 @@ def item_out(item: Item, batch: Batch, *, origin: bool = False) -> Plain:
 def item_in(told: Plain, batch: Batch, origin: Mapping[str, Any] | None = None) -> Item:
     (
         position, of, text, label, choices, extras, parts, own, model, usage, sent, verdicts, revisions, examples,
-        key, vector,
+        written, key, vector,
     ) = told  # fmt: skip
     if examples is not None:
         batch = _with_examples(batch, tuple(examples))
@@ -186,6 +187,7 @@ def item_in(told: Plain, batch: Batch, origin: Mapping[str, Any] | None = None) 
         batch, position, of, text, _label_in(label), tuple(choices), _exact_in(extras), _exact_in(parts),
         _exact_in(own) if origin is None else origin, model, usage_in(usage) or _NOTHING, sent or {},
         tuple(map(_verdict_in, verdicts)), revisions, vector_in(vector), bytes_in(key),
+        None if written is None else (written[0], written[1]),
     )  # fmt: skip
 
 

@@ -8,7 +8,6 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.diversity.sameness import text_key
 from engine.errors import ConfigError, Defect, Deferred, EngineError, FatalError, StopRun, is_deferred
 from engine.flow.channel import Channel
 from engine.flow.halt import Halt
@@ -72,8 +71,8 @@ class Opened:
     """How its validators describe themselves."""
     vectors: str
     """What the vectors of its embedder depend on; '' without one."""
-    keyed: bool
-    """Whether the run compares texts."""
+    finish: Callable[[Item], Item]
+    """What is done to an item that is through, so that the head need not: the key of its text, its record."""
 
 
 Fetching = Callable[[int], AsyncIterator[bytes]]
@@ -292,7 +291,7 @@ class Working:
         self._link = link
         self._halt = halt
         self._held = held
-        self._keyed = opened.keyed
+        self._finish = opened.finish
         self._stages = [Stage(each.name, self._watched(each.step), each.workers) for each in opened.stages]
         self._channels = [Channel[Any](each.name, 256) for each in opened.stages]
         self._channels.append(Channel[Any]("made", 256))
@@ -327,9 +326,8 @@ class Working:
             if (unit := self._of(item)) is None:
                 continue
             digest = self._held.taken(item.number)
-            if self._keyed and not item.settled and item.text_key is None:
-                item = item.evolve(text_key=text_key(item))
-            self._link.send(Made(unit.number, item_out(item, unit.batch), bytes_out(digest)))
+            told = item_out(self._finish(item), unit.batch)
+            self._link.send(Made(unit.number, told, bytes_out(digest)))
             self._done(unit, item.batch_total)
             await self._link.room()
 

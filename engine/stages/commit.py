@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-import orjson
+from typing import TYPE_CHECKING
 
 from engine.dataset.base import BaseDataset
-from engine.dataset.examples import number_at
 from engine.errors import TargetReached
 from engine.flow.channel import Channel
 from engine.flow.halt import Halt
-from engine.items import Batch, Item, Verdict, usd
+from engine.items import Batch, Item, Verdict
 from engine.planning.delayed import LABEL_GATE, BatchOutcome, Fate, batch_outcome
 from engine.planning.plan import shares
-from engine.schema.values import dumps
 from engine.stages.early_stopping import ACCEPTED, EarlyStopping, ItemFate
 from engine.stages.progress import Progress
 from engine.stages.repeats import Repeats
-from engine.store.journal import ItemRow, Journal, storable, storable_values
+from engine.stages.written import SAID, written_of
+from engine.store.journal import ItemRow, Journal, storable
 
 if TYPE_CHECKING:
     from engine.stages.groupcheck import GroupCheck, GroupComparison
 
 _TOGETHER = 256
 """Items of one micro-batch: a larger one takes less time per item, but delays the items that follow."""
-SAID = 1000
-"""Characters of a verdict's feedback that are stored."""
 _HELD_S = 60.0
 """Seconds after which complete batches go before one that has not come, however few they are."""
 _BACKLOG = 64
@@ -308,55 +303,11 @@ class Commit:
         item, state = decided
         rejection = item.rejection if state == "rejected" else None
         by, reason = (rejection.by, storable(rejection.reason)) if rejection is not None else (None, None)
-        record = self._dataset.fields.rewritten(item)
         label = storable(item.answer) if self._room is not None and item.label is not None else None
-        return ItemRow(
-            item.number, state, label, by, reason, dumps(record), _json(self._meta(item, by, reason))
-        )
-
-    def _meta(self, item: Item, by: str | None, reason: str | None) -> dict[str, Any]:
-        examples = self._dataset.examples
-        meta: dict[str, Any] = {
-            "id": item.id,
-            "batch": item.batch.number,
-            "model": storable(item.model),
-            "examples": [number_at(examples, index) for index in item.batch.examples],
-            "attributes": dict(item.batch.attributes),
-            "temperature": item.sent.get("temperature", item.batch.temperature),
-            "verdicts": [_verdict(verdict) for verdict in item.verdicts],
-            "revisions": item.revisions,
-            "usage": {
-                "prompt_tokens": item.usage.prompt_tokens,
-                "completion_tokens": item.usage.completion_tokens,
-            },
-            "cost_usd": round(usd(item.usage.cost), 12),
-        }
-        for name, drawn in (("top_p", item.batch.top_p), ("top_k", item.batch.top_k)):
-            if drawn is not None:
-                meta[name] = item.sent.get(name, drawn)
-        if item.usage.estimated:
-            meta["usage"]["estimated"] = True
-        if (agreement := _agreement(item)) is not None:
-            meta["agreement"] = agreement
-        if item.batch.strategy:
-            meta["strategy"] = item.batch.strategy
-        if item.batch.unlike:
-            meta["replaces"] = len(item.batch.unlike)
-        if item.batch.rows:
-            meta["row"] = item.batch.rows[item.position]
-        if item.batch.dataset:
-            meta["dataset"] = item.batch.dataset
-        if isinstance(earlier := item.origin.get("_meta"), dict) and not item.batch.dataset:
-            meta["before"] = {name: value for name, value in earlier.items() if name != "before"}
-        if by is not None:
-            meta["rejected_by"], meta["reason"] = by, reason
-        return meta
-
-
-def _agreement(item: Item) -> float | None:
-    """The share of independent answers that gave the same, by the last validator that counted any."""
-    counted = (verdict.record.get("agreement") for verdict in reversed(item.verdicts))
-    return next((share for share in counted if isinstance(share, float)), None)
+        written = item.written
+        if written is None or (state == "surplus" and item.rejection is not None):
+            written = written_of(item, self._dataset, rejection)
+        return ItemRow(item.number, state, label, by, reason, *written)
 
 
 def _place(item: Item) -> int:
@@ -370,18 +321,3 @@ def fate_of(item: Item, state: str) -> Fate:
     if rejection is not None:
         by, reason, said = rejection.by, storable(rejection.reason), storable(rejection.feedback[:SAID])
     return Fate(state == "accepted", by, reason, said, item.text, item.usage.cost)
-
-
-def _verdict(verdict: Verdict) -> dict[str, Any]:
-    shown = {"by": verdict.by, "verdict": verdict.decision.value, "seconds": verdict.seconds}
-    if verdict.reason:
-        shown["reason"] = storable(verdict.reason)
-    if verdict.feedback:
-        shown["feedback"] = storable(verdict.feedback[:SAID])
-    if verdict.record:
-        shown["record"] = storable_values(verdict.record)
-    return shown
-
-
-def _json(value: Any) -> str:
-    return orjson.dumps(value, default=str).decode()
