@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PLAIN_EVERY_S = 5.0
 LIVE_EVERY_S = 0.25
+_WORKERS = 16
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Snapshot:
     note: str = ""
     waiting: int = 0
     """Batches that have come and are not decided yet."""
+    workers: Sequence[str] = ()
+    """A line for each worker."""
 
 
 Snapshots = Callable[[], Snapshot]
@@ -51,8 +54,10 @@ def plain_line(snapshot: Snapshot) -> str:
     money = f"${snapshot.spent_usd:.4f}" + (f" of ${snapshot.cap_usd:g}" if snapshot.cap_usd else "")
     eta = f", {duration(snapshot.eta_s)} left" if snapshot.eta_s is not None else ""
     note = f" [{snapshot.note}]" if snapshot.note else ""
+    workers = f"{len(snapshot.workers)} workers, " if snapshot.workers else ""
     return (
-        f"{snapshot.accepted:,}/{snapshot.target:,} accepted, {snapshot.rejected:,} rejected, {_waiting(snapshot)}"
+        f"{snapshot.accepted:,}/{snapshot.target:,} accepted, {snapshot.rejected:,} rejected, "
+        f"{_waiting(snapshot)}{workers}"
         f"{snapshot.calls:,} calls ({snapshot.calls_per_s:.1f}/s, {snapshot.in_flight} in flight, "
         f"{snapshot.retried + snapshot.rate_limited} tried again), {money}{eta}{note}"
     )
@@ -127,6 +132,10 @@ def panel(snapshot: Snapshot) -> RenderableType:
     body.add_row("rejected", Text(f"{snapshot.rejected:,}  {rejected}"))
     if snapshot.waiting:
         body.add_row("waiting", Text(f"{snapshot.waiting:,} for their turn"))
+    for number, line in enumerate(snapshot.workers[:_WORKERS]):
+        body.add_row("" if number else "workers", Text(line))
+    if len(snapshot.workers) > _WORKERS:
+        body.add_row("", Text(f"and {len(snapshot.workers) - _WORKERS} more"))
     if snapshot.note:
         body.add_row("", Text(snapshot.note, style="bold"))
     return Group(head, body)

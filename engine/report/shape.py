@@ -74,6 +74,33 @@ class BatchesSection(TypedDict):
     """Seconds since the epoch by which the last of them ends."""
 
 
+class WorkerEntry(TypedDict):
+    """One worker under one epoch."""
+
+    name: str
+    where: str
+    items: int
+    calls: int
+    items_per_s: float
+    in_flight: int
+    heard_s: float | None
+    """Seconds since it was heard; None once it has left."""
+    left: str
+    """Why it has left."""
+
+
+class WorkersSection(TypedDict):
+    """The workers of the last start that had any."""
+
+    start: int
+    joined: int
+    late_calls: int
+    """Answers of workers that had been given up, over all starts."""
+    late_usd: float
+    workers: list[WorkerEntry]
+    """Those that are there, and the latest of the others."""
+
+
 class Tokens(TypedDict):
     prompt_tokens: int
     completion_tokens: int
@@ -192,6 +219,7 @@ class ReportData(TypedDict):
     constraints: list[dict[str, Any]]
     calls: Calls
     batches: NotRequired[BatchesSection]
+    workers: NotRequired[WorkersSection]
     usage: Tokens
     cost: Cost
     time: Time

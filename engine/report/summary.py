@@ -30,6 +30,7 @@ from engine.report.shape import (
     Undecided,
     ValidatorEntry,
 )
+from engine.report.workers import workers_section
 from engine.store.opinions import people_of
 from engine.store.parts import read_parts
 from engine.store.reading import (
@@ -78,6 +79,7 @@ def summarize(
         **counted(connection),
         "calls": _calls(connection, starts),
         **({"batches": batches} if (batches := _batches(connection)) is not None else {}),
+        **({"workers": workers} if (workers := workers_section(connection)) is not None else {}),
         "usage": _usage(connection),
         "cost": _cost(connection, cap_usd, items["accepted"], priced=facts.priced, running=running),
         "time": _time(last),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 
@@ -42,6 +42,8 @@ class Instruments:
     passes: Passes
     halt: Halt
     cap_usd: float | None
+    workers: Callable[[], Sequence[str]] = tuple
+    """A line for each worker that is there."""
 
     def figures(self) -> Figures:
         """The figures for metrics."""
@@ -81,6 +83,7 @@ class Instruments:
                 rejected_by=rejected_by,
                 note=self._note(silence.seconds(counts.completed)),
                 waiting=progress.waiting,
+                workers=self.workers(),
             )
 
         return snapshot

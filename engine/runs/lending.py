@@ -29,7 +29,7 @@ from engine.runs.modes import Mode
 from engine.runs.pipeline import window_of
 from engine.runs.setup import Setup
 from engine.spread.head import Head, Worker
-from engine.spread.joining import TOKEN, listening, new_token, parted
+from engine.spread.joining import TOKEN, Tokens, is_loopback, listening, new_token, parted, public_key
 from engine.spread.lent import Lent, lent
 from engine.spread.local import Local
 from engine.spread.messages import Join, Ready
@@ -146,7 +146,9 @@ class Lending:
             **({} if carried is None else {"pieces": carried.pieces}),
         )  # fmt: skip
         async with contextlib.AsyncExitStack() as stack:
-            if spec.workers:
+            if spec.on == "ray" and spec.workers:
+                await stack.enter_async_context(self._on_ray(head))
+            elif spec.workers:
                 local = Local(
                     spec.workers, [sys.executable, "-m", WORKER], head.link,
                     worked=head.worked.__contains__, record=self._record, hopeless=self._halt.set,
@@ -158,16 +160,34 @@ class Lending:
             yield await head.first_ready()
 
     @asynccontextmanager
+    async def _on_ray(self, head: Head) -> AsyncIterator[None]:
+        """Ray starts workers, which dial this process."""
+        from engine.spread import on_ray  # for runs that need it
+
+        spec, tokens = self._config.spread, Tokens(new_token())
+        async with on_ray.connected(spec) as host:
+            shown = f"[{host}]" if ":" in host else host
+            async with listening(f"{shown}:0", tokens.own, lambda: head.link(tokens=tokens)) as port:
+                key = "" if is_loopback(host) else public_key(tokens.own)
+
+                def dial(name: str) -> tuple[str, str, str, str]:
+                    return f"{shown}:{port}", key, tokens.once(), name
+
+                actors = on_ray.OnRay(spec, f"{WORKER}:work_once", dial, record=self._record)
+                async with actors.running():
+                    yield
+
+    @asynccontextmanager
     async def _listening(self, address: str, head: Head) -> AsyncIterator[None]:
         """Workers of anywhere may come to this address while the block lasts, with the run's token."""
-        token, file = new_token(), self._folder.token
-        veil.hide(token)
-        async with listening(address, token, lambda: head.link(token=token)) as port:
+        tokens, file = Tokens(new_token()), self._folder.token
+        veil.hide(tokens.own)
+        async with listening(address, tokens.own, lambda: head.link(tokens=tokens)) as port:
             host, _ = parted(address)
             told = "with the token in the environment"
             if not os.environ.get(TOKEN):
                 file.touch(0o600)
-                file.write_text(token)
+                file.write_text(tokens.own)
                 told = f"with {TOKEN} as in {file}"
             self._notify(f"Workers may join, {told}: datagen worker --head {host}:{port}")
             try:
@@ -179,6 +199,17 @@ class Lending:
         """Stands in place of the mode's own stages. Call it inside `opened`."""
         assert self.head is not None
         return Stage("workers", self.head.step, min(_MOST_OPEN, window_of(self._config)))
+
+    def lines(self) -> Sequence[str]:
+        """What each worker that is there does at present, as a sentence."""
+        if self.head is None:
+            return ()
+        now = time.time()
+        return [
+            f"{each.name} at {each.where}: {each.items / max(now - each.joined, 0.1):,.1f} items/s, "
+            f"{len(each.attempts)} calls in flight, heard {each.silent():.1f} s ago"
+            for each in self.head.workers.values()
+        ]
 
     def _about(self, setup: Setup, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         config = self._config

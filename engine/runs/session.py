@@ -293,7 +293,7 @@ class Session:
             )  # fmt: skip
             self.instruments = instruments = Instruments(
                 self._progress, self.budget, self._counts, limiter, passes, self._halt,
-                inputs.config.limits.budget_usd,
+                inputs.config.limits.budget_usd, lending.lines if lending is not None else tuple,
             )  # fmt: skip
             await stack.enter_async_context(self._observed(client, instruments))
             if self._show is not None:

@@ -29,7 +29,7 @@ from engine.runs.lending import python_version
 from engine.runs.modes import MODES
 from engine.runs.pipeline import Making
 from engine.runs.plugins import described, load_validators, opened_validators
-from engine.spread.joining import TOKEN, connected
+from engine.spread.joining import TOKEN, connected, public_key
 from engine.spread.link import Link
 from engine.spread.messages import Join
 from engine.spread.worker import Lent, Opened, Worker
@@ -134,17 +134,22 @@ async def work_for(address: str) -> str:
     if not token:
         raise ConfigError(f"{TOKEN} is not set: it is the token that the head gave out")
     veil.hide(token)
+    key = public_key(token)
     began = time.monotonic()
     while True:
         try:
-            return await work(
-                lambda link: connected(address, token, link), joining(token), interruptible=True
-            )
+            return await work(lambda link: connected(address, key, link), joining(token), interruptible=True)
         except (OSError, TimeoutError) as error:
             if time.monotonic() - began > _HEAD_S:
                 said = getattr(error, "strerror", None) or "no answer"
                 raise FatalError(f"no head at {address} for {_HEAD_S:.0f} s: {said}") from None
             await asyncio.sleep(1.0)
+
+
+def work_once(address: str, key: str, token: str, name: str) -> str:
+    """`work` for the head at this address, which has this public key, in a process that has no loop yet."""
+    veil.hide(token)
+    return in_loop(lambda: work(lambda link: connected(address, key, link), joining(token, name)))
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from engine.errors import ConfigError, Defect, Deferred, EngineError, WorkersLos
 from engine.flow.halt import Halt
 from engine.items import Batch, Completion, Item, Prompt, RateLimits, Verdict
 from engine.protocols import Ask
-from engine.spread.joining import TOKEN, is_shown
+from engine.spread.joining import TOKEN, Tokens
 from engine.spread.lent import SERVED, Lent
 from engine.spread.link import FIRST, LONGEST, Link
 from engine.spread.messages import (
@@ -358,10 +358,10 @@ class Head:
 
     # --- workers come ---
 
-    def link(self, where: str = "", token: str = "") -> Link:
+    def link(self, where: str = "", tokens: Tokens | None = None) -> Link:
         """The head's end of a link to a worker that connects; `where` it is, unless the link itself tells.
 
-        It must show the `token`, if there is one.
+        It must show one of the `tokens`, if there are any.
         """
 
         def received(link: Link, messages: Sequence[Message]) -> None:
@@ -369,7 +369,7 @@ class Head:
                 worker = known.get(link)
                 if worker is None:
                     if isinstance(message, Join) and link not in known:
-                        known[link] = self._join(link, message, where or link.peer, token)
+                        known[link] = self._join(link, message, where or link.peer, tokens)
                 elif link.came_under == worker.epoch:
                     self._hear(worker, message)
 
@@ -388,9 +388,9 @@ class Head:
         asyncio.get_running_loop().call_later(_JOIN_S, unknown)
         return link
 
-    def _join(self, link: Link, join: Join, where: str, token: str) -> Worker | None:
-        if token and not is_shown(join.token, token):
-            why = f"it does not show the token of this run ({TOKEN})"
+    def _join(self, link: Link, join: Join, where: str, tokens: Tokens | None) -> Worker | None:
+        if tokens is not None and not tokens.take(join.token):
+            why = f"it does not show a token of this run ({TOKEN})"
         else:
             why = "the run has ended" if self._ended else self._check(join)
         if why:

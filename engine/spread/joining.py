@@ -1,7 +1,8 @@
 """How workers of other machines come to the head, and find that it is the one: a token, and TLS with a key from it.
 
-Both sides derive the same key pair from the token. The head's certificate carries it, and the worker talks to nobody
-whose certificate does not; then it shows the token itself. On the loopback interface there is no TLS.
+The head derives a key pair from its token, and its certificate carries it. A worker knows the public key: from the
+token, or because it was told. It talks to nobody whose certificate has another, and then shows its own token. On the
+loopback interface there is no TLS.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import ConfigError
 from engine.spread.link import Link
@@ -40,9 +41,30 @@ def new_token() -> str:
     return given or secrets.token_urlsafe(32)
 
 
-def is_shown(token: str, wanted: str) -> bool:
-    """Whether somebody has shown the token that is wanted."""
-    return hmac.compare_digest(token.encode(), wanted.encode())
+class Tokens:
+    """What workers may show: the run's own token, any number of times, and those that are good for one.
+
+    Mutable state: those that are left.
+    """
+
+    def __init__(self, own: str) -> None:
+        self.own = own
+        self._once: set[str] = set()
+
+    def once(self) -> str:
+        """A new one for a single worker."""
+        self._once.add(token := secrets.token_urlsafe(32))
+        return token
+
+    def take(self, shown: str) -> bool:
+        """Whether a worker that shows this may join."""
+        if hmac.compare_digest(shown.encode(), self.own.encode()):
+            return True
+        known = next(
+            (each for each in self._once if hmac.compare_digest(shown.encode(), each.encode())), None
+        )
+        self._once.discard(known or "")
+        return known is not None
 
 
 def parted(address: str) -> tuple[str, int]:
@@ -124,17 +146,24 @@ def _key(token: str) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(seed)
 
 
+def public_key(token: str) -> str:
+    """The public key that belongs to a token, in hexadecimal: no secret. Raises ConfigError."""
+    return _bytes_of(_key(token).public_key()).hex()
+
+
 # --- the worker's side ---
 
 
-async def connected(address: str, token: str, link: Callable[[], Link]) -> Link:
-    """A link to the head at this address, which has shown that it knows the token.
+async def connected(address: str, key: str, link: Callable[[], Link]) -> Link:
+    """A link to the head at this address, which has shown that it has this public key; '' on the loopback interface.
 
     Raises ConfigError where it has not, OSError where nothing answers there. `link` makes one for each attempt.
     """
     host, port = parted(address)
+    if not key and is_loopback(host):
+        return await _plain(host, port, link)
     try:
-        return await _over_tls(host, port, token, link)
+        return await _over_tls(host, port, key, link)
     except (ssl.SSLError, ConnectionResetError, ConnectionAbortedError):
         if not is_loopback(host):
             raise ConfigError(f"{address}: is no head of ours, or not one with this {TOKEN}") from None
@@ -147,8 +176,7 @@ async def _plain(host: str, port: int, link: Callable[[], Link]) -> Link:
     return there
 
 
-async def _over_tls(host: str, port: int, token: str, link: Callable[[], Link]) -> Link:
-    key = _key(token)
+async def _over_tls(host: str, port: int, key: str, link: Callable[[], Link]) -> Link:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # its key is what is checked
@@ -156,16 +184,19 @@ async def _over_tls(host: str, port: int, token: str, link: Callable[[], Link]) 
     async with asyncio.timeout(_CONNECT_S):
         transport, there = await loop.create_connection(link, host, port, ssl=context)
     shown = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
-    if not _is_of(shown, key):
+    if not hmac.compare_digest(_key_in(shown), key):
         transport.abort()
         raise ConfigError(f"{host}:{port}: its certificate is not of this {TOKEN}")
     return there
 
 
-def _is_of(certificate: bytes, key: Ed25519PrivateKey) -> bool:
+def _key_in(certificate: bytes) -> str:
     from cryptography import x509
+
+    return _bytes_of(x509.load_der_x509_certificate(certificate).public_key()).hex()
+
+
+def _bytes_of(key: Any) -> bytes:
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-    found = x509.load_der_x509_certificate(certificate).public_key()
-    form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-    return found.public_bytes(*form) == key.public_key().public_bytes(*form)
+    return bytes(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))

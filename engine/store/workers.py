@@ -32,10 +32,26 @@ class WorkerRow(NamedTuple):
 
 def read_workers(connection: sqlite3.Connection, start: int | None = None) -> list[WorkerRow]:
     """The workers of one start, of the last one that had any where absent, in the order in which they came."""
+    if not _has(connection, "workers"):
+        return []
     if start is None:
         [[start]] = connection.execute("SELECT max(start) FROM workers").fetchall()
     rows = connection.execute("SELECT * FROM workers WHERE start = ? ORDER BY epoch", (start,))
     return [WorkerRow(*row) for row in rows]
+
+
+def read_late(connection: sqlite3.Connection) -> tuple[int, int]:
+    """How many answers came too late, and the picodollars that they cost, over all starts."""
+    if not _has(connection, "late"):
+        return 0, 0
+    [[count, cost]] = connection.execute("SELECT count(*), coalesce(sum(cost), 0) FROM late").fetchall()
+    return count, cost
+
+
+def _has(connection: sqlite3.Connection, table: str) -> bool:
+    """Whether the journal is of a release that had this table."""
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+    return found is not None
 
 
 class WorkerBook:

@@ -80,6 +80,7 @@ def status(
 ) -> None:
     """Where a run stands, live or stopped."""
     from engine.report.tables import status_table
+    from engine.report.workers import worker_line
 
     with mistakes():
         report, running = report_of(run_dir)
@@ -87,6 +88,8 @@ def status(
             say_json({**report.data, "running": running})
         else:
             show(status_table(report, running, mode_of(report).summary(report.data)))
+            for entry in report.data.get("workers", {}).get("workers", ()) if running else ():
+                say(worker_line(entry))
             _say_batches(run_dir)
 
 

@@ -20,6 +20,7 @@ from engine.report.formatting import counted, duration
 from engine.report.page.figures import figures
 from engine.report.page.growth import growth_tables
 from engine.report.page.page_data import PageData
+from engine.report.page.workers import worker_tables
 from engine.report.shape import ReportData
 from engine.report.tables import Listing, ending
 
@@ -204,6 +205,7 @@ def _tables(page_data: PageData) -> Iterator[Listing]:
         yield from _section_tables(page_data)
         yield from _diversity_tables(report)
         yield from growth_tables(report)
+    yield from worker_tables(report.get("workers"))
 
 
 def _validator_tables(report: ReportData) -> Iterator[Listing]:
