@@ -33,8 +33,15 @@ def without_generate(configs: Configs, url: str, **sections: Any) -> RunConfig:
 
 
 def test_each_has_a_name_of_its_own() -> None:
-    assert list(MODES) == ["run", "audit", "enhance", "evaluate", "judge", "calibrate"]
-    assert {mode.family for mode in MODES.values()} == {"run", "audit", "enhance", "evaluate", "calibrate"}
+    assert list(MODES) == ["run", "audit", "enhance", "evaluate", "judge", "calibrate", "merge"]
+    assert {mode.family for mode in MODES.values()} == {
+        "run",
+        "audit",
+        "enhance",
+        "evaluate",
+        "calibrate",
+        "merge",
+    }
     assert [mode.name for mode in MODES.values() if mode.generates] == ["run"]
 
 

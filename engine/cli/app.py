@@ -34,7 +34,8 @@ app = typer.Typer(
 )
 
 for command in (
-    run.run, run.convert, run.resume, rows.audit, rows.enhance, before.calibrate, before.plan, before.check, run.status,
+    run.run, run.convert, run.resume, rows.audit, rows.enhance, rows.merge,
+    before.calibrate, before.plan, before.check, run.status,
     cancel.cancel, worker.worker,
     init.init, report.report, export.export, review.review, repair.repair, budget.budget, data.metrics, data.groupcheck,
     bench.bench, evaluate.evaluate, evaluate.judge, machine.simulate, machine.doctor, machine.version,

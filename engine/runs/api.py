@@ -23,9 +23,11 @@ from engine.runs.modes import (
     EvaluateMode,
     GenerateMode,
     JudgeMode,
+    MergeMode,
     Mode,
 )
 from engine.runs.modes.calibrate import ITEMS
+from engine.runs.modes.merge import merging
 from engine.runs.session import opened
 from engine.store.folder import RunFolder
 from engine.store.reading import connect, read_starts
@@ -99,6 +101,17 @@ async def judge(config: RunConfig, folder: Path | str, *, show: TextIO | None = 
     """
     again = _left_open(RunFolder(Path(folder)))
     return await started(JudgeMode(again=again), config, folder, show)
+
+
+async def merge(
+    config: RunConfig, runs: Sequence[Path | str], folder: Path | str, *, show: TextIO | None = None
+) -> Report:
+    """Put the accepted items of several runs into one, with one group check over all; the same as `datagen merge`.
+
+    `config` is that of the first run, whose policy holds. Vectors that the runs have made are used again. Raises as
+    `run` does.
+    """
+    return await started(MergeMode(), merging(config, [Path(run) for run in runs]), folder, show)
 
 
 async def resumed(config: RunConfig, folder: Path | str, *, show: TextIO | None = None) -> Report:

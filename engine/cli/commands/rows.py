@@ -1,4 +1,4 @@
-"""Commands over the rows of an existing dataset: `audit`, `enhance`."""
+"""Commands over the rows of existing datasets: `audit`, `enhance`, `merge`."""
 
 from __future__ import annotations
 
@@ -53,6 +53,30 @@ def enhance(
     from engine.runs.api import enhance
 
     _over_rows(enhance, data, config, out, budget, set_, code, (workers, on, ray_address))
+
+
+def merge(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN_DIR...", help="The folders of two or more runs.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The merged run's folder.")],
+    set_: Sets = None,
+    code: Code = False,
+) -> None:
+    """Put the accepted items of several runs into one, with one group check over all, by the policy of the first."""
+    from engine.config import RunConfig
+    from engine.runs.api import merge
+    from engine.store.folder import RunFolder
+
+    with mistakes():
+        first = RunFolder.existing(runs[0]).config
+        given = overrides(set_, None, None)
+        lenient = RunConfig.load(first, given, lenient=True)
+        asks = lenient.embedding.endpoint is not None  # only then a key is needed
+        loaded = (
+            RunConfig.load(first, given, allow_code=code) if asks or lenient.embedding.function else lenient
+        )
+        finish(in_loop_tuned(lambda: merge(loaded, runs, out, show=sys.stderr)), out)
 
 
 def _over_rows(

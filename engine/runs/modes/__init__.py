@@ -10,11 +10,20 @@ from engine.runs.modes.enhance import EnhanceMode
 from engine.runs.modes.evaluate import EvaluateMode
 from engine.runs.modes.generate import GenerateMode
 from engine.runs.modes.judge import JudgeMode
+from engine.runs.modes.merge import MergeMode
 from engine.runs.modes.mode import Mode
 
 MODES: Mapping[str, Mode] = {
     mode.name: mode
-    for mode in (GenerateMode(), AuditMode(), EnhanceMode(), EvaluateMode(), JudgeMode(), CalibrateMode())
+    for mode in (
+        GenerateMode(),
+        AuditMode(),
+        EnhanceMode(),
+        EvaluateMode(),
+        JudgeMode(),
+        CalibrateMode(),
+        MergeMode(),
+    )
 }
 """The modes by the name that a run's journal records."""
 
@@ -26,5 +35,6 @@ __all__ = [
     "EvaluateMode",
     "GenerateMode",
     "JudgeMode",
+    "MergeMode",
     "Mode",
 ]
