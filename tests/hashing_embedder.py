@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import time
 from collections.abc import Sequence
 
@@ -58,3 +60,14 @@ def slow(texts: Sequence[str]) -> list[list[float]]:
 
 
 NOT_A_FUNCTION = 1
+
+
+def deadly(texts: Sequence[str]) -> list[list[float]]:
+    """Some texts take the whole process with them, as a defect in somebody's C library does."""
+    if any(is_deadly(text) for text in texts):
+        os._exit(9)
+    return hashed(texts)
+
+
+def is_deadly(text: str) -> bool:
+    return hashlib.sha256(text.encode()).digest()[0] % 19 == 0

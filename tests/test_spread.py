@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import signal
 import sqlite3
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from conftest import ROOT, Configs, Start, contents, datagen, finished, run_in, when_served
+from conftest import ROOT, Configs, Start, contents, datagen, finished, lines, run_in, when_served
 from engine.simulator.server import Simulator
+from engine.spread.joining import TOKEN
+from hashing_embedder import is_deadly
 
 CHECKED: dict[str, Any] = {
     "validators": ["constraints", {"name": "reflection", "max_rounds": 1}],
@@ -200,3 +204,255 @@ async def test_an_interrupt_lets_workers_finish(endpoint: Start, configs: Config
     report = orjson.loads((folder / "report.json").read_bytes())
     assert report["cost"]["unconfirmed_usd"] == 0
     assert simulator.statistics.served == len(rows(folder, "SELECT 1 FROM calls"))
+
+
+async def test_what_takes_its_worker_with_it_costs_one_batch(
+    endpoint: Start, configs: Configs, tmp_path: Path
+) -> None:
+    url, _ = await endpoint(latency_s=0.01)
+    sections = {
+        "generate": {"target": 24, "batch_size": 1},
+        "groupcheck": {"same": "meaning", "threshold": 0.99, "against_base": False},
+        "embedding": {"function": "hashing_embedder:deadly"},
+        "validators": [],
+    }
+    folder = tmp_path / "run"
+    report = await run_in(folder, configs.load(url, **sections, **spread(2)))
+    assert report.data["outcome"] == "target"
+    lost = [row for row in lines(folder / "rejected.jsonl") if row["_meta"]["rejected_by"] == "workers"]
+    assert lost
+    texts = {text for (text,) in rows(folder, "SELECT text FROM calls WHERE purpose = 'items'")}
+    deadly = [text for text in texts if is_deadly(orjson.loads(text)["items"][0]["text"])]
+    assert len(lost) == len(deadly)
+    assert report.data["items"]["rejected_by"].get("workers") == len(lost)
+
+
+# --- workers that come over TCP ---
+
+
+def with_token(monkeypatch: pytest.MonkeyPatch) -> str:
+    token = secrets.token_urlsafe(32)
+    monkeypatch.setenv(TOKEN, token)
+    return token
+
+
+async def listening(process: Any) -> int:
+    """The port that a run tells on standard error."""
+    while line := (await process.stderr.readline()).decode():
+        if "datagen worker --head" in line:
+            return int(line.split(":")[-1])
+    raise AssertionError("the run does not listen")
+
+
+async def test_workers_join_and_leave(
+    endpoint: Start, configs: Configs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = with_token(monkeypatch)
+    url, simulator = await endpoint(latency_s=0.2)
+    sections = {"generate": {"target": 160}, "validators": ["constraints", "reflection"]}
+    config = configs.write(url, **sections, spread={"listen": "127.0.0.1:0"})
+    folder = tmp_path / "run"
+    head = await datagen("run", config, "-o", folder)
+    port = await listening(head)
+    first = await datagen("worker", "--head", f"127.0.0.1:{port}")
+    await when_served(simulator, 20).wait()
+    second = await datagen("worker", "--head", f"127.0.0.1:{port}")
+    await until(lambda: len(workers_of_any(folder)) == 2)
+    first.send_signal(signal.SIGTERM)
+    status, _, err = await finished(first)
+    assert status == 0, err
+    assert "Ended: it has finished what it had." in err or "it had nothing to do" in err
+    assert (await asyncio.wait_for(finished(head), 60))[0] == 0
+    assert (await finished(second))[0] == 0
+    assert rows(folder, "SELECT sum(cost) FROM late") == [(None,)]
+    report = orjson.loads((folder / "report.json").read_bytes())
+    assert report["cost"]["unconfirmed_usd"] == 0, "whoever leaves in order leaves nothing behind"
+    assert [each["name"] for each in report["workers"]["workers"]] == ["worker 1", "worker 2"]
+    assert not [file for file in folder.iterdir() if file.suffix == ".token"]
+    assert token not in "".join(
+        file.read_text("utf-8", "replace") for file in folder.rglob("*") if file.is_file()
+    )
+    url, _ = await endpoint()
+    await run_in(tmp_path / "one", configs.load(url, **sections))
+    assert contents(folder / "accepted.jsonl") == contents(tmp_path / "one" / "accepted.jsonl")
+
+
+def workers_of_any(folder: Path) -> list[Any]:
+    with contextlib.suppress(sqlite3.Error):
+        return rows(folder, "SELECT epoch FROM workers WHERE left IS NULL")
+    return []
+
+
+OTHER = """
+import sys, {what}
+from engine.cli.app import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("engine._version; engine._version.__version__ = '9.9.9'", "it has DataGen 9.9.9, and the head has"),
+        ("platform; platform.python_version_tuple = lambda: ('3', '99', '1')", "it runs on Python 3.99"),
+        ("os; os.environ['DATAGEN_WORKER_TOKEN'] += 'x'", "it does not show a token of this run"),
+    ],
+)
+async def test_others_are_refused_by_name(
+    what: str,
+    said: str,
+    endpoint: Start,
+    configs: Configs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with_token(monkeypatch)
+    url, _ = await endpoint()
+    config = configs.write(url, spread={"listen": "127.0.0.1:0"})
+    head = await datagen("run", config, "-o", tmp_path / "run")
+    try:
+        port = await listening(head)
+        worker = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", OTHER.format(what=what), "worker", "--head", f"127.0.0.1:{port}",
+            stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        status, _, err = await asyncio.wait_for(finished(worker), 30)
+        assert status == 2
+        assert said in err
+    finally:
+        head.kill()
+        await finished(head)
+
+
+SKEWED = """
+import time
+real = time.time
+time.time = lambda: real() + 400 * 86400
+from engine.cli.app import main
+main()
+"""
+
+
+async def test_clocks_may_differ(
+    endpoint: Start, configs: Configs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_token(monkeypatch)
+    url, _ = await endpoint(latency_s=0.01)
+    folder = tmp_path / "run"
+    head = await datagen("run", configs.write(url, spread={"listen": "127.0.0.1:0"}), "-o", folder)
+    port = await listening(head)
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SKEWED, "worker", "--head", f"127.0.0.1:{port}",
+        stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert (await asyncio.wait_for(finished(head), 60))[0] == 0
+    assert (await finished(worker))[0] == 0
+
+
+class Relay:
+    """Passes bytes between a worker and its head, until it is told to hold them; then, all of them at once.
+
+    Mutable state: whether it holds, what it holds.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._free = asyncio.Event()
+        self._free.set()
+        self.port = 0
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Relay]:
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        async with server:
+            yield self
+
+    def hold(self) -> None:
+        self._free.clear()
+
+    def release(self) -> None:
+        self._free.set()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, to = await asyncio.open_connection("127.0.0.1", self._port)
+        await asyncio.gather(self._pass(reader, to), self._pass(there, writer), return_exceptions=True)
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            await self._free.wait()
+            writer.write(data)
+            await writer.drain()
+        await self._free.wait()
+        writer.close()
+
+
+async def test_a_partition_costs_what_was_under_way(
+    endpoint: Start, configs: Configs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both sides give each other up; what the worker had said before comes late, is paid, and is not used."""
+    with_token(monkeypatch)
+    url, simulator = await endpoint(latency_s=0.3)
+    sections = {"generate": {"target": 90}, "limits": {"concurrency": 6}}
+    config = configs.write(url, **sections, spread={"listen": "127.0.0.1:0", "silence_s": 2})
+    folder = tmp_path / "run"
+    head = await datagen("run", config, "-o", folder)
+    port = await listening(head)
+    async with Relay(port).running() as relay:
+        cut_off = await datagen("worker", "--head", f"127.0.0.1:{relay.port}")
+        await when_served(simulator, 12).wait()
+        relay.hold()
+        status, _, err = await asyncio.wait_for(finished(cut_off), 30)
+        assert status == 4
+        assert "the head was not heard for" in err
+        await until(lambda: rows(folder, "SELECT 1 FROM workers WHERE why LIKE 'not heard%'"))
+        relay.release()
+        other = await datagen("worker", "--head", f"127.0.0.1:{port}")
+        status, _, err = await asyncio.wait_for(finished(head), 60)
+        assert status == 0, err
+        await finished(other)
+    [[late]] = rows(folder, "SELECT count(*) FROM late")
+    assert late > 0
+    report = orjson.loads((folder / "report.json").read_bytes())
+    assert report["workers"]["late_calls"] == late
+    assert report["workers"]["late_usd"] > 0
+    assert report["cost"]["spent_usd"] >= sum(
+        row["_meta"]["cost_usd"] for row in lines(folder / "accepted.jsonl")
+    )
+    url, _ = await endpoint()
+    await run_in(tmp_path / "one", configs.load(url, **sections))
+    assert contents(folder / "accepted.jsonl") == contents(tmp_path / "one" / "accepted.jsonl")
+
+
+async def test_without_any_worker_the_run_ends_and_can_be_resumed(
+    endpoint: Start, configs: Configs, tmp_path: Path
+) -> None:
+    url, _ = await endpoint()
+    config = configs.write(url, spread={"listen": "127.0.0.1:0"}, limits={"outage_s": 1})
+    status, out, _ = await finished(await datagen("run", config, "-o", tmp_path / "run"))
+    assert status == 4
+    assert "no worker for 1 s (limits.outage_s)" in " ".join(out.split())
+    config = configs.write(url)
+    status, _, err = await finished(await datagen("run", config, "-o", tmp_path / "run"))
+    assert status == 0, err
+
+
+async def test_a_mistake_is_told_before_anything_is_spent(
+    endpoint: Start, configs: Configs, tmp_path: Path
+) -> None:
+    url, simulator = await endpoint()
+    wrong = {"validators": [{"name": "code", "sandbox": "full", "preload": ["no_such_package"]}]}
+    status, _, err = await finished(
+        await datagen("run", configs.write(url, **wrong, **spread(2)), "-o", tmp_path / "run")
+    )
+    assert status in (2, 4), err
+    assert simulator.statistics.served == 0
+
+
+async def test_the_rate_is_kept_by_all_together(endpoint: Start, configs: Configs, tmp_path: Path) -> None:
+    url, simulator = await endpoint(requests_per_minute=600)
+    limits = {"limits": {"requests_per_minute": 600, "concurrency": 16}}
+    report = await run_in(tmp_path / "run", configs.load(url, generate={"target": 90}, **limits, **spread(3)))
+    assert report.data["outcome"] == "target"
+    assert simulator.statistics.limit_violations == 0
+    assert simulator.statistics.refused == 0

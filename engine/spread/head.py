@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from engine.errors import ConfigError, Defect, Deferred, EngineError, WorkersLost, is_deferred
 from engine.flow.halt import Halt
@@ -67,8 +67,10 @@ BEAT_S = 1.0
 """Seconds between two signs of life."""
 _JOIN_S = 10.0
 """Seconds in which whoever connects must say who it is."""
-MOST_LOSSES = 8
-"""Workers that may be lost with a batch; then it is taken for the reason, and rejected."""
+SUSPECT = 2
+"""Workers that are lost with a batch among others; from then on it is given to a worker alone."""
+MOST_LOSSES = 3
+"""Workers that are lost with a batch alone; then it is the reason, and is rejected."""
 NAME = "workers"
 """The `rejected_by` of items whose workers were lost again and again."""
 
@@ -95,13 +97,20 @@ class Books(Protocol):
         ...
 
 
+class _Waiting(NamedTuple):
+    """A unit that waits for a worker."""
+
+    unit: _Unit
+    given: asyncio.Future[Worker]
+
+
 class _Again(Exception):
     """The worker that had the unit is lost."""
 
 
 @dataclass(eq=False)
 class _Unit:
-    """A batch, or an item, that a worker has. Mutable: what has come of it, how many workers were lost with it."""
+    """A batch, or an item, for a worker. Mutable: what has come of it, how many workers were lost with it."""
 
     number: int
     value: Batch | Item
@@ -112,7 +121,14 @@ class _Unit:
     """Items that are still to come; None until the first has come."""
     let_go: bool = False
     losses: int = 0
+    """Of workers that had others, too."""
+    alone: int = 0
+    """Of workers that had it alone."""
     worker: Worker | None = None
+
+    @property
+    def suspect(self) -> bool:
+        return self.losses >= SUSPECT
 
     def clear(self) -> None:
         self.items.clear()
@@ -176,6 +192,8 @@ class Worker:
     orphans: dict[int, _Attempt] = field(default_factory=dict)
     """Attempts that were under way when it was given up."""
     schemas: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    kept_for: _Waiting | None = None
+    """A suspect that it has, or gets as soon as it has nothing else."""
     items: int = 0
     calls: int = 0
 
@@ -245,7 +263,9 @@ class Head:
         """The processes of all that have ever been ready."""
         self._others: set[Worker] = set()
         """Those that are not ready yet, or given up and still connected."""
-        self._wanting: deque[tuple[_Unit, asyncio.Future[Worker]]] = deque()
+        self._wanting: deque[_Waiting] = deque()
+        self._suspects: deque[_Waiting] = deque()
+        self._looking: asyncio.Task[None] | None = None
         self._first: asyncio.Future[Ready] | None = None
         self._alone_since: float | None = None
         self._is_cut = False
@@ -452,7 +472,13 @@ class Head:
         if worker.ready and not (worker.leaving and not units):
             had = f"; {len(units)} batches go to others" if units else ""
             self._record(worker.name, "worker", f"{worker.name} at {worker.where} is lost: {why}{had}")
+        if worker.kept_for is not None and worker.kept_for.unit.worker is None:
+            self._suspects.appendleft(worker.kept_for)
+        if units:
+            self._looking = asyncio.create_task(self._books.look_again(), name="look again")
         for unit in units:
+            unit.worker = None
+            unit.alone += unit.suspect
             unit.losses += 1
             if not unit.done.done():
                 unit.done.set_exception(_Again())
@@ -478,9 +504,10 @@ class Head:
                     await self._give(unit)
                     await unit.done
                 except _Again:
-                    if unit.losses >= MOST_LOSSES:
+                    if unit.alone >= MOST_LOSSES:
                         return _rejected(value)
-                    await self._books.look_again()
+                    if self._looking is not None:
+                        await asyncio.shield(self._looking)
                     continue
                 break
         except asyncio.CancelledError:
@@ -494,7 +521,7 @@ class Head:
         return unit.items
 
     async def _give(self, unit: _Unit) -> None:
-        worker = self._with_room()
+        worker = None if unit.suspect else self._with_room()
         if worker is not None:
             _assign(unit, worker)
         else:
@@ -512,7 +539,8 @@ class Head:
         if not self.workers:
             self._halt.check()
         waiting: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
-        self._wanting.append((unit, waiting))
+        (self._suspects if unit.suspect else self._wanting).append(_Waiting(unit, waiting))
+        self._wake()
         try:
             return await waiting
         finally:
@@ -521,31 +549,53 @@ class Head:
     def _with_room(self) -> Worker | None:
         """The worker that has least to do, where it is not enough."""
         most = max(16, -(-2 * self._in_flight // max(self._expects, len(self.workers))))
-        free = [worker for worker in self.workers.values() if not worker.leaving and len(worker.units) < most]
+        free = [worker for worker in self._free() if len(worker.units) < most]
         return min(free, key=lambda worker: len(worker.units), default=None)
 
+    def _free(self) -> list[Worker]:
+        return [each for each in self.workers.values() if not each.leaving and each.kept_for is None]
+
     def _wake(self) -> None:
-        """Passes room on to the units that wait for it, the first one first."""
-        while self._wanting and (worker := self._with_room()) is not None:
-            unit, waiting = self._wanting.popleft()
-            if not waiting.done():
-                _assign(unit, worker)
-                waiting.set_result(worker)
+        """Passes room on to the units that wait for it, the first one first; suspects get a worker of their own."""
+        while self._suspects and (free := self._free()):
+            worker = min(free, key=lambda each: len(each.units))
+            worker.kept_for = self._suspects.popleft()
+            self._give_alone(worker)
+        while self._wanting and (room := self._with_room()) is not None:
+            unit, given = self._wanting.popleft()
+            if not given.done():
+                _assign(unit, room)
+                given.set_result(room)
+
+    def _give_alone(self, worker: Worker) -> None:
+        """Gives a worker the suspect that it is kept for, if it has nothing else."""
+        if worker.kept_for is None or worker.units:
+            return
+        unit, given = worker.kept_for
+        if given.done():
+            worker.kept_for = None
+        else:
+            _assign(unit, worker)
+            given.set_result(worker)
 
     def _send_home(self, reason: EngineError) -> None:
         """A halted run waits for no worker to come."""
-        while self._wanting:
-            _, waiting = self._wanting.popleft()
-            if not waiting.done():
-                waiting.set_exception(reason)
+        for waiting in (*self._wanting, *self._suspects):
+            if not waiting.given.done():
+                waiting.given.set_exception(reason)
+        self._wanting.clear()
+        self._suspects.clear()
 
     def _take_back(self, unit: _Unit) -> None:
         worker, unit.worker = unit.worker, None
         if worker is None:
             return
         worker.units.pop(unit.number, None)
+        if worker.kept_for is not None and worker.kept_for.unit is unit:
+            worker.kept_for = None
         if worker.leaving and not worker.units:
             worker.link.send(Stop("it has finished what it had"))
+        self._give_alone(worker)
         self._wake()
 
     # --- what workers say ---
@@ -704,7 +754,7 @@ def _assign(unit: _Unit, worker: Worker) -> None:
 def _rejected(value: Batch | Item) -> Sequence[Item]:
     """One bad apple: what takes every worker with it is not given to another."""
     verdict = Verdict.rejected(
-        NAME, "worker_lost", f"{MOST_LOSSES} workers were lost while they had it; see run.log"
+        NAME, "worker_lost", f"{MOST_LOSSES} workers were lost while they had it alone; see run.log"
     )
     if isinstance(value, Item):
         return [value.judged(verdict)]
