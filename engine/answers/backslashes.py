@@ -44,6 +44,8 @@ _NAMES = (
 
 def restored(text: str) -> str:
     """The text with the backslashes that were meant, and with line breaks as `\\n` alone."""
+    if text.isprintable():
+        return text
     if not _CONTROL.search(text) and "\t" not in text and "\n" not in text:
         return text
     whole = _LOST.sub(_backslash, text)
@@ -66,7 +68,7 @@ def _within_mathematics(text: str, place: int) -> bool:
 
 def control_character(text: str) -> str | None:
     """The name of the first control character that no text has, such as 'ESC (U+001B)'; None without one."""
-    match = _CONTROL.search(text)
+    match = None if text.isprintable() else _CONTROL.search(text)
     if match is None:
         return None
     code = ord(match[0])

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from types import TracebackType
 
 from engine.errors import EngineError
 
 _GRACE_S = 1.0
 """Seconds for a step after the cut: enough for one that waits for nobody."""
+
+
+class Step:
+    """One step that may be given up. A class of its own, since each value takes one in every stage."""
+
+    __slots__ = ("_halt", "_limit")
+
+    def __init__(self, halt: Halt) -> None:
+        self._halt = halt
+        self._limit = asyncio.timeout(_GRACE_S if halt.is_cut else None)
+
+    async def __aenter__(self) -> None:
+        await self._limit.__aenter__()
+        self._halt.under_way.add(self._limit)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._halt.under_way.discard(self._limit)
+        await self._limit.__aexit__(kind, error, trace)
 
 
 class Halt:
@@ -22,7 +42,7 @@ class Halt:
         self.reason: EngineError | None = None
         self._event = asyncio.Event()
         self._callbacks: list[Callable[[EngineError], None]] = []
-        self._under_way: set[asyncio.Timeout] = set()
+        self.under_way: set[asyncio.Timeout] = set()
         self.is_cut = False
 
     def set(self, reason: EngineError) -> None:
@@ -37,18 +57,12 @@ class Halt:
         """Gives up the steps that are still under way; what needs no waiting is finished all the same."""
         self.is_cut = True
         now = asyncio.get_running_loop().time()
-        for step in self._under_way:
+        for step in self.under_way:
             step.reschedule(now)
 
-    @asynccontextmanager
-    async def step(self) -> AsyncIterator[None]:
-        """For a step that `cut` may give up. Raises TimeoutError then."""
-        async with asyncio.timeout(_GRACE_S if self.is_cut else None) as limit:
-            self._under_way.add(limit)
-            try:
-                yield
-            finally:
-                self._under_way.discard(limit)
+    def step(self) -> Step:
+        """For a step that `cut` may give up: `async with` raises TimeoutError then."""
+        return Step(self)
 
     def on_set(self, callback: Callable[[EngineError], None]) -> None:
         """Call back once set; at once if it is set already."""

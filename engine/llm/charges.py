@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from engine.items import Usage
 from engine.llm.prices import Price
-from engine.llm.tokens import BYTES_A_TOKEN
+from engine.llm.tokens import BYTES_A_TOKEN, size_of
 
 WILD = 10
 """An endpoint whose counts are so many times what is possible is asked no more, once it has done so WILD_TIMES."""
@@ -46,7 +46,7 @@ class Believed(NamedTuple):
 
 def possible(prompt_bound: int, limit: int, came: str) -> Possible:
     """`limit` is the longest answer that was asked for, with reasoning."""
-    return Possible(prompt_bound, max(limit, len(came.encode("utf-8", "replace"))))
+    return Possible(prompt_bound, max(limit, size_of(came)))
 
 
 def believed(told: Usage, most: Possible, sent: str | Sizes, came: str) -> Believed:
@@ -84,7 +84,7 @@ def believed(told: Usage, most: Possible, sent: str | Sizes, came: str) -> Belie
 
 def least(text: str) -> int:
     """The fewest tokens that a text can have; 0 for blanks alone."""
-    return -(-len(text.encode("utf-8", "replace")) // BYTES_A_TOKEN) if text.strip() else 0
+    return -(-size_of(text) // BYTES_A_TOKEN) if text and not text.isspace() else 0
 
 
 def upper(text: str) -> int:
@@ -93,7 +93,7 @@ def upper(text: str) -> int:
     English has four to a token, digits and code two to three, Chinese three bytes to one or two (the tokenizers
     of OpenAI, Llama and Qwen).
     """
-    size = len(text.encode("utf-8", "replace"))
+    size = size_of(text)
     plain = sum(map(str.isascii, text)) if not text.isascii() else size
     return plain // 2 + (size - plain) * 2 // 3 + 1
 

@@ -195,8 +195,11 @@ class Limiter:
 
     def try_acquire(self, tokens: int = 0, route: str = "", avoid: Endpoint | None = None) -> Lease | None:
         """A place that is free now, if no call is waiting; otherwise None."""
-        if any(other.queue.head is not None for other in self._routes):
+        if self._in_flight >= self._ceiling:
             return None
+        for other in self._routes:
+            if other.queue.head is not None:
+                return None
         there = self._route(route)
         admission = choose([self._waiting(there, tokens, avoid, self._clock())])
         if admission.endpoint is None:
@@ -255,7 +258,7 @@ class Limiter:
 
     def _let_in(self) -> float | None:
         """Seconds until a call may be admitted; None if none waits, or if another call must end first."""
-        while heads := self._heads():
+        while self._in_flight < self._ceiling and (heads := self._heads()):
             now = self._clock()
             admission = choose([self._waiting(route, head.amount, head.avoid, now) for route, head in heads])
             if admission.closed is not None:

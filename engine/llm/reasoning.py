@@ -80,7 +80,10 @@ def separated(text: str) -> Said:
 
     Thinking that never ends leaves no answer.
     """
-    if not any(mark in text for mark in _HINTS):
+    for mark in _HINTS:
+        if mark in text:
+            break
+    else:
         return Said(text, "")
     if not any(pattern.search(text) for pattern in (_OPEN, _CLOSE, _CHANNEL, _BARE_CHANNELS)):
         return Said(_unwrapped(text), "")

@@ -12,9 +12,14 @@ FIRST_TOKENS_PER_CHARACTER = 0.30
 """The rate of English text, used before the first reply."""
 
 
+def size_of(text: str) -> int:
+    """Bytes of the text in UTF-8. Python knows of a text whether it is ASCII, so that most need not be encoded."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+
+
 def prompt_bound(prompt: Prompt, schema_bytes: int) -> int:
     """An upper bound on the prompt's tokens: byte-level tokenizers never make more tokens than bytes."""
-    return len(prompt.system.encode()) + len(prompt.user.encode()) + schema_bytes + MESSAGE_OVERHEAD
+    return size_of(prompt.system) + size_of(prompt.user) + schema_bytes + MESSAGE_OVERHEAD
 
 
 class TokenEstimator:

@@ -413,7 +413,7 @@ def set_up(connection: sqlite3.Connection) -> None:
 
 def storable(text: str) -> str:
     """The text without lone surrogates, which no UTF-8 file can hold."""
-    return text.encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def storable_values(value: Any) -> Any:

@@ -144,8 +144,8 @@ def message_of(message: dict[str, Any], habit: Habit, *, cut: bool) -> Message:
     """Tells the answer from the thinking. `cut`: the model had no tokens left."""
     text, thought = _content(message.get("content"))
     said = habit.separated(text, cut=cut)
-    apart = [said.reasoning, thought, *(_thoughts(message))]
-    reasoning = "\n".join(dict.fromkeys(each.strip() for each in apart if each.strip()))
+    apart = [each for each in (said.reasoning, thought, *_thoughts(message)) if each]
+    reasoning = "\n".join(dict.fromkeys(each.strip() for each in apart if each.strip())) if apart else ""
     answer = said.answer
     if not answer.strip():
         answer = _arguments(message) or _answer_within(reasoning, message)
@@ -188,7 +188,8 @@ def _texts(part: Any) -> Iterator[str]:
 
 def _thoughts(message: dict[str, Any]) -> Iterator[str]:
     for name in ("reasoning_content", "reasoning", "reasoning_details", "thinking"):
-        yield "".join(_texts(message.get(name)))
+        if name in message:
+            yield "".join(_texts(message[name]))
 
 
 def _arguments(message: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -107,13 +107,10 @@ def _flat(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _first(told: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
-    return next(_counts(told, names), None)
-
-
-def _counts(told: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[int]:
     for name in names:
-        if (count := token_count(told.get(name))) is not None:
-            yield count
+        if name in told and (count := token_count(told[name])) is not None:
+            return count
+    return None
 
 
 def token_count(value: Any) -> int | None:
