@@ -17,9 +17,13 @@ import orjson
 import pytest
 
 from conftest import ROOT, Configs, Start, contents, datagen, finished, lines, run_in, when_served
+from engine.config.spread import SpreadConfig
+from engine.runs.api import audit, enhance
 from engine.simulator.server import Simulator
 from engine.spread.joining import TOKEN
+from engine.store.parts import PartBook
 from hashing_embedder import is_deadly
+from nights import Night, check
 
 CHECKED: dict[str, Any] = {
     "validators": ["constraints", {"name": "reflection", "max_rounds": 1}],
@@ -456,3 +460,54 @@ async def test_the_rate_is_kept_by_all_together(endpoint: Start, configs: Config
     assert report.data["outcome"] == "target"
     assert simulator.statistics.limit_violations == 0
     assert simulator.statistics.refused == 0
+
+
+@pytest.mark.parametrize("mode", ["batch", "auto"])
+async def test_calls_of_workers_may_wait(
+    mode: str, endpoint: Start, configs: Configs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In batches of a provider: what is let go by a worker is made again by a later pass."""
+    monkeypatch.setattr(PartBook, "longest", lambda self: {})
+    night = Night(tmp_path, endpoint, configs)
+    config = await night.config(mode, thinking="none")
+    report = await run_in(night.folder, config.changed(spread=SpreadConfig(workers=2)))
+    assert report.outcome == "target"
+    assert check(night)["batches"]["calls"] > 0
+    online = config.changed(limits=config.limits.model_copy(update={"mode": "online"}))
+    assert (await run_in(tmp_path / "online", online)).outcome == "target"
+    assert contents(night.folder / "accepted.jsonl") == contents(tmp_path / "online" / "accepted.jsonl")
+
+
+@pytest.mark.parametrize("command", ["audit", "enhance"])
+async def test_rows_of_a_dataset_are_checked_by_workers(
+    command: str, endpoint: Start, configs: Configs, tmp_path: Path
+) -> None:
+    found = []
+    data = tmp_path / "rows.jsonl"
+    data.write_bytes(
+        b"\n".join(
+            orjson.dumps(
+                {"question": f"What is {n} plus {n}?", "answer": str(2 * n), "own": [n, {"a": None}]}
+            )
+            for n in range(40)
+        )
+    )
+    for workers in (0, 2):
+        url, _ = await endpoint(review_accuracy=0.8)
+        folder = tmp_path / f"{command}-{workers}"
+        sections = {"validators": ["constraints", "reflection"], **spread(workers)}
+        config = configs.load(url, **sections)
+        config = config.changed(dataset=config.dataset.model_copy(update={"path": (str(data),)}))
+        report = await {"audit": audit, "enhance": enhance}[command](config, folder)
+        assert report.data["items"]["generated"] == 40
+        found.append(contents(folder / "accepted.jsonl") + contents(folder / "rejected.jsonl"))
+    assert found[0] == found[1]
+
+
+async def test_what_is_one_process_says_so(endpoint: Start, configs: Configs, tmp_path: Path) -> None:
+    url, _ = await endpoint()
+    config = configs.write(url, **spread(2))
+    for arguments in (("calibrate", config, "-o", tmp_path / "run"),):
+        status, _, err = await finished(await datagen(*arguments))
+        assert status == 2
+        assert "datagen calibrate is done by one process" in err

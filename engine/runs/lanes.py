@@ -19,6 +19,7 @@ from engine.llm.endpoint import Endpoint
 from engine.llm.limiter import Limiter
 from engine.llm.prices import FREE, Price, price_of
 from engine.runs.endpoints import Backends, OpenBackend
+from engine.spread.lent import Lent
 
 _HOSTS = {
     "openai.com": "openai",
@@ -129,7 +130,8 @@ async def opened_lanes(
 
 def door_of(opened: OpenBackend, folder: Path) -> Door | None:
     """The door to an endpoint's batches; None where it has none. `folder` is for an exchange of files."""
-    model, backend, api = opened.model, opened.backend, batch_api(opened.model)
+    model, api = opened.model, batch_api(opened.model)
+    backend = opened.backend.own if isinstance(opened.backend, Lent) else opened.backend
     if api == "none" or not isinstance(backend, NegotiatingBackend) or _embeds(backend):
         return None
     if api == "anthropic":

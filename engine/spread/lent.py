@@ -32,7 +32,8 @@ class Lent:
         """`number`: by which the workers know the endpoint."""
         self.name = own.name
         self.number = number
-        self._own = own
+        self.own = own
+        """The head's."""
         self._negotiating = own if isinstance(own, Negotiating) else None
         self._announcing = own if isinstance(own, Announcing) else None
         self._told: RateLimits | None = None
@@ -41,11 +42,11 @@ class Lent:
     async def complete(self, prompt: Prompt) -> Completion:
         borrower = SERVED.get()
         if borrower is None:
-            return await self._own.complete(prompt)
+            return await self.own.complete(prompt)
         return await borrower.attempt(self.number, prompt, None)
 
     async def close(self) -> None:
-        await self._own.close()
+        await self.own.close()
 
     @property
     def announced(self) -> RateLimits | None:
@@ -77,8 +78,8 @@ class LentStreaming(Lent):
     async def streamed(self, prompt: Prompt, heard: Callable[[], None]) -> Completion:
         borrower = SERVED.get()
         if borrower is None:
-            assert isinstance(self._own, Streaming)
-            return await self._own.streamed(prompt, heard)
+            assert isinstance(self.own, Streaming)
+            return await self.own.streamed(prompt, heard)
         return await borrower.attempt(self.number, prompt, heard)
 
 

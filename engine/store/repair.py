@@ -36,6 +36,8 @@ _TABLES = (
     "sent",
     "parts",
     "asked",
+    "workers",
+    "late",
 )
 _SEALED = ("calls", "items")
 """Tables whose rows carry checksums."""
