@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.config import RunConfig
 from engine.config.diversity import GroupCheckConfig
@@ -19,9 +20,11 @@ from engine.runs.inputs import Inputs, loaded
 from engine.runs.modes.audit import AuditMode, rows_of
 from engine.runs.pipeline import Making, embedding
 from engine.stages.dataset_rows import SIZE
-from engine.stages.embed import KeptVectors
 from engine.store.folder import RunFolder
 from engine.store.reading import connect, read_fact
+
+if TYPE_CHECKING:  # loads numpy: for runs that need it
+    from engine.stages.embed import KeptVectors
 
 
 class MergeMode(AuditMode):
