@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DRAWN = 200
 """Accepted items of which diversity is measured at each size: always so many, since the measures move with it."""
 _FIRST = 100
-_SCORED, _REFERENCES = 20, 50
+_SCORED, _REFERENCES = 16, 24
 """Of the drawn items, those whose BLEU is measured, and with how many others each is compared: the curve costs seconds
 of processor time at a run's end, and the score of the whole dataset is measured apart from it, with more."""
 GROUP_CHECK = "groupcheck"

@@ -74,15 +74,20 @@ class Held:
         self._room._take(self, count)
 
 
+SMALL = 32_768
+"""Bytes of a reply that takes no room worth counting, where it says so itself: nearly all are."""
 ROOM = Room()
 """Of this process."""
 
 
 async def body_of(response: aiohttp.ClientResponse, most: int, room: Room = ROOM) -> bytes:
     """The body, decompressed where it is compressed. Raises TooLong above `most` bytes."""
-    if (response.content_length or 0) > most:
+    told = response.content_length
+    if (told or 0) > most:
         response.close()
         raise too_long(most)
+    if told is not None and told <= SMALL and "Content-Encoding" not in response.headers:
+        return await response.read()
     with room.reader() as held:
         chunks: list[bytes] = []
         async for chunk in response.content.iter_any():
