@@ -151,7 +151,7 @@ def ceiling(items: int, repeats: int) -> None:
 
 def budget() -> None:
     rows = []
-    with responder("--latency", "0.01", "--random-usage") as url:
+    with responder("--latency", "0.01") as url:
         for count in (0, 1, 2, 4):
             found = ran(
                 url, 100_000, count, limits__budget_usd=0.25, limits__concurrency=32, generate__batch_size=1
