@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 from engine.items import Prompt, Usage
@@ -67,4 +66,7 @@ class Accounts:
         if not thought and reasoning:  # told in words alone: by their share of what was written
             thought = usage.completion_tokens * len(reasoning) // len(came)
         cost = cost_of(usage, price or endpoint.price, most)
-        return replace(usage, cost=cost, billed=None, reasoning_tokens=thought)
+        return Usage(
+            usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, cost, usage.estimated,
+            usage.written_tokens, thought, None, usage.tier, usage.unread,
+        )  # fmt: skip

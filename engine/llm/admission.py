@@ -26,7 +26,7 @@ class Admission:
     """Between a call that waits and its attempt.
 
     Mutable state: the amount that the journal has authorized, `tokens` (what is known about tokens per character),
-    the size of the last schema.
+    the size of the last schema, the bound of the last prompt.
     """
 
     def __init__(self, journal: CallJournal, limiter: Limiter, budget: Budget, halt: Halt) -> None:
@@ -36,6 +36,7 @@ class Admission:
         self._halt = halt
         self.tokens = TokenEstimator()
         self._schema: tuple[Mapping[str, Any], int] = ({}, 2)
+        self._bound: tuple[Prompt | None, int] = (None, 0)
         self._authorized = 0
         self._authorizing = asyncio.Lock()
 
@@ -144,8 +145,11 @@ class Admission:
 
     def bound(self, prompt: Prompt) -> int:
         """The most tokens that the prompt can have."""
+        if prompt is self._bound[0]:  # it is asked for again and again while a call is admitted
+            return self._bound[1]
         schema, size = self._schema
         if schema is not prompt.schema:
             size = len(orjson.dumps(prompt.schema))
             self._schema = prompt.schema, size
-        return prompt_bound(prompt, size)
+        self._bound = prompt, prompt_bound(prompt, size)
+        return self._bound[1]

@@ -219,15 +219,10 @@ class Client:
             lease.succeeded(prompt.route, usage.prompt_tokens + usage.completion_tokens, now)
             seconds = round(now - call.began, 4)
             thought = reply.reasoning if endpoint.keeps_reasoning else ""
-            completion = replace(
-                reply,
-                text=veiled(reply.text),
-                model=veiled(reply.model),
-                usage=usage,
-                attempts=attempts,
-                seconds=seconds,
-                reasoning=veiled(thought),
-            )
+            completion = Completion(
+                veiled(reply.text), veiled(reply.model), reply.finish_reason, usage, attempts, seconds,
+                veiled(thought), reply.sent,
+            )  # fmt: skip
             return Answer(completion, endpoint)
         except Renegotiated as error:
             again = True

@@ -68,10 +68,14 @@ class Price:
         return not self.services or service in _STANDARD or service in self.services
 
     def _reached(self, prompt_tokens: int, service: str) -> Tier:
-        if self.knows(service):
+        if not self.services:
+            tiers = self.tiers
+        elif self.knows(service):
             tiers = self.services.get(service, self.tiers)
         else:
             tiers = max(self._possible(), key=lambda each: _worst(each, prompt_tokens, prompt_tokens))
+        if len(tiers) == 1:
+            return tiers[0]
         return next((tier for tier in reversed(tiers[1:]) if prompt_tokens > tier.above), tiers[0])
 
     def _possible(self) -> list[tuple[Tier, ...]]:
@@ -82,6 +86,8 @@ class Price:
 
     def worst(self, prompt_tokens: int, completion_tokens: int) -> int:
         """The most that a call within these bounds can cost, whichever service tier serves it."""
+        if not self.services:
+            return self.per_call + _worst(self.tiers, prompt_tokens, completion_tokens)
         return self.per_call + max(
             _worst(each, prompt_tokens, completion_tokens) for each in self._possible()
         )
@@ -92,11 +98,14 @@ _STANDARD = ("", "auto", "default", "standard", "on_demand")
 
 
 def _worst(tiers: Sequence[Tier], prompt_tokens: int, completion_tokens: int) -> int:
-    return max(
-        prompt_tokens * max(tier.input, tier.cached, tier.written) + completion_tokens * tier.output
-        for tier in tiers
-        if prompt_tokens > tier.above
-    )
+    dearest = -1
+    for tier in tiers:
+        if prompt_tokens > tier.above:
+            whole = (
+                prompt_tokens * max(tier.input, tier.cached, tier.written) + completion_tokens * tier.output
+            )
+            dearest = max(dearest, whole)
+    return dearest
 
 
 @dataclass(frozen=True, slots=True)
