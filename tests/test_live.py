@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,6 +31,18 @@ SNAPSHOT = Snapshot(
     rejected_by={"constraints": 40},
     note="ending: [bold]interrupted",
 )
+
+
+def test_workers_are_shown() -> None:
+    many = replace(SNAPSHOT, workers=[f"worker {n} at [b]process {n}: 1.5 items/s" for n in range(1, 21)])
+    assert "40 rejected, 20 workers, 60 calls" in plain_line(many)
+    console = Console(file=io.StringIO(), width=120)
+    console.print(panel(many))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "worker 1 at [b]process 1: 1.5 items/s" in shown
+    assert "worker 16 at" in shown
+    assert "worker 17 at" not in shown
+    assert "and 4 more" in shown
 
 
 def test_a_plain_line() -> None:

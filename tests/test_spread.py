@@ -272,6 +272,10 @@ async def test_workers_join_and_leave(
     report = orjson.loads((folder / "report.json").read_bytes())
     assert report["cost"]["unconfirmed_usd"] == 0, "whoever leaves in order leaves nothing behind"
     assert [each["name"] for each in report["workers"]["workers"]] == ["worker 1", "worker 2"]
+    assert (await finished(await datagen("report", folder)))[0] == 0
+    page = (folder / "report.html").read_text("utf-8")
+    assert "2 joined in start 1." in page
+    assert "it has finished what it had" in page or "it had nothing to do" in page
     assert not [file for file in folder.iterdir() if file.suffix == ".token"]
     assert token not in "".join(
         file.read_text("utf-8", "replace") for file in folder.rglob("*") if file.is_file()

@@ -184,6 +184,8 @@ class Worker:
     joined: float
     ready: bool = False
     leaving: bool = False
+    told: str = ""
+    """Why it was told to go; '' until it is."""
     lost: str = ""
     """Why it is given up; '' while it works."""
     units: dict[int, _Unit] = field(default_factory=dict)
@@ -459,7 +461,7 @@ class Head:
         """Its calls are charged at their worst, its units go to others, and what it still says is refused."""
         if worker.lost:
             return
-        worker.lost = why
+        worker.lost = worker.told or why
         self.workers.pop(worker.epoch, None)
         self._others.add(worker)
         for task in list(worker.serving.values()):
@@ -594,7 +596,7 @@ class Head:
         if worker.kept_for is not None and worker.kept_for.unit is unit:
             worker.kept_for = None
         if worker.leaving and not worker.units:
-            worker.link.send(Stop("it has finished what it had"))
+            self._send_off(worker, "it has finished what it had")
         self._give_alone(worker)
         self._wake()
 
@@ -638,7 +640,7 @@ class Head:
             case Leaving():
                 worker.leaving = True
                 if not worker.units:
-                    worker.link.send(Stop("it had nothing to do"))
+                    self._send_off(worker, "it had nothing to do")
                 else:
                     self._let_leave(worker)
 
@@ -651,6 +653,10 @@ class Head:
                 worker.link.flush()
                 await worker.link.room()
         worker.link.send(Piece(number, ""))
+
+    def _send_off(self, worker: Worker, why: str) -> None:
+        worker.told = why
+        worker.link.send(Stop(why))
 
     def _let_leave(self, worker: Worker) -> None:
         def late() -> None:
