@@ -56,6 +56,17 @@ def workers_of(folder: Path) -> list[int]:
     return []
 
 
+def why(folder: Path) -> list[Any]:
+    """Who rejected which item, and why: all that stands before the last accepted one."""
+    accepted = [row["_meta"]["batch"] for row in lines(folder / "accepted.jsonl")]
+    rejected = [row["_meta"] for row in lines(folder / "rejected.jsonl")]
+    return [
+        (meta["id"], meta["rejected_by"], meta["reason"])
+        for meta in rejected
+        if meta["batch"] < max(accepted)
+    ]
+
+
 async def until(found: Callable[[], Any], seconds: float = 30.0) -> Any:
     async with asyncio.timeout(seconds):
         while not (value := found()):
@@ -75,11 +86,11 @@ async def test_the_dataset_does_not_depend_on_workers(
         config = configs.load(url, generate={"target": 60}, **sections, **spread(workers))
         report = await run_in(folder, config)
         assert report.data["outcome"] == "target"
-        found.append(contents(folder / "accepted.jsonl"))
+        found.append(contents(folder / "accepted.jsonl") + why(folder))
         calls.append({key for (key,) in rows(folder, "SELECT key FROM calls WHERE error IS NULL")})
         assert simulator.statistics.repeated == 0
     assert found[0] == found[1] == found[2]
-    assert len(found[0]) == 60
+    assert len(contents(tmp_path / "0" / "accepted.jsonl")) == 60
     assert rows(tmp_path / "3", "SELECT 1 FROM workers WHERE items > 0")
 
 

@@ -268,9 +268,10 @@ class Commit:
         """Applies the label gate and the group check, which depend on the items accepted before this one."""
         if item.settled:
             return item
-        if self._repeats is not None and (verdict := self._repeats.verdict(item)) is not None:
-            return item.judged(verdict)
+        # The group check first, as before an item has its vector: so the reason does not depend on the moment.
         if group is not None and (verdict := group.same_text(item)) is not None:
+            return item.judged(verdict)
+        if self._repeats is not None and (verdict := self._repeats.verdict(item)) is not None:
             return item.judged(verdict)
         if self._room is not None:
             item = self._through_label_gate(item, self._room)
