@@ -28,7 +28,8 @@ from engine.runs.endpoints import Backends, OpenBackend
 from engine.runs.modes import Mode
 from engine.runs.pipeline import window_of
 from engine.runs.setup import Setup
-from engine.spread.head import Head, Worker
+from engine.spread.crew import Worker
+from engine.spread.head import Head
 from engine.spread.joining import TOKEN, Tokens, is_loopback, listening, new_token, parted, public_key
 from engine.spread.lent import Lent, lent
 from engine.spread.local import Local

@@ -32,7 +32,8 @@ from engine.runs.plugins import described, load_validators, opened_validators
 from engine.spread.joining import TOKEN, connected, public_key
 from engine.spread.link import Link
 from engine.spread.messages import Join
-from engine.spread.worker import Lent, Opened, Worker
+from engine.spread.worker import Lent, Worker
+from engine.spread.working import Opened
 from engine.stages.meter import Meter
 from engine.stages.written import written_of
 

@@ -14,6 +14,8 @@ LONGEST = 1 << 28
 """Bytes of one frame. Nothing that is sent comes near; a longer one is no frame of ours."""
 FIRST = 1 << 16
 """Bytes of a frame from somebody who has not shown that they may send any."""
+BEAT_S = 1.0
+"""Seconds between two signs of life, from either side."""
 _FULL = 1 << 22
 """Bytes that wait to be sent, beyond which whoever can wait waits."""
 
