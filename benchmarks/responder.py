@@ -139,7 +139,7 @@ class Responder(asyncio.Protocol):
             "completion_tokens": completion_tokens,
             "total_tokens": prompt_tokens + completion_tokens,
         }
-        content = wide(body, digest) if options.wide else narrow(digest)
+        content = wide(body, digest) if options.wide else narrow(digest, options.items)
         if point > 1 - options.cut:
             content = content[: len(content) // 2]
         message = {"role": "assistant", "content": content}
@@ -177,9 +177,12 @@ class Responder(asyncio.Protocol):
             self.transport.write(head.encode() + body)
 
 
-def narrow(digest: bytes) -> str:
-    """One item, as the engine asks for it."""
-    return f'{{"items": [{{"text": "{LETTERS * 5}{digest.hex()}", "label": "42"}}]}}'
+def narrow(digest: bytes, count: int) -> str:
+    """So many items, as the engine asks for them."""
+    items = (
+        f'{{"text": "{LETTERS * 5}{digest.hex()}{place or ""}", "label": "42"}}' for place in range(count)
+    )
+    return f'{{"items": [{", ".join(items)}]}}'
 
 
 def wide(body: bytes, digest: bytes) -> str:
@@ -201,6 +204,7 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before each reply")
     parser.add_argument("--random-usage", action="store_true")
+    parser.add_argument("--items", type=int, default=1, help="items in each reply")
     parser.add_argument("--wide", action="store_true", help="answers that every engine compared can take")
     parser.add_argument("--rpm", type=float, default=0.0, help="requests per minute; 429 beyond")
     parser.add_argument("--errors", type=float, default=0.0, help="share of replies with status 500")

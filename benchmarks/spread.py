@@ -1,6 +1,6 @@
 """Runs with 0, 1, 2 and 4 workers, over sockets and on Ray: items a second, and the processor time of head and workers.
 
-    python benchmarks/spread.py [-n 4000] [-r 3] [--ray] [--only plain checked vectors ceiling budget]
+    python benchmarks/spread.py [-n 10000] [-r 3] [--ray] [--only plain checked vectors ceiling budget]
 
 `plain` is calls alone; `checked` adds a check that costs processor time (the language of a text), `vectors` a local
 model.
@@ -44,6 +44,8 @@ from engine.cli.app import main
 main()
 """
 LANGUAGE = [{"language": "en"}, {"length": {"min": 1, "max": 5000, "unit": "words"}}]
+SIZE = 5
+"""Items a call."""
 CASES: dict[str, dict[str, Any]] = {
     "plain": {},
     "checked": {"dataset__constraints": LANGUAGE, "validators": ["constraints"]},
@@ -99,11 +101,11 @@ def compared(name: str, items: int, repeats: int, counts: list[int], *, ray: boo
     ways: list[tuple[str, int, tuple[str, ...]]] = [(f"{count} workers", count, ()) for count in counts]
     ways += [(f"{count} on Ray", count, ("--on", "ray")) for count in counts if count and ray]
     taken: dict[str, list[dict[str, float]]] = {}
-    with responder() as url:
+    with responder("--items", str(SIZE)) as url:
         for _ in range(repeats):
             for title, count, options in ways:
                 small, large = (
-                    ran(url, size, count, *options, generate__batch_size=1, **CASES[name])
+                    ran(url, size, count, *options, generate__batch_size=SIZE, **CASES[name])
                     for size in (few, items)
                 )
                 per = items - few
@@ -120,7 +122,7 @@ def compared(name: str, items: int, repeats: int, counts: list[int], *, ray: boo
         rows.append([title, median["per_s"], times, median["head_ms"], of_workers])
         figures[title] = {**median, "times": times}
     heads = ["", "items a second", "times one process", "CPU ms an item: head", "workers"]
-    table(f"{name}, {items:,} items, one call each (medians of {repeats})", heads, rows)
+    table(f"{name}, {items:,} items, {SIZE} a call (medians of {repeats})", heads, rows)
     result(f"spread {name}", items=items, **figures)
 
 
@@ -163,7 +165,7 @@ def budget() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-n", type=int, default=4000)
+    parser.add_argument("-n", type=int, default=10_000)
     parser.add_argument("-r", "--repeats", type=int, default=3)
     parser.add_argument("--ray", action="store_true", help="on Ray, too")
     parser.add_argument("--only", nargs="+", default=[*CASES, "ceiling", "budget"])
@@ -172,7 +174,7 @@ def main() -> None:
         if name in CASES:
             compared(name, options.n, options.repeats, [0, 1, 2, 4], ray=options.ray)
         elif name == "ceiling":
-            ceiling(10 * options.n, options.repeats)
+            ceiling(4 * options.n, options.repeats)
         else:
             budget()
 
