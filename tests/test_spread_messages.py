@@ -22,9 +22,10 @@ from engine.config import RunConfig
 from engine.errors import ConfigError, FatalError
 from engine.items import Batch, Completion, Decision, Item, Prompt, Usage, Verdict
 from engine.runs.carrying import Carried, placed
+from engine.spread.asking import Calls
 from engine.spread.joining import Tokens, connected, listening, new_token, public_key
 from engine.spread.link import FIRST, Link
-from engine.spread.messages import KINDS, Asked, Beat, Made, Message, Told, decoded, encoded
+from engine.spread.messages import KINDS, Asked, Beat, Go, Made, Message, SchemaKnown, Told, decoded, encoded
 from engine.spread.wire import (
     KINDS as ERRORS,
 )
@@ -340,3 +341,68 @@ async def test_a_file_that_is_not_what_was_said_is_refused(
 
     with pytest.raises(FatalError, match="is not what the head said"):
         await placed({"a": "/gone/a"}, told, fetch)
+
+
+# --- calls ---
+
+
+class Heard:
+    """Stands for a link. Mutable: what was sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+
+    def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+    async def room(self) -> None:
+        return None
+
+
+class Echo:
+    name = "echo"
+
+    async def complete(self, prompt: Prompt) -> Completion:
+        return Completion(f"to {prompt.max_tokens}", "m", "stop", Usage())
+
+    async def close(self) -> None:
+        return None
+
+
+def prompt_of(number: int, schema: dict[str, Any]) -> Prompt:
+    return Prompt(f"{number}/items", "items", number, "s", "u", schema, 1.0, 10, 0)
+
+
+async def test_of_two_attempts_the_one_that_counts_is_told() -> None:
+    """The head sends back which one, and not the text: the other may have been answered after it."""
+    link = Heard()
+    calls = Calls(link)  # type: ignore[arg-type]
+    calls.backends = [Echo()]
+    asked = asyncio.create_task(calls.ask(prompt_of(1, {})))
+    await asyncio.sleep(0)
+    calls.go(Go(5, 1, 0, 11, streamed=False))
+    calls.go(Go(6, 1, 0, 12, streamed=False))
+    while len(calls):
+        await asyncio.sleep(0)
+    done = Completion("to 11", "m", "stop", Usage(cost=3))
+    calls.told(Told(1, completion_out(done, "to 11"), 5))
+    assert await asked == done
+
+
+async def test_schemas_of_single_prompts_take_no_room_for_ever() -> None:
+    link = Heard()
+    calls = Calls(link)  # type: ignore[arg-type]
+    known: dict[int, Any] = {}  # as the head keeps them
+    for number in range(1000):
+        schema = {"enum": [number]}
+        asked = asyncio.create_task(calls.ask(prompt_of(number, schema)))
+        await asyncio.sleep(0)
+        for message in link.sent:
+            if isinstance(message, SchemaKnown):
+                known[message.number] = message.schema
+            elif isinstance(message, Asked):
+                assert known[message.schema] == schema
+        link.sent.clear()
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+    assert len(known) <= 256

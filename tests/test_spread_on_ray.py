@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from conftest import ROOT, Configs, Start, contents, datagen, finished, run_in, when_served
-from test_spread import rows, running, until
+from conftest import ROOT, Configs, Start, datagen, finished, when_served
+from test_spread import check_against_one, rows, running, until
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.timeout(240), pytest.mark.enable_socket]
@@ -70,9 +70,7 @@ async def test_a_node_may_go(
 
     status, _, err = await running(config, folder, act)
     assert status == 0, err
-    url, _ = await endpoint()
-    await run_in(tmp_path / "one", configs.load(url, **sections))
-    assert contents(folder / "accepted.jsonl") == contents(tmp_path / "one" / "accepted.jsonl")
+    await check_against_one(folder, endpoint, configs, sections)
     if fault == "node frozen":
         assert rows(folder, "SELECT 1 FROM workers WHERE why LIKE 'not heard%'")
 
@@ -103,9 +101,7 @@ async def test_the_control_service_may_go(
         status, _, err = await finished(await datagen("run", config, "-o", folder))
         assert status == 0, err
     assert simulator.statistics.served == len(rows(folder, "SELECT 1 FROM calls"))
-    url, _ = await endpoint()
-    await run_in(tmp_path / "one", configs.load(url, **sections))
-    assert contents(folder / "accepted.jsonl") == contents(tmp_path / "one" / "accepted.jsonl")
+    await check_against_one(folder, endpoint, configs, sections)
 
 
 async def test_a_wrong_address_is_told_at_once(endpoint: Start, configs: Configs, tmp_path: Path) -> None:

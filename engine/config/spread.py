@@ -53,6 +53,10 @@ class SpreadConfig(Section):
     def _fits(self) -> Self:
         if self.address is not None and self.on != "ray":
             raise ValueError("address is of a Ray cluster; set spread.on: ray, or leave it out")
+        if self.on == "ray" and not self.used:
+            raise ValueError(
+                "on: ray starts spread.workers, and that is 0; give a number, such as --workers 4"
+            )
         return self
 
     @property

@@ -26,11 +26,12 @@ def workers_section(connection: sqlite3.Connection, now: float | None = None) ->
         "joined": len(rows),
         "late_calls": late,
         "late_usd": usd(cost),
-        "workers": [_entry(row, now) for row in sorted(there[:SHOWN])],
+        "workers": [entry_of(row, now) for row in sorted(there[:SHOWN])],
     }
 
 
-def _entry(row: WorkerRow, now: float) -> WorkerEntry:
+def entry_of(row: WorkerRow, now: float) -> WorkerEntry:
+    """The worker as people see it; `now` is in seconds since the epoch."""
     seconds = (row.left or row.heard) - row.joined
     return {
         "name": row.name,

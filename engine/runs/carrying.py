@@ -33,9 +33,10 @@ class Carried:
     """The files of one run, by number. Immutable once made."""
 
     def __init__(self, settings: Mapping[str, Any], source: Source | None) -> None:
-        """`settings` are the run's, as plain values. Reads every file once, for its digest."""
+        """`settings` are the run's, as plain values; none, and nothing is carried. Reads every file once."""
         named = {name: value for name, value in settings.items() if name not in _UNREAD}
-        named["embedding"] = {**named["embedding"], "cache": None}
+        if "embedding" in named:
+            named["embedding"] = {**named["embedding"], "cache": None}
         self._files: list[Path] = []
         self.places: list[dict[str, Any]] = []
         """Plain values: each place with its root and its files, which are [number, relative path, bytes, digest]."""

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from engine import veil
@@ -23,6 +23,7 @@ from engine.items import Completion
 from engine.llm.endpoint import RecordEvent
 from engine.llm.prices import FREE, price_of
 from engine.protocols import Ask, Notify
+from engine.report.workers import entry_of, worker_line
 from engine.runs.carrying import Carried
 from engine.runs.endpoints import Backends, OpenBackend
 from engine.runs.modes import Mode
@@ -34,6 +35,7 @@ from engine.spread.joining import TOKEN, Tokens, is_loopback, listening, new_tok
 from engine.spread.lent import Lent, lent
 from engine.spread.local import Local
 from engine.spread.messages import Join, Ready
+from engine.spread.serving import Price
 from engine.store.folder import RunFolder
 from engine.store.journal import Journal
 from engine.store.reading import connect, read_dimensions
@@ -64,33 +66,26 @@ def models_of(backends: Backends) -> list[tuple[str, ModelConfig]]:
     return [*(("", each.model) for each in backends.main), *others]
 
 
-@dataclass(frozen=True)
-class Books:
-    """What the head keeps in the journal, in the head's own terms. See engine.spread.head.Books."""
+class Books(WorkerBook):
+    """What the journal keeps of workers, as the head knows them; see engine.spread.crew.Books."""
 
-    book: WorkerBook
-    start: int
-
-    async def look_again(self) -> None:
-        await self.book.look_again()
-
-    def vectors_of(self, batch: int) -> Sequence[tuple[int, bytes, bytes]]:
-        return self.book.vectors_of(batch)
-
-    def keep_vectors(self, rows: Sequence[tuple[int, bytes, bytes]]) -> None:
-        self.book.keep_vectors(rows)
+    def __init__(self, journal: Journal) -> None:
+        super().__init__(journal)
+        self._start = journal.start
 
     def changed(self, worker: Worker) -> None:
-        now = time.time()
-        left = now if worker.lost else None
-        seen = worker.joined, now - worker.silent(), left, worker.lost
-        counts = worker.items, worker.calls, len(worker.attempts)
-        self.book.put(WorkerRow(worker.epoch, self.start, worker.name, worker.where, *seen, *counts))
-
-    joined = changed
+        self.put(row_of(worker, self._start))
 
     def late(self, worker: Worker, key: str, cost: int) -> None:
-        self.book.late(key, worker.name, worker.epoch, cost)
+        self.put_late(key, worker.name, worker.epoch, cost)
+
+
+def row_of(worker: Worker, start: int) -> WorkerRow:
+    """The worker as it is now."""
+    now = time.time()
+    seen = worker.joined, now - worker.silent(), now if worker.lost else None, worker.lost
+    counts = worker.items, worker.calls, len(worker.attempts)
+    return WorkerRow(worker.epoch, start, worker.name, worker.where, *seen, *counts)
 
 
 class Lending:
@@ -133,18 +128,17 @@ class Lending:
     async def opened(self, ask: Ask, setup: Setup) -> AsyncIterator[Ready]:
         """Workers come while the block lasts. Raises what keeps them from opening their part of the run."""
         spec, limits = self._config.spread, self._config.limits
-        book = WorkerBook(self._journal)
-        carried = (
-            Carried(self._settings, self._source) if spec.listen is not None or spec.on == "ray" else None
-        )
+        books = Books(self._journal)
+        elsewhere = spec.listen is not None or spec.on == "ray"
+        carried = Carried(self._settings if elsewhere else {}, self._source)
         version = setup.embedding.embedder.version if setup.embedding is not None else ""
-        about = self._about(setup, carried.places if carried is not None else [])
+        about = self._about(setup, carried.places)
         head = self.head = Head(
-            ask, self._ends, Books(book, self._journal.start), self._halt, lambda: about,
+            ask, self._ends, books, self._halt, lambda: about,
             check=refusal, fits=lambda ready: _unfit(ready, version), expects=spec.workers,
             in_flight=limits.most_in_flight, silence_s=spec.silence_s, outage_s=limits.outage_s,
-            drain_s=spec.drain_s, first_epoch=book.first_epoch(), price=self._price, record=self._record,
-            **({} if carried is None else {"pieces": carried.pieces}),
+            drain_s=spec.drain_s, first_epoch=books.first_epoch(), pieces=carried.pieces,
+            price=price_by(models_of(self._backends)), record=self._record,
         )  # fmt: skip
         async with contextlib.AsyncExitStack() as stack:
             if spec.on == "ray" and spec.workers:
@@ -203,14 +197,8 @@ class Lending:
 
     def lines(self) -> Sequence[str]:
         """What each worker that is there does at present, as a sentence."""
-        if self.head is None:
-            return ()
-        now = time.time()
-        return [
-            f"{each.name} at {each.where}: {each.items / max(now - each.joined, 0.1):,.1f} items/s, "
-            f"{len(each.attempts)} calls in flight, heard {each.silent():.1f} s ago"
-            for each in self.head.workers.values()
-        ]
+        there = self.head.workers.values() if self.head is not None else ()
+        return [worker_line(entry_of(row_of(each, self._journal.start), time.time())) for each in there]
 
     def _about(self, setup: Setup, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         config = self._config
@@ -230,13 +218,24 @@ class Lending:
             "dimensions": dimensions,
         }
 
-    def _price(self, number: int, completion: Completion) -> int:
-        """Picodollars of an answer that is not used."""
-        _, model = models_of(self._backends)[number]
+
+def price_by(models: Sequence[tuple[str, ModelConfig]]) -> Price:
+    """What an answer of the endpoint of that number costs; nothing where the price is not known."""
+    prices = [price_of(model) or FREE.main for _, model in models]
+
+    def price(number: int, completion: Completion) -> int:
         usage = completion.usage
         if usage.billed is not None:
             return usage.billed
-        return (price_of(model) or FREE.main).cost(usage.prompt_tokens, usage.completion_tokens)
+        return prices[number].cost(
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            usage.cached_tokens,
+            usage.written_tokens,
+            usage.tier,
+        )
+
+    return price
 
 
 def python_version() -> str:

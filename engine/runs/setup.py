@@ -24,7 +24,7 @@ from engine.planning.few_shot import Selector
 from engine.planning.guidance import attributes_of, rows_by_value, selectors_of, selects_by_vectors
 from engine.planning.lessons import Drawing
 from engine.planning.strategies import Mix
-from engine.protocols import Ask, Notify, Row
+from engine.protocols import Ask, Embedder, Notify, Row
 from engine.runs.inputs import Inputs
 from engine.runs.plugins import asker_of
 from engine.schema.values import loads
@@ -158,22 +158,39 @@ async def _opened(preparing: Preparing) -> AsyncIterator[Embedding | None]:
     if embedder is None:
         yield None
         return
+    from engine.diversity.local_model import LocalModel
+
+    local = embedder if isinstance(embedder, LocalModel) else None
+    if local is not None:
+        preparing.notify(f"Loading the embedding model {embedder.name}.")
+    dimensions = await _from_journal(journal, read_dimensions)
+    # The first start measures which precision is faster; all later starts of a run, and its workers, use the same.
+    precision = journal.fact("precision")
+    async with opened_embedding(embedder, preparing.ask, precision, dimensions) as embedding:
+        if local is not None:
+            await journal.remember("precision", local.precision)
+        yield embedding
+
+
+@asynccontextmanager
+async def opened_embedding(
+    embedder: Embedder, ask: Ask, precision: Any, dimensions: int | None
+) -> AsyncIterator[Embedding]:
+    """The embedder, open while the block lasts. `precision` is that of a local model, where it is known already.
+
+    Raises EmbedderUnavailable.
+    """
     from engine.diversity.embedding import Embedding, EndpointModel
     from engine.diversity.local_model import LocalModel
 
     if isinstance(embedder, EndpointModel):
-        embedder.asking(preparing.ask)
-    local = embedder if isinstance(embedder, LocalModel) else None
-    if local is not None:
-        # The first start measures which precision is faster; all later starts of a run use the same.
-        local.precision = journal.fact("precision") or local.precision
-        preparing.notify(f"Loading the embedding model {embedder.name}.")
+        embedder.asking(ask)
+    if isinstance(embedder, LocalModel):
+        embedder.precision = precision or embedder.precision
     async with contextlib.AsyncExitStack() as stack:
         if isinstance(embedder, AbstractAsyncContextManager):
             await stack.enter_async_context(embedder)
-        if local is not None:
-            await journal.remember("precision", local.precision)
-        yield Embedding(embedder, await _from_journal(journal, read_dimensions))
+        yield Embedding(embedder, dimensions)
 
 
 async def _base_vectors(preparing: Preparing, embedding: Embedding | None) -> Vectors | None:

@@ -9,10 +9,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import asdict
-from typing import Any
 
 from engine import veil
 from engine._version import __version__
@@ -21,7 +20,6 @@ from engine.diversity.sameness import text_key
 from engine.errors import ConfigError, EngineError, FatalError
 from engine.flow.loop import in_loop
 from engine.items import Item
-from engine.protocols import Ask
 from engine.runs.carrying import placed
 from engine.runs.endpoints import backend_for
 from engine.runs.inputs import Inputs
@@ -29,6 +27,7 @@ from engine.runs.lending import python_version
 from engine.runs.modes import MODES
 from engine.runs.pipeline import Making
 from engine.runs.plugins import described, load_validators, opened_validators
+from engine.runs.setup import opened_embedding
 from engine.spread.joining import TOKEN, connected, public_key
 from engine.spread.link import Link
 from engine.spread.messages import Join
@@ -60,7 +59,10 @@ async def opened(lent: Lent) -> AsyncIterator[Opened]:
             stack.push_async_callback(backends[-1].close)
         validators = load_validators(config, ask, inputs.dataset.fields, meter)
         await stack.enter_async_context(opened_validators(validators))
-        embedding = await stack.enter_async_context(_embedding(inputs, about, ask))
+        embedding = None
+        if inputs.embedder is not None and config.groupcheck is not None and inputs.same != "text":
+            opening = opened_embedding(inputs.embedder, ask, about["precision"], about["dimensions"])
+            embedding = await stack.enter_async_context(opening)
         parts = Making(inputs, ask, lent.halt, validators, meter, embedding, lent.held, about["context"])
         yield Opened(
             mode.stages(parts),
@@ -80,26 +82,6 @@ def _finishing(inputs: Inputs, *, keyed: bool) -> Callable[[Item], Item]:
         return item.evolve(written=written, text_key=key)
 
     return finished
-
-
-@asynccontextmanager
-async def _embedding(inputs: Inputs, about: Mapping[str, Any], ask: Ask) -> AsyncIterator[Any]:
-    """The embedder of the group check, open; None where it compares no vectors."""
-    embedder = inputs.embedder
-    if embedder is None or inputs.config.groupcheck is None or inputs.same == "text":
-        yield None
-        return
-    from engine.diversity.embedding import Embedding, EndpointModel
-    from engine.diversity.local_model import LocalModel
-
-    if isinstance(embedder, EndpointModel):
-        embedder.asking(ask)
-    if isinstance(embedder, LocalModel):
-        embedder.precision = about["precision"] or embedder.precision
-    async with contextlib.AsyncExitStack() as stack:
-        if isinstance(embedder, AbstractAsyncContextManager):
-            await stack.enter_async_context(embedder)
-        yield Embedding(embedder, about["dimensions"])
 
 
 def joining(token: str = "", name: str = "") -> Join:

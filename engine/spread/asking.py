@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +17,8 @@ from engine.spread.wire import completion_in, completion_out, error_in, error_ou
 
 _HEARD_S = 0.25
 """Seconds in which the pieces of a streamed answer are told of together."""
+_SCHEMAS = 256
+"""Schemas that are kept at a time; the oldest gives its number to the next: some are made for a single prompt."""
 
 
 @dataclass(eq=False)
@@ -37,7 +40,7 @@ class Calls:
         self._calls: dict[int, _Call] = {}
         self._attempts: dict[int, asyncio.Task[None]] = {}
         self._number = 0
-        self._schemas: dict[int, tuple[int, Mapping[str, Any]]] = {}
+        self._schemas: OrderedDict[int, tuple[int, Mapping[str, Any]]] = OrderedDict()
         self._limits: dict[int, Any] = {}
         self._terms: dict[int, Mapping[str, Any]] = {}
         self.backends: Sequence[Backend] = ()
@@ -61,11 +64,14 @@ class Calls:
             del self._calls[number]
 
     def _schema(self, prompt: Prompt) -> int:
-        """The number of its schema, which is sent once."""
+        """The number of its schema, which is sent once for all prompts that share it."""
         known = self._schemas.get(id(prompt.schema))
-        if known is None or known[1] is not prompt.schema:
-            known = self._schemas[id(prompt.schema)] = len(self._schemas) + 1, prompt.schema
-            self._link.send(SchemaKnown(known[0], dict(prompt.schema)))
+        if known is None:  # one that is kept keeps its id
+            number = len(self._schemas)
+            if number == _SCHEMAS:
+                _, (number, _) = self._schemas.popitem(last=False)
+            known = self._schemas[id(prompt.schema)] = number, prompt.schema
+            self._link.send(SchemaKnown(number, dict(prompt.schema)))
         return known[0]
 
     def told(self, message: Told) -> None:
@@ -77,8 +83,8 @@ class Calls:
         elif message.completion is None:
             call.answered.set_exception(Deferred())
         else:
-            text = call.texts.get(message.of, "") if message.of is not None else ""
-            call.answered.set_result(completion_in(message.completion, text))
+            known = call.texts[message.of] if message.of is not None else ""
+            call.answered.set_result(completion_in(message.completion, known))
 
     # --- attempts ---
 
@@ -118,7 +124,7 @@ class Calls:
             told = error_out(Defect.caused_by(error))
             self._link.send(Answered(go.attempt, error=told, **self._news(go.endpoint, backend)))
             return
-        call.texts = {go.attempt: completion.text}
+        call.texts[go.attempt] = completion.text
         told = completion_out(completion)
         self._link.send(Answered(go.attempt, told, **self._news(go.endpoint, backend)))
 

@@ -67,16 +67,16 @@ class Head:
         about: Callable[[], Mapping[str, Any]],
         *,
         check: Callable[[Join], str],
-        fits: Callable[[Ready], str] = lambda _: "",
+        fits: Callable[[Ready], str],
         expects: int,
         in_flight: int,
-        silence_s: float = 5.0,
-        outage_s: float = 3600.0,
-        drain_s: float = 120.0,
-        first_epoch: int = 1,
-        pieces: Callable[[int], Iterable[bytes]] = lambda _: (),
-        price: Price = lambda *_: 0,
-        record: Callable[[str, str, str], None] = lambda *_: None,
+        silence_s: float,
+        outage_s: float,
+        drain_s: float,
+        first_epoch: int,
+        pieces: Callable[[int], Iterable[bytes]],
+        price: Price,
+        record: Callable[[str, str, str], None],
     ) -> None:
         """`about` is what a worker is told of the run; `check` says why one that asks is refused, `fits` why one that
         is ready. `expects` is how many there are to be, `in_flight` how many calls there may be at once, `pieces`
@@ -106,7 +106,6 @@ class Head:
         self._looking: asyncio.Task[None] | None = None
         self._first: asyncio.Future[Ready] | None = None
         self._alone_since: float | None = None
-        self._is_cut = False
         self._ended = False
 
     # --- its life ---
@@ -168,7 +167,6 @@ class Head:
             async with self._halt.step():
                 await asyncio.Event().wait()
         except TimeoutError:
-            self._is_cut = True
             for worker in self.workers.values():
                 worker.link.send(Cut())
                 self._serving.leave(worker)
@@ -268,7 +266,7 @@ class Head:
         self._others.discard(worker)
         self.workers[worker.epoch] = worker
         self._alone_since = None
-        self._books.joined(worker)
+        self._books.changed(worker)
         self._serving.greet(worker)
         if self._halt.reason is not None:
             worker.link.send(Ending(error_out(self._halt.reason)))

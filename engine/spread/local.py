@@ -8,9 +8,9 @@ import os
 import signal
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import IO
+from typing import IO, Any
 
 from engine.errors import WorkersLost
 from engine.spread.link import Link
@@ -23,6 +23,18 @@ _WORDS = 2000
 
 Command = Sequence[str]
 Record = Callable[[str, str, str], None]
+
+
+@asynccontextmanager
+async def kept(count: int, keep: Callable[[int], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """So many tasks of `keep`, each with its place from 1, while the block lasts."""
+    tasks = [asyncio.create_task(keep(place), name=f"worker {place}") for place in range(1, count + 1)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Local:
@@ -54,16 +66,10 @@ class Local:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """While the block lasts, one that ends is replaced. At the end they are given time to go, then killed."""
-        keepers = [
-            asyncio.create_task(self._keep(place), name=f"worker {place}")
-            for place in range(1, self._count + 1)
-        ]
         try:
-            yield
+            async with kept(self._count, self._keep):
+                yield
         finally:
-            for keeper in keepers:
-                keeper.cancel()
-            await asyncio.gather(*keepers, return_exceptions=True)
             await self._gone()
 
     async def _keep(self, place: int) -> None:

@@ -19,12 +19,14 @@ from typing import Any
 from engine.config.spread import SpreadConfig
 from engine.errors import ConfigError, EngineError
 from engine.spread.joining import parted
+from engine.spread.local import kept
 
 _REACH_S = 5.0
 _QUICK_S = 5.0
 _GO_S = 10.0
 _PATIENT_S = 86_400
-"""Seconds that the driver bears without Ray's control service: by itself Ray ends the process after a minute."""
+"""Seconds that the driver bears without Ray's control service: by itself Ray ends the process after a minute
+(docs.ray.io, GCS fault tolerance in KubeRay)."""
 
 Dial = Callable[[str], tuple[str, str, str, str]]
 """What an actor of that name is given to reach the head: address, public key, a token for once, the name."""
@@ -35,7 +37,6 @@ def _ray() -> Any:
     """The package, told to phone nobody. Raises ConfigError without it."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(_PATIENT_S))
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
     except ImportError:
@@ -110,7 +111,7 @@ def _own_address(cluster: str) -> str:
 
 
 class OnRay:
-    """Keeps so many actors at work. Mutable state: the actors."""
+    """Keeps so many actors at work. Holds nothing itself."""
 
     def __init__(self, spec: SpreadConfig, entry: str, dial: Dial, *, record: Record) -> None:
         """`entry`: MODULE:FUNCTION, which an actor calls with what `dial` gives."""
@@ -118,21 +119,12 @@ class OnRay:
         self._entry = entry
         self._dial = dial
         self._record = record
-        self._actors: dict[int, Any] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """While the block lasts, an actor that ends is replaced. At the end none is left."""
-        keepers = [
-            asyncio.create_task(self._keep(place), name=f"actor {place}")
-            for place in range(1, self._spec.workers + 1)
-        ]
-        try:
+        async with kept(self._spec.workers, self._keep):
             yield
-        finally:
-            for keeper in keepers:
-                keeper.cancel()
-            await asyncio.gather(*keepers, return_exceptions=True)
 
     async def _keep(self, place: int) -> None:
         ray, loop, quick = _ray(), asyncio.get_running_loop(), 0
@@ -141,7 +133,7 @@ class OnRay:
         )
         while True:
             began, name = loop.time(), f"ray worker {place}"
-            actor = self._actors[place] = made.remote()
+            actor = made.remote()
             try:
                 why = await asyncio.wrap_future(actor.work.remote(self._entry, self._dial(name)).future())
             except ray.exceptions.RayError as error:

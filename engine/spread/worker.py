@@ -68,6 +68,7 @@ class Worker:
         self._halt = Halt()
         self._held = Held()
         self._working: Working | None = None
+        self._leaving = False
         self._silence_s = 0.0
         loop = asyncio.get_running_loop()
         self._hello: asyncio.Future[Hello] = loop.create_future()
@@ -97,10 +98,11 @@ class Worker:
             self.link.close()
 
     def leave(self) -> None:
-        """Finishes what is here, and takes no more."""
-        if self._working is None:
+        """Finishes what is here, and takes no more; asked again, goes at once."""
+        if self._working is None or self._leaving:
             self._end("asked to end")
         else:
+            self._leaving = True
             self.link.send(Leaving())
 
     async def _work(self) -> None:

@@ -68,7 +68,7 @@ class WorkerBook:
     def put(self, row: WorkerRow) -> None:
         self._journal.submit([Insert("INSERT OR REPLACE", "workers", [tuple(row)])])
 
-    def late(self, key: str, worker: str, epoch: int, cost: int) -> None:
+    def put_late(self, key: str, worker: str, epoch: int, cost: int) -> None:
         """An answer that nobody waited for any more: what it cost, in picodollars."""
         self._journal.submit([Insert("INSERT", "late", [(key, worker, epoch, time.time(), cost)])])
 
