@@ -56,6 +56,11 @@ def workers_of(folder: Path) -> list[int]:
     return []
 
 
+def at_work(folder: Path) -> list[Any]:
+    """The workers that have made anything."""
+    return rows(folder, "SELECT epoch FROM workers WHERE items > 0")
+
+
 def why(folder: Path) -> list[Any]:
     """Who rejected which item, and why: all that stands before the last accepted one."""
     accepted = [row["_meta"]["batch"] for row in lines(folder / "accepted.jsonl")]
@@ -78,20 +83,20 @@ async def until(found: Callable[[], Any], seconds: float = 30.0) -> Any:
 async def test_the_dataset_does_not_depend_on_workers(
     sections: dict[str, Any], endpoint: Start, configs: Configs, tmp_path: Path
 ) -> None:
-    knobs = {"near_duplicates": 0.2, "bad_json": 0.05, "wrong_count": 0.1, "latency_s": 0.005}
+    knobs = {"near_duplicates": 0.2, "bad_json": 0.05, "wrong_count": 0.1, "latency_s": 0.05}
     found, calls = [], []
     for workers in (0, 1, 3):
         url, simulator = await endpoint(**knobs)
         folder = tmp_path / str(workers)
-        config = configs.load(url, generate={"target": 60}, **sections, **spread(workers))
+        config = configs.load(url, generate={"target": 120}, **sections, **spread(workers))
         report = await run_in(folder, config)
         assert report.data["outcome"] == "target"
         found.append(contents(folder / "accepted.jsonl") + why(folder))
         calls.append({key for (key,) in rows(folder, "SELECT key FROM calls WHERE error IS NULL")})
         assert simulator.statistics.repeated == 0
     assert found[0] == found[1] == found[2]
-    assert len(contents(tmp_path / "0" / "accepted.jsonl")) == 60
-    assert rows(tmp_path / "3", "SELECT 1 FROM workers WHERE items > 0")
+    assert len(contents(tmp_path / "0" / "accepted.jsonl")) == 120
+    assert len(at_work(tmp_path / "3")) >= 2
 
 
 async def check_against_one(
@@ -533,22 +538,22 @@ async def test_what_is_one_process_says_so(endpoint: Start, configs: Configs, tm
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "hedges": (
         {"latency_s": 0.03, "latency_p99_s": 0.5},
-        {"limits": {"hedge": True}, "generate": {"target": 90}},
+        {"limits": {"hedge": True}},
     ),
-    "a refused form": ({"dialect": "deepseek"}, {}),
+    "a refused form": ({"dialect": "deepseek", "thinking": "none"}, {}),
     "an endpoint for vectors": (
         {"near_duplicates": 0.2},
         {"groupcheck": {"same": "meaning", "threshold": 0.9}, "embedding": {"endpoint": {"name": "e"}}},
     ),
     "adaptive strategies": (
         {},
-        {"generate": {"strategy": "adaptive", "strategies": {"a": {}, "b": {"few_shot": 0}}, "target": 45}},
+        {"generate": {"strategy": "adaptive", "strategies": {"a": {}, "b": {"few_shot": 0}}}},
     ),
     "faults": ({"errors": 0.1, "resets": 0.05, "cut_bodies": 0.05}, {"limits": {"retries": 12}}),
     "lessons": (
         {"violations": 0.3},
         {
-            "generate": {"learn_from_mistakes": {"every": 10}, "target": 45},
+            "generate": {"learn_from_mistakes": {"every": 10}},
             "dataset": {"constraints": [{"length": {"max": 60}}]},
         },
     ),
@@ -559,15 +564,19 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("kind", KINDS)
 async def test_whatever_is_configured(kind: str, endpoint: Start, configs: Configs, tmp_path: Path) -> None:
     knobs, sections = KINDS[kind]
-    sections = {"validators": ["constraints", "reflection"], **sections}
-    found = []
+    generate = {"target": 90, **sections.get("generate", {})}  # more than the first worker is given at once
+    sections = {"validators": ["constraints", "reflection"], **sections, "generate": generate}
+    found, refused = [], []
     for workers in (0, 2):
-        url, _ = await endpoint(**knobs)
+        url, simulator = await endpoint(**{"latency_s": 0.05, **knobs})
         folder = tmp_path / str(workers)
         report = await run_in(folder, configs.load(url, **sections, **spread(workers)))
         assert report.data["outcome"] == "target"
         found.append(contents(folder / "accepted.jsonl") + why(folder))
+        refused.append(simulator.statistics.refusals)
     assert found[0] == found[1]
+    assert len(at_work(tmp_path / "2")) == 2
+    assert refused[0] == refused[1], "what one worker has settled with an endpoint, the others know"
 
 
 @pytest.mark.parametrize("times", [1, 2])
