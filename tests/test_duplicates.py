@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from engine.diversity import duplicates as duplicates_module
 from engine.diversity import index as index_module
+from engine.diversity import sameness as sameness_module
 from engine.diversity.duplicates import Duplicates, Match
 from engine.diversity.index import Exact, Ivf, similarity
 from engine.diversity.numbers import numbers_in, plain_number
@@ -305,3 +306,10 @@ def test_the_kind_that_suits_a_dataset() -> None:
     assert suited([Thing("a", "A", ("1", "2")), Thing("b", "7"), Thing("c")]) == "meaning"
     assert suited([Thing("a", "yes")] * 3) == "meaning"
     assert suited([]) == "meaning"
+
+
+@given(st.text(st.characters(codec="ascii")), st.sampled_from("\u00e9\u4e2d"))
+def test_the_quick_way_for_plain_text_finds_the_same_pieces(text: str, beyond: str) -> None:
+    """A letter beyond ASCII, set apart, takes the other way and is the only difference."""
+    plain = sameness_module._pieces(text)
+    assert [*plain, beyond] == sameness_module._pieces(f"{text}\n{beyond}") or plain == [text.lower()]

@@ -43,12 +43,23 @@ def text_key(item: Comparable) -> Key:
     known: Key | None = getattr(item, "text_key", None)
     if known is not None:
         return known
-    plain = unicodedata.normalize("NFKC", compared(item)).casefold()
-    return _digest(_MEANINGFUL.findall(plain) or [plain])
+    return _digest(_pieces(compared(item)))
+
+
+def _pieces(text: str) -> list[str]:
+    """What of a text carries meaning, in order; all of a text in which nothing does."""
+    if text.isascii():  # the same pieces, found in half of the time
+        plain = text.lower()
+        return _MEANINGFUL_ASCII.findall(plain) or [plain]
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    return _MEANINGFUL.findall(plain) or [plain]
 
 
 _MEANINGFUL = regex.compile(
     r"\d+(?:[.,]\d+)*|(?<=\d)!|[\p{L}\p{M}\p{N}]+|\p{S}|[#%&@*/\\()\[\]{}]|[-\u2212\u2013](?=\s*\d)"
+)
+_MEANINGFUL_ASCII = re.compile(
+    r"[0-9]+(?:[.,][0-9]+)*|(?<=[0-9])!|[a-z0-9]+|[$+<=>^`|~]|[#%&@*/\\()\[\]{}]|-(?=\s*[0-9])", re.ASCII
 )
 
 
