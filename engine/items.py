@@ -303,3 +303,23 @@ class Item:
         return replace(
             self, usage=self.usage + verdict.usage, verdicts=(*self.verdicts, verdict), written=None
         )
+
+
+def changed(before: Item, after: Item) -> dict[str, Any]:
+    """What a revision has changed, as it was: by name, None for what was not there."""
+    was, now = _by_name(before), _by_name(after)
+    return {name: was.get(name) for name in was | now if was.get(name) != now.get(name)}
+
+
+def _by_name(item: Item) -> dict[str, Any]:
+    texts = item.parts or {"text": item.text}
+    choices = {"choices": list(item.choices)} if item.choices else {}
+    label = {} if item.label is None else {"label": _plain(item.label)}
+    return {**texts, **choices, **label, **item.extras}
+
+
+def _plain(label: Label) -> Any:
+    """A label as JSON has it."""
+    if isinstance(label, Mapping):
+        return {name: _plain(inner) for name, inner in label.items()}
+    return list(label) if isinstance(label, tuple) else label

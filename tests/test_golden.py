@@ -78,9 +78,10 @@ def known_part(value: Any, known: Any) -> Any:
 
 
 def timeless(value: Any) -> Any:
-    """Without what differs from start to start and from machine to machine."""
+    """Without what differs from start to start and from machine to machine, and what release 0.1 did not record."""
     if isinstance(value, dict):
-        return {key: timeless(inner) for key, inner in value.items() if key not in ("seconds", "sandbox")}
+        dropped = ("seconds", "sandbox", "before")
+        return {key: timeless(inner) for key, inner in value.items() if key not in dropped}
     return [timeless(inner) for inner in value] if isinstance(value, list) else value
 
 

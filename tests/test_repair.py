@@ -95,9 +95,11 @@ def test_a_journal_alone_gives_what_it_still_holds(damage: Damage, whole: Path, 
         data = damage(bytearray((whole / "run.db").read_bytes()), random.Random(seed))
         (folder / "run.db").write_bytes(data)
         try:
-            repair(RunFolder(folder))
+            rescue = repair(RunFolder(folder))
         except StoreError:
             continue  # its first pages are gone
+        if rescue.whole:
+            continue  # what was hit is no item and no call
         assert set((folder / "accepted.jsonl").read_text().splitlines()) <= set(wanted)
 
 

@@ -23,6 +23,8 @@ class ObserveConfig(Section):
     """Size in megabytes at which a new log file begins."""
     log_files: int = Field(default=5, ge=1, le=1000)
     """Earlier log files that are kept."""
+    prompts: bool = True
+    """Keep in run.db what each call was asked, and when: about 300 bytes a call. `datagen view` shows it."""
     page: bool = True
     """Write report.html at the end of each start."""
     prometheus_port: int | None = Field(default=None, ge=0, le=65535)

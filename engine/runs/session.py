@@ -102,7 +102,7 @@ async def opened(
     the time of day: all three are for simulations. Raises ConfigError if the folder holds another run,
     StoreError if it cannot be opened.
     """
-    journal = Journal(folder.database)
+    journal = Journal(folder.database, prompts=inputs.config.observe.prompts)
     try:
         if not journal.answered:
             await journal.start_over()

@@ -9,7 +9,7 @@ from dataclasses import replace
 from engine.dataset.forms import SOLUTION_DIFFERS, FieldProblem
 from engine.errors import FatalError, PermanentError, StopRun, TargetReached
 from engine.flow.halt import Halt
-from engine.items import Decision, Item, Verdict
+from engine.items import Decision, Item, Verdict, changed
 from engine.protocols import Validator
 from engine.stages.meter import Meter
 
@@ -93,7 +93,7 @@ class Refine:
                 if not verdict.tentative:
                     raise
                 return _standing(verdict, "no_form", f"{type(error).__name__}: {error}")
-            return verdict
+            return _with_before(verdict, item)
         except (FatalError, StopRun):
             raise
         except PermanentError as error:
@@ -102,6 +102,13 @@ class Refine:
             if isinstance(error, FieldProblem) and error.reason == SOLUTION_DIFFERS:
                 return Verdict.rejected(name, error.reason, str(error))
             return Verdict.rejected(name, "validator_error", f"{type(error).__name__}: {error}")
+
+
+def _with_before(verdict: Verdict, item: Item) -> Verdict:
+    """The verdict with what the revision has changed, as it was, unless the validator records that itself."""
+    if verdict.item is None or "before" in verdict.record:
+        return verdict
+    return replace(verdict, record={**verdict.record, "before": changed(item, verdict.item)})
 
 
 def _standing(verdict: Verdict, reason: str, said: str, by: str = "dataset") -> Verdict:

@@ -13,8 +13,9 @@ import orjson
 
 from engine.errors import PERMANENT_BY_REASON, PermanentError
 from engine.items import POSITIONS, Completion, Prompt, Usage, item_number
-from engine.store.checksums import intact
+from engine.store.checksums import intact, sealed
 from engine.store.migrations import VERSION, migrate
+from engine.store.prompts import Packing
 from engine.store.reading import Tallies, connect, read_fact, read_spent, read_tallies
 from engine.store.writer import GroupWriter, Insert, Operation, Statement, damaged, translated
 
@@ -35,6 +36,8 @@ CREATE TABLE IF NOT EXISTS calls (
 CREATE TABLE IF NOT EXISTS items (
   item INTEGER PRIMARY KEY, state TEXT NOT NULL CHECK (state IN ('accepted', 'rejected', 'surplus')),
   label TEXT, rejected_by TEXT, reason TEXT, record TEXT NOT NULL, meta TEXT NOT NULL, crc INTEGER);
+CREATE TABLE IF NOT EXISTS prompts (
+  key TEXT PRIMARY KEY, at REAL NOT NULL, after TEXT NOT NULL, packed BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sent (
   key TEXT NOT NULL, start INTEGER NOT NULL, expected INTEGER NOT NULL, PRIMARY KEY (key, start)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS parts (
@@ -64,6 +67,7 @@ CREATE TABLE IF NOT EXISTS vectors (item INTEGER PRIMARY KEY, text BLOB NOT NULL
 """
 #  facts    settings, identity, seed; `committed`: the fates of all batches below this number are recorded
 #  rounds   the state that the plan uses from this batch on
+#  prompts  what each call was asked, and when, where that is kept (observe.prompts); see prompts
 #  sent     calls that were sent, and what each may well cost; emptied where a start ends in order
 #  parts    calls that travel as one batch of a provider, where each stands, what is set aside for it (worst), what all
 #           its answers have cost, and what of that is for answers that are not kept (lost); see llm.batches.part
@@ -78,6 +82,10 @@ CREATE TABLE IF NOT EXISTS vectors (item INTEGER PRIMARY KEY, text BLOB NOT NULL
 #           thought, if it is kept; sent: what was sent otherwise than the prompt says, as JSON
 #  items    record: the item in the dataset's format; meta: its origin and its verdicts
 #  crc      checksum of the other values of the row; see checksums
+
+
+_VECTORS = "embedding"
+"""The purpose of calls for vectors, which ask nothing."""
 
 
 class ItemRow(NamedTuple):
@@ -99,9 +107,10 @@ class Journal:
     numbers of items that have vectors; and whether fates are replaced.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Needs a running event loop. Raises StoreError."""
+    def __init__(self, path: Path, *, prompts: bool = False) -> None:
+        """Needs a running event loop. `prompts`: keep what each call was asked. Raises StoreError."""
         self.path = path
+        self._packed = Packing().packed if prompts else None
         self._reader = _created(path)
         self._writer = GroupWriter(path, set_up)
         self._held: set[str] = set()
@@ -140,17 +149,26 @@ class Journal:
 
     async def record(self, prompt: Prompt, outcome: Completion | PermanentError) -> None:
         """Returns once the outcome is on disk. Raises StoreError."""
-        await self._writer.write(
-            [Insert("INSERT OR IGNORE", "calls", [self._call(prompt, outcome)], sealed=True)]
-        )
+        calls = Insert("INSERT OR IGNORE", "calls", [self._call(prompt, outcome)], finish=sealed)
+        await self._writer.write([calls, *self._asked(prompt)])
 
     async def record_all(
         self, outcomes: Sequence[tuple[Prompt, Completion | PermanentError]], operations: Sequence[Operation]
     ) -> None:
         """Records outcomes together with what else is to be known with them. Raises StoreError."""
         rows = [self._call(*outcome) for outcome in outcomes]
-        calls = [Insert("INSERT OR IGNORE", "calls", rows, sealed=True)] if rows else []
+        calls = [Insert("INSERT OR IGNORE", "calls", rows, finish=sealed)] if rows else []
         await self._writer.write([*calls, *operations])
+
+    def keep_prompt(self, prompt: Prompt) -> None:
+        """Keeps what a call is asked whose answer will be recorded without it, where prompts are kept."""
+        self._writer.submit(self._asked(prompt))
+
+    def _asked(self, prompt: Prompt) -> list[Operation]:
+        if self._packed is None or prompt.purpose == _VECTORS:
+            return []
+        row = (prompt.key, time.time(), prompt.purpose, prompt.system, prompt.user)
+        return [Insert("INSERT OR IGNORE", "prompts", [row], finish=self._packed)]
 
     def _call(self, prompt: Prompt, outcome: Completion | PermanentError) -> tuple[Any, ...]:
         error = outcome.reason if isinstance(outcome, PermanentError) else None
@@ -183,7 +201,7 @@ class Journal:
         operations: list[Operation] = [_fact("committed", committed)]
         if rows:
             upsert = _FATE_CHANGES if self._replaces else _FATE_STANDS
-            operations.append(Insert("INSERT", "items", rows, upsert, sealed=True))
+            operations.append(Insert("INSERT", "items", rows, upsert, finish=sealed))
         self._writer.submit(operations)
 
     async def reopen(self, mode: str) -> None:
@@ -267,7 +285,8 @@ class Journal:
         For a run to which no call was answered: everything about it may still be changed.
         """
         tables = (
-            "calls", "items", "plans", "rounds", "vectors", "points", "samples", "sent", "parts", "asked", "late"
+            "calls", "prompts", "items", "plans", "rounds", "vectors", "points", "samples", "sent", "parts", "asked",
+            "late",
         )  # fmt: skip
         emptied = [Statement(f"DELETE FROM {table}") for table in tables]  # noqa: S608 - names from here
         await self._writer.write([*emptied, Statement("DELETE FROM facts WHERE name <> 'version'")])

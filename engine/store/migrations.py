@@ -6,6 +6,7 @@
 4   calls and items carry checksums
 5   calls that travel in batches: parts, asked
 6   workers: workers, late
+7   prompts: what calls were asked, and when
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 from engine.errors import StoreError
 
-VERSION = 6
+VERSION = 7
 _OF_AN_ITEM = re.compile(r"\d+-\d+(?:\.\d+)?/([^/]+)/")
 _FIRST_PART = {"attributes": "attributes", "lessons": "lessons", "embedding": "embedding"}
 

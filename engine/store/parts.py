@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from engine.items import Prompt
 from engine.llm.batches.part import OPEN, Answer, Asked, Fate, Part, State
 from engine.store.journal import Journal
 from engine.store.writer import Insert, Statement
@@ -82,6 +83,9 @@ class PartBook:
     def waiting(self, part: int, most: int) -> list[Asked]:
         sql = "SELECT * FROM asked WHERE part = ? AND fate = ? ORDER BY n LIMIT ?"
         return [Asked._make(row) for row in self._journal.rows(sql, (part, Fate.WAITING, most))]
+
+    def keep_prompt(self, prompt: Prompt) -> None:
+        self._journal.keep_prompt(prompt)
 
     def holds(self, key: str) -> bool:
         return self._journal.holds(key)

@@ -38,6 +38,7 @@ _TABLES = (
     "asked",
     "workers",
     "late",
+    "prompts",
 )
 _SEALED = ("calls", "items")
 """Tables whose rows carry checksums."""
@@ -123,7 +124,7 @@ def _of_table(connection: sqlite3.Connection, name: str, rescue: Rescue) -> list
     if not _as_declared(connection, name):
         rescue.unread.append(name)
         return []
-    read = _by_name if name in ("facts", "sent") else _by_number
+    read = _by_name if name in ("facts", "sent", "prompts") else _by_number
     later = tuple(_LATER[column] for column in _declared().get(name, [])[len(_columns(connection, name)) :])
     rows = {row[0]: (*row[1:], *later) for row in read(connection, name, broken.append)}
     if broken:
@@ -228,7 +229,7 @@ def _next_readable(connection: sqlite3.Connection, name: str, last: int) -> Row 
 
 
 def _by_name(connection: sqlite3.Connection, name: str, broken: Callable[[str], None]) -> Iterator[Row]:
-    """A small table without row numbers: from the one end and, where that ends early, from the other."""
+    """A table without row numbers: from the one end and, where that ends early, from the other."""
     for order in ("ASC", "DESC"):
         try:
             for row in connection.execute(f"SELECT * FROM {name} ORDER BY 1 {order}"):  # noqa: S608

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import DiskFull, StoreError
-from engine.store.checksums import checksum
 from engine.veil import veiled
 
 Values = tuple[Any, ...]
@@ -28,8 +27,8 @@ class Insert:
     table: str
     rows: Sequence[Values]
     upsert: str = ""
-    sealed: bool = False
-    """Whether a checksum of each row is written as its last value."""
+    finish: Callable[[Values], Values] | None = None
+    """Makes of a row what is written, in the writer's thread, when secrets are veiled: see checksums, prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +177,7 @@ class GroupWriter:
 
 def _merged(operations: Sequence[Operation]) -> Sequence[Operation]:
     """The same operations with inserts into one table joined; the rows of a table keep their order."""
-    inserts: dict[tuple[str, str, str, bool], list[Values]] = {}
+    inserts: dict[tuple[str, str, str, Callable[[Values], Values] | None], list[Values]] = {}
     others: dict[Values, Statement] = {}
     for operation in operations:
         if isinstance(operation, Statement):
@@ -186,10 +185,10 @@ def _merged(operations: Sequence[Operation]) -> Sequence[Operation]:
             others.pop(same, None)  # the last of the same statements on the same key stands
             others[same] = operation
         else:
-            key = (operation.verb, operation.table, operation.upsert, operation.sealed)
+            key = (operation.verb, operation.table, operation.upsert, operation.finish)
             inserts.setdefault(key, []).extend(operation.rows)
     joined = [
-        Insert(verb, table, rows, upsert, sealed) for (verb, table, upsert, sealed), rows in inserts.items()
+        Insert(verb, table, rows, upsert, finish) for (verb, table, upsert, finish), rows in inserts.items()
     ]
     return [*joined, *others.values()]
 
@@ -197,8 +196,8 @@ def _merged(operations: Sequence[Operation]) -> Sequence[Operation]:
 def _inserts(insert: Insert) -> list[tuple[str, list[Any]]]:
     statements = []
     rows, start = [_veiled(row) for row in insert.rows], 0
-    if insert.sealed:
-        rows = [[*row, checksum(row)] for row in rows]
+    if insert.finish is not None:
+        rows = [insert.finish(row) for row in rows]
     width = len(rows[0]) if rows else 0
     one = f"({','.join('?' * width)})"
     for size in _CHUNKS:
@@ -211,8 +210,8 @@ def _inserts(insert: Insert) -> list[tuple[str, list[Any]]]:
     return statements
 
 
-def _veiled(values: Sequence[Any]) -> list[Any]:
-    return [veiled(value) if isinstance(value, str) else value for value in values]
+def _veiled(values: Sequence[Any]) -> Values:
+    return tuple([veiled(value) if isinstance(value, str) else value for value in values])
 
 
 @contextlib.contextmanager

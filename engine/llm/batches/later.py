@@ -130,6 +130,7 @@ class Later:
             shortened=limit < whole,
         )  # fmt: skip
         spool.add(call, line, worst)
+        self._book.keep_prompt(prompt)
         if prompt.priority >= 0:
             self.begun += prompt.size
             self.new_items += prompt.size

@@ -184,6 +184,10 @@ class Book(Protocol):
         """So many of its calls of which nothing is known yet, in order."""
         ...
 
+    def keep_prompt(self, prompt: Prompt) -> None:
+        """Keeps what a call is asked, where prompts are kept."""
+        ...
+
     def holds(self, key: str) -> bool:
         """Whether the journal has this call's outcome."""
         ...
