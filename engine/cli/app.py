@@ -19,6 +19,7 @@ from engine.cli.commands import (
     review,
     rows,
     run,
+    view,
     worker,
 )
 
@@ -37,7 +38,8 @@ for command in (
     run.run, run.convert, run.resume, rows.audit, rows.enhance, rows.merge,
     before.calibrate, before.plan, before.check, run.status,
     cancel.cancel, worker.worker,
-    init.init, report.report, export.export, review.review, repair.repair, budget.budget, data.metrics, data.groupcheck,
+    view.view, init.init, report.report, export.export, review.review, repair.repair, budget.budget,
+    data.metrics, data.groupcheck,
     bench.bench, evaluate.evaluate, evaluate.judge, machine.simulate, machine.doctor, machine.version,
 ):  # fmt: skip
     app.command()(command)

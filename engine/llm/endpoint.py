@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from engine.errors import CallTimeout, EndpointError, EngineError, FatalError, RateLimited, Unavailable
 from engine.items import NO_LIMITS, RateLimits, Usage
@@ -385,6 +385,13 @@ class Endpoint:
     def statistics(self) -> EndpointStatistics:
         limit, announced = self.concurrency.limit, self.rates.announced
         return EndpointStatistics(self.name, self.in_flight, limit, self.answered, self._state(), announced)
+
+    def standing(self) -> dict[str, Any]:
+        """The same as plain values, with the median seconds of an answer by route."""
+        now = self.statistics()
+        medians = {route: round(each.quantile(0.5), 3) for route, each in self.latencies.items()}
+        announced = now.announced and {"requests": now.announced.requests, "tokens": now.announced.tokens}
+        return {**now._asdict(), "limit": round(now.limit, 1), "announced": announced, "median_s": medians}
 
     def _state(self) -> str:
         if self.retired is not None:

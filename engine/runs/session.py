@@ -398,11 +398,16 @@ class Session:
         except StoreError as error:
             return finish.without_files(reason if isinstance(reason, StoreError) else error)
 
+    def _endpoints(self) -> list[dict[str, Any]]:
+        """Where each endpoint stands, for those who watch from elsewhere."""
+        return [each.standing() for each in self.instruments.limiter.endpoints] if self.instruments else []
+
     async def _record_counts(self, outcome: str | None = None) -> None:
         """Writes this start's own counts to disk; with an outcome, also its end. Raises StoreError."""
         counts = {
             **asdict(self._counts),
             "events": self._events.as_list(),
+            "endpoints": self._endpoints(),
             "accepted": self._progress.accepted - self._accepted_before,
             "wall_s": self._clock() - self._began,
             "message": str(self._halt.reason or ""),

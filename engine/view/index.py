@@ -1,0 +1,444 @@
+"""The index of a run's items: their properties as columns, their words in SQLite's FTS5; thrown away without loss.
+
+It stands in a file of its own in the cache folder and is filled from run.db, which it only reads, also while a run
+writes it. Properties are held in memory, about 45 bytes an item, so that any filter and all counts take milliseconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from engine.dataset.paths import value_at
+from engine.items import item_number
+from engine.schema.values import loads
+from engine.store.reading import connect, read_fact
+from engine.view.filters import Filter
+from engine.view.tokens import query, searchable
+
+FORM = 1
+"""Of the file; another one is made anew."""
+STATES = ("", "accepted", "rejected", "surplus")
+DECISIONS = ("", "pass", "revise", "reject")
+_STEP = 4_000
+"""Items that are taken in at a time: about a twentieth of a second."""
+_MOST_VALUES = 65_535
+"""Different values of one property that are told apart."""
+_MOST_ATTRIBUTES = 12
+_SHORT = 60
+"""Characters of a label."""
+_CHUNKS = 64
+"""Pieces of the file beyond which they are joined."""
+
+Columns = dict[str, npt.NDArray[Any]]
+_WORDS = {
+    "by": "rejected by",
+    "reason": "reason",
+    "label": "label",
+    "strategy": "strategy",
+    "model": "model",
+}
+"""Properties whose values are words, with their titles."""
+
+
+class Index:
+    """One run's index. Filled by one thread at a time; read by any.
+
+    Mutable state: the columns and the values of the words (each replaced as a whole), the file, what is in it.
+    """
+
+    def __init__(self, database: Path, cache: Path, label: str | None = None) -> None:
+        """`cache` is the folder for the file, `label` the field whose values are counted. Raises StoreError where
+        run.db cannot be read.
+        """
+        self._database = database
+        self._label = label
+        name = hashlib.blake2b(str(database.resolve()).encode(), digest_size=12).hexdigest()
+        self.path = cache / f"{name}.db"
+        self._filling = threading.Lock()
+        self.columns: Columns = {}
+        self.words: dict[str, list[str]] = {}
+        """By property, its values; their places are what the columns hold."""
+        self.validators: tuple[str, ...] = ()
+        self.attributes: tuple[str, ...] = ()
+        self._known: dict[str, dict[str, int]] = {}
+        self._next = 0
+        self._reviewed = 0
+        self._pieces = 0
+        with self._side() as side, contextlib.closing(connect(database)) as run:
+            self._open(side, run)
+
+    # --- the file ---
+
+    @contextlib.contextmanager
+    def _side(self) -> Iterator[sqlite3.Connection]:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        side = sqlite3.connect(self.path, isolation_level=None, timeout=30)
+        try:
+            yield side
+        finally:
+            side.close()
+
+    def _open(self, side: sqlite3.Connection, run: sqlite3.Connection) -> None:
+        side.execute("PRAGMA journal_mode = WAL")
+        side.execute("PRAGMA synchronous = OFF")
+        began = run.execute("SELECT began FROM starts ORDER BY start LIMIT 1").fetchone()
+        self.validators = tuple(read_fact(run, "validators") or ())
+        self.attributes = tuple(_attributes(run))
+        about = [FORM, began[0] if began else None, self._label, self.validators, self.attributes]
+        mark = orjson.dumps(about).decode()
+        if _kept(side, "about") != mark:
+            side.executescript(
+                "DROP TABLE IF EXISTS words; DROP TABLE IF EXISTS pieces; DROP TABLE IF EXISTS kept;"
+                "CREATE TABLE kept (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+                "CREATE TABLE pieces (piece INTEGER PRIMARY KEY, rows BLOB NOT NULL);"
+                "CREATE VIRTUAL TABLE words USING fts5("
+                "text, content='', detail=none, tokenize=\"unicode61 remove_diacritics 2\");"
+            )
+            _keep(side, "about", mark)
+        self.words = {name: [""] for name in (*_WORDS, *map(_attribute, range(len(self.attributes))))}
+        self.words |= orjson.loads(_kept(side, "values") or "{}")
+        self._known = {
+            name: {value: n for n, value in enumerate(values)} for name, values in self.words.items()
+        }
+        self._next = int(_kept(side, "next") or 0)
+        self._reviewed = int(_kept(side, "reviewed") or 0)
+        kind = self._kind()
+        pieces = [
+            np.frombuffer(rows, kind) for (rows,) in side.execute("SELECT rows FROM pieces ORDER BY piece")
+        ]
+        self._pieces = len(pieces)
+        rows = np.concatenate([np.empty(0, kind), *pieces])
+        self.columns = _latest({name: np.ascontiguousarray(rows[name]) for name in rows.dtype.names or ()})
+
+    def _kind(self) -> np.dtype[Any]:
+        """The columns of an item."""
+        words = [(name, "u2") for name in self.words]
+        verdicts = [(_verdict(n), "u1") for n in range(len(self.validators))]
+        return np.dtype(
+            [("item", "i8"), ("state", "u1"), ("review", "u1"), ("revised", "u1"), ("chars", "u4"), ("cost", "f4"),
+             ("doubt", "f4"), *words, *verdicts]
+        )  # fmt: skip
+
+    # --- filling ---
+
+    def __len__(self) -> int:
+        return len(self.columns["item"])
+
+    def behind(self) -> int:
+        """About how many items are not taken in yet."""
+        with contextlib.closing(connect(self._database)) as run:
+            [there] = run.execute("SELECT count(*) FROM items WHERE item >= ?", (self._next,)).fetchone()
+        known = len(self) - int(np.searchsorted(self.columns["item"], self._next))
+        return max(0, int(there) - known)
+
+    def catch_up(self, told: Callable[[int], None] = lambda _: None) -> bool:
+        """Takes in what run.db holds by now; True where that changed anything. `told` hears how many are in."""
+        with self._filling, self._side() as side, contextlib.closing(connect(self._database)) as run:
+            committed = item_number(int(read_fact(run, "committed") or 0), 0)
+            self._next = min(self._next, committed)
+            changed = self._take_reviews(run, side)
+            last = self._next - 1
+            while rows := run.execute(_SQL, (last, _STEP)).fetchall():
+                last = rows[-1][0]
+                changed |= self._take_in(rows, side)
+                self._keep_place(side, min(last + 1, committed))
+                told(len(self))
+            self._keep_place(side, committed)
+            if self._pieces > _CHUNKS:
+                self._join(side)
+            return changed
+
+    def _keep_place(self, side: sqlite3.Connection, following: int) -> None:
+        if following > self._next:
+            self._next = following
+            _keep(side, "next", str(following))
+
+    def _take_in(self, rows: Sequence[Any], side: sqlite3.Connection) -> bool:
+        """Adds items, and changes those whose fate is another one now."""
+        numbers = np.array([row[0] for row in rows], np.int64)
+        at = np.searchsorted(self.columns["item"], numbers)
+        there = np.zeros(len(rows), bool)
+        inside = at < len(self)
+        there[inside] = self.columns["item"][at[inside]] == numbers[inside]
+        same = there.copy()
+        states = [STATES.index(row[1]) for row, known in zip(rows, there, strict=True) if known]
+        same[there] = self.columns["state"][at[there]] == states
+        some = [row for row, known in zip(rows, same, strict=True) if not known]
+        if not some:
+            return False
+        new = [row for row, known in zip(rows, there, strict=True) if not known]
+        values = sum(map(len, self.words.values()))
+        made = np.array([self._row(row) for row in some], self._kind())
+        texts = [(row[0], _text(row[5], row[6])) for row in new]
+        side.execute("BEGIN IMMEDIATE")
+        side.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", texts)
+        self._add(side, made)
+        if sum(map(len, self.words.values())) > values:
+            _keep(side, "values", orjson.dumps(self.words).decode())
+        side.execute("COMMIT")
+        return True
+
+    def _add(self, side: sqlite3.Connection, rows: npt.NDArray[Any]) -> None:
+        side.execute("INSERT INTO pieces (rows) VALUES (?)", (rows.tobytes(),))
+        self._pieces += 1
+        self.columns = _latest(
+            {name: np.concatenate([column, rows[name]]) for name, column in self.columns.items()}
+        )
+
+    def _row(self, row: Sequence[Any]) -> tuple[Any, ...]:
+        number, state, label, by, reason, record, meta_text = row
+        meta = orjson.loads(meta_text)
+        decided: dict[str, str] = {}
+        agreement = meta.get("agreement")
+        for verdict in meta.get("verdicts", ()):
+            decided[str(verdict.get("by"))] = str(verdict.get("verdict"))
+        revised = int(meta.get("revisions") or 0)
+        doubt = (1.0 - agreement if isinstance(agreement, float) else 0.0) + 0.5 * (revised > 0)
+        attributes = meta.get("attributes") or {}
+        said = label if label is not None else self._label_in(record)
+        words = [by or "", reason or "", said, meta.get("strategy") or "", meta.get("model") or ""]
+        words += [attributes.get(name) or "" for name in self.attributes]
+        codes = [self._code(name, str(value)[:200]) for name, value in zip(self.words, words, strict=True)]
+        verdicts = [
+            DECISIONS.index(d) if (d := decided.get(name, "")) in DECISIONS else 0 for name in self.validators
+        ]
+        cost = float(meta.get("cost_usd") or 0.0)
+        return (
+            number, STATES.index(state), 0, min(revised, 255), len(record), cost, doubt, *codes, *verdicts
+        )  # fmt: skip
+
+    def _label_in(self, record: str) -> str:
+        """Short labels alone: those of which there may be few."""
+        if self._label is None:
+            return ""
+        value = value_at(loads(record), self._label)
+        said = str(value) if isinstance(value, str | int | float) else ""
+        return said if len(said) <= _SHORT else ""
+
+    def _code(self, name: str, value: str) -> int:
+        known = self._known[name]
+        code = known.get(value)
+        if code is None:
+            if len(known) > _MOST_VALUES:
+                return 0
+            code = known[value] = len(known)
+            self.words[name].append(value)
+        return code
+
+    def _take_reviews(self, run: sqlite3.Connection, side: sqlite3.Connection) -> bool:
+        """Takes in what people have decided since, with the fate that it gave the item."""
+        if not run.execute("SELECT 1 FROM sqlite_master WHERE name = 'reviews'").fetchone():
+            return False
+        fresh = run.execute(
+            "SELECT max(review), item FROM reviews WHERE review > ? GROUP BY item ORDER BY 1",
+            (self._reviewed,),
+        ).fetchall()
+        if not fresh:
+            return False
+        columns = {name: column.copy() for name, column in self.columns.items()}
+        touched = []
+        for review, item in fresh:
+            place = int(np.searchsorted(columns["item"], item))
+            if place == len(columns["item"]) or columns["item"][place] != item:
+                continue  # its item is not taken in yet: the review is found again with it
+            [decision] = run.execute("SELECT decision FROM reviews WHERE review = ?", (review,)).fetchone()
+            [row] = run.execute(f"{_COLUMNS} WHERE item = ?", (item,)).fetchall()
+            for name, value in zip(columns, self._row(row), strict=True):
+                columns[name][place] = value
+            columns["review"][place] = REVIEWS.index(decision) if decision in REVIEWS else 0
+            touched.append(place)
+            self._reviewed = max(self._reviewed, review)
+        if touched:
+            rows = np.zeros(len(touched), self._kind())
+            for name, column in columns.items():
+                rows[name] = column[touched]
+            side.execute("INSERT INTO pieces (rows) VALUES (?)", (rows.tobytes(),))
+            self._pieces += 1
+            _keep(side, "reviewed", str(self._reviewed))
+            _keep(side, "values", orjson.dumps(self.words).decode())
+            self.columns = columns
+        return bool(touched)
+
+    def _join(self, side: sqlite3.Connection) -> None:
+        rows = np.empty(len(self), self._kind())
+        for name, column in self.columns.items():
+            rows[name] = column
+        side.execute("BEGIN IMMEDIATE")
+        side.execute("DELETE FROM pieces")
+        side.execute("INSERT INTO pieces (rows) VALUES (?)", (rows.tobytes(),))
+        side.execute("COMMIT")
+        self._pieces = 1
+
+    # --- reading ---
+
+    def chosen(self, filter_: Filter, noted: Sequence[int] = ()) -> npt.NDArray[np.intp]:
+        """The places of the items that the filter lets through, in its order. `noted`: items whose notes it finds."""
+        columns = self.columns
+        through = self._through(columns, filter_)
+        if filter_.q.strip():
+            through &= self._said(columns, filter_.q, noted)
+        places = np.flatnonzero(through)
+        name = filter_.sort.removeprefix("-")
+        if name != "plan":
+            order = np.argsort(columns[name][places], kind="stable")
+            places = places[order]
+            if filter_.sort.startswith("-"):  # equal ones in the order of the plan all the same
+                places = places[np.argsort(-columns[name][places].astype(np.float64), kind="stable")]
+        elif filter_.sort.startswith("-"):
+            places = places[::-1]
+        return places
+
+    def _through(self, columns: Columns, filter_: Filter) -> npt.NDArray[np.bool_]:
+        through = np.ones(len(columns["item"]), bool)
+        for name, value in (("state", filter_.state), ("review", filter_.review)):
+            if value:
+                codes = STATES if name == "state" else REVIEWS
+                wanted = codes.index(value) if value in codes else 0 if value == "none" else -1
+                through &= columns[name] == wanted
+        for name in _WORDS:
+            value = getattr(filter_, name)
+            if value or (name == "label" and value is not None):
+                through &= columns[name] == self._known[name].get(value, -1)
+        for each in filter_.verdict:
+            validator, _, decision = each.rpartition(":")
+            known = validator in self.validators and decision in DECISIONS
+            place = self.validators.index(validator) if known else -1
+            through &= columns[_verdict(place)] == DECISIONS.index(decision) if known else False
+        for each in filter_.attr:
+            name, _, value = each.partition("=")
+            known = name in self.attributes
+            column = _attribute(self.attributes.index(name)) if known else ""
+            through &= columns[column] == self._known[column].get(value, -1) if known else False
+        if filter_.revised:
+            through &= (columns["revised"] > 0) == (filter_.revised == "yes")
+        least, most = filter_.costs()
+        through &= columns["cost"] >= least if least is not None else True
+        through &= columns["cost"] <= most if most is not None else True
+        if (batches := filter_.batches()) is not None:
+            low, high = (item_number(batch, 0) for batch in batches)
+            through &= (columns["item"] >= low) & (columns["item"] < high)
+        if (numbers := filter_.numbers()) is not None:
+            through &= np.isin(columns["item"], np.array(numbers, np.int64))
+        return through
+
+    def _said(self, columns: Columns, said: str, noted: Sequence[int]) -> npt.NDArray[np.bool_]:
+        found = np.zeros(len(columns["item"]), bool)
+        asked = query(said)
+        if not asked:
+            return found
+        with self._side() as side:
+            numbers = np.fromiter(
+                (row[0] for row in side.execute("SELECT rowid FROM words WHERE words MATCH ?", (asked,))),
+                np.int64,
+            )
+        numbers = np.union1d(numbers, np.array(noted, np.int64))
+        places = np.searchsorted(columns["item"], numbers)
+        inside = places < len(found)
+        places, numbers = places[inside], numbers[inside]
+        found[places[columns["item"][places] == numbers]] = True
+        return found
+
+    def items(self, places: npt.NDArray[np.intp]) -> list[int]:
+        """The numbers of the items at these places."""
+        return [int(number) for number in self.columns["item"][places]]
+
+    def counts(self, places: npt.NDArray[np.intp] | None = None) -> dict[str, tuple[str, dict[str, int]]]:
+        """(title, counts by value) of each property, of the items at these places, or of all."""
+        counted: dict[str, tuple[str, dict[str, int]]] = {}
+
+        def count(name: str, title: str, column: str, values: Sequence[str], *, empty: str = "") -> None:
+            codes = self.columns[column] if places is None else self.columns[column][places]
+            found = np.bincount(codes, minlength=len(values))
+            counts = {
+                value: int(n) for value, n in zip(values, found, strict=False) if n and (value or empty)
+            }
+            if "" in counts:
+                counts[empty] = counts.pop("")
+            counted[name] = title, counts
+
+        count("state", "fate", "state", STATES)
+        for name, title in _WORDS.items():
+            count(name, title, name, self.words[name])
+        for place, validator in enumerate(self.validators):
+            count(f"verdict:{validator}", validator, _verdict(place), DECISIONS)
+        for place, attribute in enumerate(self.attributes):
+            count(f"attr:{attribute}", attribute, _attribute(place), self.words[_attribute(place)])
+        codes = self.columns["revised"] if places is None else self.columns["revised"][places]
+        changed = int(np.count_nonzero(codes))
+        if changed:
+            counted["revised"] = "revised", {"yes": changed, "no": len(codes) - changed}
+        count("review", "review", "review", REVIEWS, empty="none")
+        return counted
+
+
+REVIEWS = ("", "accept", "reject", "note")
+_COLUMNS = "SELECT item, state, label, rejected_by, reason, record, meta FROM items"
+_SQL = f"{_COLUMNS} WHERE item > ? ORDER BY item LIMIT ?"
+
+
+def _latest(columns: Columns) -> Columns:
+    """In the order of the items, each once: as it was said last."""
+    numbers = columns["item"]
+    if len(numbers) < 2 or bool(np.all(numbers[1:] > numbers[:-1])):
+        return columns
+    order = np.argsort(numbers, kind="stable")
+    ordered = numbers[order]
+    last = np.append(ordered[1:] != ordered[:-1], True)
+    return {name: column[order[last]] for name, column in columns.items()}
+
+
+def _verdict(place: int) -> str:
+    return f"verdict {place}"
+
+
+def _attribute(place: int) -> str:
+    return f"attribute {place}"
+
+
+def _attributes(run: sqlite3.Connection) -> list[str]:
+    """The names of the attributes that items were asked for."""
+    about: Mapping[str, Any] = read_fact(run, "diversity") or {}
+    return [str(each["name"]) for each in about.get("attributes") or ()][:_MOST_ATTRIBUTES]
+
+
+def _text(record: str, meta: str) -> str:
+    """All texts of an item, and what the last check said of it."""
+    texts: list[str] = []
+    _gather(loads(record), texts)
+    verdicts = orjson.loads(meta).get("verdicts") or [{}]
+    texts.append(str(verdicts[-1].get("feedback") or ""))
+    return searchable(" \n".join(texts))
+
+
+def _gather(value: Any, texts: list[str]) -> None:
+    if isinstance(value, str):
+        texts.append(value)
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            _gather(inner, texts)
+    elif isinstance(value, list):
+        for inner in value:
+            _gather(inner, texts)
+    elif value is not None:
+        texts.append(str(value))
+
+
+def _kept(side: sqlite3.Connection, name: str) -> str | None:
+    if not side.execute("SELECT 1 FROM sqlite_master WHERE name = 'kept'").fetchone():
+        return None
+    found = side.execute("SELECT value FROM kept WHERE name = ?", (name,)).fetchone()
+    return None if found is None else str(found[0])
+
+
+def _keep(side: sqlite3.Connection, name: str, value: str) -> None:
+    side.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (name, value))

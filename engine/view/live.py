@@ -1,0 +1,184 @@
+"""Where a run stands at this moment, from its small tables and its index: what the live page shows, once a second."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from engine.items import item_id, usd
+from engine.report.formatting import duration
+from engine.report.page.page_data import series
+from engine.schema.values import loads
+from engine.store.reading import read_fact, read_spent, read_starts
+from engine.view.index import Index
+
+_LAST = 8
+"""Items of each fate that are shown as they come."""
+_WINDOW_S = 60.0
+"""Seconds of which the pace is measured."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A run at one moment."""
+
+    state: str
+    """running, or how the last start ended."""
+    message: str
+    accepted: int
+    rejected: int
+    surplus: int
+    target: int
+    spent: float
+    cap: float | None
+    priced: bool
+    calls: int
+    in_flight: int
+    calls_per_s: float
+    items_per_s: float
+    left: str
+    """How long it may still take, in words."""
+    ends_at_usd: float | None
+    """What it will have cost, if it goes on as in the last minute."""
+    reasons: Sequence[tuple[str, str, int]]
+    """(by, reason, count) of rejections, most frequent first."""
+    endpoints: Sequence[Mapping[str, Any]]
+    workers: Sequence[Mapping[str, Any]]
+    events: Sequence[Mapping[str, Any]]
+    last: Mapping[str, Sequence[tuple[str, str, str]]] = field(default_factory=dict)
+    """By fate, the latest items: id, text, reason."""
+    began: float | None = None
+    elapsed: float = 0.0
+
+
+def standing(
+    connection: sqlite3.Connection,
+    index: Index,
+    text_of: Any,
+    *,
+    target: int,
+    cap: float | None,
+    running: bool,
+) -> Standing:
+    """`text_of` gives the text by which an item is known from its record."""
+    starts = read_starts(connection)
+    last = starts[-1]
+    counts = index.counts()
+    states = counts["state"][1]
+    samples = connection.execute(
+        "SELECT at, accepted, rejected, calls, spent, in_flight FROM samples WHERE start = ?"
+        " ORDER BY at DESC LIMIT 200",
+        (last.number,),
+    ).fetchall()
+    now = _latest(samples)
+    then = next((row for row in samples if now[0] - row[0] >= _WINDOW_S), samples[-1] if samples else now)
+    span = max(1e-9, now[0] - then[0])
+    pace = (now[1] - then[1]) / span if len(samples) > 1 else 0.0
+    accepted = states.get("accepted", 0)
+    missing = max(0, target - accepted)
+    spent = usd(read_spent(connection, running=running))
+    dollars = usd(now[4] - then[4]) / span if len(samples) > 1 else 0.0
+    return Standing(
+        state="running" if running else last.outcome or "killed",
+        message=str(last.counts.get("message", "")),
+        accepted=accepted,
+        rejected=states.get("rejected", 0),
+        surplus=states.get("surplus", 0),
+        target=target,
+        spent=spent,
+        cap=cap,
+        priced=bool(read_fact(connection, "priced")),
+        calls=now[3],
+        in_flight=now[5] if running else 0,
+        calls_per_s=(now[3] - then[3]) / span if running and len(samples) > 1 else 0.0,
+        items_per_s=pace if running else 0.0,
+        left=_left(missing, pace) if running else "",
+        ends_at_usd=spent + dollars * missing / pace if running and pace > 0 else None,
+        reasons=_reasons(index),
+        endpoints=(last.counts.get("endpoints") or []) if running else [],
+        workers=_workers(connection, last.number) if running else [],
+        events=list(last.counts.get("events") or [])[-12:],
+        last=_last(connection, text_of),
+        began=last.began,
+        elapsed=(time.time() if running else last.ended or last.began) - last.began,
+    )
+
+
+def _latest(samples: Sequence[Any]) -> Any:
+    return samples[0] if samples else (0.0, 0, 0, 0, 0, 0)
+
+
+def _left(missing: int, pace: float) -> str:
+    if not missing or pace <= 0:
+        return ""
+    seconds = missing / pace
+    return f"about {duration(seconds)}"
+
+
+def _reasons(index: Index) -> list[tuple[str, str, int]]:
+    columns = index.columns
+    away = columns["state"] == 2
+    pairs = Counter[tuple[int, int]]()
+    codes = columns["by"][away].astype("u4") * 65_536 + columns["reason"][away]
+    values, numbers = _unique(codes)
+    for code, number in zip(values, numbers, strict=True):
+        pairs[int(code) // 65_536, int(code) % 65_536] = int(number)
+    return [
+        (index.words["by"][by], index.words["reason"][reason], number)
+        for (by, reason), number in pairs.most_common(12)
+    ]
+
+
+def _unique(codes: Any) -> tuple[Any, Any]:
+    import numpy as np
+
+    return np.unique(codes, return_counts=True)
+
+
+def _last(connection: sqlite3.Connection, text_of: Any) -> dict[str, list[tuple[str, str, str]]]:
+    found: dict[str, list[tuple[str, str, str]]] = {}
+    for state in ("accepted", "rejected"):
+        rows = connection.execute(
+            "SELECT item, record, coalesce(rejected_by, ''), coalesce(reason, '') FROM"
+            " (SELECT * FROM items ORDER BY item DESC LIMIT 400) WHERE state = ? LIMIT ?",
+            (state, _LAST),
+        ).fetchall()
+        found[state] = [
+            (item_id(number), text_of(loads(record)), f"{by}: {reason}" if by else "")
+            for number, record, by, reason in rows
+        ]
+    return found
+
+
+def _workers(connection: sqlite3.Connection, start: int) -> list[dict[str, Any]]:
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'workers'").fetchone():
+        return []
+    rows = connection.execute(
+        "SELECT name, place, heard, items, calls, in_flight FROM workers WHERE start = ? AND left IS NULL"
+        " ORDER BY epoch",
+        (start,),
+    )
+    names = ("name", "place", "heard", "items", "calls", "in_flight")
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def lines(connection: sqlite3.Connection) -> bytes:
+    """The run over time, as JSON for the curves: seconds, and the totals at them."""
+    found = series(connection)
+    return orjson.dumps(
+        {
+            "seconds": found.seconds,
+            "accepted": found.accepted,
+            "rejected": found.rejected,
+            "calls": found.calls,
+            "spent": found.spent,
+            "in_flight": found.in_flight,
+            "starts": found.starts,
+        }
+    )
