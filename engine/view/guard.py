@@ -46,7 +46,11 @@ class Guard:
     def middleware(self) -> Middleware:
         @web.middleware
         async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-            response = await self._answer(request, handler)
+            try:
+                response = await self._answer(request, handler)
+            except web.HTTPException as error:
+                _protect(error)
+                raise
             if not response.prepared:
                 _protect(response)
             return response
@@ -59,19 +63,16 @@ class Guard:
         if (given := request.query.get("token")) is not None and request.method == "GET":
             if not hmac.compare_digest(given.encode(), self._token.encode()):
                 return _refused()
-            response = web.HTTPFound(request.rel_url.without_query_params("token"))
-            response.set_cookie(
+            onward = web.HTTPFound(request.rel_url.without_query_params("token"))
+            onward.set_cookie(
                 self._cookie, self._proof, httponly=True, samesite="Strict", path="/", max_age=30 * 86_400
             )
-            return response
+            raise onward
         if not hmac.compare_digest(request.cookies.get(self._cookie, "").encode(), self._proof.encode()):
             return _refused()
         if request.method not in ("GET", "HEAD") and not await self._from_here(request):
             return web.Response(status=403, text="This was not sent by a page of this server.\n")
-        try:
-            return await handler(request)
-        except web.HTTPException as error:
-            return error
+        return await handler(request)
 
     async def _from_here(self, request: web.Request) -> bool:
         """Whether a page of this server has sent it: by its origin, and by what only such a page knows."""

@@ -23,7 +23,7 @@ from engine.items import item_number
 from engine.schema.values import loads
 from engine.store.reading import connect, read_fact
 from engine.view.filters import Filter
-from engine.view.tokens import query, searchable
+from engine.view.tokens import TOKENIZER, query, searchable
 
 FORM = 1
 """Of the file; another one is made anew."""
@@ -102,7 +102,7 @@ class Index:
                 "CREATE TABLE kept (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
                 "CREATE TABLE pieces (piece INTEGER PRIMARY KEY, rows BLOB NOT NULL);"
                 "CREATE VIRTUAL TABLE words USING fts5("
-                "text, content='', detail=none, tokenize=\"unicode61 remove_diacritics 2\");"
+                f"text, content='', detail=none, tokenize={TOKENIZER});"
             )
             _keep(side, "about", mark)
         self.words = {name: [""] for name in (*_WORDS, *map(_attribute, range(len(self.attributes))))}

@@ -1,0 +1,310 @@
+"""The parts of the view that need no server: addresses, searches, differences, the index, and files of others."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import sqlite3
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conftest import ROOT, Configs, Start
+from engine.items import POSITIONS
+from engine.runs.api import arun
+from engine.store.journal import set_up
+from engine.view.diff import word_diff
+from engine.view.filters import SORTS, Filter, facets_of, number_of
+from engine.view.index import Index
+from engine.view.tokens import TOKENIZER, query, searchable
+
+WORDS = ["train", "tram", "Straße", "café", "18", "x_1", "東京都", "ราคา", "кот", "قطار"]
+
+
+# --- addresses ---------------------------------------------------------------------------------------
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+several = st.lists(texts.filter(bool), max_size=2).map(tuple)
+filters = st.builds(
+    Filter,
+    q=texts, state=texts, by=texts, reason=texts, label=st.none() | texts, strategy=texts, model=texts,
+    verdict=several, attr=several,
+    batch=texts, review=texts, revised=texts, items=texts, cost_min=texts, cost_max=texts, cols=texts,
+    sort=st.sampled_from(list(SORTS)), page=st.integers(1, 10**7),
+)  # fmt: skip
+
+
+@given(filters)
+def test_a_filter_is_its_address(filter_: Filter) -> None:
+    address = filter_.address(page=filter_.page)
+    assert Filter.read(parse_qsl(address.removeprefix("?"), keep_blank_values=True)) == filter_
+
+
+@given(st.lists(st.tuples(st.sampled_from([*vars(Filter()), "page", "token", "x"]), texts)))
+def test_any_address_is_a_filter(pairs: list[tuple[str, str]]) -> None:
+    filter_ = Filter.read(pairs)
+    assert filter_.page >= 1
+    assert filter_.sort in SORTS
+    filter_.batches(), filter_.numbers(), filter_.costs()
+
+
+@given(filters, texts.filter(bool))
+def test_a_value_is_chosen_and_let_go_again(filter_: Filter, value: str) -> None:
+    for name in ("state", "verdict", "label"):
+        there = Filter.read(parse_qsl(filter_.with_value(name, value)[1:], keep_blank_values=True))
+        if not filter_.has(name, value):
+            assert there.has(name, value)
+        back = Filter.read(parse_qsl(there.with_value(name, value)[1:], keep_blank_values=True))
+        assert back.has(name, value) != there.has(name, value)
+
+
+def test_ids() -> None:
+    assert number_of("3-1") == 3 * POSITIONS + 1
+    for wrong in ("", "3", "-1", "3-", "3--1", "3-65536", "a-1", "1" * 13 + "-1", "3-1/..", "\u0663-1x"):
+        assert number_of(wrong) is None
+
+
+def test_a_facet_of_one_value_tells_nothing() -> None:
+    counted = {"state": ("fate", {"accepted": 3}), "model": ("model", {"a": 2, "b": 1})}
+    assert [each.name for each in facets_of(counted, Filter())] == ["model"]
+    assert [each.name for each in facets_of(counted, Filter(state="accepted"))] == ["state", "model"]
+
+
+# --- searches ----------------------------------------------------------------------------------------
+
+
+def searching(*said: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:")
+    connection.execute(
+        f"CREATE VIRTUAL TABLE words USING fts5(text, content='', detail=none, tokenize={TOKENIZER})"
+    )
+    for number, text in enumerate(said):
+        connection.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (number, searchable(text)))
+    return connection
+
+
+def found(connection: sqlite3.Connection, asked: str) -> list[int]:
+    said = query(asked)
+    return (
+        [row for (row,) in connection.execute("SELECT rowid FROM words WHERE words MATCH ?", (said,))]
+        if said
+        else []
+    )
+
+
+@given(st.text())
+def test_whatever_is_typed_is_searched_for(typed: str) -> None:
+    connection = searching("nothing")
+    found(connection, typed)
+    connection.close()
+
+
+@given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=4), st.randoms())
+def test_words_are_found_in_any_order(words: list[str], chance: random.Random) -> None:
+    connection = searching(" and ".join(words), "other")
+    chance.shuffle(words)
+    assert found(connection, " ".join(words)) == [0]
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "there"),
+    [
+        ("The train to Bern", "train bern", True),
+        ("The train to Bern", "trai", True),  # the last word may be unfinished
+        ("The train to Bern", "trai bern", False),
+        ("The train to Bern", "train -bern", False),
+        ("The train to Bern", "train -rome", True),
+        ("Café", "cafe", True),
+        ("STRASSE", "strasse", True),
+        ("東京都に住む", "京都", True),  # a sign that two words share is found in both
+        ("東京都に住む", "東京", True),
+        ("東京都に住む", "住", True),
+        ("東京都に住む", "大阪", False),
+        ("買った3個", "3個", True),
+        ("What is 1,200 * 3?", "1,200", True),
+        ('say "no"', '"no"', True),
+        ("a AND b", "AND", True),
+        ("x_1 and y", "x_1", True),
+        ("\u0915\u093f\u0924\u093e\u092c", "\u0915\u093f\u0924\u093e\u092c", True),
+        ("\u0e23\u0e32\u0e04\u0e32\u0e16\u0e39\u0e01", "\u0e16\u0e39\u0e01", True),
+        ("\uff34\uff52\uff41\uff49\uff4e", "train", True),
+        ("plain", "NEAR( * ^ : col:x", False),
+    ],
+)
+def test_searches(text: str, asked: str, there: bool) -> None:
+    connection = searching(text)
+    assert (found(connection, asked) == [0]) is there
+    connection.close()
+
+
+# --- differences -------------------------------------------------------------------------------------
+
+prose = st.lists(st.sampled_from(["a", "b", "cat", " ", "\n", ".", "18", "é"]), max_size=30).map("".join)
+
+
+@given(prose, prose)
+def test_a_difference_holds_both_texts(before: str, after: str) -> None:
+    pieces = word_diff(before, after)
+    assert "".join(piece.text for piece in pieces if piece.kind != "new") == before
+    assert "".join(piece.text for piece in pieces if piece.kind != "gone") == after
+
+
+def test_a_long_text_is_compared_by_lines() -> None:
+    before = "\n".join(f"line {n} of many words" for n in range(3_000))
+    after = before.replace("line 7 ", "row 7 ")
+    pieces = word_diff(before, after)
+    assert [piece.text for piece in pieces if piece.kind == "new"] == ["row 7 of many words"]
+
+
+# --- the index ---------------------------------------------------------------------------------------
+
+
+def journal(path: Path, began: float = 1.0) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None)
+    set_up(connection)
+    connection.execute("INSERT INTO starts (start, began) VALUES (1, ?)", (began,))
+    connection.execute("INSERT OR REPLACE INTO facts VALUES ('validators', '[\"code\"]')")
+    return connection
+
+
+def put(connection: sqlite3.Connection, number: int, state: str, text: str = "x", **meta: object) -> None:
+    told = {"cost_usd": 0.001, "verdicts": [{"by": "code", "verdict": "pass"}], **meta}
+    row = (
+        number,
+        state,
+        "code" if state == "rejected" else None,
+        orjson.dumps({"q": text}).decode(),
+        orjson.dumps(told),
+    )
+    connection.execute(
+        "INSERT OR REPLACE INTO items (item, state, rejected_by, record, meta) VALUES (?, ?, ?, ?, ?)",
+        (*row[:4], row[4].decode()),
+    )
+
+
+def commit(connection: sqlite3.Connection, batches: int) -> None:
+    connection.execute("INSERT OR REPLACE INTO facts VALUES ('committed', ?)", (str(batches),))
+
+
+steps = st.lists(
+    st.tuples(st.integers(0, 30), st.sampled_from(["accepted", "rejected", "surplus"]), st.booleans()),
+    max_size=25,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(steps=steps, chance=st.randoms())
+def test_an_index_filled_on_the_way_is_that_of_the_end(
+    steps: list[tuple[int, str, bool]], chance: random.Random, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Items come out of order, and surplus ones are decided again, as in a run; the index looks now and then."""
+    folder = tmp_path_factory.mktemp("index")
+    connection = journal(folder / "run.db")
+    index = Index(folder / "run.db", folder / "cache", "q")
+    fates: dict[int, str] = {}
+    committed = 0
+    for batch, state, look in steps:
+        if fates.get(batch, "surplus") == "surplus":
+            fates[batch] = state
+            put(connection, batch * POSITIONS, state, f"text {batch}")
+        while fates.get(committed, "surplus") != "surplus":
+            committed += 1
+        commit(connection, committed)
+        if look:
+            index.catch_up()
+            if chance.random() < 0.3:
+                index = Index(folder / "run.db", folder / "cache", "q")
+    index.catch_up()
+    fresh = Index(folder / "run.db", folder / "other", "q")
+    fresh.catch_up()
+    assert index.items(index.chosen(Filter())) == sorted(batch * POSITIONS for batch in fates)
+    for state in ("accepted", "rejected", "surplus"):
+        wanted = sorted(batch * POSITIONS for batch, fate in fates.items() if fate == state)
+        assert index.items(index.chosen(Filter(state=state))) == wanted
+        assert fresh.items(fresh.chosen(Filter(state=state))) == wanted
+    for batch in fates:
+        assert index.items(index.chosen(Filter(q=f"text {batch} "))) == [batch * POSITIONS]
+    assert index.counts() == fresh.counts()
+    connection.close()
+
+
+def test_a_person_changes_a_fate(tmp_path: Path) -> None:
+    connection = journal(tmp_path / "run.db")
+    for batch in range(3):
+        put(connection, batch * POSITIONS, "accepted")
+    commit(connection, 3)
+    index = Index(tmp_path / "run.db", tmp_path / "cache")
+    assert index.catch_up()
+    assert not index.catch_up()
+    connection.execute(
+        "CREATE TABLE reviews (review INTEGER PRIMARY KEY, item INTEGER, decision TEXT, note TEXT, text TEXT, at REAL)"
+    )
+    connection.execute("INSERT INTO reviews VALUES (1, ?, 'reject', '', '', 0)", (POSITIONS,))
+    connection.execute(
+        "UPDATE items SET state = 'rejected', rejected_by = 'review' WHERE item = ?", (POSITIONS,)
+    )
+    assert index.catch_up()
+    for each in (index, Index(tmp_path / "run.db", tmp_path / "cache")):
+        assert each.items(each.chosen(Filter(review="reject"))) == [POSITIONS]
+        assert each.items(each.chosen(Filter(by="review"))) == [POSITIONS]
+        assert each.items(each.chosen(Filter(review="none"))) == [0, 2 * POSITIONS]
+    connection.close()
+
+
+def test_another_run_in_the_same_folder_is_indexed_anew(tmp_path: Path) -> None:
+    connection = journal(tmp_path / "run.db")
+    put(connection, 0, "accepted", "before")
+    Index(tmp_path / "run.db", tmp_path / "cache").catch_up()
+    connection.close()
+    for file in tmp_path.glob("run.db*"):
+        file.unlink()
+    connection = journal(tmp_path / "run.db", began=2.0)
+    put(connection, 0, "accepted", "after")
+    index = Index(tmp_path / "run.db", tmp_path / "cache")
+    index.catch_up()
+    assert index.items(index.chosen(Filter(q="before"))) == []
+    assert index.items(index.chosen(Filter(q="after"))) == [0]
+    connection.close()
+
+
+async def test_counts_are_those_of_the_run(tmp_path: Path, endpoint: Start, configs: Configs) -> None:
+    url, _ = await endpoint(kind="word_problems", wrong_labels=0.3, violations=0.2)
+    config = configs.load(
+        url, generate={"target": 40, "attributes": {"topic": ["cats", "dogs"]}}, validators=["reflection"]
+    )
+    report = await arun(config, tmp_path / "run")
+    index = Index(tmp_path / "run" / "run.db", tmp_path / "cache", "answer")
+    index.catch_up()
+    counts = index.counts()
+    items = report.data["items"]
+    assert {name: counts["state"][1].get(name, 0) for name in ("accepted", "rejected", "surplus")} == {
+        name: items[name]
+        for name in ("accepted", "rejected", "surplus")  # type: ignore[literal-required]
+    }
+    assert counts["by"][1] == items["rejected_by"]
+    assert set(counts["attr:topic"][1]) == {"cats", "dogs"}
+    both = [index.chosen(Filter(attr=(f"topic={name}",))) for name in ("cats", "dogs")]
+    assert sum(map(len, both)) == sum(counts["attr:topic"][1].values())
+    dear = index.chosen(Filter(sort="-cost"))
+    costs = index.columns["cost"][dear]
+    assert list(costs) == sorted(costs, reverse=True)
+
+
+# --- files of others ---------------------------------------------------------------------------------
+
+
+def test_vendored_files_are_unmodified() -> None:
+    folder = ROOT / "engine" / "view" / "vendored"
+    table = orjson.loads((folder / "vendored.json").read_bytes())
+    named = {f"{name}/{file}" for name, about in table.items() for file in about["files"]} | {"vendored.json"}
+    assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == named
+    for name, about in table.items():
+        assert about["licence"] == "MIT"
+        assert "LICENSE" in about["files"]
+        for file, digest in about["files"].items():
+            assert hashlib.sha256((folder / name / file).read_bytes()).hexdigest() == digest
