@@ -36,8 +36,10 @@ _MOST_VALUES = 65_535
 _MOST_ATTRIBUTES = 12
 _SHORT = 60
 """Characters of a label."""
+_PIECE = 65_536
+"""Items in a whole piece of the file."""
 _CHUNKS = 64
-"""Pieces of the file beyond which they are joined."""
+"""Smaller pieces beyond which they are joined."""
 
 Columns = dict[str, npt.NDArray[Any]]
 _WORDS = {
@@ -113,13 +115,21 @@ class Index:
         }
         self._next = int(_kept(side, "next") or 0)
         self._reviewed = int(_kept(side, "reviewed") or 0)
+        self.columns = _latest(self._loaded(side))
+
+    def _loaded(self, side: sqlite3.Connection) -> Columns:
+        """The columns in the file, piece by piece: a million items have 40 MB, and are not to be there twice."""
         kind = self._kind()
-        pieces = [
-            np.frombuffer(rows, kind) for (rows,) in side.execute("SELECT rows FROM pieces ORDER BY piece")
-        ]
-        self._pieces = len(pieces)
-        rows = np.concatenate([np.empty(0, kind), *pieces])
-        self.columns = _latest({name: np.ascontiguousarray(rows[name]) for name in rows.dtype.names or ()})
+        [whole] = side.execute("SELECT coalesce(sum(length(rows)), 0) FROM pieces").fetchone()
+        columns = {name: np.empty(whole // kind.itemsize, kind[name]) for name in kind.names or ()}
+        start = 0
+        for (piece,) in side.execute("SELECT rows FROM pieces ORDER BY piece"):
+            rows = np.frombuffer(piece, kind)
+            for name, column in columns.items():
+                column[start : start + len(rows)] = rows[name]
+            start += len(rows)
+            self._pieces += len(rows) < _PIECE
+        return columns
 
     def _kind(self) -> np.dtype[Any]:
         """The columns of an item."""
@@ -271,14 +281,15 @@ class Index:
         return bool(touched)
 
     def _join(self, side: sqlite3.Connection) -> None:
-        rows = np.empty(len(self), self._kind())
-        for name, column in self.columns.items():
-            rows[name] = column
         side.execute("BEGIN IMMEDIATE")
         side.execute("DELETE FROM pieces")
-        side.execute("INSERT INTO pieces (rows) VALUES (?)", (rows.tobytes(),))
+        for start in range(0, len(self), _PIECE):
+            rows = np.empty(min(_PIECE, len(self) - start), self._kind())
+            for name, column in self.columns.items():
+                rows[name] = column[start : start + _PIECE]
+            side.execute("INSERT INTO pieces (rows) VALUES (?)", (rows.tobytes(),))
         side.execute("COMMIT")
-        self._pieces = 1
+        self._pieces = 0
 
     # --- reading ---
 
