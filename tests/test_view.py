@@ -370,6 +370,39 @@ async def test_the_command(configs: Configs, endpoint: Start, tmp_path: Path) ->
     assert (await asyncio.wait_for(finished(process), 10))[0] in (0, 130)
 
 
+async def test_beside_a_run(
+    configs: Configs, endpoint: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BROWSER", "true")
+    url, _ = await endpoint(latency_s=0.1)
+    path = configs.write(url, generate={"target": 150, "batch_size": 1}, limits={"concurrency": 4})
+    process = await datagen("run", path, "-o", tmp_path / "run", "--view")
+    assert process.stderr is not None
+    said = ""
+    while "Ctrl-C" not in said:
+        said += (await asyncio.wait_for(process.stderr.readline(), 20)).decode()
+    [address] = re.findall(r"http://127\.0\.0\.1:\d+/\?token=\S+", said)
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as visitor:
+        async with asyncio.timeout(20):
+            text = ""
+            while "accepted of 150" not in text:
+                async with visitor.get(address) as answer:
+                    text = await answer.text()
+                await asyncio.sleep(0.1)
+        code, _, err = await finished(process)
+        assert code == 0
+        assert "datagen view" in err
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await visitor.get(address)
+
+
+async def test_a_wrong_config_leaves_no_folder(configs: Configs, tmp_path: Path) -> None:
+    path = configs.write("http://127.0.0.1:9/v1", dataset={"path": str(tmp_path / "nothing.jsonl")})
+    code, _, _ = await finished(await datagen("run", path, "-o", tmp_path / "run", "--view"))
+    assert code == 2
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

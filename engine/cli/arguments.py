@@ -40,6 +40,7 @@ On = Annotated[
         metavar="local|ray", help="Where workers are started (spread.on); ray://HOST:PORT names a cluster."
     ),
 ]
+View = Annotated[bool, typer.Option("--view", help="Show it in a browser as it goes on; see `datagen view`.")]
 RayAddress = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="The Ray cluster (spread.address).")
 ]

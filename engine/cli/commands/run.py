@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.cli.arguments import Cap, Code, Config, On, RayAddress, RunDir, Sets, Target, Workers
+from engine.cli.arguments import Cap, Code, Config, On, RayAddress, RunDir, Sets, Target, View, Workers
+from engine.cli.commands.view import viewed
 from engine.cli.common import (
     finish,
     in_loop_tuned,
@@ -40,6 +41,7 @@ def run(
     workers: Workers = None,
     on: On = None,
     ray_address: RayAddress = None,
+    view: View = False,
 ) -> None:
     """Start a run, or continue it: the same line again is the resume."""
     from engine.config import RunConfig
@@ -50,7 +52,9 @@ def run(
         given = overrides(set_, target, budget) | spread_overrides(workers, on, ray_address)
         loaded = RunConfig.load(config, given, allow_code=code)
         _tell_translation(loaded, config)
-        finish(in_loop_tuned(lambda: arun(loaded, folder, show=sys.stderr)), folder)
+        with viewed(folder, wanted=view):
+            report = in_loop_tuned(lambda: arun(loaded, folder, show=sys.stderr))
+        finish(report, folder)
 
 
 def resume(
@@ -62,6 +66,7 @@ def resume(
     workers: Workers = None,
     on: On = None,
     ray_address: RayAddress = None,
+    view: View = False,
 ) -> None:
     """Continue a run from its folder alone."""
     from engine.config import RunConfig
@@ -72,7 +77,9 @@ def resume(
         folder = RunFolder.existing(run_dir)
         given = overrides(set_, target, budget) | spread_overrides(workers, on, ray_address)
         loaded = RunConfig.load(folder.config, given, allow_code=code)
-        finish(in_loop_tuned(lambda: resumed(loaded, run_dir, show=sys.stderr)), run_dir)
+        with viewed(run_dir, wanted=view):
+            report = in_loop_tuned(lambda: resumed(loaded, run_dir, show=sys.stderr))
+        finish(report, run_dir)
 
 
 def status(

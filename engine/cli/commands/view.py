@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -46,3 +51,23 @@ def view(
         if token is not None and len(token) < 16:
             raise ConfigError("--token: must have at least 16 characters")
         in_loop(lambda: serve(place, tell, port=port, host=host, token=token, browser=not no_open))
+
+
+@contextmanager
+def viewed(folder: Path, *, wanted: bool) -> Iterator[None]:
+    """Shows a run's folder for the block, in a process of its own: the run does not wait for whoever looks."""
+    if not wanted:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "engine.cli", "view", str(folder)]
+    process = subprocess.Popen(command, start_new_session=True)  # noqa: S603 - Ctrl-C is for the run
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # where nothing was begun
+        if folder.exists():
+            tell(f"To look at it again: datagen view {folder}")
