@@ -29,7 +29,7 @@ from engine.diversity.measures.contamination import shared_runs
 from engine.diversity.split import Groups, held_out, join_by_vectors
 from engine.errors import ConfigError
 from engine.export.files import write_parquet
-from engine.export.formats import export
+from engine.export.formats import export, form_of
 from engine.simulator.content import word_problems
 
 MC = Fields(
@@ -368,3 +368,18 @@ def test_a_table_that_cannot_be_written_is_one_sentence(
     monkeypatch.setattr("pyarrow.parquet.ParquetWriter", refused)
     with pytest.raises(ConfigError, match=r"-o .*x\.parquet: cannot be written: Read-only"):
         write_parquet(lambda: iter([{"a": 1}]), tmp_path / "x.parquet")
+
+
+def test_an_ending_that_no_format_has_is_refused() -> None:
+    known = {
+        "a.jsonl": "jsonl",
+        "a.NDJSON": "jsonl",
+        "a.json": "json",
+        "a.csv": "csv",
+        "b.c/a.parquet": "parquet",
+        "-": "jsonl",
+    }
+    assert {name: form_of(Path(name)) for name in known} == known
+    for wrong in ("a.xlsx", "a.jsonl.gz", "a.txt"):
+        with pytest.raises(ConfigError, match=f"no format has the ending {Path(wrong).suffix}"):
+            form_of(Path(wrong))

@@ -127,8 +127,21 @@ _WORDS: Mapping[Kind, str] = {
 
 
 def form_of(path: Path) -> str:
-    """The format by the path's suffix; JSON lines for any other suffix."""
-    return {".json": "json", ".csv": "csv", ".parquet": "parquet"}.get(path.suffix.lower(), "jsonl")
+    """The format by the path's suffix. Raises ConfigError for one that no format has; `-` is JSON lines."""
+    known = {
+        "": "jsonl",
+        ".jsonl": "jsonl",
+        ".ndjson": "jsonl",
+        ".json": "json",
+        ".csv": "csv",
+        ".parquet": "parquet",
+    }
+    if (form := known.get(path.suffix.lower())) is None:
+        endings = ", ".join(ending for ending in known if ending)
+        raise ConfigError(
+            f"-o {path}: no format has the ending {path.suffix}; use one of {endings}, or name the format with -f"
+        )
+    return form
 
 
 def parts(splits: Collection[str], form: str, path: Path) -> dict[str, Path]:
