@@ -75,6 +75,7 @@ def export(
     from engine.errors import ConfigError
     from engine.export.formats import export, form_of, parts
     from engine.export.mixture import Wanted, mixture_of
+    from engine.store.folder import RunFolder
 
     with mistakes():
         if out is None and push is None:
@@ -82,6 +83,8 @@ def export(
             return
         if out is not None and push is not None:
             raise ConfigError("--push: goes to the hub; leave out -o")
+        if out is not None:
+            _spare_run(Path(out), RunFolder.existing(run_dir))
         format = "hf" if push is not None else format or form_of(Path(str(out)))
         if out is not None and (count := _pairs(run_dir, format, out)) is not None:
             tell(f"{count:,} pairs written to {out}")
@@ -177,9 +180,15 @@ def _spare(places: Iterable[Path], folder: RunFolder, config: RunConfig) -> None
     """Raises ConfigError if the run or its base dataset would be overwritten."""
     from engine.errors import ConfigError
 
-    runs = [file.resolve() for file in (folder.path, *folder.files)]
     for place in places:
-        if place.resolve() in runs:
-            raise ConfigError(f"-o {place}: is a file of the run itself, or its folder; choose another place")
+        _spare_run(place, folder)
         if place.resolve() in [file.resolve() for file in config.dataset.local_files]:
             raise ConfigError(f"-o {place}: is the base dataset; choose another place")
+
+
+def _spare_run(place: Path, folder: RunFolder) -> None:
+    """Raises ConfigError if a file of the run would be overwritten."""
+    from engine.errors import ConfigError
+
+    if place.resolve() in [file.resolve() for file in (folder.path, *folder.files)]:
+        raise ConfigError(f"-o {place}: is a file of the run itself, or its folder; choose another place")
