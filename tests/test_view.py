@@ -19,6 +19,7 @@ import pytest
 from conftest import Configs, Start, datagen, finished, lines
 from engine.report.summary import Report
 from engine.runs.api import arun, audit
+from engine.store.folder import RunFolder
 from engine.view.folders import key_of
 from engine.view.serving import Served, served
 from hostile_strings import hostile_strings
@@ -191,6 +192,27 @@ async def test_it_only_reads(configs: Configs, endpoint: Start, tmp_path: Path) 
     finally:
         run.chmod(0o755)
     assert there_is() == before
+
+
+async def test_all_who_watch_hear_of_the_end(configs: Configs, endpoint: Start, tmp_path: Path) -> None:
+    """The last thing that a run does is to give its folder back, which changes nothing in run.db."""
+    run = tmp_path / "run"
+    await a_run(configs, endpoint, run, validators=[], groupcheck=False)
+    async with visiting(run) as (there, visitor):
+        url = f"http://127.0.0.1:{there.port}/r/{key_of(run)}/events"
+
+        async def heard(answer: aiohttp.ClientResponse, words: str) -> None:
+            async with asyncio.timeout(10):
+                while words not in (await answer.content.readline()).decode():
+                    pass
+
+        async with contextlib.AsyncExitStack() as stack:
+            with RunFolder(run).locked():
+                answers = [await stack.enter_async_context(visitor.get(url)) for _ in range(3)]
+                for answer in answers:
+                    await heard(answer, 'class="fate running"')
+            for answer in answers:
+                await heard(answer, 'class="fate target"')
 
 
 # --- in a browser ------------------------------------------------------------------------------------

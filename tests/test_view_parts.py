@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import random
 import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -204,71 +206,133 @@ def test_an_index_filled_on_the_way_is_that_of_the_end(
 ) -> None:
     """Items come out of order, and surplus ones are decided again, as in a run; the index looks now and then."""
     folder = tmp_path_factory.mktemp("index")
-    connection = journal(folder / "run.db")
-    index = Index(folder / "run.db", folder / "cache", "q")
     fates: dict[int, str] = {}
     committed = 0
-    for batch, state, look in steps:
-        if fates.get(batch, "surplus") == "surplus":
-            fates[batch] = state
-            put(connection, batch * POSITIONS, state, f"text {batch}")
-        while fates.get(committed, "surplus") != "surplus":
-            committed += 1
-        commit(connection, committed)
-        if look:
-            index.catch_up()
-            if chance.random() < 0.3:
-                index = Index(folder / "run.db", folder / "cache", "q")
-    index.catch_up()
-    fresh = Index(folder / "run.db", folder / "other", "q")
-    fresh.catch_up()
-    assert index.items(index.chosen(Filter())) == sorted(batch * POSITIONS for batch in fates)
-    for state in ("accepted", "rejected", "surplus"):
-        wanted = sorted(batch * POSITIONS for batch, fate in fates.items() if fate == state)
-        assert index.items(index.chosen(Filter(state=state))) == wanted
-        assert fresh.items(fresh.chosen(Filter(state=state))) == wanted
-    for batch in fates:
-        assert index.items(index.chosen(Filter(q=f"text {batch} "))) == [batch * POSITIONS]
-    assert index.counts() == fresh.counts()
-    connection.close()
+    with ExitStack() as stack:
+        connection = stack.enter_context(closing(journal(folder / "run.db")))
+
+        def opened(cache: str) -> Index:
+            return stack.enter_context(closing(Index(folder / "run.db", folder / cache, "q")))
+
+        index, beside = opened("cache"), opened("cache")  # the second one as another process would
+        for batch, state, look in steps:
+            if fates.get(batch, "surplus") == "surplus":
+                fates[batch] = state
+                put(connection, batch * POSITIONS, state, f"text {batch}")
+            while fates.get(committed, "surplus") != "surplus":
+                committed += 1
+            commit(connection, committed)
+            if look:
+                index.catch_up()
+            if look and chance.random() < 0.3:
+                beside.catch_up()
+                index.close()
+                index = opened("cache")
+        fresh = opened("other")
+        for each in (index, beside, fresh):
+            each.catch_up()
+            assert each.chosen(Filter()).numbers() == sorted(batch * POSITIONS for batch in fates)
+            for state in ("accepted", "rejected", "surplus"):
+                wanted = sorted(batch * POSITIONS for batch, fate in fates.items() if fate == state)
+                assert each.chosen(Filter(state=state)).numbers() == wanted
+            for batch in fates:
+                assert each.chosen(Filter(q=f"text {batch} ")).numbers() == [batch * POSITIONS]
+        assert index.counts() == beside.counts() == fresh.counts()
 
 
-def test_a_person_changes_a_fate(tmp_path: Path) -> None:
+def reviewed(connection: sqlite3.Connection, review: int, number: int) -> None:
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS reviews"
+        " (review INTEGER PRIMARY KEY, item INTEGER, decision TEXT, note TEXT, text TEXT, at REAL)"
+    )
+    connection.execute("INSERT INTO reviews VALUES (?, ?, 'reject', '', '', 0)", (review, number))
+    connection.execute(
+        "UPDATE items SET state = 'rejected', rejected_by = 'review' WHERE item = ?", (number,)
+    )
+
+
+@pytest.fixture
+def run_of_three(tmp_path: Path) -> Iterator[sqlite3.Connection]:
     connection = journal(tmp_path / "run.db")
     for batch in range(3):
         put(connection, batch * POSITIONS, "accepted")
     commit(connection, 3)
-    index = Index(tmp_path / "run.db", tmp_path / "cache")
-    assert index.catch_up()
-    assert not index.catch_up()
-    connection.execute(
-        "CREATE TABLE reviews (review INTEGER PRIMARY KEY, item INTEGER, decision TEXT, note TEXT, text TEXT, at REAL)"
-    )
-    connection.execute("INSERT INTO reviews VALUES (1, ?, 'reject', '', '', 0)", (POSITIONS,))
-    connection.execute(
-        "UPDATE items SET state = 'rejected', rejected_by = 'review' WHERE item = ?", (POSITIONS,)
-    )
-    assert index.catch_up()
-    for each in (index, Index(tmp_path / "run.db", tmp_path / "cache")):
-        assert each.items(each.chosen(Filter(review="reject"))) == [POSITIONS]
-        assert each.items(each.chosen(Filter(by="review"))) == [POSITIONS]
-        assert each.items(each.chosen(Filter(review="none"))) == [0, 2 * POSITIONS]
+    yield connection
     connection.close()
+
+
+@pytest.mark.parametrize("looked", [True, False])
+def test_a_person_changes_a_fate(looked: bool, run_of_three: sqlite3.Connection, tmp_path: Path) -> None:
+    """Whether the index knew the item before, or not; and it still knows of it where the item is decided again."""
+    with closing(Index(tmp_path / "run.db", tmp_path / "cache")) as index:
+        if looked:
+            assert index.catch_up()
+            assert not index.catch_up()
+        reviewed(run_of_three, 1, POSITIONS)
+        reviewed(run_of_three, 2, 0)
+        assert index.catch_up()
+        commit(run_of_three, 0)  # reopened: every fate is decided anew
+        run_of_three.execute("UPDATE items SET state = 'accepted' WHERE item = 0")
+        assert index.catch_up()
+        for each in (index, Index(tmp_path / "run.db", tmp_path / "cache")):
+            each.catch_up()
+            assert each.chosen(Filter(review="reject")).numbers() == [0, POSITIONS]
+            assert each.chosen(Filter(state="rejected", by="review")).numbers() == [POSITIONS]
+            assert each.chosen(Filter(review="none")).numbers() == [2 * POSITIONS]
+            each.close()
+
+
+def test_what_is_known_later_is_counted_then(run_of_three: sqlite3.Connection, tmp_path: Path) -> None:
+    """A run that is looked at from its first second on has not extracted its attributes yet."""
+    with closing(Index(tmp_path / "run.db", tmp_path / "cache")) as index:
+        index.catch_up()
+        run_of_three.execute(
+            """INSERT INTO facts VALUES ('diversity', '{"attributes": [{"name": "topic"}]}')"""
+        )
+        put(run_of_three, 3 * POSITIONS, "accepted", attributes={"topic": "cats"})
+        index.catch_up()
+        assert index.counts()["attr:topic"][1]["cats"] == 1
+        assert index.chosen(Filter(attr=("topic=cats",))).numbers() == [3 * POSITIONS]
+        assert len(index.chosen(Filter())) == 4
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a database" * 999])
+def test_a_damaged_index_is_made_anew(
+    damage: bytes, run_of_three: sqlite3.Connection, tmp_path: Path
+) -> None:
+    with closing(Index(tmp_path / "run.db", tmp_path / "cache")) as index:
+        index.catch_up()
+    index.path.write_bytes(damage)
+    with closing(Index(tmp_path / "run.db", tmp_path / "cache")) as index:
+        index.catch_up()
+        assert len(index.chosen(Filter())) == 3
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(
+    run_of_three: sqlite3.Connection, tmp_path: Path
+) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with closing(Index(tmp_path / "run.db", tmp_path / "cache")) as index:
+        index.catch_up()
+        assert len(index.chosen(Filter())) == 3
+        assert index.path.is_file()
+    assert not index.path.exists()
 
 
 def test_another_run_in_the_same_folder_is_indexed_anew(tmp_path: Path) -> None:
+    """Also while it is being looked at."""
     connection = journal(tmp_path / "run.db")
     put(connection, 0, "accepted", "before")
-    Index(tmp_path / "run.db", tmp_path / "cache").catch_up()
-    connection.close()
-    for file in tmp_path.glob("run.db*"):
-        file.unlink()
-    connection = journal(tmp_path / "run.db", began=2.0)
-    put(connection, 0, "accepted", "after")
-    index = Index(tmp_path / "run.db", tmp_path / "cache")
-    index.catch_up()
-    assert index.items(index.chosen(Filter(q="before"))) == []
-    assert index.items(index.chosen(Filter(q="after"))) == [0]
+    with closing(Index(tmp_path / "run.db", tmp_path / "cache")) as index:
+        index.catch_up()
+        connection.close()
+        for file in tmp_path.glob("run.db*"):
+            file.unlink()
+        connection = journal(tmp_path / "run.db", began=2.0)
+        put(connection, 0, "accepted", "after")
+        index.catch_up()
+        assert index.chosen(Filter(q="before")).numbers() == []
+        assert index.chosen(Filter(q="after")).numbers() == [0]
     connection.close()
 
 
@@ -280,6 +344,7 @@ async def test_counts_are_those_of_the_run(tmp_path: Path, endpoint: Start, conf
     report = await arun(config, tmp_path / "run")
     index = Index(tmp_path / "run" / "run.db", tmp_path / "cache", "answer")
     index.catch_up()
+    index.close()
     counts = index.counts()
     items = report.data["items"]
     assert {name: counts["state"][1].get(name, 0) for name in ("accepted", "rejected", "surplus")} == {
@@ -291,7 +356,7 @@ async def test_counts_are_those_of_the_run(tmp_path: Path, endpoint: Start, conf
     both = [index.chosen(Filter(attr=(f"topic={name}",))) for name in ("cats", "dogs")]
     assert sum(map(len, both)) == sum(counts["attr:topic"][1].values())
     dear = index.chosen(Filter(sort="-cost"))
-    costs = index.columns["cost"][dear]
+    costs = dear.columns["cost"][dear.places]
     assert list(costs) == sorted(costs, reverse=True)
 
 

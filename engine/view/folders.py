@@ -95,7 +95,8 @@ def _figures(connection: sqlite3.Connection, folder: RunFolder, *, running: bool
     starts, facts = read_starts(connection), read_facts(connection)
     known = _known(folder)
     target, cap = _wanted(folder)
-    if not running and known is not None:  # it has ended: its own report has counted
+    ended = bool(starts) and starts[-1].outcome is not None
+    if ended and not running and known is not None:  # its own report has counted
         accepted, rejected = known["items"]["accepted"], known["items"]["rejected"]
         spent = known["cost"]["spent_usd"]
     else:

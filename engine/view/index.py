@@ -9,14 +9,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import orjson
+from filelock import FileLock, Timeout
 
 from engine.dataset.paths import value_at
 from engine.items import item_number
@@ -52,9 +54,24 @@ _WORDS = {
 """Properties whose values are words, with their titles."""
 
 
+class Found(NamedTuple):
+    """What a filter lets through: places in the columns as they were then."""
+
+    columns: Columns
+    places: npt.NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def numbers(self, first: int = 0, last: int | None = None) -> list[int]:
+        """The numbers of the items from one place in the order to another."""
+        return [int(number) for number in self.columns["item"][self.places[first:last]]]
+
+
 class Index:
     """One run's index. Filled by one thread at a time; read by any.
 
+    One process at a time fills the file; another one has a file of its own, which goes with it.
     Mutable state: the columns and the values of the words (each replaced as a whole), the file, what is in it.
     """
 
@@ -65,7 +82,8 @@ class Index:
         self._database = database
         self._label = label
         name = hashlib.blake2b(str(database.resolve()).encode(), digest_size=12).hexdigest()
-        self.path = cache / f"{name}.db"
+        self._own = contextlib.ExitStack()
+        self.path = self._place(cache, name)
         self._filling = threading.Lock()
         self.columns: Columns = {}
         self.words: dict[str, list[str]] = {}
@@ -77,28 +95,64 @@ class Index:
         self._next = 0
         self._reviewed = 0
         self._pieces = 0
-        with self._side() as side, contextlib.closing(connect(database)) as run:
-            self._open(side, run)
+        self._about: list[Any] = []
+        try:
+            with contextlib.closing(connect(database)) as run:
+                self._opened(run)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Leaves the file to others."""
+        self._own.close()
 
     # --- the file ---
 
+    def _place(self, cache: Path, name: str) -> Path:
+        """The file in the cache; one of our own where that is another process's, or cannot be written."""
+        try:
+            cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = FileLock(cache / f"{name}.lock", is_singleton=False)
+            lock.acquire(timeout=0)
+        except (Timeout, OSError):
+            return (
+                Path(self._own.enter_context(tempfile.TemporaryDirectory(prefix="datagen-"))) / f"{name}.db"
+            )
+        self._own.callback(lock.release)
+        return cache / f"{name}.db"
+
     @contextlib.contextmanager
     def _side(self) -> Iterator[sqlite3.Connection]:
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         side = sqlite3.connect(self.path, isolation_level=None, timeout=30)
         try:
             yield side
         finally:
             side.close()
 
+    def _opened(self, run: sqlite3.Connection) -> None:
+        """Opens the file; one that is damaged, as after a power cut, is made anew."""
+        try:
+            with self._side() as side:
+                self._open(side, run)
+        except sqlite3.DatabaseError:
+            for ending in ("", "-wal", "-shm"):
+                self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
+            with self._side() as side:
+                self._open(side, run)
+
+    def _what(self, run: sqlite3.Connection) -> list[Any]:
+        """What the columns depend on: another run in the same folder, or checks that are known only by now."""
+        began = run.execute("SELECT began FROM starts ORDER BY start LIMIT 1").fetchone()
+        validators = list(read_fact(run, "validators") or ())
+        return [FORM, began[0] if began else None, self._label, validators, _attributes(run)]
+
     def _open(self, side: sqlite3.Connection, run: sqlite3.Connection) -> None:
         side.execute("PRAGMA journal_mode = WAL")
         side.execute("PRAGMA synchronous = OFF")
-        began = run.execute("SELECT began FROM starts ORDER BY start LIMIT 1").fetchone()
-        self.validators = tuple(read_fact(run, "validators") or ())
-        self.attributes = tuple(_attributes(run))
-        about = [FORM, began[0] if began else None, self._label, self.validators, self.attributes]
-        mark = orjson.dumps(about).decode()
+        self._about = self._what(run)
+        self.validators, self.attributes = map(tuple, self._about[-2:])
+        mark = orjson.dumps(self._about).decode()
         if _kept(side, "about") != mark:
             side.executescript(
                 "DROP TABLE IF EXISTS words; DROP TABLE IF EXISTS pieces; DROP TABLE IF EXISTS kept;"
@@ -115,6 +169,7 @@ class Index:
         }
         self._next = int(_kept(side, "next") or 0)
         self._reviewed = int(_kept(side, "reviewed") or 0)
+        self._pieces = 0
         self.columns = _latest(self._loaded(side))
 
     def _loaded(self, side: sqlite3.Connection) -> Columns:
@@ -154,17 +209,19 @@ class Index:
 
     def catch_up(self, told: Callable[[int], None] = lambda _: None) -> bool:
         """Takes in what run.db holds by now; True where that changed anything. `told` hears how many are in."""
-        with self._filling, self._side() as side, contextlib.closing(connect(self._database)) as run:
+        with self._filling, contextlib.closing(connect(self._database)) as run, self._side() as side:
+            if self._what(run) != self._about:
+                self._open(side, run)
             committed = item_number(int(read_fact(run, "committed") or 0), 0)
             self._next = min(self._next, committed)
-            changed = self._take_reviews(run, side)
-            last = self._next - 1
+            changed, last = False, self._next - 1
             while rows := run.execute(_SQL, (last, _STEP)).fetchall():
                 last = rows[-1][0]
                 changed |= self._take_in(rows, side)
                 self._keep_place(side, min(last + 1, committed))
                 told(len(self))
             self._keep_place(side, committed)
+            changed |= self._take_reviews(run, side)
             if self._pieces > _CHUNKS:
                 self._join(side)
             return changed
@@ -190,6 +247,8 @@ class Index:
         new = [row for row, known in zip(rows, there, strict=True) if not known]
         values = sum(map(len, self.words.values()))
         made = np.array([self._row(row) for row in some], self._kind())
+        known = ~same & there
+        made["review"][there[~same]] = self.columns["review"][at[known]]
         texts = [(row[0], _text(row[5], row[6])) for row in new]
         side.execute("BEGIN IMMEDIATE")
         side.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", texts)
@@ -259,16 +318,16 @@ class Index:
         columns = {name: column.copy() for name, column in self.columns.items()}
         touched = []
         for review, item in fresh:
+            self._reviewed = max(self._reviewed, review)
             place = int(np.searchsorted(columns["item"], item))
             if place == len(columns["item"]) or columns["item"][place] != item:
-                continue  # its item is not taken in yet: the review is found again with it
+                continue  # of an item that a repair could not rescue
             [decision] = run.execute("SELECT decision FROM reviews WHERE review = ?", (review,)).fetchone()
             [row] = run.execute(f"{_COLUMNS} WHERE item = ?", (item,)).fetchall()
             for name, value in zip(columns, self._row(row), strict=True):
                 columns[name][place] = value
             columns["review"][place] = REVIEWS.index(decision) if decision in REVIEWS else 0
             touched.append(place)
-            self._reviewed = max(self._reviewed, review)
         if touched:
             rows = np.zeros(len(touched), self._kind())
             for name, column in columns.items():
@@ -293,22 +352,18 @@ class Index:
 
     # --- reading ---
 
-    def chosen(self, filter_: Filter, noted: Sequence[int] = ()) -> npt.NDArray[np.intp]:
-        """The places of the items that the filter lets through, in its order. `noted`: items whose notes it finds."""
+    def chosen(self, filter_: Filter, noted: Sequence[int] = ()) -> Found:
+        """The items that the filter lets through, in its order. `noted`: items whose notes it finds."""
         columns = self.columns
         through = self._through(columns, filter_)
         if filter_.q.strip():
             through &= self._said(columns, filter_.q, noted)
         places = np.flatnonzero(through)
-        name = filter_.sort.removeprefix("-")
-        if name != "plan":
-            order = np.argsort(columns[name][places], kind="stable")
-            places = places[order]
-            if filter_.sort.startswith("-"):  # equal ones in the order of the plan all the same
-                places = places[np.argsort(-columns[name][places].astype(np.float64), kind="stable")]
-        elif filter_.sort.startswith("-"):
-            places = places[::-1]
-        return places
+        name, down = filter_.sort.removeprefix("-"), filter_.sort.startswith("-")
+        if name == "plan":
+            return Found(columns, places[::-1] if down else places)
+        key = columns[name][places].astype(np.float64)
+        return Found(columns, places[np.argsort(-key if down else key, kind="stable")])
 
     def _through(self, columns: Columns, filter_: Filter) -> npt.NDArray[np.bool_]:
         through = np.ones(len(columns["item"]), bool)
@@ -368,19 +423,39 @@ class Index:
         self._searched = said, columns["item"], numbers
         return numbers
 
-    def items(self, places: npt.NDArray[np.intp]) -> list[int]:
-        """The numbers of the items at these places."""
-        return [int(number) for number in self.columns["item"][places]]
+    def states(self) -> dict[str, int]:
+        """How many items have each fate."""
+        found = np.bincount(self.columns["state"], minlength=len(STATES))
+        return {state: int(count) for state, count in zip(STATES, found, strict=True) if state}
 
-    def counts(self, places: npt.NDArray[np.intp] | None = None) -> dict[str, tuple[str, dict[str, int]]]:
-        """(title, counts by value) of each property, of the items at these places, or of all."""
+    def reasons(self, most: int) -> list[tuple[str, str, int]]:
+        """(by, reason, count) of the most frequent rejections."""
+        columns = self.columns
+        away = columns["state"] == STATES.index("rejected")
+        codes = columns["by"][away].astype(np.uint32) * (_MOST_VALUES + 1) + columns["reason"][away]
+        values, counts = np.unique(codes, return_counts=True)
+        named = [
+            (
+                self.words["by"][code // (_MOST_VALUES + 1)],
+                self.words["reason"][code % (_MOST_VALUES + 1)],
+                count,
+            )
+            for code, count in zip(values.tolist(), counts.tolist(), strict=True)
+        ]
+        return sorted(named, key=lambda each: -each[2])[:most]
+
+    def counts(self, found: Found | None = None) -> dict[str, tuple[str, dict[str, int]]]:
+        """(title, counts by value) of each property, of the items that were found, or of all."""
         counted: dict[str, tuple[str, dict[str, int]]] = {}
+        columns = found.columns if found is not None else self.columns
+
+        def of(column: str) -> npt.NDArray[Any]:
+            return columns[column] if found is None else columns[column][found.places]
 
         def count(name: str, title: str, column: str, values: Sequence[str], *, empty: str = "") -> None:
-            codes = self.columns[column] if places is None else self.columns[column][places]
-            found = np.bincount(codes, minlength=len(values))
+            numbers = np.bincount(of(column), minlength=len(values))
             counts = {
-                value: int(n) for value, n in zip(values, found, strict=False) if n and (value or empty)
+                value: int(n) for value, n in zip(values, numbers, strict=False) if n and (value or empty)
             }
             if "" in counts:
                 counts[empty] = counts.pop("")
@@ -393,7 +468,7 @@ class Index:
             count(f"verdict:{validator}", validator, _verdict(place), DECISIONS)
         for place, attribute in enumerate(self.attributes):
             count(f"attr:{attribute}", attribute, _attribute(place), self.words[_attribute(place)])
-        codes = self.columns["revised"] if places is None else self.columns["revised"][places]
+        codes = of("revised")
         changed = int(np.count_nonzero(codes))
         if changed:
             counted["revised"] = "revised", {"yes": changed, "no": len(codes) - changed}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +19,7 @@ from engine.view.index import Index
 
 _LAST = 8
 """Items of each fate that are shown as they come."""
+_REASONS = 12
 _WINDOW_S = 60.0
 """Seconds of which the pace is measured."""
 
@@ -69,8 +69,7 @@ def standing(
     """`text_of` gives the text by which an item is known from its record."""
     starts = read_starts(connection)
     last = starts[-1]
-    counts = index.counts()
-    states = counts["state"][1]
+    states = index.states()
     samples = connection.execute(
         "SELECT at, accepted, rejected, calls, spent, in_flight FROM samples WHERE start = ?"
         " ORDER BY at DESC LIMIT 200",
@@ -80,7 +79,7 @@ def standing(
     then = next((row for row in samples if now[0] - row[0] >= _WINDOW_S), samples[-1] if samples else now)
     span = max(1e-9, now[0] - then[0])
     pace = (now[1] - then[1]) / span if len(samples) > 1 else 0.0
-    accepted = states.get("accepted", 0)
+    accepted = states["accepted"]
     missing = max(0, target - accepted)
     spent = usd(read_spent(connection, running=running))
     dollars = usd(now[4] - then[4]) / span if len(samples) > 1 else 0.0
@@ -88,8 +87,8 @@ def standing(
         state="running" if running else last.outcome or "killed",
         message=str(last.counts.get("message", "")),
         accepted=accepted,
-        rejected=states.get("rejected", 0),
-        surplus=states.get("surplus", 0),
+        rejected=states["rejected"],
+        surplus=states["surplus"],
         target=target,
         spent=spent,
         cap=cap,
@@ -100,7 +99,7 @@ def standing(
         items_per_s=pace if running else 0.0,
         left=_left(missing, pace) if running else "",
         ends_at_usd=spent + dollars * missing / pace if running and pace > 0 else None,
-        reasons=_reasons(index),
+        reasons=index.reasons(_REASONS),
         endpoints=(last.counts.get("endpoints") or []) if running else [],
         workers=_workers(connection, last.number) if running else [],
         events=list(last.counts.get("events") or [])[-12:],
@@ -119,26 +118,6 @@ def _left(missing: int, pace: float) -> str:
         return ""
     seconds = missing / pace
     return f"about {duration(seconds)}"
-
-
-def _reasons(index: Index) -> list[tuple[str, str, int]]:
-    columns = index.columns
-    away = columns["state"] == 2
-    pairs = Counter[tuple[int, int]]()
-    codes = columns["by"][away].astype("u4") * 65_536 + columns["reason"][away]
-    values, numbers = _unique(codes)
-    for code, number in zip(values, numbers, strict=True):
-        pairs[int(code) // 65_536, int(code) % 65_536] = int(number)
-    return [
-        (index.words["by"][by], index.words["reason"][reason], number)
-        for (by, reason), number in pairs.most_common(12)
-    ]
-
-
-def _unique(codes: Any) -> tuple[Any, Any]:
-    import numpy as np
-
-    return np.unique(codes, return_counts=True)
 
 
 def _last(connection: sqlite3.Connection, text_of: Any) -> dict[str, list[tuple[str, str, str]]]:

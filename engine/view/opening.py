@@ -18,8 +18,6 @@ from engine.view.folders import key_of
 from engine.view.index import Index
 
 T = TypeVar("T")
-_LOOK_S = 1.0
-"""Seconds between two looks at whether run.db has changed, while somebody watches: 3 microseconds each."""
 
 
 class OpenRun:
@@ -36,7 +34,10 @@ class OpenRun:
         label = self.config.dataset.fields.label
         self.index = Index(self.folder.database, cache_folder(), label.field if label is not None else None)
         self._filling: asyncio.Task[bool] | None = None
-        self._version = -1
+
+    def close(self) -> None:
+        """Leaves the index to others."""
+        self.index.close()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -65,17 +66,6 @@ class OpenRun:
         for task in done:
             task.result()
         return bool(done)
-
-    async def changes(self) -> None:
-        """Returns once run.db has changed since the last call, and the index knows it; at most once a second."""
-        with self.reading() as connection:
-            while True:
-                await asyncio.sleep(_LOOK_S)
-                [version] = connection.execute("PRAGMA data_version").fetchone()
-                if version != self._version:
-                    self._version = version
-                    await self.fill()
-                    return
 
 
 def cache_folder() -> Path:

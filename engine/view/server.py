@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+import sqlite3
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from aiohttp import web
 from engine.errors import EngineError
 from engine.store.reading import read_fact, read_starts
 from engine.view.batches import read_batch, read_batches
+from engine.view.feed import Feed
 from engine.view.files import file
 from engine.view.filters import ON_A_PAGE, SORTS, Filter, facets_of, number_of
 from engine.view.folders import key_of, read_run, runs_below
@@ -22,9 +24,11 @@ from engine.view.item import read_item
 from engine.view.items import COLUMNS, export_lines, noted, read_rows
 from engine.view.live import lines, standing
 from engine.view.neighbours import read_neighbours, read_pairs
-from engine.view.opening import OpenRun
+from engine.view.opening import OpenRun, cache_folder
 from engine.view.pages import page
 
+_CURVES_EVERY = 5
+"""Changes for one of which the curves are told: a night has thousands of points."""
 _PATIENCE_S = 0.25
 """Seconds that a page waits for the index: what it shows then is what is taken in by then."""
 _REPORT_POLICY = (
@@ -41,9 +45,11 @@ class Server:
         self._root = root
         self._guard = guard
         self._open: dict[str, OpenRun] = {}
+        self._feeds: dict[str, Feed] = {}
 
     def app(self) -> web.Application:
         app = web.Application(middlewares=[self._guard.middleware, _told], client_max_size=1 << 20)
+        app.on_cleanup.append(self._close)
         app.add_routes(
             [
                 web.get("/", self.runs),
@@ -65,6 +71,10 @@ class Server:
             ]
         )
         return app
+
+    async def _close(self, _: web.Application) -> None:
+        for run in self._open.values():
+            run.close()
 
     # --- runs ---
 
@@ -130,19 +140,20 @@ class Server:
         headers = {**protected_headers(), "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
-        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
-            async for event in self._told(run):
-                await response.write(event)
+        feed = self._feeds.setdefault(run.key, Feed(run, partial(self._state, run)))
+        with contextlib.suppress(ConnectionError):  # whoever watched has left
+            async with contextlib.aclosing(feed.states()) as states:
+                async for state in states:
+                    await response.write(state)
         return response
 
-    async def _told(self, run: OpenRun) -> AsyncIterator[bytes]:
-        number = 0
-        while True:
-            number += 1
-            now = await self._standing(run)
-            yield _event("standing", page("standing", base=f"/r/{run.key}", now=now), number)
-            yield _event("lines", (await run.ask(lines)).decode(), number)
-            await run.changes()
+    async def _state(self, run: OpenRun, number: int) -> bytes:
+        """The events that tell how a run stands."""
+        now = await self._standing(run)
+        told = _event("standing", page("standing", base=f"/r/{run.key}", now=now), number)
+        if now.state != "running" or number % _CURVES_EVERY == 1:
+            told += _event("lines", (await run.ask(lines)).decode(), number)
+        return told
 
     # --- items ---
 
@@ -150,15 +161,15 @@ class Server:
         run = await self._run(request)
         filter_ = Filter.read(request.query.items())
         notes = await run.ask(lambda connection: noted(connection, filter_.q)) if filter_.q else []
-        places = await asyncio.to_thread(run.index.chosen, filter_, notes)
+        found = await asyncio.to_thread(run.index.chosen, filter_, notes)
         first = (filter_.page - 1) * ON_A_PAGE
-        shown = run.index.items(places[first : first + ON_A_PAGE])
+        shown = found.numbers(first, first + ON_A_PAGE)
         rows = await run.ask(lambda connection: read_rows(connection, run.fields, shown))
         chosen = [name for name in filter_.cols.split(",") if name in COLUMNS] or ["label", "why"]
         return self._page(
-            "items", run, "items", filter=filter_, rows=rows, found=len(places), first=first, sorts=SORTS,
+            "items", run, "items", filter=filter_, rows=rows, found=len(found), first=first, sorts=SORTS,
             columns=COLUMNS, chosen=chosen, whole=len(run.index), behind=await asyncio.to_thread(run.index.behind),
-            last_page=max(1, -(-len(places) // ON_A_PAGE)),
+            last_page=max(1, -(-len(found) // ON_A_PAGE)),
         )  # fmt: skip
 
     async def facets(self, request: web.Request) -> web.StreamResponse:
@@ -176,7 +187,7 @@ class Server:
         run = await self._run(request)
         filter_ = Filter.read(request.query.items())
         notes = await run.ask(lambda connection: noted(connection, filter_.q)) if filter_.q else []
-        places = await asyncio.to_thread(run.index.chosen, filter_, notes)
+        found = await asyncio.to_thread(run.index.chosen, filter_, notes)
         headers = {
             **protected_headers(),
             "Content-Type": "application/x-ndjson",
@@ -184,8 +195,8 @@ class Server:
         }
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
-        for first in range(0, len(places), 1_000):
-            numbers = run.index.items(places[first : first + 1_000])
+        for first in range(0, len(found), 1_000):
+            numbers = found.numbers(first, first + 1_000)
             await response.write(await run.ask(partial(export_lines, numbers=numbers)))
         await response.write_eof()
         return response
@@ -296,3 +307,8 @@ async def _told(request: web.Request, handler: Callable[[web.Request], Any]) -> 
         return response
     except EngineError as error:
         return web.Response(status=500, text=f"{error}\n")
+    except (sqlite3.Error, OSError) as error:
+        if isinstance(error, ConnectionError):
+            raise
+        where = f"what stands in {cache_folder()} can be deleted without loss"
+        return web.Response(status=500, text=f"{type(error).__name__}: {error}; {where}\n")

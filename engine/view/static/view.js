@@ -108,6 +108,7 @@ addEventListener("resize", () => {
 const standing = $("#standing");
 if (standing) {
   const source = new EventSource(standing.dataset.events);
+  fetch($("#curves-here").dataset.lines).then((answer) => answer.json()).then(draw, () => {});
   const link = $("#link");
   source.addEventListener("standing", (event) => {
     const kept = document.activeElement?.getAttribute?.("href");
