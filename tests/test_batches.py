@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from engine.items import PICO
 from engine.llm.budget import Budget
 from engine.runs.lanes import batch_api, batch_price
 from engine.store.parts import PartBook
+from engine.store.prompts import read_prompt
+from engine.store.reading import connect
 from nights import APIS, Night, check, rows
 
 
@@ -42,6 +45,16 @@ async def test_the_dataset_is_the_same_online_and_in_batches(
     online = config.changed(limits=config.limits.model_copy(update={"mode": "online"}))
     assert (await run_in(tmp_path / "online", online)).outcome == "target"
     assert contents(night.folder / "accepted.jsonl") == contents(tmp_path / "online" / "accepted.jsonl")
+    assert prompts_of(night.folder) == prompts_of(tmp_path / "online")
+
+
+def prompts_of(folder: Path) -> dict[str, tuple[str, str] | None]:
+    """What each call of a run was asked, as it is kept."""
+    with closing(connect(folder / "run.db")) as connection:
+        keys = [key for (key,) in connection.execute("SELECT key FROM calls WHERE batch < 5")]
+        asked = {key: read_prompt(connection, key) for key in keys}
+    assert all(asked.values())
+    return {key: prompt and (prompt.system, prompt.user) for key, prompt in asked.items()}
 
 
 @pytest.mark.parametrize("dialect", APIS)

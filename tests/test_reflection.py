@@ -132,6 +132,10 @@ async def test_validators_that_undo_each_other_end_the_item() -> None:
     assert (ended.rejection.by, ended.rejection.reason) == ("c", "unstable")
     [kept] = await Refine(c, Halt(), lambda _: None, [a])(item("x", "B"))
     assert (kept.label, kept.rejection) == ("A", None)  # the earlier one has the last word
+    assert [verdict.record for verdict in kept.verdicts] == [
+        {"before": {"label": "B"}},
+        {"before": {"label": "C"}},
+    ]  # what each changed, as it was
 
 
 async def test_purposes_may_have_models_of_their_own(endpoint: Start, configs: Configs) -> None:

@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from engine.config import RunConfig
 from engine.errors import EngineError
-from engine.items import usd
 from engine.store.folder import RunFolder
-from engine.store.reading import connect, read_facts, read_spent, read_starts, read_tallies
+from engine.store.reading import connect, read_facts, read_starts
+from engine.view.totals import read_report, read_totals, read_wanted
 
 _DEEPEST = 6
 _MOST = 500
@@ -92,45 +89,25 @@ def read_run(path: Path, root: Path) -> RunShown:
 
 
 def _figures(connection: sqlite3.Connection, folder: RunFolder, *, running: bool) -> dict[str, Any]:
-    starts, facts = read_starts(connection), read_facts(connection)
-    known = _known(folder)
-    target, cap = _wanted(folder)
-    ended = bool(starts) and starts[-1].outcome is not None
-    if ended and not running and known is not None:  # its own report has counted
-        accepted, rejected = known["items"]["accepted"], known["items"]["rejected"]
-        spent = known["cost"]["spent_usd"]
-    else:
-        tallies = read_tallies(connection)
-        accepted, rejected = tallies.accepted, tallies.rejected
-        spent = usd(read_spent(connection, running=running))
-    quality = (known or {}).get("quality", {})
+    facts, last = read_facts(connection), read_starts(connection)[-1]
+    report = read_report(folder)
+    totals, wanted = read_totals(connection, last, report, running=running), read_wanted(folder)
+    known = report or {}
+    quality = known.get("quality", {})
     right = (quality.get("people", {}).get("right") or quality.get("labels_right") or {}).get("share")
+    [began] = connection.execute("SELECT min(began) FROM starts").fetchone()
     return {
         "mode": facts.mode,
-        "outcome": "running" if running else (starts[-1].outcome if starts else "") or "killed",
+        "outcome": "running" if running else last.outcome or "killed",
         "running": running,
-        "accepted": accepted,
-        "rejected": rejected,
-        "target": target,
-        "spent": spent,
-        "cap": cap,
+        "accepted": totals.accepted,
+        "rejected": totals.rejected,
+        "target": wanted.target,
+        "spent": totals.spent,
+        "cap": wanted.cap,
         "priced": facts.priced,
         "model": facts.model or "",
-        "began": starts[0].began if starts else None,
-        "aps": ((known or {}).get("diversity", {}).get("measures") or {}).get("aps"),
+        "began": began,
+        "aps": (known.get("diversity", {}).get("measures") or {}).get("aps"),
         "right": right,
     }
-
-
-def _known(folder: RunFolder) -> dict[str, Any] | None:
-    try:
-        found = orjson.loads(folder.report.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) and {"items", "cost"} <= found.keys() else None
-
-
-def _wanted(folder: RunFolder) -> tuple[int, float | None]:
-    """The target and the cap by the folder's config."""
-    config = RunConfig.load(folder.config, lenient=True)
-    return config.generate.target or 0, config.limits.budget_usd

@@ -11,7 +11,7 @@ import hashlib
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ import orjson
 from filelock import FileLock, Timeout
 
 from engine.dataset.paths import value_at
-from engine.items import item_number
+from engine.items import POSITIONS, item_number
 from engine.schema.values import loads
 from engine.store.reading import connect, read_fact
 from engine.view.filters import Filter
@@ -31,6 +31,8 @@ FORM = 1
 """Of the file; another one is made anew."""
 STATES = ("", "accepted", "rejected", "surplus")
 DECISIONS = ("", "pass", "revise", "reject")
+_FAR = 5_000
+"""Batches behind."""
 _STEP = 4_000
 """Items that are taken in at a time: about a twentieth of a second."""
 _MOST_VALUES = 65_535
@@ -207,19 +209,24 @@ class Index:
         known = len(self) - int(np.searchsorted(self.columns["item"], self._next))
         return max(0, int(there) - known)
 
-    def catch_up(self, told: Callable[[int], None] = lambda _: None) -> bool:
-        """Takes in what run.db holds by now; True where that changed anything. `told` hears how many are in."""
+    def is_far_behind(self) -> bool:
+        """Whether so many batches are not taken in that it takes seconds."""
+        with contextlib.closing(connect(self._database)) as run:
+            [last] = run.execute("SELECT max(item) FROM items").fetchone()
+        return last is not None and last - self._next > _FAR * POSITIONS
+
+    def catch_up(self) -> bool:
+        """Takes in what run.db holds by now; True where that changed anything."""
         with self._filling, contextlib.closing(connect(self._database)) as run, self._side() as side:
             if self._what(run) != self._about:
                 self._open(side, run)
             committed = item_number(int(read_fact(run, "committed") or 0), 0)
             self._next = min(self._next, committed)
             changed, last = False, self._next - 1
-            while rows := run.execute(_SQL, (last, _STEP)).fetchall():
+            while rows := [_read(row) for row in run.execute(_SQL, (last, _STEP))]:
                 last = rows[-1][0]
                 changed |= self._take_in(rows, side)
                 self._keep_place(side, min(last + 1, committed))
-                told(len(self))
             self._keep_place(side, committed)
             changed |= self._take_reviews(run, side)
             if self._pieces > _CHUNKS:
@@ -266,8 +273,7 @@ class Index:
         )
 
     def _row(self, row: Sequence[Any]) -> tuple[Any, ...]:
-        number, state, label, by, reason, record, meta_text = row
-        meta = orjson.loads(meta_text)
+        number, state, label, by, reason, record, meta, chars = row
         decided: dict[str, str] = {}
         agreement = meta.get("agreement")
         for verdict in meta.get("verdicts", ()):
@@ -284,14 +290,14 @@ class Index:
         ]
         cost = float(meta.get("cost_usd") or 0.0)
         return (
-            number, STATES.index(state), 0, min(revised, 255), len(record), cost, doubt, *codes, *verdicts
+            number, STATES.index(state), 0, min(revised, 255), chars, cost, doubt, *codes, *verdicts
         )  # fmt: skip
 
-    def _label_in(self, record: str) -> str:
+    def _label_in(self, record: Mapping[str, Any]) -> str:
         """Short labels alone: those of which there may be few."""
         if self._label is None:
             return ""
-        value = value_at(loads(record), self._label)
+        value = value_at(record, self._label)
         said = str(value) if isinstance(value, str | int | float) else ""
         return said if len(said) <= _SHORT else ""
 
@@ -323,8 +329,8 @@ class Index:
             if place == len(columns["item"]) or columns["item"][place] != item:
                 continue  # of an item that a repair could not rescue
             [decision] = run.execute("SELECT decision FROM reviews WHERE review = ?", (review,)).fetchone()
-            [row] = run.execute(f"{_COLUMNS} WHERE item = ?", (item,)).fetchall()
-            for name, value in zip(columns, self._row(row), strict=True):
+            row = run.execute(f"{_COLUMNS} WHERE item = ?", (item,)).fetchone()
+            for name, value in zip(columns, self._row(_read(row)), strict=True):
                 columns[name][place] = value
             columns["review"][place] = REVIEWS.index(decision) if decision in REVIEWS else 0
             touched.append(place)
@@ -506,11 +512,21 @@ def _attributes(run: sqlite3.Connection) -> list[str]:
     return [str(each["name"]) for each in about.get("attributes") or ()][:_MOST_ATTRIBUTES]
 
 
-def _text(record: str, meta: str) -> str:
+def _read(row: Sequence[Any]) -> tuple[Any, ...]:
+    """A row with its record and meta parsed, and the characters of the record."""
+    *values, record, meta = row
+    try:
+        parsed = orjson.loads(record)
+    except orjson.JSONDecodeError:  # with numbers that only our own reading knows
+        parsed = loads(record)
+    return *values, parsed, orjson.loads(meta), len(record)
+
+
+def _text(record: Any, meta: Mapping[str, Any]) -> str:
     """All texts of an item, and what the last check said of it."""
     texts: list[str] = []
-    _gather(loads(record), texts)
-    verdicts = orjson.loads(meta).get("verdicts") or [{}]
+    _gather(record, texts)
+    verdicts = meta.get("verdicts") or [{}]
     texts.append(str(verdicts[-1].get("feedback") or ""))
     return searchable(" \n".join(texts))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +14,10 @@ from engine.items import item_id, usd
 from engine.report.formatting import duration
 from engine.report.page.page_data import series
 from engine.schema.values import loads
-from engine.store.reading import read_fact, read_spent, read_starts
+from engine.store.folder import RunFolder
+from engine.store.reading import read_fact, read_starts
 from engine.view.index import Index
+from engine.view.totals import read_report, read_totals, read_wanted
 
 _LAST = 8
 """Items of each fate that are shown as they come."""
@@ -60,15 +62,14 @@ class Standing:
 def standing(
     connection: sqlite3.Connection,
     index: Index,
-    text_of: Any,
+    folder: RunFolder,
+    text_of: Callable[[Any], str],
     *,
-    target: int,
-    cap: float | None,
     running: bool,
 ) -> Standing:
     """`text_of` gives the text by which an item is known from its record."""
-    starts = read_starts(connection)
-    last = starts[-1]
+    last = read_starts(connection)[-1]
+    target, cap = read_wanted(folder)
     states = index.states()
     samples = connection.execute(
         "SELECT at, accepted, rejected, calls, spent, in_flight FROM samples WHERE start = ?"
@@ -81,7 +82,7 @@ def standing(
     pace = (now[1] - then[1]) / span if len(samples) > 1 else 0.0
     accepted = states["accepted"]
     missing = max(0, target - accepted)
-    spent = usd(read_spent(connection, running=running))
+    spent = read_totals(connection, last, read_report(folder), running=running).spent
     dollars = usd(now[4] - then[4]) / span if len(samples) > 1 else 0.0
     return Standing(
         state="running" if running else last.outcome or "killed",
@@ -120,7 +121,9 @@ def _left(missing: int, pace: float) -> str:
     return f"about {duration(seconds)}"
 
 
-def _last(connection: sqlite3.Connection, text_of: Any) -> dict[str, list[tuple[str, str, str]]]:
+def _last(
+    connection: sqlite3.Connection, text_of: Callable[[Any], str]
+) -> dict[str, list[tuple[str, str, str]]]:
     found: dict[str, list[tuple[str, str, str]]] = {}
     for state in ("accepted", "rejected"):
         rows = connection.execute(

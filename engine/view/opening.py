@@ -61,7 +61,13 @@ class OpenRun:
         return self._filling
 
     async def filled(self, seconds: float) -> bool:
-        """Brings the index up to date; False where that takes longer than so many seconds, and goes on."""
+        """Brings the index up to date; False where that takes longer than so many seconds, and goes on.
+
+        Where it surely does, nothing is waited for.
+        """
+        if await asyncio.to_thread(self.index.is_far_behind):
+            self.fill()
+            return False
         done, _ = await asyncio.wait([self.fill()], timeout=seconds)
         for task in done:
             task.result()

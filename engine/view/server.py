@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from engine.errors import EngineError
-from engine.store.reading import read_fact, read_starts
+from engine.store.reading import read_starts
 from engine.view.batches import read_batch, read_batches
 from engine.view.feed import Feed
 from engine.view.files import file
@@ -55,7 +55,6 @@ class Server:
                 web.get("/", self.runs),
                 web.get("/static/{name:.+}", _static),
                 web.get("/r/{run}/", self.live),
-                web.get("/r/{run}/standing", self.standing),
                 web.get("/r/{run}/events", self.events),
                 web.get("/r/{run}/lines", self.lines),
                 web.get("/r/{run}/items", self.items),
@@ -106,29 +105,23 @@ class Server:
             base=f"/r/{run.key}",
             tab=tab,
             several=several,
-            form_token=self._guard.form_token,
             **values,
         )
 
     # --- live ---
 
     async def _standing(self, run: OpenRun) -> Any:
-        target, cap = run.config.generate.target or 0, run.config.limits.budget_usd
         running = await asyncio.to_thread(run.folder.in_use)
         return await run.ask(
             lambda connection: standing(
-                connection, run.index, lambda record: run.fields.remembered(record).text[:200],
-                target=target, cap=cap, running=running,
+                connection, run.index, run.folder, lambda record: run.fields.remembered(record).text[:200],
+                running=running,
             )
         )  # fmt: skip
 
     async def live(self, request: web.Request) -> web.StreamResponse:
         run = await self._run(request)
         return self._page("live", run, "live", now=await self._standing(run))
-
-    async def standing(self, request: web.Request) -> web.StreamResponse:
-        run = await self._run(request)
-        return _html("standing", base=f"/r/{run.key}", now=await self._standing(run))
 
     async def lines(self, request: web.Request) -> web.StreamResponse:
         run = await self._run(request)
@@ -258,12 +251,7 @@ def _log(connection: Any) -> dict[str, Any]:
         "SELECT purpose, owner, count(*), sum(cost) / 1e12, sum(prompt_tokens), sum(completion_tokens),"
         " avg(seconds), sum(error IS NOT NULL) FROM calls GROUP BY 1, 2 ORDER BY 4 DESC"
     ).fetchall()
-    return {
-        "starts": starts,
-        "costs": costs,
-        "whole": sum(row[3] for row in costs),
-        "facts": read_fact(connection, "dataset"),
-    }
+    return {"starts": starts, "costs": costs, "whole": sum(row[3] for row in costs)}
 
 
 def _event(kind: str, data: str, number: int) -> bytes:
