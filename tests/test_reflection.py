@@ -135,6 +135,7 @@ async def test_validators_that_undo_each_other_end_the_item() -> None:
     assert [verdict.record for verdict in kept.verdicts] == [
         {"before": {"label": "B"}},
         {"before": {"label": "C"}},
+        {},
     ]  # what each changed, as it was
 
 

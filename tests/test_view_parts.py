@@ -10,18 +10,24 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from urllib.parse import parse_qsl
 
+import numpy as np
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import ROOT, Configs, Start
-from engine.items import POSITIONS
+from engine.config import FieldsConfig
+from engine.dataset.fields import Fields
+from engine.items import PICO, POSITIONS
 from engine.runs.api import arun
+from engine.store.folder import RunFolder
 from engine.store.journal import set_up
 from engine.view.diff import word_diff
 from engine.view.filters import SORTS, Filter, facets_of, number_of
 from engine.view.index import Index
+from engine.view.live import standing
+from engine.view.neighbours import read_neighbours
 from engine.view.tokens import TOKENIZER, query, searchable
 
 WORDS = ["train", "tram", "Straße", "café", "18", "x_1", "東京都", "ราคา", "кот", "قطار"]
@@ -358,6 +364,54 @@ async def test_counts_are_those_of_the_run(tmp_path: Path, endpoint: Start, conf
     dear = index.chosen(Filter(sort="-cost"))
     costs = dear.columns["cost"][dear.places]
     assert list(costs) == sorted(costs, reverse=True)
+
+
+# --- neighbours, and how a run stands ---
+
+
+def test_why_two_items_are_the_same_or_not(tmp_path: Path) -> None:
+    connection = journal(tmp_path / "run.db")
+    about = {"groupcheck": {"same": "meaning+numbers", "threshold": 0.85}}
+    connection.execute("INSERT INTO facts VALUES ('diversity', ?)", (orjson.dumps(about).decode(),))
+    near, angles = (0.0, 0.2, 0.3, 1.2), ("12 cats", "12 dogs", "13 cats", "12 hats")
+    for place, (angle, text) in enumerate(zip(near, angles, strict=True)):
+        put(connection, place * POSITIONS, "accepted", text)
+        vector = np.array([np.cos(angle), np.sin(angle)], np.float16)
+        connection.execute("INSERT INTO vectors VALUES (?, x'', ?)", (place * POSITIONS, vector.tobytes()))
+    fields = Fields(FieldsConfig.model_validate({"text": "q"}))
+    found = read_neighbours(connection, fields, 0)
+    assert [(each.id, each.text) for each in found.neighbours] == list(
+        zip(("1-0", "2-0", "3-0"), angles[1:], strict=True)
+    )
+    same, numbers, far = (each.why for each in found.neighbours)
+    assert same == "the same by meaning+numbers, from 0.85 on"
+    assert numbers == "not the same: their numbers differ"
+    assert far.startswith("not the same: 0.36")
+    assert read_neighbours(connection, fields, 9).problem
+    connection.close()
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_what_a_run_will_have_cost(running: bool, run_of_three: sqlite3.Connection, tmp_path: Path) -> None:
+    """Ten items a second for a cent each, of a hundred: three are decided, and the rest takes ten seconds."""
+    (tmp_path / "config.yaml").write_text(
+        "dataset: {path: x.jsonl, description: d, fields: {text: q}}\ngenerate: {target: 103}\n"
+        "model: {name: m, base_url: 'http://127.0.0.1:9/v1'}\nlimits: {budget_usd: 9}\n"
+    )
+    for at in range(4):
+        row = (1, float(at), 10 * at, 0, 20 * at, PICO // 10 * at, 5)
+        run_of_three.execute("INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    with closing(Index(tmp_path / "run.db", tmp_path / "cache")) as index:
+        index.catch_up()
+        now = standing(run_of_three, index, RunFolder(tmp_path), str, running=running)
+    assert (now.accepted, now.target, now.cap, now.calls) == (3, 103, 9.0, 60)
+    assert now.spent == pytest.approx(0.3)
+    if running:
+        assert now.items_per_s == pytest.approx(10)
+        assert now.ends_at_usd == pytest.approx(0.3 + 100 * 0.01)
+        assert now.left == "about 10 s"
+    else:
+        assert (now.state, now.ends_at_usd, now.left, now.in_flight) == ("killed", None, "", 0)
 
 
 # --- files of others ---------------------------------------------------------------------------------
