@@ -88,6 +88,7 @@ class Index:
         self.path = self._place(cache, name)
         self._filling = threading.Lock()
         self.columns: Columns = {}
+        self._room: Columns = {}
         self.words: dict[str, list[str]] = {}
         """By property, its values; their places are what the columns hold."""
         self.validators: tuple[str, ...] = ()
@@ -172,7 +173,7 @@ class Index:
         self._next = int(_kept(side, "next") or 0)
         self._reviewed = int(_kept(side, "reviewed") or 0)
         self._pieces = 0
-        self.columns = _latest(self._loaded(side))
+        self.columns = self._room = _latest(self._loaded(side))
 
     def _loaded(self, side: sqlite3.Connection) -> Columns:
         """The columns in the file, piece by piece: a million items have 40 MB, and are not to be there twice."""
@@ -268,9 +269,17 @@ class Index:
     def _add(self, side: sqlite3.Connection, rows: npt.NDArray[Any]) -> None:
         side.execute("INSERT INTO pieces (rows) VALUES (?)", (rows.tobytes(),))
         self._pieces += 1
-        self.columns = _latest(
-            {name: np.concatenate([column, rows[name]]) for name, column in self.columns.items()}
-        )
+        count = len(self)
+        if count and rows["item"][0] <= self.columns["item"][-1]:
+            joined = {name: np.concatenate([column, rows[name]]) for name, column in self.columns.items()}
+            self.columns = self._room = _latest(joined)
+            return
+        whole = count + len(rows)
+        if whole > len(self._room["item"]):  # an eighth more, so that not all is copied at each step
+            self._room = {name: _wider(column, whole * 9 // 8) for name, column in self.columns.items()}
+        for name, column in self._room.items():
+            column[count:whole] = rows[name]  # whoever reads has the columns up to here
+        self.columns = {name: column[:whole] for name, column in self._room.items()}
 
     def _row(self, row: Sequence[Any]) -> tuple[Any, ...]:
         number, state, label, by, reason, record, meta, chars = row
@@ -342,7 +351,7 @@ class Index:
             self._pieces += 1
             _keep(side, "reviewed", str(self._reviewed))
             _keep(side, "values", orjson.dumps(self.words).decode())
-            self.columns = columns
+            self.columns = self._room = columns
         return bool(touched)
 
     def _join(self, side: sqlite3.Connection) -> None:
@@ -485,6 +494,12 @@ class Index:
 REVIEWS = ("", "accept", "reject", "note")
 _COLUMNS = "SELECT item, state, label, rejected_by, reason, record, meta FROM items"
 _SQL = f"{_COLUMNS} WHERE item > ? ORDER BY item LIMIT ?"
+
+
+def _wider(column: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
+    wider = np.empty(size, column.dtype)
+    wider[: len(column)] = column
+    return wider
 
 
 def _latest(columns: Columns) -> Columns:
