@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from engine.config.paths import name_of
 from engine.dataset.fields import Fields
 from engine.errors import ConfigError
 from engine.export import shapes
@@ -126,8 +127,11 @@ _WORDS: Mapping[Kind, str] = {
 }
 
 
-def form_of(path: Path) -> str:
-    """The format by the path's suffix. Raises ConfigError for one that no format has; `-` is JSON lines."""
+def form_of(place: str) -> str:
+    """The format by the suffix of a path or an address. Raises ConfigError for one that no format has.
+
+    `-` is JSON lines.
+    """
     known = {
         "": "jsonl",
         ".jsonl": "jsonl",
@@ -136,10 +140,11 @@ def form_of(path: Path) -> str:
         ".csv": "csv",
         ".parquet": "parquet",
     }
-    if (form := known.get(path.suffix.lower())) is None:
+    suffix = Path(name_of(place)).suffix
+    if (form := known.get(suffix.lower())) is None:
         endings = ", ".join(ending for ending in known if ending)
         raise ConfigError(
-            f"-o {path}: no format has the ending {path.suffix}; use one of {endings}, or name the format with -f"
+            f"-o {place}: no format has the ending {suffix}; use one of {endings}, or name the format with -f"
         )
     return form
 

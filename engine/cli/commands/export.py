@@ -85,7 +85,7 @@ def export(
             raise ConfigError("--push: goes to the hub; leave out -o")
         if out is not None:
             _spare_run(Path(out), RunFolder.existing(run_dir))
-        format = "hf" if push is not None else format or form_of(Path(str(out)))
+        format = "hf" if push is not None else format or form_of(str(out))
         if out is not None and (count := _pairs(run_dir, format, out)) is not None:
             tell(f"{count:,} pairs written to {out}")
             return
