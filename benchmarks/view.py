@@ -83,6 +83,9 @@ def journal(folder: Path, count: int) -> None:
             orjson.dumps(record).decode(), orjson.dumps(meta).decode(),
         )  # fmt: skip
         connection.execute("INSERT INTO items VALUES (?,?,?,?,?,?,?,?)", sealed(row))
+    connection.execute(
+        "INSERT INTO samples VALUES (1, 1.0, ?, ?, ?, 10, 0)", (count * 3 // 4, count // 4, count // 5)
+    )
     connection.execute("COMMIT")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
