@@ -24,7 +24,7 @@ class ObserveConfig(Section):
     log_files: int = Field(default=5, ge=1, le=1000)
     """Earlier log files that are kept."""
     prompts: bool = True
-    """Keep in run.db what each call was asked, and when: about 300 bytes and 0.05 ms a call. `datagen view` shows it."""
+    """Keep in run.db what each call was asked, and when: 300 bytes and 0.05 ms a call. `datagen view` shows it."""
     page: bool = True
     """Write report.html at the end of each start."""
     prometheus_port: int | None = Field(default=None, ge=0, le=65535)
