@@ -40,7 +40,7 @@ async def timed(self):
     found = used(resource.RUSAGE_SELF) - cpu, time.perf_counter() - began
     open({out!r}, "w").write(repr(found))
 passes.Passes.run = timed
-from engine.cli.app import main
+from engine.cli.__main__ import main
 main()
 """
 LANGUAGE = [{"language": "en"}, {"length": {"min": 1, "max": 5000, "unit": "words"}}]

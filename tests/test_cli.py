@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,32 @@ async def test_5_attempts(tmp_path: Path, endpoint: Start, configs: Configs) -> 
     assert (status, "generate unparseable 42" in said) == (5, True), said
     report = orjson.loads((folder / "report.json").read_bytes())
     assert (report["outcome"], report["items"]["accepted"]) == ("attempts", 0)
+
+
+SIGNALLED = """
+import sys
+class Signals:
+    def find_spec(self, name, path=None, target=None):
+        if name == "{module}":
+            exec("import os; os.kill(os.getpid(), {number}); x = [n for n in range(10000)]")
+sys.meta_path.insert(0, Signals())
+from engine.cli.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "engine.cli.app", "engine.config.run", "engine.runs.api", "aiohttp"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_130_also_where_it_has_hardly_started(
+    number: signal.Signals, module: str, tmp_path: Path, configs: Configs
+) -> None:
+    path = configs.write("http://127.0.0.1:9/v1")
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED.format(number=int(number), module=module),
+         "run", str(path), "-o", str(tmp_path / "run")],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr, done.stdout) == (130, "datagen: interrupted\n", "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

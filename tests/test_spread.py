@@ -313,7 +313,7 @@ def workers_of_any(folder: Path) -> list[Any]:
 
 OTHER = """
 import sys, {what}
-from engine.cli.app import main
+from engine.cli.__main__ import main
 main()
 """
 
@@ -356,7 +356,7 @@ SKEWED = """
 import time
 real = time.time
 time.time = lambda: real() + 400 * 86400
-from engine.cli.app import main
+from engine.cli.__main__ import main
 main()
 """
 

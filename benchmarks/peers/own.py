@@ -36,7 +36,7 @@ settings = {
 (folder / "config.yaml").write_text(yaml.safe_dump(settings))
 began = time.time()
 sys.argv = ["datagen", "run", str(folder / "config.yaml"), "-o", str(folder / "run")]
-from engine.cli.app import main  # noqa: E402
+from engine.cli.__main__ import main  # noqa: E402
 
 try:
     main()

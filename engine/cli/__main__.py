@@ -1,5 +1,29 @@
-"""`python -m engine.cli` is the command `datagen`."""
+"""The process of the command `datagen`: its signals and streams from the first instant, then the command."""
 
-from engine.cli.app import main
+from __future__ import annotations
 
-main()
+import os
+
+from engine.cli.interrupts import leaving
+
+
+def main() -> None:
+    """Runs the command line."""
+    leaving()
+    _open_standard_streams()
+    from engine.cli.app import app
+
+    app()
+
+
+def _open_standard_streams() -> None:
+    """Opens missing standard streams, so that no socket gets their numbers; services may start us without."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+if __name__ == "__main__":
+    main()

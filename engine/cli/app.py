@@ -1,4 +1,4 @@
-"""The command `datagen`: every subcommand, and the way into them."""
+"""The command `datagen`: every subcommand."""
 
 from __future__ import annotations
 
@@ -43,19 +43,3 @@ for command in (
     bench.bench, evaluate.evaluate, evaluate.judge, machine.simulate, machine.doctor, machine.version,
 ):  # fmt: skip
     app.command()(command)
-
-
-def main() -> None:
-    _open_standard_streams()
-    app()
-
-
-def _open_standard_streams() -> None:
-    """Opens missing standard streams, so that no socket gets their numbers; services may start us without."""
-    import os
-
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from engine.cli.interrupts import unwinding
 from engine.escaping import printable, printable_json
 from engine.veil import veiled
 
@@ -32,6 +33,7 @@ def mistakes() -> Iterator[None]:
 
     from engine.errors import ConfigError, EngineError
 
+    unwinding()
     try:
         yield
     except ConfigError as error:
@@ -48,7 +50,7 @@ def mistakes() -> Iterator[None]:
     except OSError as error:
         raise typer.Exit(_said(error)) from None
     except KeyboardInterrupt:  # before a run has begun, or after it has ended: nothing to drain
-        say("datagen: interrupted before the run had begun", err=True)
+        say("datagen: interrupted", err=True)
         raise typer.Exit(EXITS["interrupted"]) from None
 
 
@@ -175,7 +177,6 @@ def mode_of(report: Report) -> Mode:
 def in_loop_tuned(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run `work` to the end, with process-wide settings that a command may change but a library may not."""
     import gc
-    import signal
 
     from engine.flow.descriptors import raise_limit
     from engine.flow.loop import in_loop
@@ -186,7 +187,6 @@ def in_loop_tuned(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         hush()
         return result
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the run listens itself: like Ctrl-C
     raise_limit()
     gc.freeze()  # what is loaded by now stays and need not be scanned again
     gc.set_threshold(100_000, 50, 100)  # items form no cycles: rarer collections save a sixth of the CPU time
