@@ -98,7 +98,9 @@ main()
 """
 
 
-@pytest.mark.parametrize("module", ["typer", "engine.cli.app", "engine.config.run", "engine.runs.api", "aiohttp"])
+@pytest.mark.parametrize(
+    "module", ["typer", "engine.cli.app", "engine.config.run", "engine.runs.api", "aiohttp"]
+)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_130_also_where_it_has_hardly_started(
     number: signal.Signals, module: str, tmp_path: Path, configs: Configs

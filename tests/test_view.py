@@ -65,7 +65,18 @@ async def a_run(configs: Configs, endpoint: Start, folder: Path, **sections: Any
     return await arun(configs.load(url, **given), folder)
 
 
-PAGES = ("/", "/items", "/items?q=how", "/pairs", "/pairs?threshold=0.9", "/batches", "/log", "/report")
+PAGES = (
+    "/",
+    "/items",
+    "/items?q=how",
+    "/review",
+    "/review?way=judge&criterion=clear",
+    "/pairs",
+    "/pairs?threshold=0.9",
+    "/batches",
+    "/log",
+    "/report",
+)
 
 
 async def test_every_page_of_a_run(configs: Configs, endpoint: Start, tmp_path: Path) -> None:

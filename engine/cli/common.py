@@ -139,20 +139,10 @@ def show(table: Any) -> None:
 
 def report_of(run_dir: Path) -> tuple[Report, bool]:
     """A run's current report, and whether a process is using its folder. Raises ConfigError, StoreError."""
-    from engine.config import RunConfig
-    from engine.report.summary import summarize
+    from engine.runs.reports import read_report
     from engine.store.folder import RunFolder
-    from engine.store.reading import connect
 
-    folder = RunFolder.existing(run_dir)
-    config = RunConfig.load(folder.config, lenient=True)
-    running = folder.in_use()
-    with contextlib.closing(connect(folder.database)) as connection:
-        limits = config.limits
-        report = summarize(
-            connection, target=config.generate.target or 0, cap_usd=limits.budget_usd, running=running
-        )
-    return report, running
+    return read_report(RunFolder.existing(run_dir))
 
 
 def existing_of_items(run_dir: Path) -> RunFolder:

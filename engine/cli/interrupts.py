@@ -31,7 +31,10 @@ def unwinding() -> None:
 def _heard_by(heard: Callable[[int, FrameType | None], NoReturn], instead_of: object) -> None:
     for number in ENDING:
         before = signal.getsignal(number)
-        if before is not signal.SIG_IGN and instead_of in (None, before):  # ignored: whoever started us wants it so
+        if before is not signal.SIG_IGN and instead_of in (
+            None,
+            before,
+        ):  # ignored: whoever started us wants it so
             signal.signal(number, heard)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Sequence
 from itertools import chain, count
@@ -15,6 +16,7 @@ from engine.config.evaluate import EvaluatedData
 from engine.config.paths import is_remote
 from engine.flow.loop import in_loop
 from engine.report.summary import Report
+from engine.runs.decisions import take_in
 from engine.runs.modes import (
     MODES,
     AuditMode,
@@ -125,6 +127,7 @@ async def started(mode: Mode, config: RunConfig, folder: Path | str, show: TextI
     there = RunFolder(Path(folder))
     there.refuse_foreign(inputs.config.dataset.local_files)
     with there.locked():
+        await asyncio.to_thread(take_in, there)
         async with opened(mode, inputs, there, show=show) as session:
             return await session.run()
 

@@ -17,6 +17,7 @@ from engine.report.growth import Growth
 from engine.report.mapping import Map
 from engine.report.profile import profile_of
 from engine.report.summary import Report, summarize
+from engine.runs.decisions import take_in
 from engine.runs.inputs import Inputs
 from engine.runs.modes import Mode
 from engine.runs.page import write_page
@@ -81,6 +82,11 @@ class Finish:
             self.notify(f"The result could not be measured ({type(error).__name__}: {error})")
             return
         await journal.remember(name, found)
+
+    async def take_in(self) -> None:
+        """Takes in what people have decided meanwhile. Raises StoreError."""
+        if taken := await asyncio.to_thread(take_in, self.folder, self.notify):
+            self.notify(f"{taken:,} decisions of people were taken in.")
 
     def write(self) -> Report:
         """Writes all files from the journal. Raises StoreError."""

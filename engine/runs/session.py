@@ -394,6 +394,7 @@ class Session:
             await self._record_counts(outcome)
             if outcome in ("target", "attempts", "budget"):
                 await finish.measure(self.journal, base_vectors)
+            await finish.take_in()
             return finish.write()
         except StoreError as error:
             return finish.without_files(reason if isinstance(reason, StoreError) else error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from engine.schema.values import loads
 from engine.store.reading import connect
 from engine.store.writer import opened_table, translated
 
-_TABLE = (
+TABLE = (
     "CREATE TABLE IF NOT EXISTS opinions (item INTEGER NOT NULL, person TEXT NOT NULL, right INTEGER,"
     " scores TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (item, person)) WITHOUT ROWID"
 )
@@ -36,7 +36,7 @@ class Opinion:
 @contextmanager
 def opened_opinions(database: Path) -> Iterator[Opinions]:
     """Opens the opinions for the block; each is on disk when `keep` returns. Raises StoreError."""
-    with opened_table(database, _TABLE) as connection:
+    with opened_table(database, TABLE) as connection:
         yield Opinions(database, connection)
 
 
@@ -188,3 +188,13 @@ def sample_of(database: Path) -> tuple[list[Seen], list[Opinion]]:
     """All items that can be drawn, and the opinions so far. Raises StoreError."""
     with closing(connect(database)) as connection:
         return [each for each, _ in read_seen(connection)], read_opinions(connection)
+
+
+def in_order(drawn: Sequence[Seen], opinions: Sequence[Opinion], person: str) -> list[Seen]:
+    """Without what this person has judged; first what others have, so that two can be compared."""
+    own = {each.item for each in opinions if each.person == person}
+    others = {each.item for each in opinions if each.person != person}
+    left = [each for each in drawn if each.number not in own]
+    return [each for each in left if each.number in others] + [
+        each for each in left if each.number not in others
+    ]

@@ -282,14 +282,36 @@ def read_fates(connection: sqlite3.Connection) -> Iterator[FateRow]:
     yield from map(FateRow._make, rows)
 
 
+class ReviewRow(NamedTuple):
+    """What a person has decided about an item."""
+
+    item: int
+    decision: str
+    note: str
+    text: str
+    at: float
+    person: str
+    undone: int
+    """1 where it was taken back."""
+
+
+def read_reviews(connection: sqlite3.Connection, item: int | None = None) -> list[ReviewRow]:
+    """All reviews, or those of one item, in the order in which they were made."""
+    there = {name for _, name, *_ in connection.execute("PRAGMA table_info(reviews)")}
+    if not there:
+        return []
+    later = "person, undone" if "person" in there else "'', 0"
+    sql = f"SELECT item, decision, note, text, at, {later} FROM reviews"  # noqa: S608 - names from here
+    rows = connection.execute(f"{sql} WHERE ?1 IS NULL OR item = ?1 ORDER BY review", (item,))
+    return list(map(ReviewRow._make, rows))
+
+
 def read_notes(connection: sqlite3.Connection) -> list[str]:
     """People's notes on items, in the order in which they were made, each as JSON with the item's text."""
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'reviews'").fetchone():
-        return []
-    rows = connection.execute("SELECT decision, note, text FROM reviews WHERE note != '' ORDER BY review")
     return [
-        orjson.dumps({"note": note, "decision": decision, "of": text}).decode()
-        for decision, note, text in rows
+        orjson.dumps({"note": each.note, "decision": each.decision, "of": each.text}).decode()
+        for each in read_reviews(connection)
+        if each.note and not each.undone and each.decision not in ("undo", "refused")
     ]
 
 

@@ -16,6 +16,7 @@ from engine.errors import StoreError
 from engine.files.writing import temporary_beside
 from engine.items import POSITIONS, item_id
 from engine.schema.values import loads
+from engine.store import opinions, reviews
 from engine.store.checksums import checksum, intact
 from engine.store.folder import RunFolder, write_items
 from engine.store.journal import set_up
@@ -32,7 +33,6 @@ _TABLES = (
     "samples",
     "points",
     "vectors",
-    "reviews",
     "sent",
     "parts",
     "asked",
@@ -40,9 +40,15 @@ _TABLES = (
     "late",
     "prompts",
 )
+_PEOPLES = {"reviews": reviews.TABLE, "opinions": opinions.TABLE}
+"""Tables that are there once somebody has judged an item."""
 _SEALED = ("calls", "items")
 """Tables whose rows carry checksums."""
-_LATER = {"owner": "", "reasoning_tokens": 0, "reasoning": "", "sent": "", "crc": None}
+_WITHOUT_NUMBERS = ("facts", "sent", "prompts", "opinions")
+_LATER = {
+    "owner": "", "reasoning_tokens": 0, "reasoning": "", "sent": "", "crc": None,
+    "person": "", "key": "", "before": "", "undone": 0,
+}  # fmt: skip
 """Columns that earlier releases had not, and what stands in them."""
 _FARTHEST = 1 << 62
 
@@ -111,7 +117,7 @@ def _read(path: Path, rescue: Rescue) -> dict[str, list[Row]] | None:
                 name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             }
             tables: dict[str, list[Row]] = {}
-            for name in _TABLES:
+            for name in (*_TABLES, *_PEOPLES):
                 if name in there:
                     tables[name] = _of_table(connection, name, rescue)
             return tables if "items" in there else None
@@ -124,7 +130,7 @@ def _of_table(connection: sqlite3.Connection, name: str, rescue: Rescue) -> list
     if not _as_declared(connection, name):
         rescue.unread.append(name)
         return []
-    read = _by_name if name in ("facts", "sent", "prompts") else _by_number
+    read = _by_name if name in _WITHOUT_NUMBERS else _by_number
     later = tuple(_LATER[column] for column in _declared().get(name, [])[len(_columns(connection, name)) :])
     rows = {row[0]: (*row[1:], *later) for row in read(connection, name, broken.append)}
     if broken:
@@ -140,7 +146,7 @@ def _as_declared(connection: sqlite3.Connection, name: str) -> bool:
 
     A flipped bit in the list of tables would make every value that of another column.
     """
-    return name == "reviews" or (names := _columns(connection, name)) == _declared()[name][: len(names)]
+    return (names := _columns(connection, name)) == _declared()[name][: len(names)]
 
 
 def _columns(connection: sqlite3.Connection, name: str) -> list[str]:
@@ -151,7 +157,9 @@ def _columns(connection: sqlite3.Connection, name: str) -> list[str]:
 def _declared() -> dict[str, list[str]]:
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         set_up(connection)
-        return {name: _columns(connection, name) for name in _TABLES}
+        for statement in _PEOPLES.values():
+            connection.execute(statement)
+        return {name: _columns(connection, name) for name in (*_TABLES, *_PEOPLES)}
 
 
 def _is_good(table: str, row: Row) -> bool:
@@ -233,7 +241,7 @@ def _by_name(connection: sqlite3.Connection, name: str, broken: Callable[[str], 
     for order in ("ASC", "DESC"):
         try:
             for row in connection.execute(f"SELECT * FROM {name} ORDER BY 1 {order}"):  # noqa: S608
-                yield row[0], *row
+                yield row, *row  # its key may be of several columns
             return
         except sqlite3.Error as error:
             broken(str(error))
@@ -304,11 +312,9 @@ def _write(folder: RunFolder, tables: dict[str, list[Row]], rescue: Rescue) -> N
         with contextlib.closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
             set_up(connection)
             connection.execute("DELETE FROM facts")
-            if tables.get("reviews"):
-                connection.execute(
-                    "CREATE TABLE reviews (review INTEGER PRIMARY KEY, item INTEGER NOT NULL, decision TEXT NOT NULL,"
-                    " note TEXT NOT NULL, text TEXT NOT NULL, at REAL NOT NULL)"
-                )
+            for name, statement in _PEOPLES.items():
+                if tables.get(name):
+                    connection.execute(statement)
             connection.execute("BEGIN")
             for name, rows in tables.items():
                 rescue.kept[name] = _inserted(connection, name, rows)

@@ -325,7 +325,7 @@ class Index:
         if not run.execute("SELECT 1 FROM sqlite_master WHERE name = 'reviews'").fetchone():
             return False
         fresh = run.execute(
-            "SELECT max(review), item FROM reviews WHERE review > ? GROUP BY item ORDER BY 1",
+            "SELECT max(review), item FROM reviews WHERE review > ? AND decision != 'refused' GROUP BY item ORDER BY 1",
             (self._reviewed,),
         ).fetchall()
         if not fresh:
@@ -491,7 +491,7 @@ class Index:
         return counted
 
 
-REVIEWS = ("", "accept", "reject", "note")
+REVIEWS = ("", "accept", "reject", "note", "edit")
 _COLUMNS = "SELECT item, state, label, rejected_by, reason, record, meta FROM items"
 _SQL = f"{_COLUMNS} WHERE item > ? ORDER BY item LIMIT ?"
 

@@ -15,6 +15,7 @@ from engine.dataset.forms import LETTERS
 from engine.items import POSITIONS, item_id, usd
 from engine.schema.values import loads
 from engine.store.prompts import read_prompt
+from engine.store.reading import read_reviews
 from engine.view.diff import Piece, word_diff
 
 _FOLDED = 700
@@ -80,6 +81,8 @@ class Review:
     decision: str
     note: str
     at: float
+    person: str = ""
+    undone: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ def read_item(connection: sqlite3.Connection, fields: Fields, number: int) -> It
         steps,
         read_calls(connection, number),
         [(item_id(each), fate) for each, fate in siblings],
-        read_reviews(connection, number),
+        _reviews(connection, number),
         before=None if neighbours[0] is None else item_id(neighbours[0]),
         after=None if neighbours[1] is None else item_id(neighbours[1]),
     )
@@ -241,7 +244,13 @@ def _now(record: Mapping[str, Any], fields: Fields) -> dict[str, Any]:
     """The item's parts by the names that revisions use."""
     example = fields.remembered(dict(record))
     parts = dict(example.parts) or {"text": example.text}
-    return {**parts, "choices": list(example.choices), "label": example.label, **dict(example.extras)}
+    return {
+        **record,
+        **parts,
+        "choices": list(example.choices),
+        "label": example.label,
+        **dict(example.extras),
+    }
 
 
 def _text(value: Any) -> str:
@@ -289,10 +298,9 @@ def call_shown(connection: sqlite3.Connection, row: Sequence[Any]) -> CallShown:
     )  # fmt: skip
 
 
-def read_reviews(connection: sqlite3.Connection, number: int) -> list[Review]:
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'reviews'").fetchone():
-        return []
-    rows = connection.execute(
-        "SELECT decision, note, at FROM reviews WHERE item = ? ORDER BY review", (number,)
-    )
-    return [Review(*row) for row in rows]
+def _reviews(connection: sqlite3.Connection, number: int) -> list[Review]:
+    return [
+        Review(each.decision, each.note, each.at, each.person, bool(each.undone))
+        for each in read_reviews(connection, number)
+        if each.decision != "undo"
+    ]

@@ -14,6 +14,7 @@ from engine.config import RunConfig
 from engine.dataset.fields import Fields
 from engine.store.folder import RunFolder
 from engine.store.reading import connect
+from engine.view.deciding import Decisions
 from engine.view.folders import key_of
 from engine.view.index import Index
 
@@ -33,6 +34,7 @@ class OpenRun:
         self.fields: Fields = self.folder.form(self.config.dataset.fields)
         label = self.config.dataset.fields.label
         self.index = Index(self.folder.database, cache_folder(), label.field if label is not None else None)
+        self.decisions = Decisions(self.folder)
         self._filling: asyncio.Task[bool] | None = None
 
     def close(self) -> None:

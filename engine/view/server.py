@@ -15,6 +15,7 @@ from aiohttp import web
 from engine.errors import EngineError
 from engine.store.reading import read_starts
 from engine.view.batches import read_batch, read_batches
+from engine.view.desk import user
 from engine.view.feed import Feed
 from engine.view.files import file
 from engine.view.filters import ON_A_PAGE, SORTS, Filter, facets_of, number_of
@@ -26,11 +27,14 @@ from engine.view.live import lines, standing
 from engine.view.neighbours import read_neighbours, read_pairs
 from engine.view.opening import OpenRun, cache_folder
 from engine.view.pages import page
+from engine.view.reviewing import Reviewing
 
 _CURVES_EVERY = 5
 """Changes for one of which the curves are told: a night has thousands of points."""
 _PATIENCE_S = 0.25
 """Seconds that a page waits for the index: what it shows then is what is taken in by then."""
+_MOST_SENT = 16 << 20
+"""Bytes of a form: an edited item may be long."""
 _REPORT_POLICY = (
     "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'; "
     "img-src data: blob:"
@@ -48,10 +52,12 @@ class Server:
         self._feeds: dict[str, Feed] = {}
 
     def app(self) -> web.Application:
-        app = web.Application(middlewares=[self._guard.middleware, _told], client_max_size=1 << 20)
+        app = web.Application(middlewares=[self._guard.middleware, _told], client_max_size=_MOST_SENT)
         app.on_cleanup.append(self._close)
+        reviewing = Reviewing(self._run, self._page, self._guard.form_token)
         app.add_routes(
             [
+                *reviewing.routes(),
                 web.get("/", self.runs),
                 web.get("/static/{name:.+}", _static),
                 web.get("/r/{run}/", self.live),
@@ -73,6 +79,7 @@ class Server:
 
     async def _close(self, _: web.Application) -> None:
         for run in self._open.values():
+            await run.decisions.close()
             run.close()
 
     # --- runs ---
@@ -93,6 +100,7 @@ class Server:
                 raise web.HTTPNotFound(text="There is no such run here.\n")
             name = str(path.relative_to(self._root)) if path != self._root else path.resolve().name
             self._open[key] = await asyncio.to_thread(OpenRun, path, name)
+            self._open[key].decisions.settle(0)  # what an earlier server left behind
         run = self._open[key]
         await run.filled(_PATIENCE_S)
         return run
@@ -161,7 +169,8 @@ class Server:
         chosen = [name for name in filter_.cols.split(",") if name in COLUMNS] or ["label", "why"]
         return self._page(
             "items", run, "items", filter=filter_, rows=rows, found=len(found), first=first, sorts=SORTS,
-            columns=COLUMNS, chosen=chosen, whole=len(run.index), behind=await asyncio.to_thread(run.index.behind),
+            form_token=self._guard.form_token, who=user(), columns=COLUMNS, chosen=chosen, whole=len(run.index),
+            behind=await asyncio.to_thread(run.index.behind),
             last_page=max(1, -(-len(found) // ON_A_PAGE)),
         )  # fmt: skip
 

@@ -11,9 +11,7 @@ from engine.cli.common import say
 from engine.escaping import printable
 
 if TYPE_CHECKING:
-    from engine.quality.estimates import Seen
     from engine.store.folder import RunFolder
-    from engine.store.opinions import Opinion
 
 _KEYS = "[y] right, [n] wrong, [?] cannot tell, [s]kip, [q]uit"
 
@@ -26,10 +24,10 @@ def ask_people(
     Raises StoreError.
     """
     from engine.quality.estimates import stratified
-    from engine.store.opinions import Opinion, opened_opinions, sample_of
+    from engine.store.opinions import Opinion, in_order, opened_opinions, sample_of
 
     seen, opinions = sample_of(folder.database)
-    drawn = _in_order(stratified(seen, len(seen), seed), opinions, person)[:count]
+    drawn = in_order(stratified(seen, len(seen), seed), opinions, person)[:count]
     with opened_opinions(folder.database) as kept:
         try:
             for place, each in enumerate(drawn, 1):
@@ -48,16 +46,6 @@ def ask_people(
                 kept.keep(Opinion(each.number, person, right, scores))
         except KeyboardInterrupt:
             say()  # like q: the answers so far are kept
-
-
-def _in_order(drawn: Sequence[Seen], opinions: Sequence[Opinion], person: str) -> list[Seen]:
-    """Without what this person has judged; first what others have, so that two can be compared."""
-    own = {each.item for each in opinions if each.person == person}
-    others = {each.item for each in opinions if each.person != person}
-    left = [each for each in drawn if each.number not in own]
-    return [each for each in left if each.number in others] + [
-        each for each in left if each.number not in others
-    ]
 
 
 def person_named(given: str | None) -> str:

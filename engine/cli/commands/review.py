@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from engine.cli.commands.opinions import person_named
 from engine.cli.common import existing_of_items, mistakes, mode_of, report_of, say
 from engine.escaping import printable
 
+if TYPE_CHECKING:
+    from engine.store.reviews import Decision, ReviewDecision
+
+SKIP: Literal["skip"] = "skip"
 _KEYS = "[a]ccept, [r]eject, [n]ote, [s]kip, [q]uit"
 
 
@@ -31,7 +37,9 @@ def review(
     blind: Annotated[
         bool, typer.Option("--blind", help="With --sample: the checks' verdicts are not shown.")
     ] = False,
-    by: Annotated[str | None, typer.Option("--by", metavar="NAME", help="With --sample: who judges.")] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="NAME", help="Who judges; else the user here.")
+    ] = None,
     criterion: Annotated[
         list[str] | None,
         typer.Option(
@@ -47,6 +55,7 @@ def review(
     With --sample, judge a sample of all items instead: what share of the accepted is right, with an interval.
     """
     from engine.config import RunConfig
+    from engine.runs.decisions import take_in
     from engine.store.folder import write_items
     from engine.store.reviews import opened_reviews
 
@@ -57,13 +66,22 @@ def review(
         folder = existing_of_items(run_dir)
         config = RunConfig.load(folder.config, lenient=True)
         with folder.locked(), opened_reviews(folder.database) as reviews:
+            take_in(folder, say)
             fields = folder.form(config.dataset.fields)
+
+            def seen(record: Mapping[str, Any]) -> tuple[str, str]:
+                example = fields.remembered(dict(record))
+                return example.text, example.answer
+
+            person = person_named(by)
             there = reviews.open_items(seed)
             try:
                 for count, reviewed in enumerate(reviews.read(there[:most]), 1):
                     _show(reviewed, config, f"{count} of {len(there[:most]):,}")
-                    if not _asked(reviews, reviewed, fields.remembered(reviewed.record).text):
+                    if (decision := _asked(reviewed.item, person)) is None:
                         break
+                    if decision != SKIP:
+                        reviews.decide(decision, seen)
             except KeyboardInterrupt:
                 say()  # like q: the decisions so far are kept
             write_items(folder)
@@ -75,30 +93,29 @@ def _judge(
     run_dir: Path, count: int, seed: int, by: str | None, criterion: list[str] | None, *, blind: bool
 ) -> None:
     """Asks about a sample, of any kind of run; then says what all judgements say of the whole."""
-    from engine.cli.commands.opinions import ask_people, criteria_in, lines_of, person_named
-    from engine.files.writing import replacing
+    from engine.cli.commands.opinions import ask_people, criteria_in, lines_of
+    from engine.runs.decisions import take_in
+    from engine.runs.reports import write_report
     from engine.store.folder import RunFolder
 
     folder = RunFolder.existing(run_dir)
     criteria = criteria_in(criterion)
     if count:
         with folder.locked():
+            take_in(folder, say)
             ask_people(folder, count, seed, person_named(by), criteria, blind=blind)
     report, running = report_of(run_dir)
     if count and not running:
-        with replacing(folder.report) as file:
-            file.write(report.to_json() + "\n")
+        write_report(folder)
     for line in lines_of(report.data["quality"].get("people", {})):
         say(line)
 
 
 def _close(run_dir: Path, counts: dict[str, int], there: int, config: Any) -> None:
-    from engine.files.writing import replacing
+    from engine.runs.reports import write_report
     from engine.store.folder import RunFolder
 
-    report, _ = report_of(run_dir)
-    with replacing(RunFolder(run_dir).report) as file:
-        file.write(report.to_json() + "\n")
+    report = write_report(RunFolder(run_dir))
     if not there:
         say("Every accepted item has been reviewed.")
     done = ", ".join(f"{counts.get(name, 0):,} {what}" for name, what in _DONE.items())
@@ -110,6 +127,7 @@ def _close(run_dir: Path, counts: dict[str, int], there: int, config: Any) -> No
         say(f"To go on, guided by the notes: datagen resume {run_dir}{human}")
 
 
+_DECISIONS: dict[str, ReviewDecision] = {"a": "accept", "r": "reject", "n": "note"}
 _DONE = {"accept": "accepted", "reject": "rejected", "note": "noted"}
 
 
@@ -135,24 +153,24 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _asked(reviews: Any, reviewed: Any, text: str) -> bool:
-    """Asks for a decision on one item. Returns whether to continue."""
+def _asked(item: int, person: str) -> Decision | Literal["skip"] | None:
+    """Asks for a decision on one item; None where no more are wanted, SKIP where none is made."""
+    from engine.store.reviews import Decision
+
     while True:
         answer = _line(f"{_KEYS}: ")
         if answer is None or answer[:1] == "q":
-            return False
+            return None
         if answer[:1] in ("a", "s", "r", "n"):
             break
         say("Please answer with one of these letters.")
     if answer[0] == "s":
-        return True
+        return SKIP
     note = ""
     if answer[0] in ("r", "n"):
         rest = answer[1:].strip()
         note = rest or _line("What should be different? ") or ""
-    decision = {"a": "accept", "r": "reject", "n": "note"}[answer[0]]
-    reviews.decide(reviewed, decision, note, text)
-    return True
+    return Decision(item, _DECISIONS[answer[0]], note, person)
 
 
 def _line(prompt: str) -> str | None:

@@ -36,6 +36,32 @@ const keys = {
   ArrowRight: () => follow("next"), ArrowLeft: () => follow("prev"),
   "/": () => $("[data-search]")?.focus(),
 };
+// --- reviewing: each key is a button or a link of the page ---
+
+const desk = $("#review");
+if (desk) {
+  for (const each of $$("[data-key]", desk)) keys[each.dataset.key] = () => each.click();
+  const note = $("[data-note]", desk);
+  keys.w = () => note?.focus();
+  const edit = $("[data-edit]", desk);
+  if (edit) keys.e = () => { edit.open = true; $("textarea", edit)?.focus(); };
+  const back = $("[data-back]", desk);
+  if (back && history.length > 1) {
+    back.hidden = false;
+    back.addEventListener("click", (event) => { event.preventDefault(); history.back(); });
+    keys.b = () => history.back();
+  }
+  const points = () => $$("[data-scores]", desk).find((each) => !$("input:checked", each));
+  for (let digit = 1; digit <= 9; digit += 1) keys[digit] ??= () => {
+    const choice = points()?.querySelector(`input[value="${digit}"]`);
+    if (choice) choice.checked = true;
+  };
+  desk.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") event.target.blur();
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target === note) $("[value=note]", desk)?.click();
+  });
+}
+
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, pre, .scroll:focus")) return;
   const act = keys[event.key];
