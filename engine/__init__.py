@@ -2,8 +2,10 @@
 
 from engine import RunConfig, run
 
-report = run(RunConfig.load("config.yaml"), "runs/first")
-print(report.outcome, report.accepted)
+result = run(RunConfig.load("config.yaml"), "runs/first")
+print(result.outcome, result.accepted)
+for item in result.items():
+    print(item.text, item.label)
 """
 
 from __future__ import annotations
@@ -14,14 +16,24 @@ from engine._version import __version__
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
+    from engine.dataset.given import as_dataset
+    from engine.exports.whole import export
     from engine.report.summary import Report
-    from engine.runs.api import arun, run
+    from engine.runs.api import arun
+    from engine.runs.programs import audit, evaluate, preview, run
+    from engine.runs.result import Result
 
 _HOMES = {
     "RunConfig": "engine.config",
     "Report": "engine.report.summary",
-    "run": "engine.runs.api",
+    "Result": "engine.runs.result",
     "arun": "engine.runs.api",
+    "as_dataset": "engine.dataset.given",
+    "audit": "engine.runs.programs",
+    "evaluate": "engine.runs.programs",
+    "export": "engine.exports.whole",
+    "preview": "engine.runs.programs",
+    "run": "engine.runs.programs",
 }
 
 
@@ -34,4 +46,16 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_HOMES[name]), name)
 
 
-__all__ = ["Report", "RunConfig", "__version__", "arun", "run"]
+__all__ = [
+    "Report",
+    "Result",
+    "RunConfig",
+    "__version__",
+    "arun",
+    "as_dataset",
+    "audit",
+    "evaluate",
+    "export",
+    "preview",
+    "run",
+]

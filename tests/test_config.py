@@ -148,7 +148,7 @@ def test_a_literal_key_is_replaced_by_a_reference(tmp_path: Path) -> None:
         ({"generate.traget": 3}, "generate.traget: there is no such key; did you mean 'target'?"),
         (
             {"generate.target": "ten"},
-            "c.yaml line 10: generate.target: should be a valid integer (got 'ten')",
+            "the command line: generate.target: should be a valid integer (got 'ten')",
         ),
         ({"generate.target": 0}, "generate.target: should be greater than or equal to 1 (got 0)"),
         ({"generate.target": True}, "generate.target: should be a valid integer"),

@@ -28,8 +28,8 @@ from engine.dataset.labels import LabelStyle
 from engine.diversity.measures.contamination import shared_runs
 from engine.diversity.split import Groups, held_out, join_by_vectors
 from engine.errors import ConfigError
-from engine.export.files import write_parquet
-from engine.export.formats import export, form_of
+from engine.exports.files import write_parquet
+from engine.exports.formats import export, form_of
 from engine.simulator.content import word_problems
 
 MC = Fields(
@@ -342,7 +342,7 @@ def test_all_parts_have_the_same_columns(tmp_path: Path) -> None:
 
 
 def test_the_format_is_that_of_the_ending(tmp_path: Path) -> None:
-    from engine.export.formats import parts
+    from engine.exports.formats import parts
 
     assert parts(("",), "csv", tmp_path / "x.csv") == {"": tmp_path / "x.csv"}
     assert parts(("train", "test"), "csv", tmp_path / "x.csv")["test"] == tmp_path / "x-test.csv"

@@ -28,7 +28,7 @@ from engine.config.reading import CsvConfig, ReadingConfig
 from engine.dataset.base import BaseDataset
 from engine.dataset.survey import Surveying, converter
 from engine.errors import ConfigError
-from engine.export.files import write_json, write_jsonl, write_parquet
+from engine.exports.files import write_json, write_jsonl, write_parquet
 from engine.files.rows import BadRow
 from engine.files.source import source_of
 from engine.schema.arrow import column_to, rows_from, type_from, type_to

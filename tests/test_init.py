@@ -16,7 +16,7 @@ from engine.analysis.first_config import config_text, looked
 from engine.config import RunConfig
 from engine.config.reading import ReadingConfig
 from engine.dataset.base import BaseDataset
-from engine.export.formats import FORMS, export, misfit
+from engine.exports.formats import FORMS, export, misfit
 from engine.items import Batch, Item
 from engine.runs.api import audit
 from engine.runs.modes import GenerateMode

@@ -20,7 +20,7 @@ from engine.dataset.fields import Fields
 from engine.dataset.labels import LabelStyle
 from engine.dataset.pairs import PairStyle
 from engine.errors import ConfigError
-from engine.export.formats import FORMS, export, misfit
+from engine.exports.formats import FORMS, export, misfit
 from engine.schema.columns import schema_of
 
 Rows = list[dict[str, Any]]

@@ -9,11 +9,13 @@ from engine.cli.commands import (
     bench,
     budget,
     cancel,
+    config,
     data,
     evaluate,
     export,
     init,
     machine,
+    preview,
     repair,
     report,
     review,
@@ -36,10 +38,11 @@ app = typer.Typer(
 
 for command in (
     run.run, run.convert, run.resume, rows.audit, rows.enhance, rows.merge,
-    before.calibrate, before.plan, before.check, run.status,
+    before.calibrate, before.plan, before.check, preview.preview, run.status, run.watch,
     cancel.cancel, worker.worker,
     view.view, init.init, report.report, export.export, review.review, repair.repair, budget.budget,
     data.metrics, data.groupcheck,
     bench.bench, evaluate.evaluate, evaluate.judge, machine.simulate, machine.doctor, machine.version,
 ):  # fmt: skip
     app.command()(command)
+app.add_typer(config.config, name="config")

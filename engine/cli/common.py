@@ -15,6 +15,7 @@ from engine.escaping import printable, printable_json
 from engine.veil import veiled
 
 if TYPE_CHECKING:
+    from engine.report.showing import Kind, Shown
     from engine.report.summary import Report
     from engine.runs.modes import Mode
     from engine.runs.preflight import Finding
@@ -181,6 +182,13 @@ def in_loop_tuned(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     gc.freeze()  # what is loaded by now stays and need not be scanned again
     gc.set_threshold(100_000, 50, 100)  # items form no cycles: rarer collections save a sixth of the CPU time
     return in_loop(whole)
+
+
+def shown(progress: Kind) -> Shown:
+    """Where a start shows what it does."""
+    from engine.report.showing import shown_on
+
+    return shown_on(sys.stderr, progress)
 
 
 def finish(report: Report, folder: Path) -> None:

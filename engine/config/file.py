@@ -86,7 +86,10 @@ def parse(
         name, lines = f"{name} (translated)", {}
     for dotted, value in overrides.items():
         _put(raw, dotted, value)
-    reader = _Reader(model, Place(name, lines), lenient)
+    given = frozenset(
+        tuple(int(key) if key.isdigit() else key for key in dotted.split(".")) for dotted in overrides
+    )
+    reader = _Reader(model, Place(name, lines, given), lenient)
     filled = rooted(model, reader.filled(raw, ()), folder)
     secrets = _secrets(reader.values, filled.get("public_variables"))
     for value, named in secrets.items():  # before anything of this config can be shown

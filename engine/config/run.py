@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -329,14 +329,21 @@ class RunConfig(Section):
         config = parsed.settings
         config._references, config._translation = parsed.references, parsed.translation
         config._place, config._secrets = parsed.place, parsed.secrets
-        function = config.embedding.function
-        if function is not None and not (lenient or allow_code or is_allowed(function, overrides or ())):
-            raise config.wrong(
-                "embedding.function",
-                f"would run the code of {function}. Where you trust it, add --allow-code, or put the line "
-                f"'{function}' into {allowed_file()}",
-            )
+        for key, code in config.code():
+            if not (lenient or allow_code or is_allowed(code, key, overrides or ())):
+                raise config.wrong(
+                    key,
+                    f"would run the code of {code}. Where you trust it, add --allow-code, or put the line "
+                    f"'{code}' into {allowed_file()}",
+                )
         return config
+
+    def code(self) -> Iterator[tuple[str, str]]:
+        """The keys that name code to run, each with what it names."""
+        if self.embedding.function is not None:
+            yield "embedding.function", self.embedding.function
+        if self.observe.notify is not None and self.observe.notify.command is not None:
+            yield "observe.notify.command", self.observe.notify.command
 
     def wrong(self, key: str, said: str) -> ConfigError:
         """An error for a mistake that only shows in use: the key, its place in the file, the reason."""

@@ -13,12 +13,12 @@ def allowed_file() -> Path:
     return (Path(home) if home else Path.home() / ".config") / "datagen" / "allowed-code"
 
 
-def is_allowed(function: str, said: Collection[str]) -> bool:
-    """Whether the user has allowed this 'package.module:name': on the command line, or in their own list.
+def is_allowed(code: str, key: str, said: Collection[str]) -> bool:
+    """Whether the user has allowed this function or command at `key`: on the command line, or in their own list.
 
     `said` are the keys that were set on the command line: what people type themselves needs no further word.
     """
-    return "embedding.function" in said or function in _listed()
+    return key in said or code in _listed()
 
 
 def _listed() -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -118,7 +119,7 @@ class BaseDataset:
             raise ConfigError(f"{self.name}: {self.complaint()} (dataset.bad_rows: skip leaves them out)")
         if not self.examples:
             there = [name for name in self.fields.schema.columns if name != "_meta"]
-            columns = f". The columns are {', '.join(there)}" if there else ""
+            columns = f". The columns are {', '.join(there)}{_meant(config, there)}" if there else ""
             said = f"{self.complaint()}{columns}" if self.bad else "the file is empty"
             raise ConfigError(f"{self.name}: no usable row; {said}")
 
@@ -241,3 +242,14 @@ def _declared(config: DatasetConfig, fields: Fields, shape: Shape) -> Shape:
 
 def _without_rows(config: DatasetConfig) -> Shape:
     return _declared(config, Fields(config.fields), Shape())
+
+
+def _meant(config: DatasetConfig, columns: list[str]) -> str:
+    """Columns that are named almost like fields that are not there."""
+    spec = config.fields
+    paths = [*spec.parts, *(each.field for each in spec.all_labels.values())]
+    said = []
+    for path in dict.fromkeys(path.split(".")[0] for path in paths):
+        close = difflib.get_close_matches(path, columns, 1) if path not in columns else []
+        said += [f"did you mean {each!r} for {path!r}?" for each in close]
+    return f"; {' '.join(said)}" if said else ""

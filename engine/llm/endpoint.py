@@ -391,7 +391,25 @@ class Endpoint:
         now = self.statistics()
         medians = {route: round(each.quantile(0.5), 3) for route, each in self.latencies.items()}
         announced = now.announced and {"requests": now.announced.requests, "tokens": now.announced.tokens}
-        return {**now._asdict(), "limit": round(now.limit, 1), "announced": announced, "median_s": medians}
+        return {
+            **now._asdict(), "limit": round(now.limit, 1), "announced": announced, "median_s": medians,
+            "waits": self.waits(),
+        }  # fmt: skip
+
+    def waits(self) -> str:
+        """What keeps it from being asked at this moment, in words; '' where nothing does."""
+        now = self._clock()
+        if self.retired is not None:
+            return f"{self.name} is not asked any more: {self.retired}"
+        if self._outage.lasted(now) > 0:
+            wait = self.breaker.wait(now)
+            then = "trying now" if not wait else f"next try in {wait:.0f} s"
+            return f"{self.name}: {self._outage.said}; {then}"
+        if (rest := self._pause.until - now) > 0:
+            return f"{self.name} asked for less; next call in {max(1.0, rest):.0f} s"
+        if self.breaker.opened is not None:
+            return f"{self.name} is out for a while, being slow"
+        return ""
 
     def _state(self) -> str:
         if self.retired is not None:

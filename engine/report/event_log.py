@@ -11,6 +11,8 @@ from engine.report.formatting import duration
 
 MOST = 200
 """Most different events that are kept for one start; usually there are about a dozen."""
+NEWS_S = 20.0
+"""Seconds for which a display shows what happened last."""
 _OUT = ("down", "slow")
 
 
@@ -60,11 +62,13 @@ class EventLog:
         self._clock = clock
         self._events: dict[tuple[str, str], Event] = {}
         self._out: dict[str, float] = {}
+        self._last = (0.0, "")
         self.listeners: list[Listener] = []
 
     def record(self, endpoint: str, kind: str, sentence: str) -> None:
         """Records something that a user should know."""
         now = self._clock()
+        self._last = now, sentence
         for listener in self.listeners:
             listener(kind, {"endpoint": endpoint, "words": sentence})
         if kind == "back":
@@ -77,6 +81,11 @@ class EventLog:
             known.times, known.last, known.said = known.times + 1, now, sentence
         elif len(self._events) < MOST:
             self._events[kind, endpoint] = Event(kind, endpoint, now, now, sentence)
+
+    def news(self) -> str:
+        """The last sentence, while it is news."""
+        at, sentence = self._last
+        return f"{_clock(at)}: {sentence}" if sentence and self._clock() - at < NEWS_S else ""
 
     def _back(self, endpoint: str, now: float) -> None:
         gone = now - self._out.pop(endpoint, now)

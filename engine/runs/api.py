@@ -1,4 +1,4 @@
-"""The Python API for runs: a config in, a report out."""
+"""The Python API for runs in a program that has an event loop: a config in, a result out."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ import orjson
 from engine.config import RunConfig
 from engine.config.evaluate import EvaluatedData
 from engine.config.paths import is_remote
-from engine.flow.loop import in_loop
-from engine.report.summary import Report
+from engine.report.showing import Shown
 from engine.runs.decisions import take_in
 from engine.runs.modes import (
     MODES,
@@ -30,25 +29,21 @@ from engine.runs.modes import (
 )
 from engine.runs.modes.calibrate import ITEMS
 from engine.runs.modes.merge import merging
+from engine.runs.result import Result
 from engine.runs.session import opened
 from engine.store.folder import RunFolder
 from engine.store.reading import connect, read_starts
 
 
-def run(config: RunConfig, folder: Path | str) -> Report:
-    """Start a run, or continue it; returns when it ends. The same as `datagen run`, for programs.
+async def arun(config: RunConfig, folder: Path | str, *, show: TextIO | Shown | None = None) -> Result:
+    """Start a run, or continue it. `show` receives the progress; where absent, a notebook's cell shows it.
 
-    Raises ConfigError if the run cannot begin. Every other end is in the report's `outcome`.
+    Raises ConfigError if the run cannot begin. Every other end is in the result's `outcome`.
     """
-    return in_loop(lambda: arun(config, folder))
-
-
-async def arun(config: RunConfig, folder: Path | str, *, show: TextIO | None = None) -> Report:
-    """`run` for a program that has an event loop already. `show` receives the progress, if given."""
     return await started(GenerateMode(), config, folder, show)
 
 
-async def audit(config: RunConfig, folder: Path | str, *, show: TextIO | None = None) -> Report:
+async def audit(config: RunConfig, folder: Path | str, *, show: TextIO | Shown | None = None) -> Result:
     """Check an existing dataset, `dataset.path`, with the config's validators; the same as `datagen audit`.
 
     The rows that pass are in accepted.jsonl, unchanged or as corrected by a validator. Raises as `run` does.
@@ -56,7 +51,7 @@ async def audit(config: RunConfig, folder: Path | str, *, show: TextIO | None = 
     return await started(AuditMode(), config, folder, show)
 
 
-async def enhance(config: RunConfig, folder: Path | str, *, show: TextIO | None = None) -> Report:
+async def enhance(config: RunConfig, folder: Path | str, *, show: TextIO | Shown | None = None) -> Result:
     """Make the items of an existing dataset, `dataset.path`, harder; the same as `datagen enhance`.
 
     accepted.jsonl has every row: the harder item if its answer is unchanged, else the original row.
@@ -66,8 +61,8 @@ async def enhance(config: RunConfig, folder: Path | str, *, show: TextIO | None 
 
 
 async def calibrate(
-    config: RunConfig, folder: Path | str, *, items: int | None = None, show: TextIO | None = None
-) -> Report:
+    config: RunConfig, folder: Path | str, *, items: int | None = None, show: TextIO | Shown | None = None
+) -> Result:
     """Measure the config's checks on rows with known labels; the same as `datagen calibrate`.
 
     The figures are in calibration.json. `items`: rows to try; 200 in a new folder where absent. Raises as `run` does.
@@ -83,8 +78,8 @@ async def evaluate(
     *,
     data: Sequence[Path | str] = (),
     against: Path | str | None = None,
-    show: TextIO | None = None,
-) -> Report:
+    show: TextIO | Shown | None = None,
+) -> Result:
     """Put the rows of datasets to models and score the answers; the same as `datagen evaluate`.
 
     `data` and `against` join `evaluate.datasets`; `against` is the original that the others are compared with. The
@@ -96,7 +91,7 @@ async def evaluate(
     return await started(JudgeMode() if judged else EvaluateMode(), config, folder, show)
 
 
-async def judge(config: RunConfig, folder: Path | str, *, show: TextIO | None = None) -> Report:
+async def judge(config: RunConfig, folder: Path | str, *, show: TextIO | Shown | None = None) -> Result:
     """`evaluate`, with a judge for answers that no rule can score; answered questions are not asked again.
 
     If all answers are judged and some judgements could not be parsed, the judge is asked for those once more.
@@ -106,8 +101,8 @@ async def judge(config: RunConfig, folder: Path | str, *, show: TextIO | None = 
 
 
 async def merge(
-    config: RunConfig, runs: Sequence[Path | str], folder: Path | str, *, show: TextIO | None = None
-) -> Report:
+    config: RunConfig, runs: Sequence[Path | str], folder: Path | str, *, show: TextIO | Shown | None = None
+) -> Result:
     """Put the accepted items of several runs into one, with one group check over all; the same as `datagen merge`.
 
     `config` is that of the first run, whose policy holds. Vectors that the runs have made are used again. Raises as
@@ -116,12 +111,12 @@ async def merge(
     return await started(MergeMode(), merging(config, [Path(run) for run in runs]), folder, show)
 
 
-async def resumed(config: RunConfig, folder: Path | str, *, show: TextIO | None = None) -> Report:
+async def resumed(config: RunConfig, folder: Path | str, *, show: TextIO | Shown | None = None) -> Result:
     """Continue whatever kind of run the folder holds. Raises as `run` does."""
     return await started(MODES[RunFolder.existing(Path(folder)).mode()], config, folder, show)
 
 
-async def started(mode: Mode, config: RunConfig, folder: Path | str, show: TextIO | None) -> Report:
+async def started(mode: Mode, config: RunConfig, folder: Path | str, show: TextIO | Shown | None) -> Result:
     """One start of a run of that mode in its folder; returns when it ends."""
     inputs = mode.load(config)
     there = RunFolder(Path(folder))
@@ -129,7 +124,8 @@ async def started(mode: Mode, config: RunConfig, folder: Path | str, show: TextI
     with there.locked():
         await asyncio.to_thread(take_in, there)
         async with opened(mode, inputs, there, show=show) as session:
-            return await session.run()
+            report = await session.run()
+            return Result(report.data, there.path)
 
 
 def _left_open(folder: RunFolder) -> bool:

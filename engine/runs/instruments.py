@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from engine.llm.limiter import Limiter
 from engine.llm.pacing import Clock
 from engine.observe.prometheus import Figures
 from engine.report.live import Silence, Snapshot, Throughput
+from engine.report.remaining import Marks, left
 from engine.runs.passes import Passes
 from engine.runs.pipeline import Pass
 from engine.stages.progress import Progress
@@ -44,6 +46,13 @@ class Instruments:
     cap_usd: float | None
     workers: Callable[[], Sequence[str]] = tuple
     """A line for each worker that is there."""
+    folder: str = ""
+    priced: bool = True
+    clock: Clock = time.monotonic
+    began: float = 0.0
+    """When the start began, by the clock."""
+    event: Callable[[], str] = str
+    """What happened last, in words, if it is still news."""
 
     def figures(self) -> Figures:
         """The figures for metrics."""
@@ -57,11 +66,13 @@ class Instruments:
 
     def snapshots(self) -> Callable[[], Snapshot]:
         """For the display: each call returns the current state, with speeds since the previous calls."""
-        calls, items, silence = Throughput(), Throughput(self.progress.accepted), Silence()
+        calls, marks, silence = Throughput(), Marks(), Silence()
+        before = self.progress.accepted, self.progress.rejected, usd(self.budget.spent)
 
         def snapshot() -> Snapshot:
             progress, counts, online = self.progress, self.counts, self.passes.turn is Pass.ONLINE
-            pace = items.per_second(progress.accepted)
+            elapsed, spent = self.clock() - self.began, usd(self.budget.spent)
+            so_far = marks.add(elapsed, progress.accepted)
             rejected_by: Counter[str] = Counter()
             for (by, _), count in progress.rejected_by.items():
                 rejected_by[by] += count
@@ -71,19 +82,23 @@ class Instruments:
                 accepted=progress.accepted,
                 rejected=progress.rejected,
                 surplus=progress.surplus,
-                spent_usd=usd(self.budget.spent),
+                spent_usd=spent,
                 cap_usd=self.cap_usd,
                 calls=counts.completed,
                 calls_per_s=calls.per_second(counts.completed),
                 in_flight=self.limiter.statistics().in_flight,
                 retried=counts.retried,
                 rate_limited=counts.rate_limited,
-                eta_s=(progress.target - progress.accepted) / pace if pace > 0 and online else None,
+                left=left(so_far, progress.target - progress.accepted) if online else None,
                 queues={name: (channel.queued, channel.capacity) for name, channel in channels},
                 rejected_by=rejected_by,
                 note=self._note(silence.seconds(counts.completed)),
                 waiting=progress.waiting,
                 workers=self.workers(),
+                elapsed_s=elapsed,
+                here=(progress.accepted - before[0], progress.rejected - before[1], spent - before[2]),
+                folder=self.folder,
+                priced=self.priced,
             )
 
         return snapshot
@@ -93,7 +108,8 @@ class Instruments:
         in_flight = self.limiter.statistics().in_flight
         waits = f"no answer for {silent:.0f} s" if in_flight and silent >= SILENT_S else ""
         ends = "" if self.halt.reason is None else f"ending: {self.halt.reason}"
-        return "; ".join(filter(None, (ends, waits, self.passes.waves.said())))
+        out = "; ".join(filter(None, (each.waits() for each in self.limiter.endpoints)))
+        return "; ".join(filter(None, (ends, out or waits, self.passes.waves.said()))) or self.event()
 
 
 @dataclass(frozen=True)

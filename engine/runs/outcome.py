@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from engine.errors import (
     BudgetExhausted,
@@ -12,6 +14,7 @@ from engine.errors import (
     NearlyAllRejected,
     TargetReached,
 )
+from engine.report.summary import Report
 
 #  halt.reason        outcome      exit
 #  TargetReached      target       0
@@ -37,3 +40,19 @@ def outcome_of(reason: EngineError | None, reached: bool) -> str:
     if reason is None:
         return "attempts"
     return next(outcome for kind, outcome in OUTCOMES if isinstance(reason, kind))
+
+
+def ending(report: Report, folder: Path) -> dict[str, Any]:
+    """How a start ended, in short: for whoever is told of it."""
+    data = report.data
+    return {
+        "outcome": report.outcome,
+        "message": data["message"],
+        "accepted": report.accepted,
+        "target": data["items"]["target"],
+        "rejected": data["items"]["rejected"],
+        "spent_usd": data["cost"]["spent_usd"],
+        "cap_usd": data["cost"]["cap_usd"],
+        "seconds": data["time"]["wall_s"],
+        "folder": str(folder),
+    }

@@ -62,34 +62,47 @@ async def check(
     """
     try:
         config = RunConfig.load(path, overrides, allow_code=allow_code)
-        inputs = _inputs(config)
     except ConfigError as error:
-        yield Finding("config", False, str(error))
+        for mistake in str(error).splitlines():
+            yield Finding("config", False, mistake)
         return
-    yield Finding("config", True, f"{path} is valid")
-    if config.embedding.function is not None:
-        yield Finding("code", None, f"embedding.function runs {config.embedding.function}, as you allow")
-    for key, why in without_effect(inputs):
-        yield Finding(key, None, why)
-    for finding in _dataset(inputs):
-        yield finding
-    async for finding in _validators(inputs):
-        yield finding
-    if inputs.embedder is not None:
-        yield await _embedder(inputs, inputs.embedder)
-    yield _price(inputs)
-    async for finding in _endpoints(inputs):
+    inputs, wrong = _inputs(config)
+    yield (
+        wrong if wrong is not None and wrong.name == "config" else Finding("config", True, f"{path} is valid")
+    )
+    if wrong is not None and wrong.name != "config":
+        yield wrong
+    for key, code in config.code():
+        yield Finding("code", None, f"{key} runs {code}, as you allow")
+    if inputs is not None:
+        for key, why in without_effect(inputs):
+            yield Finding(key, None, why)
+        for finding in _dataset(inputs):
+            yield finding
+        async for finding in _validators(inputs):
+            yield finding
+        if inputs.embedder is not None:
+            yield await _embedder(inputs, inputs.embedder)
+        yield _price(inputs)
+    async for finding in _endpoints(config, inputs):
         yield finding
 
 
-def _inputs(config: RunConfig) -> Inputs:
-    """What the config's run would load; if it only tests models, the command line may name the datasets.
+def _inputs(config: RunConfig) -> tuple[Inputs | None, Finding | None]:
+    """What the config's run would load, or the stage at which that fails, and why.
 
-    Raises ConfigError.
+    Of a config that only tests models, the command line may name the datasets.
     """
-    if config.generate.target is None and "evaluate" in config.model_fields_set:
-        return loaded(config, BaseDataset.load(config.dataset), 1, tested=config.evaluate.models)
-    return replace(GenerateMode().load(config), tested=config.evaluate.models)
+    try:
+        dataset = BaseDataset.load(config.dataset)
+    except ConfigError as error:
+        return None, Finding("dataset", False, str(error))
+    try:
+        if config.generate.target is None and "evaluate" in config.model_fields_set:
+            return loaded(config, dataset, 1, tested=config.evaluate.models), None
+        return replace(GenerateMode().load(config), tested=config.evaluate.models), None
+    except ConfigError as error:
+        return None, Finding("config", False, str(error))
 
 
 async def _validators(inputs: Inputs) -> AsyncIterator[Finding]:
@@ -164,12 +177,11 @@ def _price(inputs: Inputs) -> Finding:
     return Finding("price", True, f"${tier.input / 1e6:g} in, ${tier.output / 1e6:g} out, per million tokens")
 
 
-async def _endpoints(inputs: Inputs) -> AsyncIterator[Finding]:
-    """Makes one tiny call to each endpoint."""
-    config = inputs.config
-    generates = config.generate.target is not None and bool(inputs.dataset.examples)
+async def _endpoints(config: RunConfig, inputs: Inputs | None) -> AsyncIterator[Finding]:
+    """Makes one tiny call to each endpoint; also where the dataset cannot be read, so that all is told at once."""
+    generates = inputs is not None and config.generate.target is not None and bool(inputs.dataset.examples)
     try:
-        async with opened_backends(config, inputs.tested) as backends:
+        async with opened_backends(config, config.evaluate.models) as backends:
             facts = config.seed, config.limits.attempt_timeout_s
             several = len(backends.main) > 1
             for place, opened in enumerate(backends.main):
@@ -178,7 +190,7 @@ async def _endpoints(inputs: Inputs) -> AsyncIterator[Finding]:
                 yield finding
                 if opened.facts:
                     yield Finding(f"{name}'s server", None, str(opened.facts))
-                if finding.ok and generates:
+                if finding.ok and generates and inputs is not None:
                     yield await _first_prompt(f"{name}'s context", opened, inputs, facts[1])
                 for _, sentence in getattr(opened.backend, "notices", ()):
                     yield Finding(f"{name}'s terms", None, sentence)

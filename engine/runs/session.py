@@ -23,7 +23,6 @@ from engine.errors import (
     StoreError,
     TargetReached,
 )
-from engine.escaping import printable
 from engine.flow.descriptors import most_calls
 from engine.flow.halt import Halt
 from engine.items import PICO
@@ -44,7 +43,7 @@ from engine.protocols import CallJournal
 from engine.quality.taken_up import section_of
 from engine.report.event_log import EventLog
 from engine.report.formatting import clock
-from engine.report.live import display
+from engine.report.showing import Shown, as_shown
 from engine.report.summary import Report
 from engine.runs.endpoints import Backends, coordinator_of, limiter_of, opened_backends
 from engine.runs.finish import Finish
@@ -55,7 +54,7 @@ from engine.runs.lanes import check_lanes, finding, opened_lanes
 from engine.runs.lending import Lending, lend
 from engine.runs.lookout import Lookout
 from engine.runs.modes import Mode
-from engine.runs.outcome import outcome_of
+from engine.runs.outcome import ending, outcome_of
 from engine.runs.passes import Passes
 from engine.runs.pipeline import Parts
 from engine.runs.plugins import (
@@ -67,12 +66,12 @@ from engine.runs.plugins import (
 )
 from engine.runs.setup import Preparing, Setup
 from engine.runs.signals import Interrupts
+from engine.runs.telling import Telling
 from engine.stages.meter import Meter
 from engine.stages.progress import Progress
 from engine.store.folder import RunFolder
 from engine.store.journal import Journal
 from engine.store.parts import PartBook
-from engine.veil import veiled
 
 if TYPE_CHECKING:
     from engine.protocols import Vectors
@@ -91,7 +90,7 @@ async def opened(
     inputs: Inputs,
     folder: RunFolder,
     *,
-    show: TextIO | None = None,
+    show: TextIO | Shown | None = None,
     backends: OpenBackends = configured_backends,
     clock: Clock = time.monotonic,
     wall: Clock = time.time,
@@ -117,7 +116,18 @@ async def opened(
         kept = mode.kept(inputs, folder)
         folder.write_config(kept.without_secrets())
         yield Session(
-            mode, inputs, kept, folder, journal, progress, budget, show, backends, clock, EventLog(wall), wall
+            mode,
+            inputs,
+            kept,
+            folder,
+            journal,
+            progress,
+            budget,
+            as_shown(show),
+            backends,
+            clock,
+            EventLog(wall),
+            wall,
         )
     finally:
         await journal.close()
@@ -146,7 +156,7 @@ class Session:
         journal: Journal,
         progress: Progress,
         budget: Budget,
-        show: TextIO | None,
+        show: Shown,
         backends: OpenBackends,
         clock: Clock,
         events: EventLog,
@@ -165,6 +175,7 @@ class Session:
         self._progress = progress
         self._accepted_before = progress.accepted
         self._show = show
+        self._telling = Telling(inputs.config, folder.path, journal, events, self._notify)
         self._backends = backends
         self._clock = clock
         self._began = clock()
@@ -294,10 +305,11 @@ class Session:
             self.instruments = instruments = Instruments(
                 self._progress, self.budget, self._counts, limiter, passes, self._halt,
                 inputs.config.limits.budget_usd, lending.lines if lending is not None else tuple,
+                str(self._folder.path), inputs.prices is not None, self._clock, self._began, self._events.news,
             )  # fmt: skip
             await stack.enter_async_context(self._observed(client, instruments))
-            if self._show is not None:
-                await stack.enter_async_context(display(instruments.snapshots(), self._show))
+            await stack.enter_async_context(self._telling.during(instruments))
+            await stack.enter_async_context(self._show.during(instruments.snapshots()))
             stack.push_async_callback(self._keep_lessons, setup)
             sampler = Sampler(instruments, self.journal, self._clock, self._began, self._record_counts)
             lookout = Lookout(limiter.endpoints, backends.queues())
@@ -377,9 +389,7 @@ class Session:
                 await self.journal.remember("lessons", lessons.as_dict())
 
     def _notify(self, sentence: str) -> None:
-        if self._show is not None:
-            with contextlib.suppress(OSError):  # a full disk behind standard error does not end a run
-                print(printable(veiled(sentence)), file=self._show, flush=True)
+        self._show.say(sentence)
 
     # --- the end ---
 
@@ -395,9 +405,13 @@ class Session:
             if outcome in ("target", "attempts", "budget"):
                 await finish.measure(self.journal, base_vectors)
             await finish.take_in()
-            return finish.write()
+            report = finish.write()
         except StoreError as error:
-            return finish.without_files(reason if isinstance(reason, StoreError) else error)
+            report = finish.without_files(reason if isinstance(reason, StoreError) else error)
+        figures = ending(report, self._folder.path)
+        self._show.ended(figures)
+        await self._telling.ended(figures)
+        return report
 
     def _endpoints(self) -> list[dict[str, Any]]:
         """Where each endpoint stands, for those who watch from elsewhere."""

@@ -35,6 +35,7 @@ class RunFolder:
         self.results_csv = path / "results.csv"
         self.calibration = path / "calibration.json"
         self.token = path / "worker.token"
+        self.exports = path / "exports.json"
         self.pending = path / "reviews.pending.jsonl"
         self._lock = path / "run.lock"
 

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from engine.cli.arguments import Cap, Code, Config, Sets, Target
-from engine.cli.common import FATAL, WRONG, finish, in_loop_tuned, mistakes, overrides, say, say_finding, show
+from engine.cli.arguments import Cap, Code, Config, Progress, Sets, Target
+from engine.cli.common import (
+    FATAL,
+    WRONG,
+    finish,
+    in_loop_tuned,
+    mistakes,
+    overrides,
+    say,
+    say_finding,
+    show,
+    shown,
+)
 
 
 def check(config: Config, set_: Sets = None, code: Code = False) -> None:
@@ -29,7 +39,7 @@ def check(config: Config, set_: Sets = None, code: Code = False) -> None:
         most_calls()
         findings = in_loop(all_findings)
         failed = {finding.name for finding in findings if finding.ok is False}
-        raise typer.Exit(0 if not failed else WRONG if "config" in failed else FATAL)
+        raise typer.Exit(0 if not failed else WRONG if failed & {"config", "dataset"} else FATAL)
 
 
 def plan(
@@ -95,6 +105,7 @@ def calibrate(
     budget: Cap = None,
     set_: Sets = None,
     code: Code = False,
+    progress: Progress = "auto",
 ) -> None:
     """Measure what the checks catch, pass and cost, on rows whose label is known; writes calibration.json."""
     from engine.config import RunConfig
@@ -104,7 +115,7 @@ def calibrate(
         folder = out or Path("runs") / f"{config.stem}-calibration"
         wanted = {**overrides(set_, None, budget), **({"quality.rewritten": True} if rewritten else {})}
         loaded = RunConfig.load(config, wanted, allow_code=code)
-        finish(in_loop_tuned(lambda: calibrate(loaded, folder, items=items, show=sys.stderr)), folder)
+        finish(in_loop_tuned(lambda: calibrate(loaded, folder, items=items, show=shown(progress))), folder)
 
 
 def _say_bad_rows(complaint: str) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from engine.cli.arguments import Cap, Code, Sets
-from engine.cli.common import finish, in_loop_tuned, mistakes, overrides, report_of
+from engine.cli.arguments import Cap, Code, Progress, Sets
+from engine.cli.common import finish, in_loop_tuned, mistakes, overrides, report_of, shown
 
 if TYPE_CHECKING:
     from engine.runs.modes import Mode
@@ -34,6 +34,7 @@ def evaluate(
     budget: Cap = None,
     set_: Sets = None,
     code: Code = False,
+    progress: Progress = "auto",
 ) -> None:
     """Put the items of datasets to models, and score the answers by rule: accuracy, intervals, comparisons."""
     from engine.config import RunConfig
@@ -54,7 +55,7 @@ def evaluate(
         loaded = RunConfig.load(config, overrides(set_, None, budget), allow_code=code)
         loaded = with_datasets(loaded, datasets, against)
         begin = judge if judged else evaluate
-        finish(in_loop_tuned(lambda: begin(loaded, out, show=sys.stderr)), out)
+        finish(in_loop_tuned(lambda: begin(loaded, out, show=shown(progress))), out)
 
 
 def judge(
@@ -62,6 +63,7 @@ def judge(
     budget: Cap = None,
     set_: Sets = None,
     code: Code = False,
+    progress: Progress = "auto",
 ) -> None:
     """Have a judge score the answers that no rule can; nothing that is answered is asked again."""
     from engine.config import RunConfig
@@ -79,7 +81,7 @@ def judge(
             )
         _check_finished(folder, mode)
         loaded = RunConfig.load(there.config, overrides(set_, None, budget), allow_code=code)
-        finish(in_loop_tuned(lambda: judge(loaded, folder, show=sys.stderr)), folder)
+        finish(in_loop_tuned(lambda: judge(loaded, folder, show=shown(progress))), folder)
 
 
 def _check_finished(folder: Path, mode: Mode) -> None:

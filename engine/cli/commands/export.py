@@ -15,8 +15,8 @@ from engine.cli.common import existing_of_items, mistakes, report_of, tell
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
-    from engine.export.mixture import Mixture
-    from engine.export.training import Training
+    from engine.exports.mixture import Mixture
+    from engine.exports.training import Training
     from engine.store.folder import RunFolder
 
 
@@ -68,13 +68,17 @@ def export(
         bool,
         typer.Option("--csv-raw", help="In CSV, no quote before what a spreadsheet would run as a formula."),
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace what stands at PATH, whoever has written it.")
+    ] = False,
 ) -> None:
     """Write the accepted items of a run in another tool's format; mixed with originals, or cut in two, if wanted."""
     from engine.config import RunConfig
     from engine.config.paths import is_remote
     from engine.errors import ConfigError
-    from engine.export.formats import export, form_of, parts
-    from engine.export.mixture import Wanted, mixture_of
+    from engine.exports.formats import export, form_of, parts
+    from engine.exports.mixture import Wanted, mixture_of
+    from engine.exports.written import refuse_foreign, remember
     from engine.store.folder import RunFolder
 
     with mistakes():
@@ -85,8 +89,10 @@ def export(
             raise ConfigError("--push: goes to the hub; leave out -o")
         if out is not None:
             _spare_run(Path(out), RunFolder.existing(run_dir))
+            _make_room(out, RunFolder.existing(run_dir), force=force)
         format = "hf" if push is not None else format or form_of(str(out))
         if out is not None and (count := _pairs(run_dir, format, out)) is not None:
+            remember(RunFolder.existing(run_dir), [Path(out)])
             tell(f"{count:,} pairs written to {out}")
             return
         folder = existing_of_items(run_dir)
@@ -95,6 +101,8 @@ def export(
         with _place(out, push, public=public) as place:
             places = parts(("train", "test") if test else ("",), format, place)
             _spare(places.values(), folder, config)
+            if out is not None and not force:
+                refuse_foreign(folder, places.values())
             with mixture_of(folder, config, wanted, tell) as ready:
                 if not sum(ready.counts.values()):
                     raise ConfigError(f"{run_dir}: holds no accepted item to export")
@@ -103,13 +111,14 @@ def export(
                     ready.splits, format, place, ready.fields, config.dataset.description,
                     meta=meta, card=card, raw_csv=csv_raw,
                 )  # fmt: skip
+        remember(folder, places.values())
         named = [out or f"the hub: {push}"] if push or is_remote(out or "") else map(str, places.values())
         tell(f"{count:,} items written to {' and '.join(dict.fromkeys(named))}")
 
 
 def _card(run_dir: Path, config: RunConfig, ready: Mixture) -> str:
     """The hub's card for what is exported."""
-    from engine.export.card import dataset_card
+    from engine.exports.card import dataset_card
 
     return dataset_card(report_of(run_dir)[0], config, ready.counts, ready.originals, ready.fields.schema)
 
@@ -118,8 +127,8 @@ def _pairs(run_dir: Path, format: str, out: str) -> int | None:
     """Writes preference pairs made of what the run knows; None where the format, or the run, asks for its items."""
     from engine.config import RunConfig
     from engine.errors import ConfigError
-    from engine.export.formats import export, takes_pairs
-    from engine.export.preferences import pairs_of
+    from engine.exports.formats import export, takes_pairs
+    from engine.exports.preferences import pairs_of
     from engine.files.send import written_to
     from engine.runs.modes import MODES
     from engine.store.folder import RunFolder
@@ -166,7 +175,7 @@ def _list(folder: RunFolder) -> None:
 
     from engine.cli.common import show
     from engine.config import RunConfig
-    from engine.export.formats import FORMS, HUB, misfit, takes_pairs
+    from engine.exports.formats import FORMS, HUB, misfit, takes_pairs
 
     fields = folder.form(RunConfig.load(folder.config, lenient=True).dataset.fields)
     table = Table("format", "for", "fits", box=None)
@@ -174,6 +183,22 @@ def _list(folder: RunFolder) -> None:
         made = "from what the run knows: revised, rejected" if takes_pairs(name, fields) else None
         table.add_row(name, reader, made or misfit(name, fields) or "yes")
     show(table)
+
+
+def _make_room(out: str, folder: RunFolder, *, force: bool) -> None:
+    """The folder that is written to. Raises ConfigError where something stands there that no export has written."""
+    from engine.config.paths import is_remote
+    from engine.errors import ConfigError
+    from engine.exports.written import refuse_foreign
+
+    if out == "-" or is_remote(out):
+        return
+    if not force:
+        refuse_foreign(folder, [Path(out)])
+    try:
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"-o {out}: its folder cannot be made: {error.strerror or error}") from None
 
 
 def _spare(places: Iterable[Path], folder: RunFolder, config: RunConfig) -> None:

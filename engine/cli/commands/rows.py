@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.cli.arguments import Cap, Code, Config, Data, On, RayAddress, Sets, Workers
-from engine.cli.common import finish, in_loop_tuned, mistakes, overrides, spread_overrides
+from engine.cli.arguments import Cap, Code, Config, Data, On, Progress, RayAddress, Sets, Workers
+from engine.cli.common import finish, in_loop_tuned, mistakes, overrides, shown, spread_overrides
 
 if TYPE_CHECKING:
     from engine.report.summary import Report
@@ -27,6 +27,7 @@ def audit(
     budget: Cap = None,
     set_: Sets = None,
     code: Code = False,
+    progress: Progress = "auto",
     workers: Workers = None,
     on: On = None,
     ray_address: RayAddress = None,
@@ -35,7 +36,7 @@ def audit(
     from engine.runs.api import audit
 
     folder, where = out or Path("runs") / f"{config.stem}-audit", (workers, on, ray_address)
-    _over_rows(audit, data, config, folder, budget, set_, code, where)
+    _over_rows(audit, data, config, folder, budget, set_, code, where, progress)
 
 
 def enhance(
@@ -45,6 +46,7 @@ def enhance(
     budget: Cap = None,
     set_: Sets = None,
     code: Code = False,
+    progress: Progress = "auto",
     workers: Workers = None,
     on: On = None,
     ray_address: RayAddress = None,
@@ -52,7 +54,7 @@ def enhance(
     """Make the items of an existing dataset harder where their answer survives it; the others stay as they are."""
     from engine.runs.api import enhance
 
-    _over_rows(enhance, data, config, out, budget, set_, code, (workers, on, ray_address))
+    _over_rows(enhance, data, config, out, budget, set_, code, (workers, on, ray_address), progress)
 
 
 def merge(
@@ -62,6 +64,7 @@ def merge(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The merged run's folder.")],
     set_: Sets = None,
     code: Code = False,
+    progress: Progress = "auto",
 ) -> None:
     """Put the accepted items of several runs into one, with one group check over all, by the policy of the first."""
     from engine.config import RunConfig
@@ -73,10 +76,8 @@ def merge(
         given = overrides(set_, None, None)
         lenient = RunConfig.load(first, given, lenient=True)
         asks = lenient.embedding.endpoint is not None  # only then a key is needed
-        loaded = (
-            RunConfig.load(first, given, allow_code=code) if asks or lenient.embedding.function else lenient
-        )
-        finish(in_loop_tuned(lambda: merge(loaded, runs, out, show=sys.stderr)), out)
+        loaded = RunConfig.load(first, given, allow_code=code) if asks or any(lenient.code()) else lenient
+        finish(in_loop_tuned(lambda: merge(loaded, runs, out, show=shown(progress))), out)
 
 
 def _over_rows(
@@ -88,6 +89,7 @@ def _over_rows(
     sets: list[str] | None,
     code: bool,
     where: tuple[str | None, str | None, str | None],
+    progress: Progress,
 ) -> None:
     """A run over the rows of an existing dataset."""
     from engine.config import RunConfig
@@ -99,4 +101,4 @@ def _over_rows(
         source = given if is_remote(given) else str(Path(given).absolute())
         settings = {**overrides(sets, None, budget), **spread_overrides(*where), "dataset.path": source}
         loaded = RunConfig.load(config, settings, allow_code=code)
-        finish(in_loop_tuned(lambda: work(loaded, folder, show=sys.stderr)), folder)
+        finish(in_loop_tuned(lambda: work(loaded, folder, show=shown(progress))), folder)

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.cli.arguments import Cap, Code, Config, On, RayAddress, RunDir, Sets, Target, View, Workers
+from engine.cli.arguments import (
+    Cap,
+    Code,
+    Config,
+    On,
+    Progress,
+    RayAddress,
+    RunDir,
+    Sets,
+    Target,
+    View,
+    Workers,
+)
 from engine.cli.commands.view import viewed
 from engine.cli.common import (
     finish,
@@ -20,12 +31,16 @@ from engine.cli.common import (
     say,
     say_json,
     show,
+    shown,
     spread_overrides,
     tell,
 )
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
+    from engine.report.live import Snapshots
+    from engine.report.showing import Shown
+    from engine.store.folder import RunFolder
 
 
 def run(
@@ -38,6 +53,7 @@ def run(
     budget: Cap = None,
     set_: Sets = None,
     code: Code = False,
+    progress: Progress = "auto",
     workers: Workers = None,
     on: On = None,
     ray_address: RayAddress = None,
@@ -53,7 +69,7 @@ def run(
         loaded = RunConfig.load(config, given, allow_code=code)
         _tell_translation(loaded, config)
         with viewed(folder, wanted=view):
-            report = in_loop_tuned(lambda: arun(loaded, folder, show=sys.stderr))
+            report = in_loop_tuned(lambda: arun(loaded, folder, show=shown(progress)))
         finish(report, folder)
 
 
@@ -63,6 +79,7 @@ def resume(
     budget: Cap = None,
     set_: Sets = None,
     code: Code = False,
+    progress: Progress = "auto",
     workers: Workers = None,
     on: On = None,
     ray_address: RayAddress = None,
@@ -78,7 +95,7 @@ def resume(
         given = overrides(set_, target, budget) | spread_overrides(workers, on, ray_address)
         loaded = RunConfig.load(folder.config, given, allow_code=code)
         with viewed(run_dir, wanted=view):
-            report = in_loop_tuned(lambda: resumed(loaded, run_dir, show=sys.stderr))
+            report = in_loop_tuned(lambda: resumed(loaded, run_dir, show=shown(progress)))
         finish(report, run_dir)
 
 
@@ -98,6 +115,30 @@ def status(
             for entry in report.data.get("workers", {}).get("workers", ()) if running else ():
                 say(worker_line(entry))
             _say_batches(run_dir)
+
+
+def watch(run_dir: RunDir, progress: Progress = "auto") -> None:
+    """Watch a run that another process makes, until it ends; Ctrl-C leaves it alone."""
+    from engine.flow.loop import in_loop
+    from engine.report.tables import status_table
+    from engine.runs.watching import snapshots_of
+    from engine.store.folder import RunFolder
+
+    with mistakes():
+        folder = RunFolder.existing(run_dir)
+        snapshots, display = snapshots_of(folder), shown(progress)
+        if folder.in_use():
+            in_loop(lambda: _watched(folder, snapshots, display))
+        report, running = report_of(run_dir)
+        show(status_table(report, running, mode_of(report).summary(report.data)))
+
+
+async def _watched(folder: RunFolder, snapshots: Snapshots, display: Shown) -> None:
+    import asyncio
+
+    async with display.during(snapshots):
+        while await asyncio.to_thread(folder.in_use):  # noqa: ASYNC110 - another process is waited for
+            await asyncio.sleep(1.0)
 
 
 def _say_batches(run_dir: Path) -> None:

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from engine.errors import ConfigError, StoreError
 from engine.escaping import printable, quoted_cell
-from engine.export.columns import arrow_schema, columns_of, table_rows
+from engine.exports.columns import arrow_schema, columns_of, table_rows
 from engine.files.writing import replacing, temporary_beside
 from engine.protocols import Row
 from engine.schema.arrow import chunks, table_of

@@ -19,7 +19,7 @@ from engine.dataset.fields import Fields
 from engine.dataset.forms import Example, FieldProblem
 from engine.dataset.pairs import folded
 from engine.errors import ConfigError
-from engine.export.training import Training, training_of
+from engine.exports.training import Training, training_of
 from engine.items import POSITIONS
 from engine.prompts.replies import items_in
 from engine.schema.values import dumps, loads

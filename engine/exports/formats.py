@@ -10,12 +10,12 @@ from pathlib import Path
 from engine.config.paths import name_of
 from engine.dataset.fields import Fields
 from engine.errors import ConfigError
-from engine.export import shapes
-from engine.export.axolotl import write_config
-from engine.export.files import RowSource, write_csv, write_json, write_jsonl, write_parquet
-from engine.export.hugging_face import write_folder
-from engine.export.llama_factory import entries, register
-from engine.export.training import Kind, Training, kind_of, training_of
+from engine.exports import shapes
+from engine.exports.axolotl import write_config
+from engine.exports.files import RowSource, write_csv, write_json, write_jsonl, write_parquet
+from engine.exports.hugging_face import write_folder
+from engine.exports.llama_factory import entries, register
+from engine.exports.training import Kind, Training, kind_of, training_of
 from engine.protocols import Row
 
 Splits = Mapping[str, RowSource]

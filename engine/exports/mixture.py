@@ -19,7 +19,7 @@ from engine.dataset.fields import Fields
 from engine.dataset.forms import Example
 from engine.diversity.sameness import compared
 from engine.errors import ConfigError
-from engine.export.formats import Splits
+from engine.exports.formats import Splits
 from engine.protocols import Notify, Row
 from engine.schema.values import loads
 from engine.store.folder import RunFolder

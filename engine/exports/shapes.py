@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.dataset import chats
 from engine.dataset.chats import ChatStyle, Message
-from engine.export.training import Training
+from engine.exports.training import Training
 from engine.protocols import Row
 from engine.schema.values import dumps
 

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 from engine.errors import ConfigError
-from engine.export.files import RowSource, write_parquet
+from engine.exports.files import RowSource, write_parquet
 from engine.files.writing import replacing
 from engine.protocols import Row
 from engine.schema.columns import Schema
