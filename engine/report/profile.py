@@ -17,7 +17,7 @@ _WORD = re.compile(r"\w+")
 
 
 def profile_of(examples: Iterable[Example]) -> dict[str, Any]:
-    """Counts texts by their number of words and by label; labels are left out if there are many."""
+    """Counts texts by their number of words and by label; `labels` is empty if there are many, `frequent` never."""
     lengths: Counter[int] = Counter()
     labels: Counter[str] = Counter()
     for example in islice(examples, MOST):
@@ -30,4 +30,5 @@ def profile_of(examples: Iterable[Example]) -> dict[str, Any]:
         "items": count,
         "lengths": {str(length): number for length, number in sorted(lengths.items())},
         "labels": dict(labels.most_common(_LABELS)) if few else {},
+        "frequent": dict(labels.most_common(_LABELS)),
     }

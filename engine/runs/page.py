@@ -18,10 +18,9 @@ from engine.store.reading import connect, read_form
 def write_page(folder: RunFolder, config: RunConfig, report: Report, mode: Mode) -> None:
     """Raises StoreError."""
     with contextlib.closing(connect(folder.database)) as connection:
-        pieces = page_of(folder, config, report, mode, connection)
+        whole = page_of(folder, config, report, mode, connection)
     with replacing(folder.page) as file:
-        for piece in pieces:
-            file.buffer.write(piece)  # type: ignore[attr-defined]
+        file.buffer.write(whole)  # type: ignore[attr-defined]
 
 
 def page_of(
@@ -30,8 +29,8 @@ def page_of(
     report: Report,
     mode: Mode,
     connection: sqlite3.Connection,
-) -> list[bytes]:
-    """The page, in pieces."""
+) -> bytes:
+    """The page."""
     fields = read_form(connection, config.dataset.fields)
     results = mode.results(connection, config)
     settings = folder.config.read_text("utf-8") if folder.config.exists() else ""

@@ -89,9 +89,9 @@ def export(
             raise ConfigError("--push: goes to the hub; leave out -o")
         if out is not None:
             _spare_run(Path(out), RunFolder.existing(run_dir))
-            _make_room(out, RunFolder.existing(run_dir), force=force)
+            _make_room(out)
         format = "hf" if push is not None else format or form_of(str(out))
-        if out is not None and (count := _pairs(run_dir, format, out)) is not None:
+        if out is not None and (count := _pairs(run_dir, format, out, force=force)) is not None:
             remember(RunFolder.existing(run_dir), [Path(out)])
             tell(f"{count:,} pairs written to {out}")
             return
@@ -123,12 +123,13 @@ def _card(run_dir: Path, config: RunConfig, ready: Mixture) -> str:
     return dataset_card(report_of(run_dir)[0], config, ready.counts, ready.originals, ready.fields.schema)
 
 
-def _pairs(run_dir: Path, format: str, out: str) -> int | None:
+def _pairs(run_dir: Path, format: str, out: str, *, force: bool) -> int | None:
     """Writes preference pairs made of what the run knows; None where the format, or the run, asks for its items."""
     from engine.config import RunConfig
     from engine.errors import ConfigError
     from engine.exports.formats import export, takes_pairs
     from engine.exports.preferences import pairs_of
+    from engine.exports.written import refuse_foreign
     from engine.files.send import written_to
     from engine.runs.modes import MODES
     from engine.store.folder import RunFolder
@@ -152,6 +153,8 @@ def _pairs(run_dir: Path, format: str, out: str) -> int | None:
             )
         with written_to(out) as path:
             _spare([path], folder, config)
+            if not force:
+                refuse_foreign(folder, [path])
             return export({}, format, path, fields, description, meta=False, pairs=found)
 
 
@@ -185,16 +188,13 @@ def _list(folder: RunFolder) -> None:
     show(table)
 
 
-def _make_room(out: str, folder: RunFolder, *, force: bool) -> None:
-    """The folder that is written to. Raises ConfigError where something stands there that no export has written."""
+def _make_room(out: str) -> None:
+    """Makes the folder that is written to. Raises ConfigError."""
     from engine.config.paths import is_remote
     from engine.errors import ConfigError
-    from engine.exports.written import refuse_foreign
 
     if out == "-" or is_remote(out):
         return
-    if not force:
-        refuse_foreign(folder, [Path(out)])
     try:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

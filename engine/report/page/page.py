@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any, cast
@@ -17,74 +18,105 @@ from engine.escaping import printable
 from engine.protocols import Compliance, Tally
 from engine.quality.intervals import wilson
 from engine.report.formatting import counted, duration
+from engine.report.page.charts import drawn, table
 from engine.report.page.figures import figures
 from engine.report.page.growth import growth_tables
 from engine.report.page.page_data import PageData
 from engine.report.page.workers import worker_tables
-from engine.report.shape import ReportData
+from engine.report.shape import ReportData, ValidatorEntry
 from engine.report.tables import Listing, ending
 
 _FILES = "engine.report.page"
 
 
-def page(page_data: PageData, title: str, description: str, results: Sequence[Listing] = ()) -> list[bytes]:
-    """The whole file in three pieces; `results` are an evaluation's tables.
-
-    The middle piece is Plotly, which is large: it is neither decoded nor joined with the rest. The page
-    loads nothing else.
-    """
+def page(page_data: PageData, title: str, description: str, results: Sequence[Listing] = ()) -> bytes:
+    """The whole file, which loads nothing else; `results` are an evaluation's tables."""
     report = page_data.report.data
-    drawn = figures(page_data)
-    data = {"figures": drawn, "texts": _texts(page_data)}
+    shown = {name: _Shown(drawn(each, _TITLES[name][0]), *table(each), getattr(each, "note", ""))
+             for name, each in figures(page_data).items()}  # fmt: skip
     pairs = []
     if page_data.about_map is not None:
-        kinds = (("Generated items", "within"), ("A generated item and an original", "against"))
+        kinds = ((f"{page_data.new.capitalize()} items", "within"), ("A new item and an original", "against"))
         pairs = [(name, page_data.about_map[kind]) for name, kind in kinds if page_data.about_map.get(kind)]
-    text = str(
-        _template().render(
-            title=title,
-            description=description,
-            report=report,
-            outcome=ending(report, page_data.completed),
-            tiles=list(_tiles(report, page_data.results)),
-            figures=drawn,
-            tables=list(_tables(page_data)),
-            results=results,
-            pairs=pairs,
-            rejected=page_data.rejected,
-            lessons=_lessons(report),
-            events=report["events"],
-            config=page_data.config,
-            style=Markup(_file("report.css")),  # noqa: S704 - our own file
-            script=Markup(_file("report.js")),  # noqa: S704 - our own file
-            plotly=_HERE,
-            data=_packed(data),
-            html_table=_html_table,
-        )
+    text = _template().render(
+        title=title,
+        description=description,
+        report=report,
+        outcome=ending(report, page_data.completed),
+        tiles=list(_tiles(report, page_data.results)),
+        figures=shown,
+        titles=_TITLES,
+        tables=list(_tables(page_data)),
+        results=results,
+        examples=page_data.examples,
+        pairs=pairs,
+        points=_points(page_data),
+        rejected=page_data.rejected,
+        lessons=_lessons(report),
+        events=report["events"],
+        config=page_data.config,
+        style=Markup(_file("report.css")),  # noqa: S704 - our own file
+        script=Markup(_file("report.js")),  # noqa: S704 - our own file
+        html_table=_html_table,
     )
-    before, _, after = text.partition(_HERE)
-    return [before.encode(), _plotly(), after.encode()]
+    return str(text).encode()
 
 
-_HERE = Markup("<plotly/>")
+_TITLES = {
+    "accuracy": ("Accuracy of the models", "Thin lines reach over the 95 % interval (Wilson)."),
+    "flow": (
+        "From asked for to accepted",
+        "Blue passed, amber was corrected on the way, red was rejected there.",
+    ),
+    "throughput": ("Items over time", ""),
+    "in_flight": ("Calls in flight", ""),
+    "spend": ("Spent over time", ""),
+    "cost": ("What an accepted item costs, by purpose", ""),
+    "growth": ("What it brings as it grows", ""),
+    "repeats": ("How often it repeats itself", ""),
+    "lengths": ("Length", ""),
+    "labels": ("Labels", ""),
+}
+"""Title and remark by figure, in the order of the page."""
 
 
-def _plotly() -> bytes:
-    """The library's own file, from its Python package."""
-    return (resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes()
+@dataclass(frozen=True)
+class _Shown:
+    """A figure as the page has it: drawn, and as a table."""
+
+    svg: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str
+
+    @property
+    def drawn(self) -> Markup:
+        return Markup(self.svg)  # noqa: S704 - charts escapes every text
+
+
+def _points(page_data: PageData) -> dict[str, Any] | None:
+    """The map, packed for the page's script; None without one."""
+    if not page_data.points or page_data.about_map is None:
+        return None
+    kinds: dict[str, list[Any]] = {"original": [], "accepted": []}
+    for kind, x, y, text in page_data.points:
+        if kind in kinds:
+            kinds[kind].append((round(x, 4), round(y, 4), printable(text)))
+    data = {
+        kind: {"x": [p[0] for p in found], "y": [p[1] for p in found], "texts": [p[2] for p in found]}
+        for kind, found in kinds.items()
+        if found
+    }
+    first, second = page_data.about_map["explained"]
+    axes = f"Across the first component ({first:.0%} of the variance), up the second ({second:.0%})."
+    names = {"original": "original", "accepted": page_data.new}
+    counts = [(kind, names[kind], len(found)) for kind, found in kinds.items() if found]
+    return {"packed": _packed(data), "axes": axes, "counts": counts}
 
 
 def _packed(data: Mapping[str, Any]) -> str:
     """Compressed JSON in base64, so that no text in it can break out into the page."""
     return base64.b64encode(gzip.compress(orjson.dumps(data), 6, mtime=0)).decode()
-
-
-def _texts(page_data: PageData) -> list[list[str]]:
-    """The map's texts, by trace and point."""
-    by_kind: dict[str, list[str]] = {}
-    for kind, _, _, text in page_data.points:
-        by_kind.setdefault(kind, []).append(text)
-    return [by_kind[kind] for kind in ("original", "accepted") if kind in by_kind]
 
 
 @cache
@@ -108,12 +140,20 @@ def _template() -> Any:
 _TABLE = """
 <section class="card{{ ' wide' if table.wide else '' }}"><h2>{{ table.title }}</h2>
 {% if table.said %}<p class="said">{{ table.said }}</p>{% endif %}
-<div class="scroll"><table>
-<tr>{% for head in table.heads %}<th{{ number(loop.index0) }}>{{ head }}</th>{% endfor %}</tr>
+<div class="scroll" tabindex="0" role="region" aria-label="{{ table.title }}"><table>
+<thead><tr>
+{% for head in table.heads %}<th scope="col"{{ number(loop.index0) }}>{{ head }}</th>{% endfor %}
+</tr></thead>
+<tbody>
 {% for row in table.rows %}
-<tr>{% for cell in row %}<td{{ number(loop.index0) }}>{{ cell }}</td>{% endfor %}</tr>
+<tr>
+{% for cell in row %}
+{% if loop.first %}<th scope="row"{{ number(0) }}>{{ cell }}</th>
+{% else %}<td{{ number(loop.index0) }}>{{ cell }}</td>{% endif %}
 {% endfor %}
-</table></div></section>
+</tr>
+{% endfor %}
+</tbody></table></div></section>
 """
 
 
@@ -215,7 +255,7 @@ def _validator_tables(report: ReportData) -> Iterator[Listing]:
             catch = each["usd_per_catch"]
             rows.append(
                 [name, f"{each['seen']:,}", f"{each['passed']:,}", f"{each['revised']:,}", f"{each['rejected']:,}",
-                 f"{each['calls']:,}", _dollars(each["cost_usd"]), "-" if catch is None else _dollars(catch)]
+                 f"{each['calls']:,}", _dollars(each["cost_usd"]), _catch(each, catch)]
             )  # fmt: skip
         heads = [
             "validator",
@@ -229,6 +269,13 @@ def _validator_tables(report: ReportData) -> Iterator[Listing]:
         ]
         said = "These are checks, not items: a changed item is checked again."
         yield Listing("What each validator did, and what it cost", said, heads, rows, wide=True)
+
+
+def _catch(each: ValidatorEntry, dollars: float | None) -> str:
+    """What one defect took; a validator that asks nobody finds them for nothing."""
+    if dollars is not None and (dollars or each["calls"]):
+        return _dollars(dollars)
+    return "nothing" if not each["calls"] and each["rejected"] + each["revised"] else "-"
 
 
 def _section_tables(page_data: PageData) -> Iterator[Listing]:

@@ -9,15 +9,17 @@ from typing import Any
 
 from engine.dataset.fields import Fields
 from engine.dataset.forms import Example
-from engine.items import usd
+from engine.items import item_id, item_number, usd
 from engine.report.mapping import TEXT
 from engine.report.profile import MOST, profile_of
 from engine.report.sections import OwnedSection, read_sections
 from engine.report.summary import Report
-from engine.schema.values import loads
+from engine.schema.values import dumps, loads
 from engine.store.reading import REVIEW, read_fact, read_starts
 
 EXAMPLES = 3
+SHOWN = 24
+"""Accepted items that can be read on the page."""
 """Rejected items shown for each reason."""
 _REASONS = 12
 _SAMPLES = 600
@@ -67,6 +69,10 @@ class PageData:
     """The results of an evaluation."""
     completed: str = ""
     """The message for a run over rows that has reached the last row."""
+    new: str = "generated"
+    """What the items are called beside the original ones."""
+    examples: Sequence[Mapping[str, Any]] = ()
+    """Some accepted items: id, values by name."""
 
 
 def read_page_data(
@@ -90,6 +96,8 @@ def read_page_data(
         read_sections(connection),
         results,
         completed,
+        "generated" if report.data["mode"] in ("run", "merge") else "accepted",
+        list(_shown(connection)) if results is None else [],
     )
 
 
@@ -180,6 +188,24 @@ def _accepted(connection: sqlite3.Connection, fields: Fields) -> Iterator[Exampl
         yield fields.remembered(loads(record))
 
 
+def _shown(connection: sqlite3.Connection) -> Iterator[dict[str, Any]]:
+    """Accepted items at even distances, so that the early and the late are among them."""
+    count = connection.execute("SELECT count(*) FROM items WHERE state = 'accepted'").fetchone()[0]
+    if not count:
+        return
+    step = max(1, count // SHOWN)
+    rows = connection.execute("SELECT item, record FROM items WHERE state = 'accepted' ORDER BY item")
+    for place, (item, record) in enumerate(rows):
+        if place % step == 0 and place // step < SHOWN:
+            values = {str(name): _short(value) for name, value in loads(record).items()}
+            yield {"id": item_id(item), "values": values}
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else dumps(value)
+    return text if len(text) <= 4 * TEXT else f"{text[: 4 * TEXT]} …"
+
+
 def rejected(connection: sqlite3.Connection, fields: Fields) -> list[dict[str, Any]]:
     """Rejected items by validator and reason: how many, and some examples with their feedback."""
     groups = []
@@ -189,22 +215,37 @@ def rejected(connection: sqlite3.Connection, fields: Fields) -> list[dict[str, A
         (_REASONS,),
     ).fetchall():
         rows = connection.execute(
-            "SELECT record, json_extract(meta, '$.verdicts[#-1].feedback') FROM items"
+            "SELECT record, json_extract(meta, '$.verdicts[#-1].feedback'),"
+            " json_extract(meta, '$.verdicts[#-1].record.item') FROM items"
             " WHERE state = 'rejected' AND rejected_by = ? AND coalesce(reason, '') = ? ORDER BY item LIMIT ?",
             (by, reason, EXAMPLES),
         )
         shown = []
-        for record, said in rows:
+        for record, said, other in rows:
             example = fields.remembered(loads(record))
             shown.append(
                 {
                     "text": example.text[: 4 * TEXT],
                     "label": example.answer[:TEXT],
                     "said": (said or "")[: 3 * TEXT],
+                    "other": _other(connection, fields, other),
                 }
             )
         groups.append({"by": by, "reason": reason[:TEXT], "count": count, "examples": shown})
     return groups
+
+
+def _other(connection: sqlite3.Connection, fields: Fields, shown: Any) -> str:
+    """The text of the item that a rejection names; '' where it names none."""
+    if not isinstance(shown, str) or not shown.partition("-")[0].isdecimal():
+        return ""
+    batch, _, position = shown.partition("-")
+    if not position.isdecimal():
+        return ""
+    row = connection.execute(
+        "SELECT record FROM items WHERE item = ?", (item_number(int(batch), int(position)),)
+    ).fetchone()
+    return fields.remembered(loads(row[0])).text[: 4 * TEXT] if row is not None else ""
 
 
 def _points(connection: sqlite3.Connection) -> Iterator[tuple[str, float, float, str]]:

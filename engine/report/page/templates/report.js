@@ -1,7 +1,8 @@
-// Draws the figures in the reader's colours, and shows the text of the point under the pointer.
+// Draws the map of the texts in the reader's colours, and shows the text of the mark under the pointer.
 "use strict";
 
-const dark = matchMedia("(prefers-color-scheme: dark)");
+const canvas = document.getElementById("map");
+const tip = document.getElementById("tip");
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 async function unpacked() {
@@ -10,85 +11,64 @@ async function unpacked() {
   return new Response(stream).json();
 }
 
-function themed() {
-  const axis = { gridcolor: colour("--line"), linecolor: colour("--line"), zerolinecolor: colour("--line") };
-  const found = {
-    paper_bgcolor: "rgba(0,0,0,0)",
-    plot_bgcolor: "rgba(0,0,0,0)",
-    font: { color: colour("--ink"), family: "system-ui, sans-serif", size: 12 },
-    modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--soft"), activecolor: colour("--ink") },
-    hoverlabel: { bgcolor: colour("--ink"), font: { color: colour("--ground") } },
+function placed(data) {
+  const xs = Object.values(data).flatMap((each) => each.x), ys = Object.values(data).flatMap((each) => each.y);
+  const reduce = (values, choose) => values.reduce((best, value) => (choose(value, best) ? value : best), values[0]);
+  const box = [reduce(xs, (a, b) => a < b), reduce(xs, (a, b) => a > b), reduce(ys, (a, b) => a < b), reduce(ys, (a, b) => a > b)];
+  const wide = canvas.clientWidth, high = canvas.clientHeight, edge = 14;
+  const across = (x) => edge + ((x - box[0]) / (box[1] - box[0] || 1)) * (wide - 2 * edge);
+  const up = (y) => high - edge - ((y - box[2]) / (box[3] - box[2] || 1)) * (high - 2 * edge);
+  return Object.entries(data).flatMap(([kind, each]) =>
+    each.x.map((x, place) => ({ kind, x: across(x), y: up(each.y[place]), text: each.texts[place] })));
+}
+
+function draw(marks) {
+  const scale = devicePixelRatio || 1, to = canvas.getContext("2d");
+  canvas.width = canvas.clientWidth * scale;
+  canvas.height = canvas.clientHeight * scale;
+  to.scale(scale, scale);
+  // Two shapes as well as two colours: a cross is an original, a disc a new item.
+  const size = marks.length > 4000 ? 1.7 : 2.6;
+  to.fillStyle = colour("--accepted");
+  to.globalAlpha = 0.7;
+  for (const mark of marks) if (mark.kind === "accepted") { to.beginPath(); to.arc(mark.x, mark.y, size, 0, 7); to.fill(); }
+  to.globalAlpha = 1;
+  to.strokeStyle = colour("--original");
+  to.lineWidth = 1.4;
+  to.beginPath();
+  for (const mark of marks) if (mark.kind === "original") {
+    to.moveTo(mark.x - 3.2, mark.y); to.lineTo(mark.x + 3.2, mark.y);
+    to.moveTo(mark.x, mark.y - 3.2); to.lineTo(mark.x, mark.y + 3.2);
+  }
+  to.stroke();
+}
+
+function readable(marks) {
+  const near = (event) => {
+    const x = event.offsetX, y = event.offsetY;
+    let best = null, least = 144;
+    for (const mark of marks()) {
+      const far = (mark.x - x) ** 2 + (mark.y - y) ** 2;
+      if (far < least) [best, least] = [mark, far];
+    }
+    tip.hidden = best === null;
+    if (best === null) return;
+    tip.textContent = best.text;
+    const box = canvas.getBoundingClientRect();
+    tip.style.left = Math.max(scrollX + 8, Math.min(box.left + scrollX + best.x + 12, scrollX + innerWidth - tip.offsetWidth - 8)) + "px";
+    tip.style.top = box.top + scrollY + best.y + 14 + "px";
   };
-  for (const part of Object.keys(axis)) {
-    found["xaxis." + part] = axis[part];
-    found["yaxis." + part] = axis[part];
-  }
-  return found;
+  canvas.addEventListener("pointermove", near);
+  canvas.addEventListener("pointerdown", near);
+  canvas.addEventListener("pointerleave", () => { tip.hidden = true; });
 }
 
-function hasWebGL() {
-  try {
-    return Boolean(document.createElement("canvas").getContext("webgl"));
-  } catch {
-    return false;
-  }
-}
-
-function fit(name, figure) {
-  // A phone has little room: the axis of a bar chart's names and the flow's labels get what there is.
-  const narrow = innerWidth < 760;
-  figure.layout.autosize = true;
-  if (figure.layout.yaxis && figure.data.some((trace) => trace.orientation === "h")) figure.layout.yaxis.automargin = true;
-  if (!figure.layout.yaxis && name === "cost") figure.layout.yaxis = { automargin: true };
-  if (narrow) figure.layout.margin = { ...figure.layout.margin, l: 44, r: 8 };
-  if (narrow && name === "flow") {
-    figure.data[0].orientation = "v";
-    figure.data[0].textfont = { size: 10 };
-    figure.layout.height = 620;
-    const { label } = figure.data[0].node, { target, value } = figure.data[0].link, whole = Math.max(...value);
-    target.forEach((node, place) => { if (value[place] < whole / 12 && label[node].startsWith("rejected")) label[node] = ""; });
-  }
-  if (narrow && name === "map") figure.layout.dragmode = false; // a finger scrolls the page
-  return figure;
-}
-
-function readable(place, texts) {
-  const tip = document.getElementById("tip");
-  place.on("plotly_hover", (event) => {
-    const point = event.points[0];
-    tip.textContent = texts[point.curveNumber][point.pointNumber];
-    tip.hidden = false;
-    const box = place.getBoundingClientRect();
-    const x = box.left + scrollX + point.xaxis.l2p(point.x) + point.xaxis._offset;
-    const y = box.top + scrollY + point.yaxis.l2p(point.y) + point.yaxis._offset;
-    tip.style.left = Math.max(scrollX + 8, Math.min(x + 12, scrollX + innerWidth - tip.offsetWidth - 8)) + "px";
-    tip.style.top = y + 14 + "px";
-  });
-  place.on("plotly_unhover", () => { tip.hidden = true; });
-}
-
-async function draw() {
-  const { figures, texts } = await unpacked();
-  const webgl = hasWebGL();
-  const options = { responsive: true, displaylogo: false, displayModeBar: false, scrollZoom: false };
-  const drawn = [];
-  for (const [name, figure] of Object.entries(figures)) {
-    const place = document.getElementById(name);
-    if (!place) continue;
-    if (!webgl) for (const trace of figure.data) if (trace.type === "scattergl") trace.type = "scatter";
-    const buttons = [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]];
-    const own = name === "map" && innerWidth >= 760 ? { displayModeBar: true, scrollZoom: true, modeBarButtons: buttons } : {};
-    const { data, layout } = fit(name, figure);
-    await Plotly.newPlot(place, data, layout, { ...options, ...own });
-    await Plotly.relayout(place, themed());
-    if (name === "map") readable(place, texts);
-    drawn.push(place);
-  }
-  dark.addEventListener("change", () => { for (const place of drawn) Plotly.relayout(place, themed()); });
+unpacked().then((data) => {
+  let marks = placed(data);
+  draw(marks);
+  readable(() => marks);
+  const again = () => { marks = placed(data); draw(marks); };
+  addEventListener("resize", again);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
   document.body.dataset.drawn = "true";
-}
-
-draw().catch((error) => {
-  console.error(error);
-  for (const place of document.querySelectorAll(".figure")) place.textContent = "This chart needs a newer browser.";
-});
+}, () => { canvas.replaceWith("The map needs a newer browser."); });
