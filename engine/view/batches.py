@@ -29,6 +29,12 @@ class BatchRow:
     surplus: int
     cost: float
 
+    @property
+    def share(self) -> float | None:
+        """The accepted of those that were decided."""
+        decided = self.accepted + self.rejected
+        return self.accepted / decided if decided else None
+
 
 @dataclass(frozen=True)
 class BatchShown:
@@ -41,6 +47,25 @@ class BatchShown:
     """What earlier outcomes decided for it, where they did."""
     about: Mapping[str, Any]
     """What its items say of how they were asked for."""
+
+
+ORDERS = {"plan": "as planned", "-yield": "best yield first", "yield": "worst yield first"}
+
+
+def ranked_batches(index: Index, order: str, page: int) -> list[BatchRow]:
+    """A page of all batches by the share of their decided items that was accepted; among equals, by how many."""
+    columns = index.columns
+    numbers, place = np.unique(columns["item"] // POSITIONS, return_inverse=True)
+    counts = [np.bincount(place, columns["state"] == state, len(numbers)) for state in (1, 2, 3)]
+    costs = np.bincount(place, columns["cost"], len(numbers))
+    decided = np.maximum(counts[0] + counts[1], 1)
+    sign = -1 if order.startswith("-") else 1
+    ranking = np.lexsort((-decided, sign * counts[0] / decided))[(page - 1) * ON_A_PAGE : page * ON_A_PAGE]
+    accepted, rejected, surplus = counts
+    return [
+        BatchRow(int(numbers[at]), int(accepted[at]), int(rejected[at]), int(surplus[at]), float(costs[at]))
+        for at in ranking
+    ]
 
 
 def read_batches(index: Index, begin: int) -> list[BatchRow]:

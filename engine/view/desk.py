@@ -14,7 +14,7 @@ from engine.view.filters import Filter, number_of
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from engine.view.index import Index
+    from engine.view.index import Found
 
 WAYS = {"decide": "decide: accept, reject, edit", "judge": "judge: is it right? No fate changes"}
 QUEUES = {
@@ -98,13 +98,10 @@ class Next:
     left: int
 
 
-def next_to_decide(
-    index: Index, desk: Desk, filter_: Filter, noted: Sequence[int], waiting: Set[int]
-) -> Next:
+def next_to_decide(found: Found, desk: Desk, filter_: Filter, waiting: Set[int]) -> Next:
     """Of the items that the filter lets through, the next that nobody has decided on. `waiting` are decided as well."""
     import numpy as np
 
-    found = index.chosen(filter_, noted)
     columns, places = found.columns, found.places
     if not filter_.review:
         places = places[columns["review"][places] == 0]

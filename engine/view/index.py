@@ -367,12 +367,18 @@ class Index:
 
     # --- reading ---
 
-    def chosen(self, filter_: Filter, noted: Sequence[int] = ()) -> Found:
-        """The items that the filter lets through, in its order. `noted`: items whose notes it finds."""
+    def chosen(
+        self, filter_: Filter, noted: Sequence[int] = (), within: Sequence[int] | None = None
+    ) -> Found:
+        """The items that the filter lets through, in its order. `noted`: items whose notes it finds; `within`: those of
+        its area on the map.
+        """
         columns = self.columns
         through = self._through(columns, filter_)
         if filter_.q.strip():
             through &= self._said(columns, filter_.q, noted)
+        if within is not None:
+            through &= np.isin(columns["item"], np.array(within, np.int64))
         places = np.flatnonzero(through)
         name, down = filter_.sort.removeprefix("-"), filter_.sort.startswith("-")
         if name == "plan":

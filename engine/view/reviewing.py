@@ -20,8 +20,8 @@ from engine.store.pending import JUDGED, Pending
 from engine.view.deciding import Waiting, as_form, edited, labels_of, objection, relabelled, undo, waiting
 from engine.view.desk import QUEUES, WAYS, Desk, Next, next_to_decide, next_to_judge
 from engine.view.filters import Filter, number_of
+from engine.view.index import Found
 from engine.view.item import read_item
-from engine.view.items import noted
 from engine.view.opening import OpenRun
 
 _TYPED = {"accept", "reject", "note", "edit", *JUDGED}
@@ -48,9 +48,15 @@ class Reviewing:
     """The handlers. Mutable state: by run and seed, the order of the sample, and of how many items it was drawn."""
 
     def __init__(
-        self, opened: Callable[[web.Request], Awaitable[OpenRun]], shown: Shown, form_token: str
+        self,
+        opened: Callable[[web.Request], Awaitable[OpenRun]],
+        chosen: Callable[[OpenRun, Filter], Awaitable[Found]],
+        shown: Shown,
+        form_token: str,
     ) -> None:
+        """`chosen` gives the items that a filter lets through."""
         self._opened = opened
+        self._chosen = chosen
         self._shown = shown
         self._form_token = form_token
         self._orders: dict[tuple[str, int], tuple[int, list[Any]]] = {}
@@ -106,8 +112,8 @@ class Reviewing:
         filter_ = asked.filter
         if desk.queue != "filter" and not filter_.narrows:
             filter_ = Filter(state="accepted")
-        notes = await run.ask(lambda connection: noted(connection, filter_.q)) if filter_.q else []
-        return await asyncio.to_thread(next_to_decide, run.index, desk, filter_, notes, there.decided())
+        found = await self._chosen(run, filter_)
+        return await asyncio.to_thread(next_to_decide, found, desk, filter_, there.decided())
 
     async def _order(self, run: OpenRun, desk: Desk) -> list[int]:
         """The sample, without what this person has judged; first what others have."""
@@ -186,8 +192,7 @@ class Reviewing:
         run, kind = asked.run, form.get("decision")
         if kind not in ("accept", "reject"):
             raise web.HTTPBadRequest(text="There is no such decision.\n")
-        notes = await run.ask(lambda connection: noted(connection, asked.filter.q)) if asked.filter.q else []
-        found = await asyncio.to_thread(run.index.chosen, asked.filter, notes)
+        found = await self._chosen(run, asked.filter)
         if str(len(found)) != form.get("count") or len(found) > _MOST_AT_ONCE:
             said = (
                 f"The filter shows {len(found):,} items now; look again. At most {_MOST_AT_ONCE:,} at once.\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,23 @@ from typing import Any
 from aiohttp import web
 
 from engine.errors import EngineError
+from engine.runs.modes import MODES
 from engine.store.reading import read_starts
-from engine.view.batches import read_batch, read_batches
+from engine.view.batches import ORDERS, ranked_batches, read_batch, read_batches
 from engine.view.desk import user
 from engine.view.feed import Feed
 from engine.view.files import file
 from engine.view.filters import ON_A_PAGE, SORTS, Filter, facets_of, number_of
 from engine.view.folders import key_of, read_run, runs_below
 from engine.view.guard import Guard, protected_headers
+from engine.view.index import Found
 from engine.view.item import read_item
 from engine.view.items import COLUMNS, export_lines, noted, read_rows
 from engine.view.live import lines, standing
+from engine.view.map import area_of
 from engine.view.neighbours import read_neighbours, read_pairs
 from engine.view.opening import OpenRun, cache_folder
+from engine.view.overviews import Overviews
 from engine.view.pages import page
 from engine.view.reviewing import Reviewing
 
@@ -50,14 +54,16 @@ class Server:
         self._guard = guard
         self._open: dict[str, OpenRun] = {}
         self._feeds: dict[str, Feed] = {}
+        self._overviews = Overviews(self._run, self._opened, self._page, self._alone)
 
     def app(self) -> web.Application:
         app = web.Application(middlewares=[self._guard.middleware, _told], client_max_size=_MOST_SENT)
         app.on_cleanup.append(self._close)
-        reviewing = Reviewing(self._run, self._page, self._guard.form_token)
+        reviewing = Reviewing(self._run, self._chosen, self._page, self._guard.form_token)
         app.add_routes(
             [
                 *reviewing.routes(),
+                *self._overviews.routes(),
                 web.get("/", self.runs),
                 web.get("/static/{name:.+}", _static),
                 web.get("/r/{run}/", self.live),
@@ -92,7 +98,9 @@ class Server:
         return _html("runs", root=str(self._root), runs=shown)
 
     async def _run(self, request: web.Request) -> OpenRun:
-        key = request.match_info["run"]
+        return await self._opened(request.match_info["run"])
+
+    async def _opened(self, key: str) -> OpenRun:
         if key not in self._open:
             paths = await asyncio.to_thread(runs_below, self._root)
             path = next((each for each in paths if key_of(each) == key), None)
@@ -105,6 +113,9 @@ class Server:
         await run.filled(_PATIENCE_S)
         return run
 
+    def _alone(self, name: str, **values: Any) -> web.Response:
+        return _html(name, **values)
+
     def _page(self, name: str, run: OpenRun, tab: str, **values: Any) -> web.Response:
         several = not (self._root / "run.db").is_file()
         return _html(
@@ -112,6 +123,7 @@ class Server:
             run=run,
             base=f"/r/{run.key}",
             tab=tab,
+            tests=MODES[run.folder.mode()].answers,
             several=several,
             **values,
         )
@@ -158,11 +170,19 @@ class Server:
 
     # --- items ---
 
+    async def _chosen(self, run: OpenRun, filter_: Filter) -> Found:
+        """The items that a filter lets through."""
+        notes = await run.ask(lambda connection: noted(connection, filter_.q)) if filter_.q else []
+        within = None
+        if (area := area_of(filter_.area)) is not None:
+            there = await self._overviews.drawn(run)
+            within = await asyncio.to_thread(there.inside, area) if there is not None else []
+        return await asyncio.to_thread(run.index.chosen, filter_, notes, within)
+
     async def items(self, request: web.Request) -> web.StreamResponse:
         run = await self._run(request)
         filter_ = Filter.read(request.query.items())
-        notes = await run.ask(lambda connection: noted(connection, filter_.q)) if filter_.q else []
-        found = await asyncio.to_thread(run.index.chosen, filter_, notes)
+        found = await self._chosen(run, filter_)
         first = (filter_.page - 1) * ON_A_PAGE
         shown = found.numbers(first, first + ON_A_PAGE)
         rows = await run.ask(lambda connection: read_rows(connection, run.fields, shown))
@@ -177,19 +197,15 @@ class Server:
     async def facets(self, request: web.Request) -> web.StreamResponse:
         run = await self._run(request)
         filter_ = Filter.read(request.query.items())
-        notes = await run.ask(lambda connection: noted(connection, filter_.q)) if filter_.q else []
-
-        def counted() -> Mapping[str, Any]:
-            return run.index.counts(run.index.chosen(filter_, notes) if filter_.narrows else None)
-
-        return _html("facets", facets=facets_of(await asyncio.to_thread(counted), filter_), filter=filter_)
+        found = await self._chosen(run, filter_) if filter_.narrows else None
+        counted = await asyncio.to_thread(run.index.counts, found)
+        return _html("facets", facets=facets_of(counted, filter_), filter=filter_)
 
     async def export(self, request: web.Request) -> web.StreamResponse:
         """What the filter shows, as JSON lines, in its order."""
         run = await self._run(request)
         filter_ = Filter.read(request.query.items())
-        notes = await run.ask(lambda connection: noted(connection, filter_.q)) if filter_.q else []
-        found = await asyncio.to_thread(run.index.chosen, filter_, notes)
+        found = await self._chosen(run, filter_)
         headers = {
             **protected_headers(),
             "Content-Type": "application/x-ndjson",
@@ -229,8 +245,14 @@ class Server:
         run = await self._run(request)
         first = request.query.get("from", "")
         begin = int(first) if first.isdecimal() and len(first) < 12 else 0
-        found = await asyncio.to_thread(read_batches, run.index, begin)
-        return self._page("batches", run, "batches", found=found, begin=begin)
+        order, page_ = request.query.get("order", "plan"), Filter.read(request.query.items()).page
+        if order in ORDERS and order != "plan":
+            found = await asyncio.to_thread(ranked_batches, run.index, order, page_)
+        else:
+            order, found = "plan", await asyncio.to_thread(read_batches, run.index, begin)
+        return self._page(
+            "batches", run, "batches", found=found, begin=begin, order=order, orders=ORDERS, page=page_
+        )
 
     async def batch(self, request: web.Request) -> web.StreamResponse:
         run = await self._run(request)

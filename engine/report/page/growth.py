@@ -68,5 +68,10 @@ def _beside_the_paper(report: ReportData) -> Listing:
     ]  # fmt: skip
     said = "Of arXiv 2406.18966, from 226 items at most and GPT-4 of 2024."
     return Listing(
-        "Beside the paper's own figures", said, ["figure", "paper", "this run", "comparable"], rows, 4, wide=True
+        "Beside the paper's own figures",
+        said,
+        ["figure", "paper", "this run", "comparable"],
+        rows,
+        4,
+        wide=True,
     )

@@ -79,7 +79,7 @@ for (const box of $$("[data-column]")) {
     box.form.requestSubmit();
   });
 }
-for (const choice of $$("select[name=sort]")) choice.addEventListener("change", () => choice.form.requestSubmit());
+for (const choice of $$("select[name=sort], [data-submits]")) choice.addEventListener("change", () => choice.form.requestSubmit());
 for (const slider of $$("[data-slider]")) {
   slider.addEventListener("input", () => { slider.parentElement.querySelector("output").value = slider.value; });
   slider.addEventListener("change", () => slider.form.requestSubmit());
@@ -146,6 +146,82 @@ if (standing) {
   source.onerror = () => { link.textContent = "The server does not answer; this page goes on by itself once it does."; };
   addEventListener("pagehide", () => source.close());
 }
+
+// --- the map: drawn, read by pointing, chosen from by drawing around some ---
+
+const map = $("canvas#map");
+const hues = ["--accepted", "--rejected", "--revised", "--surplus", "--good", "--other", "--warn", "--link", "--soft"];
+const shapes = [
+  (to, x, y) => to.arc(x, y, 2.6, 0, 7), (to, x, y) => to.rect(x - 2.3, y - 2.3, 4.6, 4.6),
+  (to, x, y) => { to.moveTo(x, y - 3.4); to.lineTo(x + 3, y + 2.4); to.lineTo(x - 3, y + 2.4); to.closePath(); },
+];
+const onMap = (data) => {
+  const every = [...data.x.map((x, place) => [x, data.y[place]]), ...data.originals];
+  const box = every.reduce(([a, b, c, d], [x, y]) => [Math.min(a, x), Math.max(b, x), Math.min(c, y), Math.max(d, y)], [Infinity, -Infinity, Infinity, -Infinity]);
+  const edge = 16;
+  const place = () => ({ wide: map.clientWidth - 2 * edge, high: map.clientHeight - 2 * edge });
+  const across = (x) => edge + ((x - box[0]) / (box[1] - box[0] || 1)) * place().wide;
+  const up = (y) => edge + (1 - (y - box[2]) / (box[3] - box[2] || 1)) * place().high;
+  const back = (x, y) => [box[0] + ((x - edge) / place().wide) * (box[1] - box[0]), box[2] + (1 - (y - edge) / place().high) * (box[3] - box[2])];
+  let lasso = [];
+  const paint = () => {
+    const scale = devicePixelRatio || 1, to = map.getContext("2d");
+    map.width = map.clientWidth * scale;
+    map.height = map.clientHeight * scale;
+    to.scale(scale, scale);
+    for (const [kind] of data.names.entries()) {
+      to.fillStyle = colour(hues[kind % hues.length]);
+      to.globalAlpha = 0.75;
+      for (let place = 0; place < data.x.length; place += 1) if (data.kinds[place] === kind) {
+        to.beginPath();
+        shapes[kind % shapes.length](to, across(data.x[place]), up(data.y[place]));
+        to.fill();
+      }
+    }
+    to.globalAlpha = 1;
+    to.strokeStyle = colour("--original");
+    to.beginPath();
+    for (const [x, y] of data.originals) { const a = across(x), b = up(y); to.moveTo(a - 3, b); to.lineTo(a + 3, b); to.moveTo(a, b - 3); to.lineTo(a, b + 3); }
+    to.stroke();
+    if (lasso.length > 1) { to.strokeStyle = colour("--ink"); to.setLineDash([4, 3]); to.beginPath(); lasso.forEach(([x, y], n) => (n ? to.lineTo(x, y) : to.moveTo(x, y))); to.stroke(); }
+  };
+  const key = $("#map-key"), said = $("#map-said");
+  key.replaceChildren(...data.names.map((name, kind) => {
+    const part = document.createElement("span"), mark = document.createElement("b");
+    mark.textContent = "\u25CF\u25A0\u25B2"[kind % 3] + "\u00A0";
+    mark.style.color = `var(${hues[kind % hues.length]})`;
+    part.append(mark, name);
+    return part;
+  }));
+  map.addEventListener("pointerdown", (event) => { lasso = [[event.offsetX, event.offsetY]]; map.setPointerCapture(event.pointerId); });
+  map.addEventListener("pointermove", (event) => {
+    if (event.buttons && lasso.length) { lasso.push([event.offsetX, event.offsetY]); paint(); return; }
+    let best = -1, least = 100;
+    for (let place = 0; place < data.x.length; place += 1) {
+      const far = (across(data.x[place]) - event.offsetX) ** 2 + (up(data.y[place]) - event.offsetY) ** 2;
+      if (far < least) [best, least] = [place, far];
+    }
+    if (best < 0) return;
+    const number = data.numbers[best], id = `${Math.floor(number / 65536)}-${number % 65536}`;
+    if (said.dataset.id === id) return;
+    said.dataset.id = id;
+    const link = document.createElement("a");
+    link.href = `${map.dataset.items.replace(/items$/, "item")}/${id}`;
+    link.textContent = `item ${id}`;
+    said.replaceChildren(link, `: ${data.names[data.kinds[best]]}`);
+  });
+  map.addEventListener("pointerup", () => {
+    const step = Math.max(1, Math.ceil(lasso.length / 40));
+    const corners = lasso.filter((_, n) => n % step === 0).flatMap(([x, y]) => back(x, y)).map((value) => value.toFixed(4));
+    if (corners.length >= 6) location.href = `${map.dataset.items}?area=${corners.join(",")}`;
+    lasso = [];
+  });
+  addEventListener("resize", paint);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
+  paint();
+  map.dataset.drawn = "true";
+};
+if (map) fetch(map.dataset.points).then((answer) => answer.json()).then(onMap, () => { $("#map-said").textContent = "The map cannot be read."; });
 
 // --- formulas ---
 
