@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -24,11 +26,14 @@ from engine.runs.api import arun
 from engine.store.folder import RunFolder
 from engine.store.journal import set_up
 from engine.view.diff import word_diff
+from engine.view.evidence import programs_of, quotes_of
 from engine.view.filters import SORTS, Filter, facets_of, number_of
 from engine.view.index import Index
 from engine.view.live import standing
 from engine.view.neighbours import read_neighbours
+from engine.view.pages import highlighted
 from engine.view.tokens import TOKENIZER, query, searchable
+from hostile_strings import hostile_strings
 
 WORDS = ["train", "tram", "Straße", "café", "18", "x_1", "東京都", "ราคา", "кот", "قطار"]
 
@@ -427,3 +432,59 @@ def test_vendored_files_are_unmodified() -> None:
         assert "LICENSE" in about["files"]
         for file, digest in about["files"].items():
             assert hashlib.sha256((folder / name / file).read_bytes()).hexdigest() == digest
+
+
+# --- what stands behind a check's word ----------------------------------------------------------------
+
+
+class Made(NamedTuple):
+    key: str
+    owner: str
+    user: str
+    answer: str
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ('{"reasoning": "long words, longer than any code", "code": "print(0)"}', "print(0)"),
+        ('{"why": "x", "programme": "print(1 + 1)  # two"}', "print(1 + 1)  # two"),
+        ("Here:\n```python\nprint(2)\n```\nor\n```\nprint(22)\n```", "print(22)\n"),
+        ("print(3)", "print(3)"),
+    ],
+)
+def test_programs_come_from_the_replies_that_brought_them(answer: str, code: str) -> None:
+    calls = [Made("3-1/code/program/1", "code", "", answer), Made("3-1/agree/1", "agree", "", "no")]
+    record = {
+        "programs": [
+            {"call": "program/1", "status": "ok", "answer": "2"},
+            {"call": "program/2", "status": "cpu", "error": "E"},
+        ]
+    }
+    first, second = programs_of(record, "code", calls)
+    assert (first.code, first.status, first.printed) == (code, "ok", "2")
+    assert (second.code, second.error) == ("", "E")
+
+
+@given(st.text("ab cé.\n", min_size=30, max_size=200), st.integers(0, 60), st.integers(1, 60))
+def test_a_quote_is_marked_where_it_stands(text: str, begin: int, length: int) -> None:
+    quote = " ".join(text[begin : begin + length].split())
+    shown = orjson.dumps({"title": "T", "text": text}).decode()
+    record = {"checks": [{"quote": quote}], "passages": [{"title": "T", "url": "https://x.org"}]}
+    [found] = quotes_of(record, "facts", [Made("1-1/facts/x", "facts", f"See\n{shown}\nend", "")])
+    words = re.findall(r"\w+", quote)
+    assert re.findall(r"\w+", found.quote) == words or not words
+    assert found.before + found.quote + found.after in text
+    assert quotes_of(record, "facts", [Made("k", "other", shown, "")]) == []
+
+
+def test_code_is_marked_and_escaped() -> None:
+    for text in (
+        "x = '<script>alert(1)</script>' & 1",
+        "</pre><img src=x onerror=alert(1)>",
+        *hostile_strings()[:200],
+    ):
+        for language in ("python", "json"):
+            marked = str(highlighted(text, language))
+            assert not re.search(r"<(?!/?span\b)", marked), marked
+    assert 'class="k"' in str(highlighted("def f(): return 1"))

@@ -17,6 +17,7 @@ from engine.schema.values import loads
 from engine.store.prompts import read_prompt
 from engine.store.reading import read_reviews
 from engine.view.diff import Piece, word_diff
+from engine.view.evidence import Program, Quote, programs_of, quotes_of
 
 _FOLDED = 700
 """Characters of a value beyond which it is folded."""
@@ -50,6 +51,8 @@ class Step:
     changes: Mapping[str, Sequence[Piece]]
     """By field, what it changed."""
     details: Sequence[Value] = ()
+    programs: Sequence[Program] = ()
+    quotes: Sequence[Quote] = ()
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,8 @@ def read_item(connection: sqlite3.Connection, fields: Fields, number: int) -> It
         "SELECT item, state FROM items WHERE item >= ? AND item < ? ORDER BY item",
         (batch * POSITIONS, (batch + 1) * POSITIONS),
     ).fetchall()
-    steps = _steps(meta, record, fields)
+    calls = read_calls(connection, number)
+    steps = _steps(meta, record, fields, calls)
     return ItemShown(
         number,
         item_id(number),
@@ -133,7 +137,7 @@ def read_item(connection: sqlite3.Connection, fields: Fields, number: int) -> It
         values_of(record, fields),
         meta,
         steps,
-        read_calls(connection, number),
+        calls,
         [(item_id(each), fate) for each, fate in siblings],
         _reviews(connection, number),
         before=None if neighbours[0] is None else item_id(neighbours[0]),
@@ -203,7 +207,9 @@ def _json(value: Any) -> str:
 # --- the way through the checks ----------------------------------------------------------------------
 
 
-def _steps(meta: Mapping[str, Any], record: Mapping[str, Any], fields: Fields) -> list[Step]:
+def _steps(
+    meta: Mapping[str, Any], record: Mapping[str, Any], fields: Fields, calls: Sequence[CallShown]
+) -> list[Step]:
     """The verdicts, oldest first. What a revision changed is known from what stood before it, and what came after."""
     now = _now(record, fields)
     steps: list[Step] = []
@@ -235,6 +241,8 @@ def _steps(meta: Mapping[str, Any], record: Mapping[str, Any], fields: Fields) -
                     if any(piece.kind != "same" for piece in pieces)
                 },
                 details,
+                programs_of(told, str(verdict.get("by", "")), calls),
+                quotes_of(told, str(verdict.get("by", "")), calls),
             )
         )
     return steps[::-1]

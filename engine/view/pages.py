@@ -13,6 +13,8 @@ from markupsafe import Markup
 from engine.escaping import printable
 from engine.report.formatting import duration
 
+_LONGEST_CODE = 30_000
+"""Characters that are marked."""
 _FILES = resources.files("engine.view")
 
 
@@ -41,6 +43,7 @@ def _environment() -> Environment:
         "day": lambda at: "" if at is None else f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M}",
         "clock": lambda at: "" if at is None else f"{datetime.fromtimestamp(at):%H:%M:%S}",
         "direction": direction,
+        "code": highlighted,
     }
     return environment
 
@@ -68,3 +71,16 @@ def dollars(amount: float | None) -> str:
 def direction(text: str) -> str:
     """The direction in which a text is written: `auto` lets the browser tell by its first letter."""
     return "ltr" if text.isascii() else "auto"
+
+
+def highlighted(text: str, language: str = "python") -> Markup | str:
+    """Code with its parts marked, by Pygments, which escapes it; a very long one as it is."""
+    if len(text) > _LONGEST_CODE:
+        return text
+    from pygments import highlight
+    from pygments.formatters import HtmlFormatter
+    from pygments.lexers import get_lexer_by_name
+
+    plain = printable(text)
+    marked = highlight(plain, get_lexer_by_name(language, stripnl=False), HtmlFormatter(nowrap=True))
+    return Markup(marked)  # noqa: S704 - escaped by the formatter
