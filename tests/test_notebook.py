@@ -171,3 +171,30 @@ def test_the_example_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert any("40 of 40" in html for html in shown)
     assert any('<progress max="1"' in html for html in shown)
     assert (tmp_path / "runs" / "notebook.parquet").is_file()
+
+
+def test_a_config_of_classes_is_the_one_of_mappings() -> None:
+    from engine.config import (
+        DatasetConfig,
+        FieldsConfig,
+        GenerateConfig,
+        LimitsConfig,
+        ModelConfig,
+        ValidatorConfig,
+    )
+
+    path = as_dataset([{"question": "1 and 1?", "answer": "2"}])
+    fields = {"text": "question", "label": "answer"}
+    plain = RunConfig(
+        dataset={"path": path, "description": "Sums.", "fields": fields},  # type: ignore[arg-type]
+        generate={"target": 5}, model={"name": "simulated"}, validators=["constraints"],  # type: ignore[arg-type, list-item]
+        limits={"budget_usd": 2},  # type: ignore[arg-type]
+    )  # fmt: skip
+    typed = RunConfig(
+        dataset=DatasetConfig(path=(path,), description="Sums.", fields=FieldsConfig.model_validate(fields)),
+        generate=GenerateConfig(target=5),
+        model=ModelConfig(name="simulated"),
+        validators=(ValidatorConfig(name="constraints"),),
+        limits=LimitsConfig(budget_usd=2),
+    )
+    assert plain.without_secrets() == typed.without_secrets()

@@ -298,6 +298,8 @@ def elsewhere(address: str, other: str) -> bool:
 
 
 def as_model(value: Any) -> Any:
+    if isinstance(value, ModelConfig) and value.name == "simulated" and value.simulator is None:
+        value = value.model_dump(exclude_unset=True)  # of a program
     if value == "simulated":
         value = {"name": "simulated"}
     if isinstance(value, dict) and "simulated" in value and "simulator" not in value:
