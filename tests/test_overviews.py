@@ -165,7 +165,9 @@ async def test_what_is_drawn_around_is_listed(configs: Configs, endpoint: Start,
 
 async def test_an_evaluation_by_items_and_models(configs: Configs, endpoint: Start, tmp_path: Path) -> None:
     url, _ = await endpoint(**{**CLEAN, "kind": "word_problems", "answer_accuracy": 0.6})
-    config = configs.load(url, validators=[], evaluate={"models": [{"name": "m"}, {"name": "n"}]})
+    config = configs.load(
+        url, validators=[], evaluate={"models": [{"name": each, "base_url": url} for each in "mn"]}
+    )
     await evaluate(config, tmp_path / "out", data=[configs.base])
     told: dict[int, dict[str, bool]] = {}
     for row in (*lines(tmp_path / "out" / "accepted.jsonl"), *lines(tmp_path / "out" / "rejected.jsonl")):
@@ -174,6 +176,7 @@ async def test_an_evaluation_by_items_and_models(configs: Configs, endpoint: Sta
             each["record"]["correct"] for each in meta["verdicts"] if "correct" in each.get("record", {})
         ]
         told.setdefault(meta["row"], {})[meta["model"]] = bool(marks and marks[-1])
+    assert len(told) == len(lines(configs.base))
     one = sum(sum(each.values()) == 1 for each in told.values())
     none = sum(not any(each.values()) for each in told.values())
     async with visiting(tmp_path / "out") as (there, visitor):
