@@ -18,6 +18,7 @@ from engine.runs.decisions import take_in
 from engine.store.folder import RunFolder
 from engine.store.pending import Pending, append, read_pending
 from engine.store.reading import connect, read_notes, read_reviews
+from engine.view import deciding
 from engine.view.folders import key_of
 from test_view import a_run, browsing, needs_browser, text_of, visiting
 
@@ -153,6 +154,47 @@ async def test_nobody_rescues_a_second_of_its_kind(run: RunFolder) -> None:
     assert f"it is too near to {_id(two)}" in third
     assert {one, two} <= set(numbers(run, "accepted"))
     assert {away, three} <= set(numbers(run, "rejected"))
+
+
+async def test_the_policy_is_that_of_the_run_not_only_of_its_config(
+    configs: Configs, endpoint: Start, tmp_path: Path
+) -> None:
+    """`same: auto` is settled by the dataset: the journal knows as what."""
+    await a_run(configs, endpoint, tmp_path / "run", groupcheck={}, observe={"page": False})
+    run = RunFolder(tmp_path / "run")
+    one, two = numbers(run, "accepted")[:2]
+    with contextlib.closing(connect(run.database)) as connection:
+        texts = dict(connection.execute("SELECT item, json_extract(record, '$.question') FROM items"))
+    append(run, Pending("edit", [two], "ann", record={"question": f"{texts[one]} Well?"}))
+    append(
+        run,
+        Pending("edit", [one], "ann", record={"question": "How many legs have 91 cats?", "answer": "364"}),
+    )
+    said: list[str] = []
+    await asyncio.to_thread(take_in, run, said.append)
+    assert [f"it is too near to {_id(one)}" in each for each in said] == [True]
+
+
+async def test_what_cannot_be_taken_in_waits_and_says_why(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(folder: RunFolder) -> int:
+        raise KeyError("something unforeseen")
+
+    monkeypatch.setattr(deciding, "take_in", failing)
+    monkeypatch.setattr(deciding, "_RESTS_S", 0.01)
+    async with visiting(run.path) as (there, visitor):
+        base = f"/r/{key_of(run.path)}/review"
+        token = _token(await text_of(visitor, there, base))
+        form = {"form_token": token, "item": _id(numbers(run, "accepted")[0]), "decision": "accept"}
+        async with visitor.post(f"http://127.0.0.1:{there.port}{base}", data=form) as answer:
+            assert answer.status == 200
+        async with asyncio.timeout(10):
+            while "something unforeseen" not in await text_of(visitor, there, base):
+                await asyncio.sleep(0.05)
+    assert [each.decision for each in read_pending(run)] == ["accept"]
+    monkeypatch.undo()
+    assert await asyncio.to_thread(take_in, run) == 1
 
 
 async def test_a_line_that_was_cut_off_costs_itself(run: RunFolder) -> None:

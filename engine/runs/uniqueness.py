@@ -15,7 +15,7 @@ from engine.diversity.sameness import compared, text_key
 from engine.errors import EngineError
 from engine.items import item_id
 from engine.schema.values import loads
-from engine.store.reading import connect, read_accepted
+from engine.store.reading import connect, read_accepted, read_fact
 
 if TYPE_CHECKING:
     from engine.diversity.duplicates import Duplicates
@@ -63,13 +63,13 @@ class Uniqueness:
 
     def _by_meaning(self, connection: sqlite3.Connection, but: int | None = None) -> Duplicates | None:
         """The vectors of the accepted items, where the run compares them; without those of one item."""
-        policy = self._config.groupcheck
-        if policy is None or policy.same == "text":
+        policy = (read_fact(connection, "diversity") or {}).get("groupcheck")  # as the run has settled it
+        if not policy or policy["same"] == "text":
             return None
         from engine.diversity.duplicates import Duplicates  # loads numpy, as the others
         from engine.diversity.embedding import restored
 
-        near, without = Duplicates(policy.same, policy.threshold), []
+        near, without = Duplicates(policy["same"], policy["threshold"]), []
         for item, record, vector in read_accepted(connection):
             example = self._fields.remembered(loads(record))
             if item == but:

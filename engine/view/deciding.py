@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.dataset.fields import Fields
 from engine.dataset.forms import LETTERS, FieldProblem
-from engine.errors import ConfigError, EngineError
+from engine.errors import ConfigError
 from engine.runs.decisions import take_in
 from engine.runs.reports import write_report
 from engine.schema.values import dumps, loads
@@ -25,9 +25,11 @@ AS_REPEAT = ("groupcheck", "repeats")
 
 
 class Decisions:
-    """The decisions on one run. Mutable state: the task that takes them in once it rests."""
+    """The decisions on one run. Mutable state: the task that takes them in once it rests; why they still wait."""
 
     def __init__(self, folder: RunFolder) -> None:
+        self.problem = ""
+        """Why what waits could not be taken in; nothing of it is lost."""
         self._folder = folder
         self._settling: asyncio.Task[None] | None = None
 
@@ -36,15 +38,24 @@ class Decisions:
         await asyncio.to_thread(append, self._folder, decision)
         self.settle()
 
-    def settle(self, after: float = _RESTS_S) -> None:
+    def settle(self, after: float | None = None) -> None:
         """Takes in what waits after so many seconds of rest, unless a process is running in the folder."""
         if self._settling is not None:
             self._settling.cancel()
-        self._settling = asyncio.create_task(self._settled(after), name="decisions")
+        self._settling = asyncio.create_task(
+            self._settled(_RESTS_S if after is None else after), name="decisions"
+        )
 
     async def _settled(self, after: float) -> None:
         await asyncio.sleep(after)
-        await asyncio.shield(asyncio.to_thread(settle, self._folder))
+        await asyncio.shield(asyncio.to_thread(self._settle))
+
+    def _settle(self) -> None:
+        try:
+            settle(self._folder)
+            self.problem = ""
+        except Exception as error:  # whatever it is, they wait on, and the page says why
+            self.problem = f"{type(error).__name__}: {error}"
 
     async def close(self) -> None:
         """Takes in what waits at once."""
@@ -52,17 +63,19 @@ class Decisions:
             self._settling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._settling
-        await asyncio.to_thread(settle, self._folder)
+        await asyncio.to_thread(self._settle)
 
 
 def settle(folder: RunFolder) -> None:
-    """Takes in what waits, where no process is running in the folder; else that one does so when it ends."""
+    """Takes in what waits, where no process is running in the folder; else that one does so when it ends.
+
+    Raises StoreError, ConfigError.
+    """
     if not folder.pending.exists() or folder.in_use():
         return
-    with contextlib.suppress(EngineError):  # they wait on, and whoever holds the lock next takes them in
-        with folder.locked():
-            take_in(folder)
-        write_report(folder)
+    with folder.locked():
+        take_in(folder)
+    write_report(folder)
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ class Reviewing:
             record = {**record, **(each.record or {})}
         response = self._shown(
             "review", run, "review", desk=desk, filter=asked.filter, item=found, left=following.left,
-            problem=problem, form_token=self._form_token, ways=WAYS, queues=QUEUES,
+            problem=problem, stuck=run.decisions.problem, form_token=self._form_token, ways=WAYS, queues=QUEUES,
             labels=labels_of(run.fields, record), form={name: as_form(value) for name, value in record.items()},
             waiting=there.about(number) if number is not None else [], pending=len(there.decisions),
             running=await asyncio.to_thread(run.folder.in_use),
