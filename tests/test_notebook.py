@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pyarrow
+import pyarrow.parquet
 import pytest
 from nbclient import NotebookClient
 
@@ -97,6 +99,23 @@ def test_a_dataset_from_what_a_program_has(given: str) -> None:
     from engine.dataset.base import BaseDataset
 
     assert len(BaseDataset.load(config.dataset).examples) == 12
+
+
+def test_no_column_and_no_type_is_lost_on_the_way() -> None:
+    rows = [
+        {
+            "q": "a",
+            "n": np.int64(3),
+            "x": [np.float64(0.5)],
+            "v": np.arange(2),
+            "in": {"deep": np.bool_(True)},
+        }
+    ]
+    [row] = lines(Path(as_dataset(rows)))
+    assert row == {"q": "a", "n": 3, "x": [0.5], "v": [0, 1], "in": {"deep": True}}
+    frame = pyarrow.table({"question": ["a", "b"], "answer": [1, 2]}).to_pandas()
+    for given in (frame, frame.set_index("question"), frame.sort_values("answer", ascending=False)):
+        assert set(pyarrow.parquet.read_table(as_dataset(given)).column_names) == {"question", "answer"}
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,10 @@ def _table(data: Any) -> Any:
     if kind == "pandas.DataFrame":
         import pyarrow
 
-        return pyarrow.Table.from_pandas(data, preserve_index=False)
+        named = [
+            name for name in data.index.names if name is not None
+        ]  # an index that means something is a column
+        return pyarrow.Table.from_pandas(data.reset_index() if named else data, preserve_index=False)
     if kind == "pyarrow.Table":
         return data
     if kind == "datasets.Dataset":
@@ -73,7 +76,16 @@ def _as_lines(data: Any) -> bytes:
     for number, row in enumerate(data):
         if not isinstance(row, Mapping):
             raise ConfigError(f"row {number} of the dataset is {type(row).__name__}, not a mapping")
-        lines.append(dumps(dict(row)))
+        lines.append(dumps({str(name): _plain(value) for name, value in row.items()}))
     if not lines:
         raise ConfigError("the dataset has no row")
     return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers and arrays as Python's: JSON would have them as texts."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value.tolist() if hasattr(value, "tolist") else value
