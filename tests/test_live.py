@@ -145,8 +145,24 @@ async def test_the_display_runs_and_ends(kind: Kind, monkeypatch: pytest.MonkeyP
         assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in said.splitlines())
 
 
-def test_a_night_has_a_line_a_minute() -> None:
-    assert showing._LINES_S == 60
+async def test_a_night_has_a_line_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    at, told, real = 0.0, list[float](), asyncio.sleep
+
+    async def passing(seconds: float) -> None:
+        nonlocal at
+        at += seconds
+        await real(0)
+
+    def look() -> Snapshot:
+        told.append(at)
+        return SNAPSHOT
+
+    monkeypatch.setattr(showing.asyncio, "sleep", passing)
+    async with Lines(io.StringIO()).during(look):
+        while at < 8 * 3600:
+            await real(0)
+    assert told[:5] == [5, 15, 35, 75, 135]
+    assert 479 <= len(told) <= 484  # of eight hours
 
 
 # --- how long is left --------------------------------------------------------------------------------

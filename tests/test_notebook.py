@@ -164,9 +164,7 @@ def test_html_escapes_whatever_it_is_given() -> None:
     for text in hostile_strings()[:200]:
         html = result_html({text: text}, [{text: text}], {text: 3}, text)
         html += progress_html(SNAPSHOT, [text])
-        shown = {"<script", "<img", "<svg", "<iframe", "javascript:alert"} & {
-            each for each in ("<script", "<img", "<svg", "<iframe") if each in html.lower()
-        }
+        shown = [each for each in ("<script", "<img", "<svg", "<iframe") if each in html.lower()]
         assert not shown, text
 
 

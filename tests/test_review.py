@@ -225,7 +225,7 @@ async def test_a_run_takes_in_what_was_decided_while_it_went_on(
         assert "waits" in await text_of(visitor, there, f"{base}/review?at=0-0&who=ann")
         status, _, err = await finished(process)
     assert status == 0
-    assert "1 decisions of people were taken in" in err
+    assert "Taken in what people have decided: 1 decision." in err
     [away] = [each for each in lines(folder.rejected) if each["_meta"]["id"] == "0-0"]
     assert away["_meta"]["rejected_by"] == "review"
     assert len(lines(folder.accepted)) == 59

@@ -414,7 +414,7 @@ def test_what_a_run_will_have_cost(running: bool, run_of_three: sqlite3.Connecti
     if running:
         assert now.items_per_s == pytest.approx(10)
         assert now.ends_at_usd == pytest.approx(0.3 + 100 * 0.01)
-        assert now.left == "about 10 s"
+        assert now.left == "8 s to 12 s"  # as the terminal tells it
     else:
         assert (now.state, now.ends_at_usd, now.left, now.in_flight) == ("killed", None, "", 0)
 

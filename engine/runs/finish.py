@@ -13,6 +13,7 @@ from engine.errors import StoreError
 from engine.files.writing import replacing
 from engine.protocols import Notify
 from engine.report.diversity import RunMeasures
+from engine.report.formatting import counted
 from engine.report.growth import Growth
 from engine.report.mapping import Map
 from engine.report.profile import profile_of
@@ -86,7 +87,7 @@ class Finish:
     async def take_in(self) -> None:
         """Takes in what people have decided meanwhile. Raises StoreError."""
         if taken := await asyncio.to_thread(take_in, self.folder, self.notify):
-            self.notify(f"{taken:,} decisions of people were taken in.")
+            self.notify(f"Taken in what people have decided: {counted(taken, 'decision')}.")
 
     def write(self) -> Report:
         """Writes all files from the journal. Raises StoreError."""

@@ -22,7 +22,6 @@ from engine.store.writer import opened_table, translated
 ReviewDecision = Literal["accept", "reject", "note", "edit", "undo", "refused"]
 ACCEPT: Final = "accept"
 REJECT: Final = "reject"
-NOTE: Final = "note"
 EDIT: Final = "edit"
 UNDO: Final = "undo"
 REFUSED: Final = "refused"

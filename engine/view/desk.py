@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode
 
-from engine.items import item_id
 from engine.view.filters import Filter, number_of
 
 if TYPE_CHECKING:
@@ -157,7 +156,3 @@ def next_to_judge(order: Sequence[int], judged: Set[int], after: str) -> Next:
     begin = number_of(after)
     place = {number: at for at, number in enumerate(order)}.get(begin, -1) if begin is not None else -1
     return Next(next((number for number in order[place + 1 :] if number not in judged), None), len(left))
-
-
-def shown_id(number: int | None) -> str:
-    return "" if number is None else item_id(number)

@@ -31,6 +31,7 @@ def _places() -> dict[str, Traversable]:
     places = {
         each.name: each for each in (root / "static").iterdir() if each.name.rpartition(".")[2] in _KINDS
     }
+    places["chart.css"] = resources.files("engine.report.page") / "templates" / "chart.css"
     vendored = root / "vendored"
     for folder, about in orjson.loads((vendored / "vendored.json").read_bytes()).items():
         for name in about["files"]:

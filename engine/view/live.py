@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 
 from engine.items import item_id, usd
-from engine.report.formatting import duration
 from engine.report.page.page_data import series
+from engine.report.remaining import left
 from engine.schema.values import loads
 from engine.store.folder import RunFolder
 from engine.store.reading import read_fact, read_starts
@@ -98,7 +98,7 @@ def standing(
         in_flight=now[5] if running else 0,
         calls_per_s=(now[3] - then[3]) / span if running and len(samples) > 1 else 0.0,
         items_per_s=pace if running else 0.0,
-        left=_left(missing, pace) if running else "",
+        left=_left(connection, last.number, missing) if running else "",
         ends_at_usd=spent + dollars * missing / pace if running and pace > 0 else None,
         reasons=index.reasons(_REASONS),
         endpoints=(last.counts.get("endpoints") or []) if running else [],
@@ -114,11 +114,12 @@ def _latest(samples: Sequence[Any]) -> Any:
     return samples[0] if samples else (0.0, 0, 0, 0, 0, 0)
 
 
-def _left(missing: int, pace: float) -> str:
-    if not missing or pace <= 0:
-        return ""
-    seconds = missing / pace
-    return f"about {duration(seconds)}"
+def _left(connection: sqlite3.Connection, start: int, missing: int) -> str:
+    marks = connection.execute(
+        "SELECT at, accepted FROM samples WHERE start = ? ORDER BY at", (start,)
+    ).fetchall()
+    found = left(marks, missing)
+    return found.words if found is not None else ""
 
 
 def _last(

@@ -11,6 +11,7 @@ from aiohttp import web
 from markupsafe import Markup
 
 from engine.report.page.charts import Figure, Line, Lines, dollars, drawn, table
+from engine.report.page.figures import unit_of
 from engine.view.compare import MOST, Side, base_of, compare, side_of
 from engine.view.filters import Filter
 from engine.view.map import COLOURS, Drawn, points_json, read_map
@@ -146,13 +147,7 @@ def _spent_over_time(connection: sqlite3.Connection) -> Lines | None:
     for place, purpose, cost in rows:
         by_purpose.setdefault(purpose, [0.0] * _BINS)[place] += cost
     ordered = sorted(by_purpose, key=lambda name: -sum(by_purpose[name]))[:5]
-    unit, size = (
-        ("seconds", 1)
-        if last - first < 180
-        else ("minutes", 60)
-        if last - first < 10_800
-        else ("hours", 3600)
-    )
+    unit, size = unit_of(last - first)
     x = [round((place + 1) * width / size, 3) for place in range(_BINS)]
     kinds = ("accepted", "revised", "surplus", "rejected", "original")
     lines = []

@@ -49,7 +49,7 @@ def _tell(found: Preview, *, whole: bool) -> None:
 
     for number, each in enumerate(found.batches):
         if whole or not number:
-            _tell_call(each, "first prompt" if not whole else each.key)
+            _tell_call(each, "first prompt" if not whole else each.key, priced=found.priced)
     for item in found.items:
         why = (
             f" by {item.meta.get('rejected_by')}: {item.meta.get('reason')}"
@@ -65,7 +65,7 @@ def _tell(found: Preview, *, whole: bool) -> None:
             say(f"  {' '.join(words)}{feedback}")
         for call in item.calls:
             if whole:
-                _tell_call(call, call.key)
+                _tell_call(call, call.key, priced=found.priced)
         say()
     calls = [*found.batches, *(call for item in found.items for call in item.calls)]
     money = f"${found.spent_usd:.6f}" if found.priced else "cost not known"
@@ -79,9 +79,10 @@ def _tell(found: Preview, *, whole: bool) -> None:
         say(f"{found.outcome}: {found.message}")
 
 
-def _tell_call(call: Call, title: str) -> None:
-    say(f"--- {title}: {call.purpose}, {call.model}, {call.prompt_tokens:,} + {call.completion_tokens:,} tokens, "
-        f"${call.usd:.6f}, {call.seconds:.2f} s")  # fmt: skip
+def _tell_call(call: Call, title: str, *, priced: bool) -> None:
+    money = f", ${call.usd:.6f}" if priced else ""
+    tokens = f"{call.prompt_tokens:,} + {call.completion_tokens:,} tokens"
+    say(f"--- {title}: {call.purpose}, {call.model}, {tokens}{money}, {call.seconds:.2f} s")
     if call.system:
         say(call.system)
         say()

@@ -75,14 +75,14 @@ def _over_time(
 ) -> Lines | None:
     if len(series.seconds) < 2:
         return None
-    unit, size = _unit(series.seconds[-1])
+    unit, size = unit_of(series.seconds[-1])
     x = [round(second / size, 4) for second in series.seconds]
     lines = [Line(name, kind, x, values) for name, kind, values in curves]
     shown = dollars if title == "US dollars" else plain
     return Lines(lines, unit, title, shown, marks=[at / size for at in series.starts], note=note)
 
 
-def _unit(last: float) -> tuple[str, int]:
+def unit_of(last: float) -> tuple[str, int]:
     """The unit that suits the length of the run, and its seconds."""
     return ("seconds", 1) if last < 180 else ("minutes", 60) if last < 3 * 3600 else ("hours", 3600)
 

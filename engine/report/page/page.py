@@ -55,7 +55,7 @@ def page(page_data: PageData, title: str, description: str, results: Sequence[Li
         lessons=_lessons(report),
         events=report["events"],
         config=page_data.config,
-        style=Markup(_file("report.css")),  # noqa: S704 - our own file
+        style=Markup(_file("report.css") + _file("chart.css")),  # noqa: S704 - our own file
         script=Markup(_file("report.js")),  # noqa: S704 - our own file
         html_table=_html_table,
     )
