@@ -32,7 +32,7 @@ def bound(n: int, quotients: int) -> float:
 
 
 @given(st.integers(0, 2**62), st.integers(2, 3000), st.integers(0, 10**7))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_coverage_within_the_bound_at_any_n(seed: int, n: int, first: int) -> None:
     cells = Cells([SUBJECT, TOPIC, LEVEL], seed)
     met: Counter[tuple[str, ...]] = Counter()

@@ -78,7 +78,7 @@ def accepted(
     st.sampled_from([0.8, 0.9, 0.97]),
     st.lists(st.integers(1, 40), min_size=1, max_size=4),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_micro_batches_decide_as_one_at_a_time(
     seed: int, same: str, threshold: float, sizes: list[int]
 ) -> None:
@@ -104,7 +104,7 @@ def test_micro_batches_decide_as_one_at_a_time(
 
 
 @given(st.integers(0, 1000), st.integers(1, 119))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_restart_decides_as_if_there_had_been_none(seed: int, stopped_at: int) -> None:
     items, vectors = things(seed, 120), crowded(seed, 120)
     whole = accepted(Duplicates("meaning", 0.9), items, vectors, [7])

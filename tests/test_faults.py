@@ -22,7 +22,7 @@ CASES = st.builds(
 )
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow])
 @given(case=CASES)
 def test_the_rules_hold_under_any_faults(case: Case) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -435,7 +435,7 @@ def test_what_is_merged_holds_each(values: list[Any]) -> None:
         assert not conforms(value, whole) or merged(whole, type_of(value)) == whole
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example([{"a": {"00": {}, "0": [None, None]}}])
 @example([{"a": [[], [None]]}, {"b": None}])
 @given(ROWS)

@@ -59,7 +59,10 @@ def check_conservation(folder: Path, report: dict[str, Any]) -> None:
     assert all(row["_meta"]["rejected_by"] and row["_meta"]["reason"] for row in rejected)
     assert sum(items["rejected_by"].values()) == items["rejected"]
     batches = [int(id.split("-")[0]) for id in ids]
-    assert set(batches) == set(range(max(batches) + 1))  # committed in order, none left out
+    if (
+        report["outcome"] != "fatal"
+    ):  # committed in order, none left out; what fails may leave a hole to be made up for
+        assert set(batches) == set(range(max(batches) + 1))
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -39,7 +39,7 @@ def unit(seed: int, count: int, dimensions: int = 12) -> Any:
 
 
 @given(st.integers(0, 1000), st.integers(2, 30))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_of_vectors(seed: int, count: int) -> None:
     rows = unit(seed, count)
     pairs = [(rows[i].astype(float), rows[j].astype(float)) for i, j in permutations(range(count), 2)]

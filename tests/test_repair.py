@@ -68,7 +68,7 @@ def emptied(data: bytearray, chance: random.Random) -> bytearray:
 
 
 @pytest.mark.parametrize("damage", [flipped, truncated, zeroed, beheaded, emptied])
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_what_is_left_is_rescued_and_nothing_false_is(
     damage: Damage, seed: int, whole: Path, tmp_path_factory: pytest.TempPathFactory

@@ -36,7 +36,7 @@ SELECTORS: dict[str, Selector] = {
 
 @pytest.mark.parametrize("name", SELECTORS)
 @given(seed=st.integers(0, 10**9), count=st.integers(0, 20))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_every_selector_chooses_different_rows_and_repeats_itself(name: str, seed: int, count: int) -> None:
     chosen = SELECTORS[name].choose(random.Random(seed), count)
     assert len(set(chosen)) == len(chosen) == count

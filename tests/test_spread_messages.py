@@ -82,7 +82,7 @@ def read(message: Message) -> Message:
     return back
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.builds(
         Item, BATCHES, st.integers(0, 8), st.integers(1, 9), TEXTS, LABELS, st.tuples(TEXTS), OWN, OWN, OWN,
@@ -98,7 +98,7 @@ def test_items_come_as_they_were(item: Item) -> None:
     assert batch_in(batch.completion) == item.batch
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.builds(
         Prompt, TEXTS, TEXTS, NUMBERS, TEXTS, TEXTS, OBJECTS, st.floats(0, 2), NUMBERS, NUMBERS, st.integers(-9, 9)
@@ -155,7 +155,7 @@ def test_every_message_has_a_number_and_its_values_in_order() -> None:
         assert read(kind(*values)) == kind(*values)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=60) | st.text(string.printable, max_size=60).map(str.encode))
 def test_what_is_no_message_is_refused(data: bytes) -> None:
     with contextlib.suppress(ValueError):

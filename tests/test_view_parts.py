@@ -210,7 +210,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(steps=steps, chance=st.randoms())
 def test_an_index_filled_on_the_way_is_that_of_the_end(
     steps: list[tuple[int, str, bool]], chance: random.Random, tmp_path_factory: pytest.TempPathFactory

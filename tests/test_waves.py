@@ -505,7 +505,7 @@ class Killed(BaseException):
 
 
 @given(data=st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_paid_once_whatever_dies_and_is_lost(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
