@@ -205,6 +205,21 @@ async def test_a_line_that_was_cut_off_costs_itself(run: RunFolder) -> None:
     assert [each.note for each in read_pending(run)] == ["one", "two"]
 
 
+async def test_lines_that_make_no_sense_are_none(run: RunFolder) -> None:
+    append(run, Pending("note", [0], "ann", "good"))
+    good = orjson.loads(run.pending.read_bytes())
+    wrong: dict[str, list[Any]] = {
+        "items": ["0-0", 7, ["0"], [-1], [True], [1 << 62], None], "note": [5, None], "person": [["a"]], "at": ["now"],
+        "key": [None], "record": [[], "x"], "scores": [[], {"clear": "5"}], "decision": ["drop", 3, None],
+    }  # fmt: skip
+    with run.pending.open("ab") as file:
+        for name, values in wrong.items():
+            file.writelines(orjson.dumps({**good, "key": "k", name: value}) + b"\n" for value in values)
+        file.write(b'[1]\n"x"\nnull\n{}\n\xff\n')
+    assert [each.note for each in read_pending(run)] == ["good"]
+    assert await asyncio.to_thread(take_in, run) == 1
+
+
 async def test_a_run_takes_in_what_was_decided_while_it_went_on(
     configs: Configs, endpoint: Start, tmp_path: Path
 ) -> None:

@@ -69,10 +69,25 @@ def _parsed(data: bytes) -> Iterator[Pending]:
     for line in data.splitlines():
         try:
             told = loads(line)
-            if told.keys() == known and told["decision"] in (*JUDGED, *_DECISIONS):
+            if told.keys() == known and _is_sound(told):
                 yield Pending(**told)
         except (ValueError, TypeError, AttributeError):
             continue
+
+
+def _is_sound(told: Mapping[str, Any]) -> bool:
+    """Whether every value is of its kind: a folder may come from anybody."""
+    items, scores = told["items"], told["scores"]
+    return (
+        told["decision"] in (*JUDGED, *_DECISIONS)
+        and all(isinstance(told[name], str) for name in ("person", "note", "key"))
+        and isinstance(told["at"], int | float)
+        and isinstance(told["record"], dict | None)
+        and isinstance(items, list)
+        and all(type(item) is int and 0 <= item < 1 << 62 for item in items)
+        and isinstance(scores, dict)
+        and all(isinstance(points, int | float) for points in scores.values())
+    )
 
 
 _DECISIONS = ("accept", "reject", "note", "edit", "undo")
