@@ -32,10 +32,10 @@ def ask_people(
         try:
             for place, each in enumerate(drawn, 1):
                 record, meta = kept.read(each.number)
-                said = "" if blind else f"   {'accepted' if each.accepted else 'rejected'}; {_trail(meta)}"
+                said = "" if blind else f"   {'accepted' if each.accepted else 'rejected'}; {trail(meta)}"
                 say(f"\n--- {place} of {len(drawn)}   item {meta['id']}{said}")
                 for name, value in _shown(record, meta):
-                    say(f"{printable(str(name))}: {printable(_text(value))}")
+                    say(f"{printable(str(name))}: {printable(text_of(value))}")
                 answer = _answer()
                 if answer == "q":
                     break
@@ -88,18 +88,20 @@ def _shown(record: Mapping[str, Any], meta: Mapping[str, Any]) -> Iterator[tuple
             yield f"answer of {meta.get('model') or 'the model'}", told["answer"]
 
 
-def _trail(meta: Mapping[str, Any]) -> str:
+def trail(meta: Mapping[str, Any]) -> str:
+    """The validators that checked it and their verdicts, in short."""
     said = ", ".join(f"{each.get('by')} {each.get('verdict')}" for each in meta.get("verdicts", ()))
     return printable(said or "no validator has looked at it")
 
 
-def _text(value: Any) -> str:
-    return "".join(f"\n  {_text(each)}" for each in value) if isinstance(value, list) else str(value)
+def text_of(value: Any) -> str:
+    """A value of an item for a terminal: the entries of a list one a line."""
+    return "".join(f"\n  {text_of(each)}" for each in value) if isinstance(value, list) else str(value)
 
 
 def _answer() -> str:
     while True:
-        answer = _line(f"Is it right? {_KEYS}: ")
+        answer = line(f"Is it right? {_KEYS}: ")
         if answer is None:
             return "q"
         if answer[:1] in ("y", "n", "?", "s", "q"):
@@ -111,7 +113,7 @@ def _scores(criteria: Mapping[str, int]) -> dict[str, float]:
     scores: dict[str, float] = {}
     for name, most in criteria.items():
         while name not in scores:
-            answer = _line(f"{name} (1 to {most}): ")
+            answer = line(f"{name} (1 to {most}): ")
             if not answer:
                 break
             if answer.isdigit() and 1 <= int(answer) <= most:
@@ -121,7 +123,7 @@ def _scores(criteria: Mapping[str, int]) -> dict[str, float]:
     return scores
 
 
-def _line(prompt: str) -> str | None:
+def line(prompt: str) -> str | None:
     """A line from standard input, None at its end. Piped lines work like typed ones."""
     say(prompt, nl=False)
     line = sys.stdin.readline()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from engine.cli.commands.opinions import person_named
+from engine.cli.commands.opinions import line, person_named, text_of, trail
 from engine.cli.common import existing_of_items, mistakes, mode_of, report_of, say
 from engine.escaping import printable
 
@@ -107,8 +107,8 @@ def _judge(
     report, running = report_of(run_dir)
     if count and not running:
         write_report(folder)
-    for line in lines_of(report.data["quality"].get("people", {})):
-        say(line)
+    for each in lines_of(report.data["quality"].get("people", {})):
+        say(each)
 
 
 def _close(run_dir: Path, counts: dict[str, int], there: int, config: Any) -> None:
@@ -136,21 +136,9 @@ def _show(reviewed: Any, config: Any, place: str) -> None:
 
     assert isinstance(reviewed, Reviewed)
     meta = reviewed.meta
-    say(f"\n--- {place}   item {meta['id']}   {_trail(meta)}")
+    say(f"\n--- {place}   item {meta['id']}   {trail(meta)}")
     for name, value in reviewed.record.items():
-        say(f"{printable(str(name))}: {printable(_text(value))}")
-
-
-def _trail(meta: dict[str, Any]) -> str:
-    """The validators that checked it and their verdicts, in short."""
-    verdicts = [f"{each.get('by')} {each.get('verdict')}" for each in meta.get("verdicts", ())]
-    return printable(", ".join(verdicts) or "no validator has looked at it")
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return "".join(f"\n  {_text(each)}" for each in value)
-    return str(value)
+        say(f"{printable(str(name))}: {printable(text_of(value))}")
 
 
 def _asked(item: int, person: str) -> Decision | Literal["skip"] | None:
@@ -158,7 +146,7 @@ def _asked(item: int, person: str) -> Decision | Literal["skip"] | None:
     from engine.store.reviews import Decision
 
     while True:
-        answer = _line(f"{_KEYS}: ")
+        answer = line(f"{_KEYS}: ")
         if answer is None or answer[:1] == "q":
             return None
         if answer[:1] in ("a", "s", "r", "n"):
@@ -169,14 +157,5 @@ def _asked(item: int, person: str) -> Decision | Literal["skip"] | None:
     note = ""
     if answer[0] in ("r", "n"):
         rest = answer[1:].strip()
-        note = rest or _line("What should be different? ") or ""
+        note = rest or line("What should be different? ") or ""
     return Decision(item, _DECISIONS[answer[0]], note, person)
-
-
-def _line(prompt: str) -> str | None:
-    """A line from standard input, None at its end. Piped lines work like typed ones."""
-    import sys
-
-    say(prompt, nl=False)
-    line = sys.stdin.readline()
-    return line.strip() if line else None
