@@ -216,6 +216,12 @@ class Unparseable(PermanentError):
     reason = "unparseable"
 
 
+class PassageTooLong(PermanentError):
+    """A passage of a document, with what is asked of it, does not fit the model's context."""
+
+    reason = "passage_too_long"
+
+
 class Truncated(PermanentError):
     """The whole allowance of tokens went into reasoning, and no answer was begun."""
 

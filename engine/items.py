@@ -143,6 +143,31 @@ NO_LIMITS = RateLimits()
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of a document: its `text` is what stands in the document's text from `start` to `end`, in characters."""
+
+    number: int
+    """Within its run, from 0."""
+    file: str
+    """The document's name, as the config's place leads to it."""
+    sha256: str
+    """Of the file."""
+    start: int
+    end: int
+    text: str
+    heading: str = ""
+    """The headings that it stands under, from the outermost on, joined by ' > '."""
+    page: int | None = None
+    """The page that it begins on, from 1; None for a format without pages."""
+    breaks: tuple[int, ...] = ()
+    """Where in `text` further pages begin."""
+
+    def page_at(self, place: int) -> int | None:
+        """The page on which a character of `text` stands."""
+        return None if self.page is None else self.page + sum(each <= place for each in self.breaks)
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """`size` items to ask for in one call. A pure function of the run's seed, its number and its round."""
 
@@ -170,6 +195,10 @@ class Batch:
     """Why earlier items were rejected, as faults to avoid."""
     top_p: float | None = None
     top_k: int | None = None
+    passages: tuple[Passage, ...] = ()
+    """What its items are made from, where that is documents; each of another document."""
+    unanswerable: bool = False
+    """Whether its items ask what the document does not say."""
 
 
 class Decision(StrEnum):
@@ -245,6 +274,8 @@ class Item:
     """This item's share of the calls made for it."""
     sent: Mapping[str, Any] = field(default_factory=dict)
     """What its call was sent otherwise than the batch says; see Completion."""
+    quotes: tuple[str, ...] = ()
+    """What the model copied from the passages as evidence for it."""
     verdicts: tuple[Verdict, ...] = ()
     revisions: int = 0
     vector: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from engine.constraints import Constraint
 from engine.errors import PermanentError
-from engine.items import Completion, Item, Prompt, RateLimits, Verdict
+from engine.items import Completion, Item, Passage, Prompt, RateLimits, Verdict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -313,6 +313,10 @@ class Tools:
     """The labels that an item can have, where the dataset has a closed set of them."""
     label: Literal["one", "several", ""] = "one"
     """Whether an item has one label or a list of them; '' where it has none, or labels with names."""
+    passages: Callable[[], Iterable[Passage]] | None = None
+    """All passages of the documents that items are made from; None where they are made from none."""
+    no_answer: str = ""
+    """The label of a question that the documents do not answer, where such questions are asked for."""
 
 
 @runtime_checkable
@@ -350,7 +354,7 @@ class Foreseeing(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
+class Evidence:
     """A paragraph of evidence and its source."""
 
     title: str

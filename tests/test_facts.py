@@ -21,7 +21,7 @@ from conftest import PUBLISHED, Configs, Start, lines, needs_published, run_in
 from engine.conformance import check_validator, item, tools_for
 from engine.errors import RetrieverUnavailable
 from engine.items import Decision, Prompt
-from engine.protocols import Passage
+from engine.protocols import Evidence
 from engine.simulator.content.facts import relations
 from engine.simulator.truth import is_right
 from validators.facts.check import FactCheck
@@ -47,7 +47,7 @@ def test_the_paragraph_that_bears_on_the_claim_comes_first() -> None:
     filler = "The city lies on a river and has many parks, museums and theatres. " * 10
     text = f"{filler}\n\nIn 1889 the iron tower was opened by the engineer Eiffel. {filler}\n\n{filler}"
     paragraphs = Paragraphs()
-    paragraphs.add([(Passage("Paris", ""), text), (Passage("Lyon", ""), filler)])
+    paragraphs.add([(Evidence("Paris", ""), text), (Evidence("Lyon", ""), filler)])
     assert "1889" in paragraphs.best("When was the tower opened?", 1, ["Paris"])[0].text
     assert paragraphs.best("When was the tower opened?", 3, ["Nowhere"]) == []
     assert "1889" in paragraphs.best("tower Eiffel", 1)[0].text

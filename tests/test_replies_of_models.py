@@ -15,7 +15,7 @@ from engine.config import FieldsConfig
 from engine.dataset.fields import Fields
 from engine.dataset.forms import FieldProblem
 from engine.items import Completion, Usage
-from engine.llm.reasoning import separated
+from engine.llm.reasoning import Habit, separated
 from engine.prompts.answer import answer_in
 from engine.prompts.ask import object_as
 from engine.prompts.replies import items_in, object_in
@@ -280,3 +280,12 @@ def test_other_control_characters_reject_the_item_by_name(reply: dict[str, Any],
 def test_a_reply_in_the_datasets_own_names_is_read() -> None:
     [item] = items_in('{"items": [{"question": "q", "answer": "a", "why": "w"}]}', 1, FIELDS.marks)
     assert FIELDS.content(item) == ("q", "a", (), {"why": "w"}, {})
+
+
+def test_a_whole_answer_in_json_says_nothing_of_thoughts_in_words() -> None:
+    """A server that strips the opening mark, a first reply without thoughts, a second that was cut within them."""
+    habit = Habit()
+    assert habit.separated('{"good": true}', cut=False).answer == '{"good": true}'
+    assert habit.separated('Let me think: {"items": [{"text": "a draft"}]} No.', cut=True).answer == ""
+    assert habit.separated("I say it in words.", cut=False).answer == "I say it in words."
+    assert habit.separated("I say it in wo", cut=True).answer == "I say it in wo"

@@ -11,6 +11,7 @@ from engine.cli.commands import (
     cancel,
     config,
     data,
+    documents,
     evaluate,
     export,
     init,
@@ -41,7 +42,7 @@ for command in (
     before.calibrate, before.plan, before.check, preview.preview, run.status, run.watch,
     cancel.cancel, worker.worker,
     view.view, init.init, report.report, export.export, review.review, repair.repair, budget.budget,
-    data.metrics, data.groupcheck,
+    data.metrics, data.groupcheck, documents.documents,
     bench.bench, evaluate.evaluate, evaluate.judge, machine.simulate, machine.doctor, machine.version,
 ):  # fmt: skip
     app.command()(command)

@@ -31,6 +31,7 @@ _ALSO: Mapping[str, list[dict[str, Any]]] = {
     "_as_parts": [],
     "_as_column": [_ANY],
     "_as_places": [_TEXT],
+    "_as_hops": [{"type": "integer"}],
     "_as_weights": [{"type": "array", "items": _SCALARS}],
     "_as_conditional": [
         {"type": "object", "additionalProperties": {"type": ["array", "object"], "items": _SCALARS}}

@@ -23,7 +23,7 @@ OWN_FIELDS = frozenset(
 PURPOSES = (
     "items attributes review revision program same_answer entities fact_check constraint_check"
     " enhancement_plan enhancement answer judgement lessons embedding agree label preference"
-    " adherence"
+    " adherence grounding closed_book answerable"
 ).split()
 """Purposes of the prompts of the engine and its own validators; third-party validators may add more."""
 Api = Literal["openai", "azure", "anthropic"]

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag, fi
 from engine.config.authors import Translation
 from engine.config.dataset import DatasetConfig
 from engine.config.diversity import EmbeddingConfig, EmbeddingEndpoint, GroupCheckConfig, as_groupcheck
+from engine.config.documents import DocumentsConfig
 from engine.config.evaluate import EvaluateConfig
 from engine.config.file import read
 from engine.config.generate import GenerateConfig
@@ -159,6 +160,9 @@ class ValidatorConfig(Section):
 def _as_validator(value: Any) -> Any:
     if isinstance(value, str):
         return {"name": value}
+    if isinstance(value, dict) and len(value) == 1 and "name" not in value:
+        [(name, options)] = value.items()  # {grounded: {judge: 1.0}}
+        return {"name": name, "options": options or {}}
     if isinstance(value, dict) and "name" in value:
         known = {key: item for key, item in value.items() if key in ("name", "workers")}
         given = value.get("options", {})
@@ -176,6 +180,8 @@ class RunConfig(Section):
     """The whole config of a run. `RunConfig.load(path)` reads a config file."""
 
     dataset: Annotated[DatasetConfig, NotSecret("it stands in prompts and items")]
+    documents: Annotated[DocumentsConfig | None, NotSecret("it stands in prompts and items")] = None
+    """What items are made from, where that is passages of documents."""
     generate: Annotated[GenerateConfig, NotSecret("it stands in prompts and items")] = GenerateConfig()
     model: Annotated[_One | _Several, Discriminator(kind_of)]
     """One endpoint, or a list of them."""
@@ -220,6 +226,17 @@ class RunConfig(Section):
                 raise ValueError("the longest answer for new items is generate.max_tokens")
             check_purpose(purpose)
         return ceilings
+
+    @model_validator(mode="after")
+    def _from_documents(self) -> Self:
+        """Of a passage, one item is asked for at a time, so that all have their turn; examples need a base dataset."""
+        if self.documents is None:
+            return self
+        usual = {"batch_size": 1, **({"few_shot": 0} if self.dataset.path is None else {})}
+        missing = {name: value for name, value in usual.items() if name not in self.generate.model_fields_set}
+        if missing:
+            object.__setattr__(self, "generate", self.generate.model_copy(update=missing))
+        return self
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

@@ -77,6 +77,16 @@ class SimulatorConfig(Section):
     refusals: Share = 0.005
     correlation: float = Field(default=0.0, ge=0, lt=1)
     """How much models err on the same texts, and alike: 0 not at all. The model's name tells them apart."""
+    invented_quotes: Share = 0.0
+    """Items from passages whose quote stands in no passage: a word is another, or a number."""
+    unsupported: Share = 0.0
+    """Items from passages whose answer is not what their quote says."""
+    leaks: Share = 0.0
+    """Items from passages whose question speaks of 'the passage'."""
+    known_answers: Share = 0.0
+    """Questions about documents that the model answers without them."""
+    answered_anyway: Share = 0.0
+    """Questions that were to have no answer in the passage, and have one."""
     reading_errors: Share = 0.0
     """Fact checks that misread their passages."""
     answer_accuracy: Share = 0.80

@@ -52,7 +52,7 @@ class Habit:
 
     Where a server strips the opening mark, thinking that is cut short bears no mark at all, and a draft within it
     looks like an answer. So a reply that was cut, or that a model of this habit began in words, is all thinking;
-    before a first whole reply has shown the habit, a cut one counts only if it begins as JSON.
+    before a first whole reply that begins in words has shown the habit, a cut one counts only if it begins as JSON.
     Mutable state: the two kinds of replies that were seen.
     """
 
@@ -71,7 +71,7 @@ class Habit:
             return Said("", text)
         if self._half and in_words:
             return Said("", text)
-        self._unmarked |= not cut
+        self._unmarked |= in_words and not cut
         return said
 
 

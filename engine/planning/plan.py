@@ -12,6 +12,7 @@ from engine.config import GenerateConfig
 from engine.items import Batch
 from engine.planning.few_shot import Selector
 from engine.planning.strategies import Choice
+from engine.planning.turns import Turns
 
 Labels = tuple[tuple[str, int], ...]
 
@@ -26,6 +27,12 @@ class Planner:
     """By strategy."""
     rows: Mapping[tuple[str, str], Sequence[int]] = field(default_factory=dict)
     """Rows that have an attribute's value, by (name, value in small letters): they come first where it is asked for."""
+    turns: Turns | None = None
+    """Which passages batches are made from, where that is documents."""
+
+    def ends_before(self, number: int) -> bool:
+        """Whether there is no batch of this number: every passage has had all its turns."""
+        return self.turns is not None and number >= self.turns.batches
 
     def batch(
         self,
@@ -39,7 +46,10 @@ class Planner:
         choice = choice or Choice(next(iter(self.generate.ways)))
         way = self.generate.ways[choice.strategy]
         chance = random.Random(self.seed << 64 | number)
-        size = sum(count for _, count in labels) or self.generate.batch_size
+        turn = self.turns.at(number) if self.turns is not None else None
+        size = sum(count for _, count in labels) or (
+            turn.size if turn is not None else self.generate.batch_size
+        )
         examples = self.selectors[choice.strategy].choose(chance, self.generate.few_shot_of(way))
         examples = self._fitting_first(examples, choice, number)
         temperature = self.generate.temperature if way.temperature is None else way.temperature
@@ -57,6 +67,8 @@ class Planner:
             unlike=choice.unlike,
             notes=notes,
             lessons=lessons,
+            passages=turn.passages if turn is not None else (),
+            unanswerable=turn is not None and turn.unanswerable,
             **self._sampling(number),
         )
 

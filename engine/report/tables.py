@@ -96,7 +96,7 @@ def outcome_lines(report: Report, folder: Path, completed: str = "") -> Iterator
         page = f"   Page: {folder / 'report.html'}" if (folder / "report.html").exists() else ""
         yield f"Items: {folder / 'accepted.jsonl'}   Report: {folder / 'report.json'}{page}"
     yield from _batches(data, folder)
-    if report.outcome in NEXT and not data["stopped_early"]:
+    if report.outcome in NEXT and not data["stopped_early"] and not _is_used_up(data):
         yield NEXT[report.outcome].format(folder=folder)
 
 
@@ -198,11 +198,21 @@ def _spent(cost: Cost, more: str = "") -> Iterator[str]:
         yield f"${cost['unconfirmed_usd']:.4f} of that is the most that attempts without a reply may have cost."
 
 
+USED_UP = "The documents are used up"
+"""How the message begins of a run whose passages have all had their turns."""
+
+
+def _is_used_up(data: ReportData) -> bool:
+    return data["outcome"] == "attempts" and data["message"].startswith(USED_UP)
+
+
 def ending(data: ReportData, completed: str, *, reason: bool = True) -> str:
     """How a run ended, as a sentence; of one over rows that reached their end, what `completed` says."""
     outcome, items = data["outcome"], data["items"]
     if outcome == "target" and completed:
         return completed
+    if _is_used_up(data):
+        return f"{data['message']}."
     said = "Stopped early" if data["stopped_early"] else SAID[outcome]
     if outcome == "target" and items["accepted"] < items["target"]:
         said = "A review has left fewer items than the target; resume the run to replace them"

@@ -118,8 +118,8 @@ async def resumed(config: RunConfig, folder: Path | str, *, show: TextIO | Shown
 
 async def started(mode: Mode, config: RunConfig, folder: Path | str, show: TextIO | Shown | None) -> Result:
     """One start of a run of that mode in its folder; returns when it ends."""
-    inputs = mode.load(config)
     there = RunFolder(Path(folder))
+    inputs = mode.load(config, there.database if there.database.is_file() else None)
     there.refuse_foreign(inputs.config.dataset.local_files)
     with there.locked():
         await asyncio.to_thread(take_in, there)

@@ -142,12 +142,14 @@ def prompts(inputs: Inputs) -> Iterator[Prompt]:
     """
     config = inputs.config
     selectors = selectors_of(config.generate, inputs.dataset, config.seed, None)
-    planner = Planner(config.generate, config.seed, selectors)
+    planner = Planner(config.generate, config.seed, selectors, turns=inputs.turns)
     attributes = attributes_of(config.generate, inputs.dataset, {})
     mix = Mix(config.generate, config.seed, Cells(attributes, config.seed) if attributes else None, None)
     ratio = config.dataset.ratio
     if ratio is None:
         for number in count():
+            if planner.ends_before(number):
+                return
             yield inputs.prompts.render(planner.batch(number, choice=mix.choose(number)))
     else:
         asks = interleaved(shares(inputs.target, ratio.weights))

@@ -10,11 +10,13 @@ from engine.config import RunConfig
 from engine.config.evaluate import EvaluatedModel
 from engine.dataset.base import BaseDataset
 from engine.diversity.sameness import suited
+from engine.documents.shelf import Shelf
 from engine.errors import ConfigError, EmbedderUnavailable
 from engine.evaluation.rows import Evaluated
 from engine.items import Prompt, usd
 from engine.llm.prices import Prices, prices_of
 from engine.llm.tokens import prompt_bound
+from engine.planning.turns import Turns
 from engine.prompts.render import ItemPrompts
 from engine.prompts.template import check_replacements
 from engine.protocols import Embedder
@@ -44,6 +46,17 @@ class Inputs:
     """The models that an evaluation tests, if they are not the main one."""
     calibrated: Calibrated | None = None
     """The calibration that the config names."""
+    shelf: Shelf | None = None
+    """The documents that items are made from."""
+
+    @cached_property
+    def turns(self) -> Turns | None:
+        """Which passages batches are made from, where that is documents."""
+        documents, generate = self.config.documents, self.config.generate
+        if self.shelf is None or documents is None:
+            return None
+        usable = self.shelf.usable()
+        return Turns(usable, documents, generate.batch_size, self.config.seed, self.shelf.passage)
 
     @cached_property
     def prompts(self) -> ItemPrompts:
@@ -59,6 +72,7 @@ def loaded(
     vectors: bool = False,
     evaluated: tuple[Evaluated, ...] = (),
     tested: tuple[EvaluatedModel, ...] = (),
+    shelf: Shelf | None = None,
 ) -> Inputs:
     """Loads and checks what all modes need. `vectors`: whether the run needs vectors besides a group check's.
 
@@ -68,12 +82,12 @@ def loaded(
     prices = prices_within(config, tested)
     check_batches(config)
     check_replacements(config)
-    load_validators(config, no_calls, dataset.fields)
+    load_validators(config, no_calls, dataset.fields, shelf=shelf)
     same = _sameness(config, dataset)
     compares = config.groupcheck is not None and same != "text"
     embedder = _embedder(config) if compares or vectors else None
     taken_up = Calibrated.read(config)
-    return Inputs(config, dataset, target, prices, same, embedder, evaluated, tested, taken_up)
+    return Inputs(config, dataset, target, prices, same, embedder, evaluated, tested, taken_up, shelf)
 
 
 def prices_within(config: RunConfig, tested: tuple[EvaluatedModel, ...] = ()) -> Prices | None:

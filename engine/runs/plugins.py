@@ -13,6 +13,7 @@ from typing import Any
 from engine.config import RunConfig
 from engine.config.paths import user_cache
 from engine.dataset.fields import Fields
+from engine.documents.shelf import Shelf
 from engine.errors import ConfigError, Defect, EngineError
 from engine.prompts.ask import ModelAsker
 from engine.prompts.replies import object_in
@@ -43,9 +44,11 @@ STEPS = frozenset(
 
 
 def load_validators(
-    config: RunConfig, ask: Ask, fields: Fields, meter: Meter | None = None
+    config: RunConfig, ask: Ask, fields: Fields, meter: Meter | None = None, *, shelf: Shelf | None = None
 ) -> list[Validator]:
-    """The configured validators, found by entry point. `meter` counts their calls. Raises ConfigError."""
+    """The configured validators, found by entry point. `meter` counts their calls; `shelf` holds the documents that
+    items are made from. Raises ConfigError.
+    """
     known = {point.name: point for point in entry_points(group=VALIDATORS)}
     validators: list[Validator] = []
     for depth, spec in enumerate(config.validators, 1):
@@ -57,7 +60,7 @@ def load_validators(
                 f"validators: {spec.name!r} is the name of a step of the engine; rename the validator"
             )
         own = (meter or Meter()).metered(ask, spec.name)
-        tools = tools_of(config, own, fields, priority=-depth)
+        tools = tools_of(config, own, fields, priority=-depth, shelf=shelf)
         try:
             validators.append(known[spec.name].load()(tools, **spec.options))
         except (TypeError, ValueError) as error:
@@ -67,7 +70,9 @@ def load_validators(
     return validators
 
 
-def tools_of(config: RunConfig, ask: Ask, fields: Fields, *, priority: int) -> Tools:
+def tools_of(
+    config: RunConfig, ask: Ask, fields: Fields, *, priority: int, shelf: Shelf | None = None
+) -> Tools:
     """The tools for one validator."""
     schema = fields.revision_schema(config.dataset.constraints)
     return Tools(
@@ -85,6 +90,8 @@ def tools_of(config: RunConfig, ask: Ask, fields: Fields, *, priority: int) -> T
         models=config.models_for,
         labels=fields.closed_labels,
         label="" if fields.config.label is None else "several" if "label" in fields.several else "one",
+        passages=shelf.passages if shelf is not None else None,
+        no_answer=config.documents.no_answer if config.documents is not None else "",
     )
 
 

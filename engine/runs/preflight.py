@@ -107,7 +107,7 @@ def _inputs(config: RunConfig) -> tuple[Inputs | None, Finding | None]:
 
 async def _validators(inputs: Inputs) -> AsyncIterator[Finding]:
     """Opens and closes each configured validator."""
-    for validator in load_validators(inputs.config, no_calls, inputs.dataset.fields):
+    for validator in load_validators(inputs.config, no_calls, inputs.dataset.fields, shelf=inputs.shelf):
         name = f"validator {validator.name}"
         try:
             async with opened_validators([validator]):
@@ -256,7 +256,7 @@ async def _batches(config: RunConfig, backends: Backends) -> AsyncIterator[Findi
 
 async def _first_prompt(name: str, opened: OpenBackend, inputs: Inputs, patience: float) -> Finding:
     """Sends the first prompt for items, asking for one token: does it fit, with the answer that it asks for?"""
-    prompt = inputs.prompts.render(sample_batch(inputs.config, inputs.dataset))
+    prompt = inputs.prompts.render(sample_batch(inputs))
     answer, context = prompt.max_tokens, opened.facts.context
     if context is not None and inputs.config.generate.max_tokens is None:
         answer = min(answer, context // 2)  # as the run will

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from engine.config import RunConfig
@@ -42,9 +44,10 @@ from engine.planning.delayed import LABEL_GATE
 from engine.protocols import CallJournal
 from engine.quality.taken_up import section_of
 from engine.report.event_log import EventLog
-from engine.report.formatting import clock
+from engine.report.formatting import clock, counted
 from engine.report.showing import Shown, as_shown
 from engine.report.summary import Report
+from engine.report.tables import USED_UP
 from engine.runs.endpoints import Backends, coordinator_of, limiter_of, opened_backends
 from engine.runs.finish import Finish
 from engine.runs.identity import check_identity, facts_of
@@ -107,7 +110,7 @@ async def opened(
             await journal.start_over()
         check_identity(journal, mode, inputs, folder)
         check_lanes(inputs.config, inputs.tested, PartBook(journal, "").parts(*OPEN), folder.path)
-        await mode.begin(journal)
+        await mode.begin(journal, inputs)
         progress = progress_so_far(inputs, journal)
         limits = inputs.config.limits
         cap = None if limits.budget_usd is None else int(limits.budget_usd * PICO)
@@ -245,15 +248,28 @@ class Session:
 
     async def _work(self) -> Vectors | None:
         """Does the work. Returns the base dataset's vectors if the run made them."""
-        config = self._inputs.config
         self._halt.on_set(self._drain)
+        with contextlib.ExitStack() as stack:
+            return await self._with_backends(stack)
+
+    def _for_workers(self, stack: contextlib.ExitStack) -> RunConfig:
+        """The config that workers are told. Their documents are the passages that this run keeps, in a file."""
+        kept, shelf = self._kept.changed(limits=self._inputs.config.limits), self._inputs.shelf
+        if shelf is None or kept.documents is None:
+            return kept
+        path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="datagen-"))) / "passages.db"
+        shelf.write(path)
+        return kept.changed(documents=kept.documents.model_copy(update={"path": (str(path),)}))
+
+    async def _with_backends(self, stack: contextlib.ExitStack) -> Vectors | None:
+        config = self._inputs.config
         async with self._backends(self._inputs) as backends:
             backends.restore(self.journal.fact("terms") or {})
             self._terms = backends.terms
             lending = None
             if config.spread.used:
                 backends, ends = lend(backends)
-                kept = self._kept.changed(limits=config.limits)
+                kept = self._for_workers(stack)
                 lending = Lending(
                     self._mode, kept, backends, ends, self.journal, self._folder,
                     self._inputs.dataset.source, self._halt, self._events.record, self._notify,
@@ -280,7 +296,9 @@ class Session:
                 most_calls=inputs.config.limits.batch.part,
             )  # fmt: skip
             stack.callback(later.abandon)
-            validators = load_validators(inputs.config, later.ask, inputs.dataset.fields, meter)
+            validators = load_validators(
+                inputs.config, later.ask, inputs.dataset.fields, meter, shelf=inputs.shelf
+            )
             if lending is None:
                 await stack.enter_async_context(opened_validators(validators))
             preparing = Preparing(inputs, later.ask, self.journal, self._halt, self._notify)
@@ -417,6 +435,17 @@ class Session:
         """Where each endpoint stands, for those who watch from elsewhere."""
         return [each.standing() for each in self.instruments.limiter.endpoints] if self.instruments else []
 
+    def _used_up(self, outcome: str | None) -> str:
+        """Why there was nothing more to ask for, where the documents are at an end before the target."""
+        turns = self._inputs.turns
+        if outcome != "attempts" or turns is None or self._progress.committed < turns.batches:
+            return ""
+        return (
+            f"{USED_UP}: {counted(turns.items, 'item')} asked for from "
+            f"{counted(turns.passages, 'passage')}, {self._progress.accepted:,} accepted. Add documents and start "
+            "a new run, raise documents.per_passage there, or lower generate.target"
+        )
+
     async def _record_counts(self, outcome: str | None = None) -> None:
         """Writes this start's own counts to disk; with an outcome, also its end. Raises StoreError."""
         counts = {
@@ -425,7 +454,7 @@ class Session:
             "endpoints": self._endpoints(),
             "accepted": self._progress.accepted - self._accepted_before,
             "wall_s": self._clock() - self._began,
-            "message": str(self._halt.reason or ""),
+            "message": str(self._halt.reason or "") or self._used_up(outcome),
             "stopped_early": isinstance(self._halt.reason, NearlyAllRejected),
         }
         await self.journal.record_counts(counts, outcome)

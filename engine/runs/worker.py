@@ -57,7 +57,7 @@ async def opened(lent: Lent) -> AsyncIterator[Opened]:
             concurrency = model.limits.concurrency or config.limits.most_in_flight
             backends.append(backend_for(model, purpose)(model, concurrency=concurrency))
             stack.push_async_callback(backends[-1].close)
-        validators = load_validators(config, ask, inputs.dataset.fields, meter)
+        validators = load_validators(config, ask, inputs.dataset.fields, meter, shelf=inputs.shelf)
         await stack.enter_async_context(opened_validators(validators))
         embedding = None
         if inputs.embedder is not None and config.groupcheck is not None and inputs.same != "text":

@@ -13,6 +13,7 @@ import orjson
 from engine.config.simulator import SimulatorConfig
 from engine.simulator.content import facts, word_problems
 from engine.simulator.evidence import fact_check
+from engine.simulator.grounding import answerable, closed_book, grounding
 from engine.simulator.harder import harder, is_harder, plain_choice, plan
 from engine.simulator.items import filled, is_violation, new_items
 from engine.simulator.mistakes import errs, tempted, wrong_number
@@ -288,4 +289,7 @@ _ANSWERS: Mapping[str, Callable[[Asked, SimulatorConfig, random.Random], dict[st
     "adherence": _adherence,
     "judgement": _judgement,
     "lessons": _lessons,
+    "grounding": grounding,
+    "closed_book": closed_book,
+    "answerable": answerable,
 }

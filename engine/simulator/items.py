@@ -10,6 +10,7 @@ from typing import Any
 
 from engine.config.simulator import SimulatorConfig
 from engine.simulator.content import facts, word_problems
+from engine.simulator.grounding import from_passages
 from engine.simulator.likeness import like_examples
 from engine.simulator.mistakes import errs, tempted, wrong_number
 from engine.simulator.request import Asked
@@ -31,6 +32,8 @@ _PADDING = (
 
 def new_items(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> list[dict[str, Any]]:
     """The requested number of items in the requested form; some of them are defective."""
+    if asked.passages:
+        return [from_passages(asked, knobs, chance, number) for number in range(asked.count)]
     kind = kind_of(asked, knobs)
     if asked.advised:
         left = 1.0 - knobs.heeds_lessons

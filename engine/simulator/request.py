@@ -76,6 +76,17 @@ class Asked:
         return [item for item in items if item.keys() != _OF_NOTE]
 
     @cached_property
+    def passages(self) -> list[str]:
+        """The fenced texts of the prompt: passages, or quotes from them."""
+        return re.findall(r"^```text\n(.*?)\n```$", self.text, re.DOTALL | re.MULTILINE)
+
+    @cached_property
+    def no_answer(self) -> str:
+        """The label of questions that the passage must not answer, where such are asked for."""
+        match = re.search(r'does not say; its label is "(.*?)"\.', self.text)
+        return match[1] if match else ""
+
+    @cached_property
     def count(self) -> int:
         """The number of items requested."""
         array = self._items_schema
@@ -173,6 +184,8 @@ _BY_FIELDS: Mapping[frozenset[str], str] = {
         "enhancement_plan": "analysis principles",
         "judgement": "final_answer same",
         "lessons": "lessons",
+        "grounding": "reasoning supported",
+        "answerable": "reasoning answerable quote",
     }.items()
 } | {frozenset({"answer"}): "answer", frozenset({"analysis", "answer"}): "answer"}
 

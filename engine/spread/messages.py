@@ -233,7 +233,7 @@ class Beat(Message):
     calls: int = 0
 
 
-VERSION = 1
+VERSION = 2
 """Of the wire: of the frames, and of the messages in their order here."""
 KINDS: tuple[type[Message], ...] = (
     Hello, Refused, Work, Go, Leave, Told, TermsKnown, Ending, Cut, Stop, Join, Ready, Failed, SchemaKnown, Asked,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import engine.errors
 from engine.errors import Defect, EngineError
-from engine.items import Batch, Completion, Decision, Item, Label, Prompt, Usage, Verdict
+from engine.items import Batch, Completion, Decision, Item, Label, Passage, Prompt, Usage, Verdict
 from engine.schema.values import dumps, loads
 
 if TYPE_CHECKING:
@@ -108,12 +108,28 @@ def error_in(told: Plain) -> EngineError:
 _batch: Callable[[Batch], Plain] = attrgetter(*(each.name for each in fields(Batch)))
 
 
+_passage: Callable[[Passage], Plain] = attrgetter(*(each.name for each in fields(Passage)))
+_PASSAGES = [each.name for each in fields(Batch)].index("passages")
+
+
+def _passage_in(told: list[Any]) -> Passage:
+    breaks = told.pop()
+    values: list[Any] = told
+    number, file, sha256, start, end, text, heading, page = values
+    return Passage(number, file, sha256, start, end, text, heading, page, tuple(breaks))
+
+
 def batch_out(batch: Batch) -> Plain:
-    return _batch(batch)
+    if not batch.passages:
+        return _batch(batch)
+    values = list(_batch(batch))
+    values[_PASSAGES] = [_passage(each) for each in batch.passages]
+    return values
 
 
 def batch_in(told: Plain) -> Batch:
     values: list[Any] = [_tupled(value) if isinstance(value, list) else value for value in told]
+    values[_PASSAGES] = tuple(_passage_in(list(each)) for each in values[_PASSAGES])
     return Batch(*values)
 
 
@@ -167,6 +183,7 @@ def item_out(item: Item, batch: Batch, *, origin: bool = False) -> Plain:
         item.model,
         usage_out(item.usage),
         item.sent or 0,
+        item.quotes,
         [_verdict_out(verdict) for verdict in item.verdicts],
         item.revisions,
         None if item.batch.examples == batch.examples else item.batch.examples,
@@ -178,14 +195,14 @@ def item_out(item: Item, batch: Batch, *, origin: bool = False) -> Plain:
 
 def item_in(told: Plain, batch: Batch, origin: Mapping[str, Any] | None = None) -> Item:
     (
-        position, of, text, label, choices, extras, parts, own, model, usage, sent, verdicts, revisions, examples,
-        written, key, vector,
+        position, of, text, label, choices, extras, parts, own, model, usage, sent, quotes, verdicts, revisions,
+        examples, written, key, vector,
     ) = told  # fmt: skip
     if examples is not None:
         batch = _with_examples(batch, tuple(examples))
     return Item(
         batch, position, of, text, _label_in(label), tuple(choices), _exact_in(extras), _exact_in(parts),
-        _exact_in(own) if origin is None else origin, model, usage_in(usage) or _NOTHING, sent or {},
+        _exact_in(own) if origin is None else origin, model, usage_in(usage) or _NOTHING, sent or {}, tuple(quotes),
         tuple(map(_verdict_in, verdicts)), revisions, vector_in(vector), bytes_in(key),
         None if written is None else (written[0], written[1]),
     )  # fmt: skip

@@ -11,10 +11,18 @@ import orjson
 
 from engine.dataset.fields import Fields
 from engine.dataset.forms import FieldProblem
-from engine.errors import LEAST_ANSWER, ContextExceeded, EndpointError, PermanentError, TooSlow, Unparseable
+from engine.errors import (
+    LEAST_ANSWER,
+    ContextExceeded,
+    EndpointError,
+    PassageTooLong,
+    PermanentError,
+    TooSlow,
+    Unparseable,
+)
 from engine.items import POSITIONS, Batch, Completion, Item, Prompt, Usage, Verdict
 from engine.llm.tokens import BYTES_A_TOKEN
-from engine.prompts.render import ItemPrompts
+from engine.prompts.render import QUOTE, QUOTES, ItemPrompts
 from engine.prompts.replies import beside_the_loop, items_in
 from engine.protocols import Ask
 
@@ -70,19 +78,25 @@ class Generate:
         """The completion, its prompt, and the batch with the examples that were shown.
 
         `place`: of a part, its first item. Where the prompt does not fit the context: fewer examples, then a smaller
-        answer. Raises EndpointError where neither helps.
+        answer. Raises EndpointError where neither helps; PassageTooLong where that is for the batch's own passages.
         """
+        own: int | None = None
         while True:
             shown = (
                 batch if self._examples is None else replace(batch, examples=batch.examples[: self._examples])
             )
             tags = [f"{len(shown.examples)}"] if shown != batch else []
             tags += [f"part-{place}-{batch.size}"] if place is not None else []
-            prompt = self._prompts.render(shown, tag="/".join(tags), max_tokens=self._answer)
+            prompt = self._prompts.render(shown, tag="/".join(tags), max_tokens=own or self._answer)
             try:
                 return shown, prompt, await self._ask(prompt)
             except ContextExceeded as error:
-                self._shrink(len(shown.examples), prompt, error)
+                if batch.passages and not shown.examples and prompt.max_tokens <= error.context // 2:
+                    own = error.room(prompt.max_tokens)  # for these passages alone: others may be shorter
+                    if own < LEAST_ANSWER:
+                        raise PassageTooLong(f"lower documents.passages.most: {error}") from None
+                else:
+                    self._shrink(len(shown.examples), prompt, error)
 
     def _shrink(self, shown: int, prompt: Prompt, error: ContextExceeded) -> None:
         """Asks for an answer of half the context at most; then leaves out half of the examples.
@@ -143,8 +157,11 @@ def read_items(
             _check_length(reply, completion.text, longest)
             content = fields.content(reply)
             items.append(
-                Item(batch, position, of, *content, model=completion.model, usage=share, sent=completion.sent)
-            )
+                Item(
+                    batch, position, of, *content, model=completion.model, usage=share, sent=completion.sent,
+                    quotes=quotes_in(reply) if batch.passages else (),
+                )
+            )  # fmt: skip
         except FieldProblem as problem:
             item = Item(batch, position, of, model=completion.model, usage=share)
             items.append(item.judged(Verdict.rejected(NAME, problem.reason, str(problem))))
@@ -154,6 +171,13 @@ def read_items(
         item = Item(batch, position, of, model=completion.model, usage=Usage() if replies else share)
         items.append(item.judged(Verdict.rejected(NAME, why, completion.text[:200] if not replies else "")))
     return items
+
+
+def quotes_in(reply: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the model says that it has copied from the passages; anything but texts is left out."""
+    given = reply.get(QUOTES, reply.get(QUOTE))
+    several = given if isinstance(given, list) else [given]
+    return tuple(each for each in several if isinstance(each, str) and each.strip())
 
 
 def _check_length(reply: Mapping[str, Any], text: str, longest: int | None) -> None:

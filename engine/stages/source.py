@@ -130,7 +130,7 @@ class Source:
 
     async def batches(self) -> AsyncIterator[Batch]:
         number = self._progress.committed
-        while self._asked < self._most_items:
+        while self._asked < self._most_items and not self._planner.ends_before(number):
             if not self._waits and not self._wanted(number):
                 return
             await self._until_wanted(number)

@@ -7,10 +7,11 @@ from typing import Any
 
 import orjson
 
+from engine.answers.quotes import located_in
 from engine.dataset.base import BaseDataset
 from engine.dataset.examples import number_at
 from engine.dataset.forms import Example
-from engine.items import Item, Verdict, usd
+from engine.items import Item, Passage, Verdict, usd
 from engine.schema.values import dumps
 from engine.store.journal import storable, storable_values
 
@@ -46,6 +47,8 @@ def _meta(item: Item, examples: Sequence[Example], rejection: Verdict | None) ->
         meta["usage"]["estimated"] = True
     if (agreement := _agreement(item)) is not None:
         meta["agreement"] = agreement
+    if item.batch.passages:
+        meta["source"] = _source(item)
     if item.batch.strategy:
         meta["strategy"] = item.batch.strategy
     if item.batch.unlike:
@@ -59,6 +62,28 @@ def _meta(item: Item, examples: Sequence[Example], rejection: Verdict | None) ->
     if rejection is not None:
         meta["rejected_by"], meta["reason"] = rejection.by, storable(rejection.reason)
     return meta
+
+
+def _source(item: Item) -> dict[str, Any] | list[dict[str, Any]]:
+    """Where the item's evidence stands: characters of the document's text, with its pages; of several passages, a list.
+
+    A quote that is not found is left out; then the place is the passage's own.
+    """
+    spans = located_in(item.quotes, item.batch.passages)
+    told = [source_of(passage, span) for passage, span in zip(item.batch.passages, spans, strict=True)]
+    return told[0] if len(told) == 1 else told
+
+
+def source_of(passage: Passage, span: tuple[int, int] | None) -> dict[str, Any]:
+    """`span`: characters of the passage that are the evidence."""
+    start, end = span or (0, len(passage.text))
+    told: dict[str, Any] = {"file": storable(passage.file), "passage": passage.number}
+    if passage.page is not None:
+        told |= {"page": passage.page_at(start), "page_end": passage.page_at(max(start, end - 1))}
+    told |= {"start": passage.start + start, "end": passage.start + end, "heading": storable(passage.heading)}
+    if span is not None:
+        told["quote"] = storable(passage.text[start:end])
+    return {**told, "sha256": passage.sha256}
 
 
 def _agreement(item: Item) -> float | None:

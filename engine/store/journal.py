@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from engine.documents.shelf import SCHEMA as DOCUMENTS
 from engine.errors import PERMANENT_BY_REASON, PermanentError
 from engine.items import POSITIONS, Completion, Prompt, Usage, item_number
 from engine.store.checksums import intact, sealed
 from engine.store.migrations import VERSION, migrate
 from engine.store.prompts import Packing
-from engine.store.reading import Tallies, connect, read_fact, read_spent, read_tallies
+from engine.store.reading import ANSWERED, Tallies, connect, read_fact, read_spent, read_tallies
 from engine.store.writer import GroupWriter, Insert, Operation, Statement, damaged, translated
 
 _SCHEMA = """
@@ -65,6 +66,7 @@ CREATE TABLE IF NOT EXISTS points (
   kind TEXT NOT NULL, ref INTEGER NOT NULL, x REAL NOT NULL, y REAL NOT NULL, text TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS vectors (item INTEGER PRIMARY KEY, text BLOB NOT NULL, vector BLOB NOT NULL);
 """
+#  documents, passages   what items are made from, where that is documents; see engine.documents.shelf
 #  facts    settings, identity, seed; `committed`: the fates of all batches below this number are recorded
 #  rounds   the state that the plan uses from this batch on
 #  prompts  what each call was asked, and when, where that is kept (observe.prompts); see prompts
@@ -294,10 +296,7 @@ class Journal:
     @property
     def answered(self) -> bool:
         """Whether a call was ever answered or charged, a batch sent, or items were decided without any call."""
-        answers = "EXISTS (SELECT 1 FROM calls WHERE error IS NULL OR cost > 0)"
-        free = "(EXISTS (SELECT 1 FROM items) AND NOT EXISTS (SELECT 1 FROM calls))"
-        sent = "EXISTS (SELECT 1 FROM parts WHERE state NOT IN ('spooled', 'void'))"
-        return bool(self._one(f"SELECT {answers} OR {free} OR {sent}"))
+        return bool(self._one(ANSWERED))
 
     async def begin(self, facts: Mapping[str, Any]) -> int:
         """Records a new start and returns its number, from 1; stores only those `facts` that are new."""
@@ -425,7 +424,7 @@ def set_up(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA busy_timeout = 10000")
-    connection.executescript(_SCHEMA)
+    connection.executescript(_SCHEMA + DOCUMENTS)
     connection.execute("INSERT OR IGNORE INTO facts VALUES ('version', ?)", (str(VERSION),))
     migrate(connection)
 

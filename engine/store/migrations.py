@@ -7,6 +7,7 @@
 5   calls that travel in batches: parts, asked
 6   workers: workers, late
 7   prompts: what calls were asked, and when
+8   what items are made from: documents, passages
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 from engine.errors import StoreError
 
-VERSION = 7
+VERSION = 8
 _OF_AN_ITEM = re.compile(r"\d+-\d+(?:\.\d+)?/([^/]+)/")
 _FIRST_PART = {"attributes": "attributes", "lessons": "lessons", "embedding": "embedding"}
 

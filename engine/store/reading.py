@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -61,6 +62,21 @@ class _Reader(sqlite3.Connection):
         super().close()
         if self.copy is not None:
             self.copy.cleanup()
+
+
+ANSWERED = (
+    "SELECT EXISTS (SELECT 1 FROM calls WHERE error IS NULL OR cost > 0)"
+    " OR (EXISTS (SELECT 1 FROM items) AND NOT EXISTS (SELECT 1 FROM calls))"
+    " OR EXISTS (SELECT 1 FROM parts WHERE state NOT IN ('spooled', 'void'))"
+)
+"""Whether a call was ever answered or charged, a batch sent, or items were decided without any call."""
+
+
+def is_answered(path: Path) -> bool:
+    """The same, of the run.db at this path. Raises StoreError."""
+    with contextlib.closing(connect(path)) as connection:
+        [[answered]] = connection.execute(ANSWERED)
+    return bool(answered)
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from engine.errors import PermanentError
 from engine.items import Item, Verdict
-from engine.protocols import Expected, Passage, Reply, Tools
+from engine.protocols import Evidence, Expected, Reply, Tools
 from validators.facts.local import Local, LocalOptions
 from validators.facts.mediawiki import MediaWiki, MediaWikiOptions
 from validators.facts.zim import Zim, ZimOptions
@@ -189,7 +189,7 @@ class FactCheck:
         named = (entity.encode("utf-8", "ignore").decode().strip()[:250] for entity in reply.entities)
         return [entity for entity in dict.fromkeys(named) if entity][:MOST_ENTITIES]
 
-    async def _evidence(self, entities: Sequence[str], item: Item) -> list[Passage]:
+    async def _evidence(self, entities: Sequence[str], item: Item) -> list[Evidence]:
         """The passages of each entity's article that best match the item, each once.
 
         By its text, and by its text with its answer, in turn: where the answer is wrong, its words lead away from the
@@ -198,12 +198,14 @@ class FactCheck:
         claim, most = f"{item.text} {_answer(item)}".strip(), self._options.passages
         asked = [(entity, said) for entity in entities for said in dict.fromkeys((item.text, claim))]
         found = await self._source.retrieve(asked, most)
-        by_entity: dict[str, list[list[Passage]]] = {}
+        by_entity: dict[str, list[list[Evidence]]] = {}
         for (entity, _), passages in zip(asked, found, strict=True):
             by_entity.setdefault(entity, []).append(passages)
         return list(dict.fromkeys(each for lists in by_entity.values() for each in in_turn(lists)[:most]))
 
-    async def _checked(self, item: Item, candidate: Item, passages: Sequence[Passage], tag: str) -> FactReply:
+    async def _checked(
+        self, item: Item, candidate: Item, passages: Sequence[Evidence], tag: str
+    ) -> FactReply:
         quoted = (orjson.dumps({"title": p.title, "text": p.text}).decode() for p in passages)
         evidence = "\n".join(quoted)
         return await self._asker.ask(
@@ -227,7 +229,7 @@ def _source(options: MediaWikiOptions | LocalOptions | ZimOptions, cache: Path) 
     return MediaWiki(options, cache)
 
 
-def in_turn(lists: Sequence[Sequence[Passage]]) -> list[Passage]:
+def in_turn(lists: Sequence[Sequence[Evidence]]) -> list[Evidence]:
     """The best of each list, then the second best of each, and so on; each passage once."""
     return list(dict.fromkeys(each for row in zip_longest(*lists) for each in row if each is not None))
 
@@ -239,7 +241,7 @@ def _answer(item: Item) -> str:
     return item.answer
 
 
-def _cited(passage: Passage) -> dict[str, Any]:
+def _cited(passage: Evidence) -> dict[str, Any]:
     """The source of a passage, and its beginning."""
     shown: dict[str, Any] = {"title": passage.title, "text": passage.text[:120], "source": passage.source}
     for name in ("revid", "url", "licence"):
@@ -248,7 +250,7 @@ def _cited(passage: Passage) -> dict[str, Any]:
     return shown
 
 
-def finding(reply: FactReply, passages: Sequence[Passage]) -> str:
+def finding(reply: FactReply, passages: Sequence[Evidence]) -> str:
     """The reply's verdict; `silent` where its quote stands in no passage."""
     if reply.verdict == "silent" or reply.quote == UNQUOTED:
         return reply.verdict

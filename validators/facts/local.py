@@ -14,7 +14,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from engine.errors import RetrieverUnavailable
-from engine.protocols import Passage
+from engine.protocols import Evidence
 from validators.facts.paragraphs import Paragraphs
 from validators.facts.titles import Titles
 
@@ -70,17 +70,17 @@ class Local:
     def describe(self) -> dict[str, Any]:
         return {"source": "local", "articles": len(self._paragraphs), "paragraphs": self._paragraphs.count}
 
-    async def retrieve(self, wanted: Sequence[tuple[str, str]], k: int) -> list[list[Passage]]:
-        passages: list[list[Passage]] = await self._in_thread(self._found, wanted, k)
+    async def retrieve(self, wanted: Sequence[tuple[str, str]], k: int) -> list[list[Evidence]]:
+        passages: list[list[Evidence]] = await self._in_thread(self._found, wanted, k)
         return passages
 
     async def _in_thread(self, step: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, step, *arguments)
 
-    def _found(self, wanted: Sequence[tuple[str, str]], k: int) -> list[list[Passage]]:
+    def _found(self, wanted: Sequence[tuple[str, str]], k: int) -> list[list[Evidence]]:
         return [self._one(entity, claim, k) for entity, claim in wanted]
 
-    def _one(self, entity: str, claim: str, k: int) -> list[Passage]:
+    def _one(self, entity: str, claim: str, k: int) -> list[Evidence]:
         title = self._titles.find(entity)
         if title is not None:
             return self._paragraphs.best(claim, k, [title])
@@ -95,7 +95,7 @@ class Local:
             raise RetrieverUnavailable(f"{self._options.path}: holds no document")
         self._titles.add(self._paragraphs.titles())
 
-    def _articles(self) -> Iterator[tuple[Passage, str]]:
+    def _articles(self) -> Iterator[tuple[Evidence, str]]:
         options = self._options
         reader = _folder if options.path.is_dir() else _READERS[options.path.suffix]
         for row in reader(options.path):
@@ -105,7 +105,7 @@ class Local:
             if not isinstance(title, str) or not isinstance(text, str):
                 raise ValueError(f"a row has no text in {options.title!r} and {options.text!r}")
             address = str(row.get(options.url) or "") if options.url else str(row.get("_path", ""))
-            yield Passage(title.strip(), "", None, address, options.licence, "local"), text
+            yield Evidence(title.strip(), "", None, address, options.licence, "local"), text
 
 
 def _jsonl(path: Path) -> Iterator[dict[str, Any]]:

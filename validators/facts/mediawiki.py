@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field
 
 from engine.errors import RetrieverUnavailable
-from engine.protocols import Passage
+from engine.protocols import Evidence
 from validators.facts.cache import Page, PageCache, default_path
 from validators.facts.paragraphs import Paragraphs, terms
 from validators.facts.titles import normal
@@ -151,7 +151,7 @@ class MediaWiki:
     def describe(self) -> dict[str, Any]:
         return {"source": "mediawiki", "api_url": self._options.api_url, "offline": self._options.offline}
 
-    async def retrieve(self, wanted: Sequence[tuple[str, str]], k: int) -> list[list[Passage]]:
+    async def retrieve(self, wanted: Sequence[tuple[str, str]], k: int) -> list[list[Evidence]]:
         """Raises RetrieverUnavailable if the wiki does not answer; a page that it refuses is no evidence."""
         entities = list(dict.fromkeys(entity for entity, _ in wanted))
         found = dict(zip(entities, await asyncio.gather(*map(self._pages_of, entities)), strict=True))
@@ -164,18 +164,18 @@ class MediaWiki:
         page = await self._page(entity)
         return [page] if page is not None else await self._searched(entity)
 
-    async def _passages(self, pages: Sequence[Page], claim: str, k: int) -> list[Passage]:
+    async def _passages(self, pages: Sequence[Page], claim: str, k: int) -> list[Evidence]:
         return await self._in_thread(self._best, pages, claim, k) if pages else []
 
     async def _in_thread(self, step: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, step, *arguments)
 
-    def _best(self, pages: Sequence[Page], claim: str, k: int) -> list[Passage]:
+    def _best(self, pages: Sequence[Page], claim: str, k: int) -> list[Evidence]:
         if len(self._paragraphs) > _MOST_PAGES:
             self._paragraphs.close()
             self._paragraphs = Paragraphs()
         heads = (
-            (Passage(p.title, "", p.revid, p.url, self._options.licence, "mediawiki"), p.text) for p in pages
+            (Evidence(p.title, "", p.revid, p.url, self._options.licence, "mediawiki"), p.text) for p in pages
         )
         self._paragraphs.add(heads)
         return self._paragraphs.best(claim, k, [page.title for page in pages])

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from engine.escaping import web_address
-from engine.protocols import Passage
+from engine.protocols import Evidence
 
 SHORTEST = 600
 """Characters; a shorter paragraph is joined with the next: a passage should hold a complete thought."""
@@ -91,7 +91,7 @@ class Paragraphs:
             "CREATE VIRTUAL TABLE found USING fts5(title, text,"
             " content='', tokenize='porter unicode61 remove_diacritics 2');"
         )
-        self._articles: list[tuple[Passage, range]] = []
+        self._articles: list[tuple[Evidence, range]] = []
         self._by_title: dict[str, int] = {}
         self._next = 1
         self._frequency: Counter[str] = Counter()
@@ -114,14 +114,14 @@ class Paragraphs:
     def close(self) -> None:
         self._db.close()
 
-    def add(self, articles: Iterable[tuple[Passage, str]]) -> None:
-        """Adds articles as (a passage without text: title, url etc.; the whole text). Skips known titles."""
+    def add(self, articles: Iterable[tuple[Evidence, str | Sequence[str]]]) -> None:
+        """Adds articles as (a passage without text: title, url etc.; the whole text, or its parts), but known ones."""
         self._db.execute("BEGIN")
         for head, text in articles:
             if head.title in self._by_title:
                 continue
             place, first = len(self._articles), self._next
-            pieces = list(split(text))
+            pieces = list(split(text) if isinstance(text, str) else text)
             for piece in pieces:
                 self._frequency.update(set(stems(piece)))
             rows = range(first, first + len(pieces))
@@ -138,7 +138,7 @@ class Paragraphs:
             self._next += len(pieces)
         self._db.execute("COMMIT")
 
-    def best(self, claim: str, k: int, titles: Sequence[str] = ()) -> list[Passage]:
+    def best(self, claim: str, k: int, titles: Sequence[str] = ()) -> list[Evidence]:
         """The `k` paragraphs that best match the claim, best first: from the given articles, or from all."""
         wanted = terms(claim)
         if not wanted:
@@ -155,7 +155,7 @@ class Paragraphs:
         ).fetchall()
         return self._ordered(wanted, rows)[:k] or self._first(titles, k)
 
-    def _ordered(self, wanted: Sequence[str], rows: Sequence[tuple[int, float]]) -> list[Passage]:
+    def _ordered(self, wanted: Sequence[str], rows: Sequence[tuple[int, float]]) -> list[Evidence]:
         """Orders candidates with BM25 scores (lower is better) by all three measures, best first."""
         best = (rows[0][1] if rows else 0.0) or -1.0  # 0 if only a title matches, which has no weight here
         weights = {term[:_STEM]: self._rarity(term[:_STEM]) for term in wanted}
@@ -171,16 +171,16 @@ class Paragraphs:
         seen = self._frequency[stem]
         return math.log(1 + (self.count - seen + 0.5) / (seen + 0.5))
 
-    def _first(self, titles: Sequence[str], k: int) -> list[Passage]:
+    def _first(self, titles: Sequence[str], k: int) -> list[Evidence]:
         """The first paragraphs of the articles, used if no word matches."""
         spans = [self._articles[self._by_title[title]][1] for title in titles if title in self._by_title]
         return [self._passage(row) for span in spans for row in span[:k]][:k]
 
-    def _passage(self, row: int) -> Passage:
+    def _passage(self, row: int) -> Evidence:
         place, text = self._db.execute("SELECT article, text FROM passages WHERE id = ?", (row,)).fetchone()
         head = self._articles[place][0]
         url = web_address(head.url)
-        return Passage(head.title, text, head.revid, url, head.licence, head.source)
+        return Evidence(head.title, text, head.revid, url, head.licence, head.source)
 
 
 def _coverage(text: str, weights: Mapping[str, float]) -> tuple[float, float]:

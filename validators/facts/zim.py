@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict
 
 from engine.errors import RetrieverUnavailable
-from engine.protocols import Passage
+from engine.protocols import Evidence
 from validators.facts.paragraphs import Paragraphs
 from validators.facts.titles import folded, normal
 
@@ -68,14 +68,14 @@ class Zim:
     def describe(self) -> dict[str, Any]:
         return {"source": "zim", "articles": self._archive.article_count}
 
-    async def retrieve(self, wanted: Sequence[tuple[str, str]], k: int) -> list[list[Passage]]:
+    async def retrieve(self, wanted: Sequence[tuple[str, str]], k: int) -> list[list[Evidence]]:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._found, wanted, k)
 
-    def _found(self, wanted: Sequence[tuple[str, str]], k: int) -> list[list[Passage]]:
+    def _found(self, wanted: Sequence[tuple[str, str]], k: int) -> list[list[Evidence]]:
         return [self._one(entity, claim, k) for entity, claim in wanted]
 
-    def _one(self, entity: str, claim: str, k: int) -> list[Passage]:
+    def _one(self, entity: str, claim: str, k: int) -> list[Evidence]:
         entry = self._entry(normal(entity))
         if entry is None:
             return []
@@ -84,7 +84,7 @@ class Zim:
             if len(self._paragraphs) >= _MOST_PAGES:
                 self._paragraphs.close()
                 self._paragraphs = Paragraphs()
-            head = Passage(entry.title, "", None, entry.path, self._options.licence, "zim")
+            head = Evidence(entry.title, "", None, entry.path, self._options.licence, "zim")
             self._paragraphs.add([(head, text_of(bytes(item.content).decode("utf-8", "replace")))])
         return self._paragraphs.best(claim, k, [entry.title])
 

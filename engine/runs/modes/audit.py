@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from engine.config import RunConfig
 from engine.dataset.base import BaseDataset
@@ -23,7 +24,7 @@ class AuditMode(Mode):
     spreads = True
     unread = ("generate", "evaluate")
 
-    def load(self, config: RunConfig) -> Inputs:
+    def load(self, config: RunConfig, kept: Path | None = None) -> Inputs:
         dataset = rows_of(config, self.name)
         return loaded(config, dataset, dataset.rows)
 

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -58,7 +59,7 @@ class CalibrateMode(Mode):
         """`items`: rows to try; where absent, as many as the run that is continued has."""
         self._items = items
 
-    def load(self, config: RunConfig) -> Inputs:
+    def load(self, config: RunConfig, kept: Path | None = None) -> Inputs:
         if config.dataset.path is None:
             raise config.wrong("dataset.path", "is missing; a calibration needs rows whose labels are known")
         base = BaseDataset.load(config.dataset)

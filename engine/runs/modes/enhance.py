@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from engine.config import RunConfig
 from engine.config.run import ValidatorConfig
 from engine.flow.pipeline import Pipeline
@@ -43,7 +45,7 @@ class EnhanceMode(Mode):
     spreads = True
     unread = ("generate", "evaluate")
 
-    def load(self, config: RunConfig) -> Inputs:
+    def load(self, config: RunConfig, kept: Path | None = None) -> Inputs:
         dataset = rows_of(config, self.name)
         return loaded(_difficulty_last(config), dataset, dataset.rows)
 

@@ -6,6 +6,7 @@ import re
 import sqlite3
 from collections.abc import Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -40,7 +41,7 @@ class EvaluateMode(Mode):
     unread = ("generate",)
     unscored = "{pending:,} answers no rule can score. Have them judged: datagen judge {folder}"
 
-    def load(self, config: RunConfig) -> Inputs:
+    def load(self, config: RunConfig, kept: Path | None = None) -> Inputs:
         spec = config.evaluate
         if not spec.datasets:
             raise config.wrong("evaluate.datasets", "names no dataset; give one on the command line, or here")

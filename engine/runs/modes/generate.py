@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from engine.config import RunConfig
+from engine.config.dataset import wire_name
 from engine.dataset.base import BaseDataset
+from engine.documents.collection import collected, digest_of, digest_of_files
+from engine.documents.shelf import Shelf
+from engine.errors import ConfigError
 from engine.flow.pipeline import Pipeline
 from engine.flow.stage import Stage
 from engine.items import Batch
 from engine.planning.guidance import check_guidance, check_without_base, selectors_of, selects_by_vectors
 from engine.planning.plan import Planner
 from engine.planning.strategies import Choice
+from engine.prompts.render import QUOTE, QUOTES
 from engine.runs.inputs import Inputs, check_affordable, loaded
 from engine.runs.modes.mode import Mode
 from engine.runs.pipeline import Making, Parts, Pass, commit, embedding, refining, window
@@ -21,6 +29,8 @@ from engine.runs.setup import Preparing, Setup, guided
 from engine.stages.generate import Generate
 from engine.stages.schedule import Schedule
 from engine.stages.source import LabelRounds, Source
+from engine.store.journal import Journal
+from engine.store.reading import is_answered
 
 
 class GenerateMode(Mode):
@@ -31,19 +41,33 @@ class GenerateMode(Mode):
     spreads = True
     unread = ("evaluate",)
 
-    def load(self, config: RunConfig) -> Inputs:
+    def load(self, config: RunConfig, kept: Path | None = None) -> Inputs:
         target = config.generate.target
         if target is None:
             raise config.wrong("generate.target", "is missing: how many accepted items are wanted")
         check_without_base(config)
+        check_documents(config)
         dataset = BaseDataset.load(config.dataset)
         check_guidance(config, dataset)
-        inputs = loaded(config, dataset, target, vectors=selects_by_vectors(config.generate))
-        check_affordable(config, inputs.prices, inputs.prompts.render(sample_batch(config, dataset)))
+        shelf = shelf_of(config, kept)
+        inputs = loaded(config, dataset, target, vectors=selects_by_vectors(config.generate), shelf=shelf)
+        check_affordable(config, inputs.prices, inputs.prompts.render(sample_batch(inputs)))
         return inputs
 
     def prepared(self, preparing: Preparing) -> AbstractAsyncContextManager[Setup]:
         return guided(preparing)
+
+    async def begin(self, journal: Journal, inputs: Inputs) -> None:
+        """Keeps the documents' passages in the run: it needs no file from here on."""
+        if inputs.shelf is not None and not inputs.shelf.kept:
+            await asyncio.to_thread(inputs.shelf.write, journal.path)
+
+    def identity(self, inputs: Inputs) -> dict[str, Any]:
+        documents = inputs.config.documents
+        if documents is None or inputs.shelf is None:
+            return {}
+        now = digest_of_files(inputs.shelf, documents) if inputs.shelf.kept else None
+        return {"documents.path": now or digest_of(inputs.shelf, documents)}
 
     def stages(self, parts: Making) -> list[Stage]:
         config = parts.inputs.config
@@ -65,6 +89,39 @@ class GenerateMode(Mode):
         return Pipeline.joined(_source(parts), self.made(parts), sink, parts.halt)
 
 
+def shelf_of(config: RunConfig, kept: Path | None) -> Shelf | None:
+    """The documents that the config names: as the run keeps them, once it has begun. Raises ConfigError."""
+    if config.documents is None:
+        return None
+    there = Shelf.opened(kept) if kept is not None else None
+    if there is not None and kept is not None and is_answered(kept):
+        return there
+    try:
+        return collected(config.documents)
+    except ConfigError as error:
+        if there is not None:
+            return there
+        key, _, said = str(error).partition(": ")
+        raise config.wrong(key, said) from None
+
+
+def check_documents(config: RunConfig) -> None:
+    """Raises ConfigError where what is asked of documents has no place in an item."""
+    if config.documents is None:
+        return
+    fields = config.dataset.fields
+    if config.documents.unanswerable and (fields.label is None or fields.choices is not None):
+        raise config.wrong(
+            "documents.unanswerable",
+            "needs dataset.fields.label, an answer in words, which then says that there is none",
+        )
+    if taken := {QUOTE, QUOTES} & {wire_name(name) for name in (*fields.named_extras, *fields.parts)}:
+        raise config.wrong(
+            "dataset.fields",
+            f"no field may be called {min(taken)!r}: under this name comes an item's evidence",
+        )
+
+
 def _source(parts: Parts) -> AsyncIterator[Batch]:
     config, progress, setup = parts.inputs.config, parts.progress, parts.setup
     size, ratio = config.generate.batch_size, config.dataset.ratio
@@ -73,7 +130,7 @@ def _source(parts: Parts) -> AsyncIterator[Batch]:
     spread = waits and config.limits.mode == "online"
     finish_by = config.limits.finish_by if spread else None
     source = Source(
-        Planner(config.generate, config.seed, setup.selectors, setup.rows),
+        Planner(config.generate, config.seed, setup.selectors, setup.rows, parts.inputs.turns),
         progress,
         parts.halt,
         asked=rounds.asked if rounds is not None else progress.committed * size,
@@ -89,12 +146,13 @@ def _source(parts: Parts) -> AsyncIterator[Batch]:
     return source.batches()
 
 
-def sample_batch(config: RunConfig, dataset: BaseDataset) -> Batch:
+def sample_batch(inputs: Inputs) -> Batch:
     """A batch with every value that a template may use."""
+    config, dataset = inputs.config, inputs.dataset
     ratio, spec = config.dataset.ratio, config.generate
     labels = tuple((label, 1) for label in ratio.weights) if ratio is not None else ()
     selectors = selectors_of(spec, dataset, config.seed, None)
     choice = Choice(next(iter(spec.ways)), tuple((name, "a value") for name in spec.attributes))
-    batch = Planner(spec, config.seed, selectors).batch(0, labels, choice)
+    batch = Planner(spec, config.seed, selectors, turns=inputs.turns).batch(0, labels, choice)
     batch = replace(batch, notes=("a note",), lessons=("a lesson",))
     return replace(batch, unlike=("a text",)) if config.groupcheck is not None else batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.evaluation.answering import JUDGE, Judging
 from engine.protocols import Validator
+from engine.runs.inputs import Inputs
 from engine.runs.modes.evaluate import EvaluateMode
 from engine.runs.pipeline import Parts, asker
 from engine.store.journal import Journal
@@ -20,7 +21,7 @@ class JudgeMode(EvaluateMode):
         """`again`: repeat a finished judge run for the answers that still have no judgement."""
         self._again = again
 
-    async def begin(self, journal: Journal) -> None:
+    async def begin(self, journal: Journal, inputs: Inputs) -> None:
         journal.replacing()
         if journal.fact("mode") == EvaluateMode.name or self._again:
             await journal.reopen(self.name)

@@ -34,7 +34,7 @@ class MergeMode(AuditMode):
     completed = "Every item is compared."
     spreads = False
 
-    def load(self, config: RunConfig) -> Inputs:
+    def load(self, config: RunConfig, kept: Path | None = None) -> Inputs:
         group = config.groupcheck or GroupCheckConfig(same="text")  # a run without one rejects repeats, too
         group = group.model_copy(update={"against_base": False, "on_duplicate": "reject"})
         config = config.changed(validators=(), groupcheck=group)

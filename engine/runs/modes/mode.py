@@ -1,4 +1,5 @@
-"""What a kind of run defines: its inputs, its pipeline, its outputs, what it needs from the config."""
+"""What a kind of run defines: its inputs, its pipeline, its outputs, what it needs from pathlib import Path
+from the config."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, ClassVar
 
 from engine.config import RunConfig
@@ -51,8 +53,8 @@ class Mode(ABC):
         return self.completed
 
     @abstractmethod
-    def load(self, config: RunConfig) -> Inputs:
-        """Loads and checks its inputs. Raises ConfigError."""
+    def load(self, config: RunConfig, kept: Path | None = None) -> Inputs:
+        """Loads and checks its inputs. `kept`: the run.db of the run that is continued. Raises ConfigError."""
 
     @abstractmethod
     def pipeline(self, parts: Parts) -> Pipeline: ...
@@ -84,7 +86,7 @@ class Mode(ABC):
             places.append(folder.keep_all(source.files_of(place), f"base-{number}") if copied else pinned)
         return config.changed(dataset=config.dataset.model_copy(update={"path": tuple(places)}))
 
-    async def begin(self, journal: Journal) -> None:  # noqa: B027 - most have nothing to do
+    async def begin(self, journal: Journal, inputs: Inputs) -> None:  # noqa: B027 - most have nothing to do
         """Called before the journal's content is used."""
 
     def prepared(self, preparing: Preparing) -> AbstractAsyncContextManager[Setup]:

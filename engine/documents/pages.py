@@ -1,0 +1,196 @@
+"""Pages of a PDF made one text: without running heads and page numbers, with lines and words joined again."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from engine.documents.document import Document, Heading
+
+
+class Bookmark(NamedTuple):
+    """An entry of the outline."""
+
+    page: int
+    """From 0."""
+    level: int
+    title: str
+
+
+_PLAIN = str.maketrans(
+    {
+        "\r": None, "\0": None, "\xa0": " ", "\u2007": " ", "\u202f": " ", "\t": " ", "\x02": "\ufffe",
+        "\xad": "\ufffe",
+        "\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl", "\ufb05": "st",
+        "\ufb06": "st",
+        "\u200b": None, "\ufeff": None, "\f": "\n",
+    }
+)  # fmt: skip
+_BLANKS = re.compile(r"  +")
+_DIGITS = re.compile(r"\d+|\b[ivxlcdm]+\b", re.IGNORECASE)
+_BULLET = re.compile(r"[•◦▪‣●○–—*\-]\s|\(?\d{1,3}[.)]\s|\d+(?:\.\d+)+\s|\(?[a-z][.)]\s")
+_ENDED = (".", "!", "?", ":", ";", "。", "！", "？", "”", '"')
+_NEAR = 3
+"""Pages on either side on which a running head is looked for."""
+_RECURS = 3
+"""On so many of them, the page itself included, it is one."""
+_EDGES = 3
+"""Lines at most that are dropped at the top, and at the bottom, of a page."""
+_FULL = 0.6
+"""The share of the widest lines' length that a line has which goes on in the next."""
+
+
+def document_of(raw: Sequence[str], outline: Sequence[Bookmark], notes: Sequence[str] = ()) -> Document:
+    """One text out of the pages' texts as pdfium gives them.
+
+    Pages are told by place, not handed down: a sentence that runs over a page's end belongs to both.
+    """
+    pages = [list(_lines(text)) for text in raw]
+    _drop_furniture(pages, {(entry.page, _bare(entry.title)) for entry in outline})
+    whole, starts = _joined(pages, _width(pages))
+    whole, starts = _mended(whole, starts)
+    return Document(whole, tuple(starts), tuple(_headings(whole, starts, outline)), notes=tuple(notes))
+
+
+def _lines(text: str) -> Iterator[str]:
+    plain = text.translate(_PLAIN)
+    if not plain.isascii():
+        plain = unicodedata.normalize("NFC", plain)
+    for line in plain.split("\n"):
+        if bare := _BLANKS.sub(" ", line).strip():
+            yield bare
+
+
+def _drop_furniture(pages: list[list[str]], titles: set[tuple[int, str]]) -> None:
+    """Drops, at each edge, the outermost line as long as it recurs on neighbouring pages, numbers apart.
+
+    `titles` are those of the outline with their pages: there, they are headings.
+    """
+    for top in (True, False):
+        for _ in range(_EDGES):
+            edges = [_masked(page[0] if top else page[-1]) if page else "" for page in pages]
+            dropped = [
+                place
+                for place, edge in enumerate(edges)
+                if edge
+                and _recurring(edges, place, edge)
+                and (place, _bare(pages[place][0 if top else -1])) not in titles
+            ]
+            for place in dropped:
+                pages[place].pop(0 if top else -1)
+            if not dropped:
+                break
+
+
+def _masked(line: str) -> str:
+    return _DIGITS.sub("#", line)
+
+
+def _recurring(edges: Sequence[str], place: int, edge: str) -> bool:
+    near = edges[max(0, place - _NEAR) : place + _NEAR + 1]
+    return near.count(edge) >= _RECURS
+
+
+def _width(pages: Sequence[Sequence[str]]) -> int:
+    """The length that one line in ten exceeds: that of a full line."""
+    lengths = sorted(len(line) for page in pages for line in page)
+    return lengths[len(lengths) * 9 // 10] if lengths else 0
+
+
+def _joined(pages: Sequence[Sequence[str]], width: int) -> tuple[str, list[int]]:
+    """The text, and where each page begins in it."""
+    parts: list[str] = []
+    starts: list[int] = []
+    length, before = 0, ""
+    for page in pages:
+        first = True
+        for line in page:
+            between = _between(before, line, width, new_page=first) if before else ""
+            parts.append(between)
+            length += len(between)
+            if first:
+                starts.append(length)
+                first = False
+            parts.append(line)
+            length += len(line)
+            before = line
+        if first:
+            starts.append(length)
+    return "".join(parts), starts
+
+
+def _between(before: str, line: str, width: int, *, new_page: bool) -> str:
+    """A blank where a paragraph goes on, else a new line. A page may end within a line that is not full."""
+    if before.endswith(("\ufffe", "-")) and line[:1].islower():
+        return "\n"
+    if new_page and line[:1].islower() and not before.endswith(_ENDED):
+        return " "
+    if len(before) < width * _FULL or _BULLET.match(line):
+        return "\n"
+    ended, new = before.endswith(_ENDED), not line[:1].islower()
+    return "\n" if ended and new else " "
+
+
+_HYPHEN = re.compile(r"(\w+)(?:\ufffe\n?|-\n(?=[^\W\d_]))(\w*)")
+_WORD = re.compile(r"\w{4,}")
+
+
+def _mended(text: str, starts: list[int]) -> tuple[str, list[int]]:
+    """Words that a line's end has parted: joined if the word occurs elsewhere, else with their hyphen."""
+    matches = list(_HYPHEN.finditer(text))
+    if not matches:
+        return text.replace("\ufffe", ""), starts
+    known = set(_WORD.findall(text.casefold()))
+    parts: list[str] = []
+    cuts: list[tuple[int, int]] = []
+    end = shift = 0
+    for match in matches:
+        first, second = match[1], match[2]
+        joined = (first + second).casefold() in known or ("\ufffe" in match[0] and not second)
+        word = f"{first}{second}" if joined else f"{first}-{second}"
+        parts += [text[end : match.start()], word]
+        end = match.end()
+        shift += len(match[0]) - len(word)
+        cuts.append((match.end(), shift))
+    parts.append(text[end:])
+    return "".join(parts).replace("\ufffe", "-"), [_moved(start, cuts) for start in starts]
+
+
+def _moved(start: int, cuts: Sequence[tuple[int, int]]) -> int:
+    from bisect import bisect_right
+
+    place = bisect_right(cuts, start, key=lambda cut: cut[0])
+    return start - cuts[place - 1][1] if place else start
+
+
+_MARKS = re.compile(r"[\W_]+")
+
+
+def _bare(line: str) -> str:
+    return _MARKS.sub("", line).casefold()
+
+
+def _headings(text: str, starts: Sequence[int], outline: Sequence[Bookmark]) -> Iterator[Heading]:
+    """The outline's entries where their titles stand on their pages; else where the page begins."""
+    last = 0
+    for entry in outline:
+        if entry.page >= len(starts):
+            continue
+        start = starts[entry.page]
+        end = starts[entry.page + 1] if entry.page + 1 < len(starts) else len(text)
+        found = _line_of(text, max(start, last if last < end else start), end, entry.title)
+        last = found if found is not None else max(start, last)
+        yield Heading(last, entry.level, entry.title)
+
+
+def _line_of(text: str, start: int, end: int, title: str) -> int | None:
+    wanted = _bare(title)
+    place = start
+    for line in text[start:end].split("\n"):
+        said = _bare(line)
+        if wanted and (said.endswith(wanted) or said.startswith(wanted)) and len(said) <= len(wanted) + 24:
+            return place
+        place += len(line) + 1
+    return None
