@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from engine.diversity.duplicates import Duplicates
 
@@ -29,7 +30,7 @@ _TOGETHER = 256
 
 @dataclass(frozen=True)
 class _Text:
-    """A passage as the group check compares it."""
+    """A passage as the group check compares it: by a digest of its words."""
 
     text: str
     label: None = None
@@ -57,7 +58,7 @@ class Alike:
         vectors = np.stack([_vector(each) for each in runs])
         refs = [number for number, _ in texts]
         inside = {number: place for place, number in enumerate(refs)}
-        comparison = self._duplicates.compare([_Text(text) for _, text in texts], vectors)
+        comparison = self._duplicates.compare([_Text(each.tobytes().hex()) for each in runs], vectors)
         found: list[int | None] = []
         for place in range(len(texts)):
             match = comparison.same_text(place, refs)
@@ -71,26 +72,43 @@ class Alike:
         return found
 
 
-def _runs(text: str) -> frozenset[int]:
-    """Digests of its runs of words; of single characters where a script has no blanks between words."""
+class _Digests(dict[str, int]):
+    """Of words, each computed once. Mutable."""
+
+    def __missing__(self, word: str) -> int:
+        digest = self[word] = zlib.crc32(word.encode("utf-8", "surrogatepass"))
+        return digest
+
+
+_DIGESTS = _Digests()
+_MOST_WORDS = 500_000
+_MIXED = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
+"""Odd numbers by which the words of a run are weighed, so that their order counts."""
+
+
+def _runs(text: str) -> npt.NDArray[np.uint64]:
+    """Digests of its runs of words, ascending; of single characters where a script has no blanks between words."""
     words = _WORD.findall(text.casefold())
     if sum(map(len, words)) > 12 * len(words):
         words = [char for word in words for char in word]
-    if len(words) < _RUN:
-        return frozenset(zlib.crc32(word.encode()) for word in words)
-    return frozenset(
-        zlib.crc32(" ".join(words[place : place + _RUN]).encode()) for place in range(len(words) - _RUN + 1)
-    )
+    if len(_DIGESTS) > _MOST_WORDS:
+        _DIGESTS.clear()
+    digests = np.array([_DIGESTS[word] for word in words], np.uint64)
+    if len(digests) < _RUN:
+        return np.unique(digests)
+    count = len(digests) - _RUN + 1
+    mixed = sum((digests[place : place + count] * _MIXED[place] for place in range(_RUN)), np.uint64(0))
+    return np.unique(np.asarray(mixed) >> np.uint64(16))
 
 
-def _vector(runs: frozenset[int]) -> np.ndarray:
-    digests = np.fromiter(runs, np.uint32, len(runs))
-    signs = np.where(digests & 1, 1.0, -1.0)
-    vector = np.bincount((digests >> 1) % DIMENSIONS, signs, DIMENSIONS).astype(np.float32)
+def _vector(runs: npt.NDArray[np.uint64]) -> npt.NDArray[np.float32]:
+    signs = np.where(runs & np.uint64(1), 1.0, -1.0)
+    places = ((runs >> np.uint64(1)) % np.uint64(DIMENSIONS)).astype(np.int64)
+    vector = np.bincount(places, signs, DIMENSIONS).astype(np.float32)
     length = float(np.linalg.norm(vector))
-    return vector / length if length else np.full(DIMENSIONS, np.nan, np.float32)
+    return vector / np.float32(length) if length else np.full(DIMENSIONS, np.nan, np.float32)
 
 
-def _jaccard(one: frozenset[int], other: frozenset[int]) -> float:
-    both = len(one & other)
+def _jaccard(one: npt.NDArray[np.uint64], other: npt.NDArray[np.uint64]) -> float:
+    both = len(np.intersect1d(one, other, assume_unique=True))
     return both / (len(one) + len(other) - both) if both else 0.0

@@ -5,8 +5,12 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from threadpoolctl import threadpool_limits
 
 from engine.config.documents import DocumentsConfig
 from engine.documents.alike import Alike
@@ -25,6 +29,8 @@ from engine.items import Passage
 Tell = Callable[[str], None]
 _TOLD_EVERY = 100
 """Files."""
+_AHEAD = 4
+"""Files that are read ahead of the one whose passages are looked at."""
 _DEEPEST = 6
 """Headings of a passage's path."""
 
@@ -83,15 +89,15 @@ def collected(config: DocumentsConfig, tell: Tell = lambda sentence: None) -> Sh
     shelf = Shelf.temporary()
     alike = Alike(shelf.text)
     number = 0
-    with Reader(config.seconds) as reader:
-        for place, (name, path) in enumerate(files):
+    # The reader has the other core: threads that compare vectors of one file would only wait for it.
+    with Reader(config.seconds) as reader, threadpool_limits(1, "blas"):
+        for place, read in enumerate(_read(files, reader)):
             if place and place % _TOLD_EVERY == 0:
                 tell(f"{place:,} of {len(files):,} documents read, {number:,} passages.")
+            (name, path), document = read
             sha256, size = _digest(path)
-            try:
-                document = reader.read(path)
-            except Unreadable as error:
-                shelf.add_file(File(place, name, sha256, size, None, 0, error.reason, error.said))
+            if isinstance(document, Unreadable):
+                shelf.add_file(File(place, name, sha256, size, None, 0, document.reason, document.said))
                 continue
             pages = len(document.pages) if document.pages else None
             said = "; ".join(document.notes)
@@ -106,6 +112,25 @@ def collected(config: DocumentsConfig, tell: Tell = lambda sentence: None) -> Sh
             )
     _judge(shelf, config)
     return shelf
+
+
+def _read(
+    files: Sequence[tuple[str, Path]], reader: Reader
+) -> Iterator[tuple[tuple[str, Path], Document | Unreadable]]:
+    """Each file with what came of it; the next ones are read while the caller works on this one."""
+
+    def read(file: tuple[str, Path]) -> Document | Unreadable:
+        try:
+            return reader.read(file[1])
+        except Unreadable as error:
+            return error
+
+    with ThreadPoolExecutor(1, "documents") as beside:
+        ahead = deque(beside.submit(read, file) for file in files[:_AHEAD])
+        for place, file in enumerate(files):
+            document = ahead.popleft().result()
+            ahead.extend(beside.submit(read, later) for later in files[place + _AHEAD : place + _AHEAD + 1])
+            yield file, document
 
 
 def _judge(shelf: Shelf, config: DocumentsConfig) -> None:

@@ -12,6 +12,7 @@ _ENTRIES = re.compile(
 )
 """A term with the first of its pages."""
 _SENTENCES = re.compile(r"[^\W\d_]{2,}[.!?。](?:\s|$)")
+_NUMBER = re.compile(r"\d+")
 _FEW = 6
 _CONTENTS = frozenset(
     "contents|table of contents|brief contents|list of figures|list of tables|list of examples|inhalt|"
@@ -28,12 +29,11 @@ _LEGAL = re.compile(
     r"gnu free documentation licen[cs]e|gnu general public licen[cs]e)(?: notices?| information|s)?",
     re.IGNORECASE,
 )
-_NOTICE = re.compile(
-    r"all rights reserved|permission is (?:hereby )?granted|without warranty of any kind|"
-    r"redistribution and use in source|free documentation licen[cs]e|"
-    r"under the terms of the|creative commons|licensed under",
-    re.IGNORECASE,
-)
+_NOTICES = (
+    "all rights reserved", "permission is hereby granted", "permission is granted", "without warranty of any kind",
+    "redistribution and use in source", "free documentation licen", "under the terms of the", "creative commons",
+    "licensed under",
+)  # fmt: skip
 _LEAST = 80
 """Characters: what is shorter says too little to ask from."""
 _LETTERS = 0.5
@@ -50,7 +50,7 @@ def junk(text: str, headings: Sequence[str]) -> str:
         return "index"
     if _is_index(text, 45):
         return "index"
-    if any(_LEGAL.fullmatch(_plain(each)) for each in headings) or len(_NOTICE.findall(text)) >= 2:
+    if any(_LEGAL.fullmatch(_plain(each)) for each in headings) or _is_notice(text):
         return "legal"
     solid = "".join(text.split())
     if len(solid) < _LEAST and not _is_dense(solid):
@@ -64,14 +64,23 @@ def _plain(heading: str) -> str:
     return re.sub(r"^[\W\d]+|[\W\d]+$", "", " ".join(heading.split())).casefold()
 
 
+def _is_notice(text: str) -> bool:
+    plain = text.casefold()
+    return sum(plain.count(notice) for notice in _NOTICES) >= 2
+
+
 def _is_contents(text: str) -> bool:
     """Whether lines that lead to page numbers are most of it."""
+    if not any(leader in text for leader in ("....", ". . .", "……")):
+        return False
     dotted = len(_DOTTED.findall(text))
     return dotted >= 3 and dotted * 120 >= len(text)
 
 
 def _is_index(text: str, spacing: int) -> bool:
     """Whether terms with page numbers stand in it, one in so many characters, and hardly a sentence."""
+    if len(_NUMBER.findall(text)) < max(_FEW, len(text) // spacing):
+        return False  # most texts: what follows takes a hundred times as long
     entries = len(_ENTRIES.findall(text))
     sentences = len(_SENTENCES.findall(text))
     return entries >= _FEW and entries * spacing >= len(text) and sentences * 4 <= entries

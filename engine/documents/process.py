@@ -92,7 +92,7 @@ class Reader:
             ready, _, _ = select.select([pipe], [], [], max(0.0, until - time.monotonic()))
             if not ready:
                 raise TimeoutError
-            part = os.read(pipe.fileno(), min(1 << 16, count - len(parts)))
+            part = os.read(pipe.fileno(), min(1 << 20, count - len(parts)))
             if not part:
                 raise EOFError
             parts += part
