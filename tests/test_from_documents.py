@@ -14,10 +14,12 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from conftest import Configs, Start, lines, run_in
 from document_files import lines_of, manual, pdf
 from engine.answers.quotes import located
+from engine.cli.app import app
 from engine.config import RunConfig
 from engine.config.documents import DocumentsConfig
 from engine.documents.plain import markdown_document
@@ -480,3 +482,106 @@ def test_a_shelf_reads_back_what_was_put_in(manuals: Path, tmp_path: Path) -> No
     assert Shelf.opened(manuals / "m0.md") is None
     text = markdown_document((manuals / "m0.md").read_text()).text
     assert all(text[p.start : p.end] == p.text for p in kept.passages() if p.file == "m0.md")
+
+
+# --- what goes out ---------------------------------------------------------------------------------
+
+
+async def test_exports_for_retrieval_and_the_report(
+    tmp_path: Path, endpoint: Start, configs: Configs, manuals: Path
+) -> None:
+    url, _ = await endpoint()
+    (tmp_path / "docs").mkdir()
+    for path in manuals.iterdir():
+        (tmp_path / "docs" / path.name).write_bytes(path.read_bytes())
+    pdf(tmp_path / "docs" / "scan.pdf", [[]], pictures=(0,))
+    documents = {"unanswerable": 0.2, "hops": {1: 0.8, 2: 0.2}}
+    config = of_documents(configs, url, tmp_path / "docs", generate={"target": 25}, documents=documents)
+    report = await run_in(tmp_path / "run", config)
+    rows = lines(tmp_path / "run" / "accepted.jsonl")
+    sources = {
+        f"q{row['_meta']['id']}": source if isinstance(source := row["_meta"]["source"], list) else [source]
+        for row in rows
+        if not row["_meta"].get("unanswerable")
+    }
+    held = {name: {f"p{each['passage']}" for each in there} for name, there in sources.items()}
+    assert 0 < len(held) < 25
+
+    def exported(form: str) -> Path:
+        run = CliRunner().invoke(
+            app, ["export", str(tmp_path / "run"), "-f", form, "-o", str(tmp_path / form)]
+        )
+        assert run.exit_code == 0, run.output
+        return tmp_path / form
+
+    beir = exported("beir")
+    corpus = {row["_id"]: row for row in lines(beir / "corpus.jsonl")}
+    queries = {row["_id"]: row for row in lines(beir / "queries.jsonl")}
+    head, *judged = (beir / "qrels" / "test.tsv").read_text().splitlines()
+    assert head == "query-id\tcorpus-id\tscore"
+    found: dict[str, set[str]] = {}
+    for line in judged:
+        query, document, grade = line.split("\t")
+        assert (query in queries, document in corpus, grade) == (True, True, "1")
+        found.setdefault(query, set()).add(document)
+    assert found == held
+    for name, there in sources.items():
+        assert all(any(each["quote"] in corpus[p]["text"] for p in held[name]) for each in there)
+    ragas = {row["user_input"]: row for row in lines(exported("ragas") / "dataset.jsonl")}
+    for row in rows:
+        sample = ragas[row["question"]]
+        assert sample["reference"] == row["answer"]
+        assert set(sample["reference_context_ids"]) == held.get(f"q{row['_meta']['id']}", set())
+        assert sample["reference_contexts"] == [corpus[p]["text"] for p in sample["reference_context_ids"]]
+    trec = exported("trec")
+    assert len((trec / "collection.tsv").read_text().splitlines()) == len(corpus)
+    judged = [line.split(" ") for line in (trec / "qrels.txt").read_text().splitlines()]
+    assert {(query, document) for query, _, document, _ in judged} == {(q, d) for q in held for d in held[q]}
+
+    section = report.data["documents"]
+    assert section["unreadable"] == {"scan": 1}
+    assert section["passages"] == len(corpus)
+    used = {each["passage"] for row in rows for each in _listed(row["_meta"]["source"])}
+    assert section["untouched"] == len(corpus) - len(used)
+    assert sum(int(count) * many for count, many in section["items_per_passage"].items()) == sum(
+        len(_listed(row["_meta"]["source"])) for row in rows
+    )
+    told = CliRunner().invoke(app, ["documents", "--json", str(tmp_path / "run")])
+    assert orjson.loads(told.stdout)["passages"] == len(corpus)
+
+
+def _listed(source: Any) -> list[dict[str, Any]]:
+    return source if isinstance(source, list) else [source]
+
+
+async def test_other_runs_have_no_corpus(tmp_path: Path, endpoint: Start, configs: Configs) -> None:
+    url, _ = await endpoint()
+    await run_in(tmp_path / "run", configs.load(url, generate={"target": 3}))
+    run = CliRunner().invoke(app, ["export", str(tmp_path / "run"), "-f", "beir", "-o", str(tmp_path / "b")])
+    assert run.exit_code == 2
+    assert "made from documents" in run.output
+    run = CliRunner().invoke(app, ["documents", str(tmp_path / "run")])
+    assert (run.exit_code, "made from no documents" in run.output) == (2, True)
+
+
+async def test_facts_are_checked_against_the_same_documents(configs: Configs, manuals: Path) -> None:
+    from engine.runs.plugins import load_validators, no_calls
+
+    checks = [{"facts": {"source": {"kind": "local"}}}]
+    config = of_documents(configs, "http://127.0.0.1:1/v1", manuals, validators=checks)
+    inputs = GenerateMode().load(config)
+    [validator] = load_validators(config, no_calls, inputs.dataset.fields, shelf=inputs.shelf)
+    passage = next(iter(inputs.shelf.passages())) if inputs.shelf is not None else None
+    assert passage is not None
+    async with validator:
+        [found] = await validator._source.retrieve([(passage.file, passage.text.split(".")[1])], 3)
+        assert passage.text in [each.text for each in found]
+    with pytest.raises(ConfigError, match="names no documents"):
+        GenerateMode().load(configs.load("http://127.0.0.1:1/v1", validators=checks))
+
+
+def test_a_check_tells_of_the_documents(configs: Configs, manuals: Path, tmp_path: Path) -> None:
+    of_documents(configs, "http://127.0.0.1:1/v1", manuals, generate={"target": 5000})
+    said = CliRunner().invoke(app, ["check", str(configs.folder / "documents.yaml")]).output
+    assert "4 of 4 files" in said
+    assert "the run will end before it" in said

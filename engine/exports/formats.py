@@ -60,7 +60,10 @@ def export(
     `pairs` are what a preference format is made of where the items are no pairs themselves.
     """
     if form not in (*FORMS, HUB):
-        raise ConfigError(f"-f {form}: there is no such format; allowed: {', '.join([*FORMS, HUB])}")
+        raise ConfigError(
+            f"-f {form}: there is no such format; allowed: {', '.join([*FORMS, HUB])}; of "
+            "items made from documents also beir, ragas, trec"
+        )
     if pairs is not None and (shape := FORMS[form].shape) is not None:
         return _written(form, {"": partial(_made, shape, pairs)}, path, fields, raw_csv)
     if (why := misfit(form, fields)) is not None:

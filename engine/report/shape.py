@@ -74,6 +74,46 @@ class BatchesSection(TypedDict):
     """Seconds since the epoch by which the last of them ends."""
 
 
+class DocumentEntry(TypedDict):
+    """One document. `reason` says why it could not be read, as a slug; '' for one that was."""
+
+    file: str
+    pages: int | None
+    characters: int
+    passages: int
+    touched: int
+    """Passages that an accepted item was made from."""
+    items: int
+    reason: str
+    said: str
+    coverage: list[float]
+    """By equal parts of the document: the share of passages that are touched."""
+
+
+class HeadingEntry(TypedDict):
+    """What stands under one of a document's outermost headings."""
+
+    file: str
+    heading: str
+    passages: int
+    items: int
+
+
+class DocumentsSection(TypedDict):
+    files: int
+    unreadable: dict[str, int]
+    """Files by the reason why they could not be read."""
+    passages: int
+    untouched: int
+    """Passages that no accepted item was made from."""
+    left_out: dict[str, int]
+    """Passages that nothing is made from, by reason."""
+    items_per_passage: dict[str, int]
+    """How many passages have so many accepted items."""
+    documents: list[DocumentEntry]
+    headings: list[HeadingEntry]
+
+
 class WorkerEntry(TypedDict):
     """One worker under one epoch."""
 
@@ -220,6 +260,8 @@ class ReportData(TypedDict):
     calls: Calls
     batches: NotRequired[BatchesSection]
     workers: NotRequired[WorkersSection]
+    documents: NotRequired[DocumentsSection]
+    """Of a run that was made from documents."""
     usage: Tokens
     cost: Cost
     time: Time

@@ -14,6 +14,7 @@ from engine.errors import PERMANENT_BY_REASON
 from engine.items import POSITIONS, usd
 from engine.llm.batches.part import OPEN, Fate, State
 from engine.report.diversity import coverage, lessons, strategies
+from engine.report.documents import documents_section
 from engine.report.sections import counted, read_descriptions
 from engine.report.shape import (
     BatchesSection,
@@ -80,6 +81,7 @@ def summarize(
         "calls": _calls(connection, starts),
         **({"batches": batches} if (batches := _batches(connection)) is not None else {}),
         **({"workers": workers} if (workers := workers_section(connection)) is not None else {}),
+        **({"documents": documents} if (documents := documents_section(connection)) is not None else {}),
         "usage": _usage(connection),
         "cost": _cost(connection, cap_usd, items["accepted"], priced=facts.priced, running=running),
         "time": _time(last),

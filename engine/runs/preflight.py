@@ -79,6 +79,8 @@ async def check(
             yield Finding(key, None, why)
         for finding in _dataset(inputs):
             yield finding
+        for finding in _documents(inputs):
+            yield finding
         async for finding in _validators(inputs):
             yield finding
         if inputs.embedder is not None:
@@ -166,6 +168,29 @@ def _dataset(inputs: Inputs) -> Iterator[Finding]:
         yield Finding("dataset", True, f"{said}; {dataset.complaint()} (skipped)" if bad else said)
     for topic, sentence in findings(dataset):
         yield Finding(topic, None, sentence)
+
+
+def _documents(inputs: Inputs) -> Iterator[Finding]:
+    """What can be made of the documents, and each that cannot be read."""
+    shelf, turns = inputs.shelf, inputs.turns
+    if shelf is None or turns is None:
+        return
+    files = shelf.files()
+    read = [file for file in files if file.is_read]
+    pages = sum(file.pages or 0 for file in read)
+    said = f"{len(read):,} of {len(files):,} files{f', {pages:,} pages' if pages else ''}, {turns.passages:,} passages"
+    left = ", ".join(f"{count:,} {why}" for why, count in shelf.left_out().items() if why)
+    yield Finding("documents", True, f"{said}{f'; left out: {left}' if left else ''}")
+    for file in files:
+        if file.said:
+            yield Finding("documents", None, f"{file.name} {file.said}")
+    if turns.items < inputs.target:
+        yield Finding(
+            "documents",
+            None,
+            f"{turns.items:,} items can be asked for (documents.per_passage), and generate.target is "
+            f"{inputs.target:,}: the run will end before it",
+        )
 
 
 def _price(inputs: Inputs) -> Finding:

@@ -49,6 +49,8 @@ def _meta(item: Item, examples: Sequence[Example], rejection: Verdict | None) ->
         meta["agreement"] = agreement
     if item.batch.passages:
         meta["source"] = _source(item)
+    if item.batch.unanswerable:
+        meta["unanswerable"] = True
     if item.batch.strategy:
         meta["strategy"] = item.batch.strategy
     if item.batch.unlike:

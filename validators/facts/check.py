@@ -8,7 +8,6 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
-from pathlib import Path
 from string import ascii_uppercase
 from typing import Annotated, Any, Literal, Self
 
@@ -89,7 +88,7 @@ class FactCheck:
     def __init__(self, tools: Tools, **options: Any) -> None:
         """Raises ValueError for invalid options."""
         self._options = parsed(FactOptions, options, unnamed=("mediawiki", "local", "zim"))
-        self._source = _source(self._options.source, tools.cache)
+        self._source = _source(self._options.source, tools)
         self._tools = tools
         self._asker = asker = tools.asker(NAME)
         self._entities = asker.question(
@@ -219,14 +218,14 @@ class FactCheck:
         )
 
 
-def _source(options: MediaWikiOptions | LocalOptions | ZimOptions, cache: Path) -> MediaWiki | Local | Zim:
+def _source(options: MediaWikiOptions | LocalOptions | ZimOptions, tools: Tools) -> MediaWiki | Local | Zim:
     """Raises ValueError if the options do not describe a usable source."""
     match options:
         case LocalOptions():
-            return Local(options)
+            return Local(options, tools.passages)
         case ZimOptions():
             return Zim(options)
-    return MediaWiki(options, cache)
+    return MediaWiki(options, tools.cache)
 
 
 def in_turn(lists: Sequence[Sequence[Evidence]]) -> list[Evidence]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import quote
@@ -14,6 +15,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from engine.errors import RetrieverUnavailable
+from engine.items import Passage
 from engine.protocols import Evidence
 from validators.facts.paragraphs import Paragraphs
 from validators.facts.titles import Titles
@@ -27,8 +29,11 @@ class LocalOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["local"] = "local"
-    path: Path
-    """A .jsonl, .csv or .parquet file, or a folder of .txt, .md and .rst files, each an article named after it."""
+    path: Path | None = None
+    """A .jsonl, .csv or .parquet file, or a folder of .txt, .md and .rst files, each an article named after it.
+
+    Where absent, the documents that items are made from.
+    """
     title: str = "title"
     text: str = "text"
     """The names of the fields that hold title and text."""
@@ -40,13 +45,24 @@ class LocalOptions(BaseModel):
 class Local:
     """Holds all documents in memory once open; `retrieve` searches the titled article, or else all."""
 
-    def __init__(self, options: LocalOptions) -> None:
-        """Raises ValueError if the path does not exist or its file type is not supported."""
+    def __init__(
+        self, options: LocalOptions, passages: Callable[[], Iterable[Passage]] | None = None
+    ) -> None:
+        """`passages` are those of the documents that items are made from.
+
+        Raises ValueError if the path does not exist, its file type is not supported, or there is neither.
+        """
         self._options = options
+        self._passages = passages
         path = options.path
-        if not path.exists():
+        if path is None:
+            if passages is None:
+                raise ValueError(
+                    "source.path: is missing, and the config names no documents to take its place"
+                )
+        elif not path.exists():
             raise ValueError(f"source.path: {path} does not exist")
-        if path.is_file() and path.suffix not in _READERS:
+        elif path.is_file() and path.suffix not in _READERS:
             raise ValueError(f"source.path: {path} is neither a folder nor one of {', '.join(_READERS)}")
         self._paragraphs = Paragraphs()
         self._titles = Titles()
@@ -90,13 +106,22 @@ class Local:
         try:
             self._paragraphs.add(self._articles())
         except (OSError, ValueError, KeyError, csv.Error) as error:
-            raise RetrieverUnavailable(f"{self._options.path}: cannot be read: {error}") from None
+            raise RetrieverUnavailable(f"{self._name}: cannot be read: {error}") from None
         if not len(self._paragraphs):
-            raise RetrieverUnavailable(f"{self._options.path}: holds no document")
+            raise RetrieverUnavailable(f"{self._name}: holds no document")
         self._titles.add(self._paragraphs.titles())
 
-    def _articles(self) -> Iterator[tuple[Evidence, str]]:
+    @property
+    def _name(self) -> str:
+        return str(self._options.path or "documents.path")
+
+    def _articles(self) -> Iterator[tuple[Evidence, str | Sequence[str]]]:
         options = self._options
+        if options.path is None:
+            assert self._passages is not None
+            for file, passages in groupby(self._passages(), key=lambda passage: passage.file):
+                yield Evidence(file, "", None, "", options.licence, "local"), [each.text for each in passages]
+            return
         reader = _folder if options.path.is_dir() else _READERS[options.path.suffix]
         for row in reader(options.path):
             if not isinstance(row, dict):

@@ -51,19 +51,23 @@ def missing(answer: str, evidence: str, question: str) -> str:
     """A number or a name of the answer that neither the evidence nor the question holds; '' where all are there."""
     there = f"{evidence}\n{question}"
     numbers = set(_numbers(there))
-    for number in _numbers(answer):
+    for number in _numbers(answer, _TELLING):
         if number not in numbers:
             return number
     text = folded(there)[0]
     return next((name for name in _names(answer) if folded(name)[0] not in text), "")
 
 
-def _numbers(text: str) -> Iterator[str]:
-    """Every number, by its digits; those that are written in words too."""
+_TELLING = 4
+"""The least number that in words is one: 'one of them' and 'the two' count nothing."""
+
+
+def _numbers(text: str, least: int = 0) -> Iterator[str]:
+    """Every number, by its digits; those that are written in words from `least` on."""
     for match in _NUMBER.finditer(text):
         yield _plain(match[0])
     for word in re.findall(r"[a-z]+", text.casefold()):
-        if word in WORDS:
+        if WORDS.get(word, -1) >= least:
             yield str(WORDS[word])
 
 

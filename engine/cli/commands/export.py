@@ -78,6 +78,7 @@ def export(
     from engine.errors import ConfigError
     from engine.exports.formats import export, form_of, parts
     from engine.exports.mixture import Wanted, mixture_of
+    from engine.exports.retrieval import FORMS as RETRIEVAL
     from engine.exports.written import refuse_foreign, remember
     from engine.store.folder import RunFolder
 
@@ -90,6 +91,10 @@ def export(
         if out is not None:
             _spare_run(Path(out), RunFolder.existing(run_dir))
             _make_room(out)
+        if format is not None and format in RETRIEVAL and out is not None:
+            asked = _retrieval(run_dir, format, Path(out), force=force)
+            tell(f"{asked:,} questions written to {out}")
+            return
         format = "hf" if push is not None else format or form_of(str(out))
         if out is not None and (count := _pairs(run_dir, format, out, force=force)) is not None:
             remember(RunFolder.existing(run_dir), [Path(out)])
@@ -121,6 +126,34 @@ def _card(run_dir: Path, config: RunConfig, ready: Mixture) -> str:
     from engine.exports.card import dataset_card
 
     return dataset_card(report_of(run_dir)[0], config, ready.counts, ready.originals, ready.fields.schema)
+
+
+def _retrieval(run_dir: Path, format: str, out: Path, *, force: bool) -> int:
+    """Writes a benchmark of retrieval made of the run's items and its documents' passages; how many questions."""
+    from engine.config import RunConfig
+    from engine.documents.shelf import Shelf
+    from engine.errors import ConfigError
+    from engine.exports.retrieval import files_of, write
+    from engine.exports.written import refuse_foreign, remember
+    from engine.store.reading import connect, read_form, read_items
+
+    folder = existing_of_items(run_dir)
+    config = RunConfig.load(folder.config, lenient=True)
+    shelf = Shelf.opened(folder.database)
+    if shelf is None:
+        raise ConfigError(f"-f {format}: needs items that were made from documents, and these were not")
+    places = files_of(format, out)
+    _spare(places, folder, config)
+    if not force:
+        refuse_foreign(folder, places)
+    with closing(shelf), closing(connect(folder.database)) as connection:
+        connection.execute("BEGIN")  # one transaction: it does not see later commits
+        fields = read_form(connection, config.dataset.fields)
+        count = write(format, lambda: read_items(connection, "accepted"), fields, shelf, out)
+    if not count:
+        raise ConfigError(f"{run_dir}: holds no accepted item to export")
+    remember(folder, places)
+    return count
 
 
 def _pairs(run_dir: Path, format: str, out: str, *, force: bool) -> int | None:
@@ -179,12 +212,18 @@ def _list(folder: RunFolder) -> None:
     from engine.cli.common import show
     from engine.config import RunConfig
     from engine.exports.formats import FORMS, HUB, misfit, takes_pairs
+    from engine.exports.retrieval import READERS
 
-    fields = folder.form(RunConfig.load(folder.config, lenient=True).dataset.fields)
+    config = RunConfig.load(folder.config, lenient=True)
+    fields = folder.form(config.dataset.fields)
     table = Table("format", "for", "fits", box=None)
     for name, reader in {**{n: f.reader for n, f in FORMS.items()}, HUB: "datasets, and the hub"}.items():
         made = "from what the run knows: revised, rejected" if takes_pairs(name, fields) else None
         table.add_row(name, reader, made or misfit(name, fields) or "yes")
+    for name, reader in READERS.items():
+        table.add_row(
+            name, reader, "yes" if config.documents is not None else "needs items made from documents"
+        )
     show(table)
 
 

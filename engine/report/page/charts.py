@@ -103,7 +103,25 @@ class Flow:
     came: int = field(default=0)
 
 
-Figure = Lines | Bars | Flow
+@dataclass(frozen=True)
+class Strip:
+    """One row of cells, each from 0 to 1."""
+
+    name: str
+    cells: Sequence[float]
+    said: str
+
+
+@dataclass(frozen=True)
+class Strips:
+    """Rows of cells, the darker the more."""
+
+    rows: Sequence[Strip]
+    x_title: str
+    note: str = ""
+
+
+Figure = Lines | Bars | Flow | Strips
 
 
 def drawn(figure: Figure, label: str) -> str:
@@ -112,6 +130,8 @@ def drawn(figure: Figure, label: str) -> str:
         return _lines(figure, label)
     if isinstance(figure, Bars):
         return _lying(figure, label) if figure.lying else _bars(figure, label)
+    if isinstance(figure, Strips):
+        return _strips(figure, label)
     return _flow(figure, label)
 
 
@@ -133,6 +153,10 @@ def table(figure: Figure, most: int = 40) -> tuple[list[str], list[list[str]]]:
         return heads, [
             [name, *(_said(bars[place], figure.y_format) for _, _, bars in figure.series)]
             for place, name in enumerate(figure.names)
+        ]
+    if isinstance(figure, Strips):
+        return ["", "share", ""], [
+            [each.name, percent(sum(each.cells) / max(1, len(each.cells))), each.said] for each in figure.rows
         ]
     heads = ["step", "passed", "corrected", "rejected"]
     return heads, [
@@ -337,6 +361,32 @@ def _lying(figure: Bars, label: str) -> str:
             parts.append(_text(left + wide + 6, y + 14, figure.y_format(bar.value), "start"))
     parts.append(_text((left + _WIDTH) / 2, height - 6, figure.y_title, kind="title"))
     return _svg(_WIDTH, height, label, parts)
+
+
+# --- strips ------------------------------------------------------------------------------------------
+
+
+def _strips(figure: Strips, label: str) -> str:
+    left, row = 170.0, 22.0
+    height = 12 + row * len(figure.rows) + 28
+    wide = _WIDTH - left - 20
+    parts = []
+    for place, each in enumerate(figure.rows):
+        y = 8 + place * row
+        parts.append(_text(left - 8, y + 12, _cut(each.name, 26), "end"))
+        size = wide / max(1, len(each.cells))
+        cells = "".join(
+            f'<rect x="{left + number * size:.1f}" y="{y:.1f}" width="{max(0.5, size - 0.6):.1f}" height="15" '
+            f'class="fill accepted" fill-opacity="{_SHADE + (1 - _SHADE) * cell:.2f}"/>'
+            for number, cell in enumerate(each.cells)
+        )
+        parts.append(f"<g><title>{_safe(f'{each.name}: {each.said}')}</title>{cells}</g>")
+    parts.append(_text(left + wide / 2, height - 6, figure.x_title, kind="title"))
+    return _svg(_WIDTH, height, label, parts)
+
+
+_SHADE = 0.12
+"""How dark a cell of nothing is."""
 
 
 # --- the flow ----------------------------------------------------------------------------------------

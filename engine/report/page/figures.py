@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.report.page.charts import Bar, Bars, Figure, Flow, Line, Lines, Step, dollars, percent, plain
+from engine.report.page.documents import coverage_figure
 from engine.report.page.page_data import FlowStep, PageData, Series
 from engine.report.shape import Cost, Items, ReportData
 
@@ -27,6 +28,7 @@ def figures(page_data: PageData) -> dict[str, Figure]:
         "throughput": throughput_figure(page_data.series),
         "in_flight": in_flight_figure(page_data.series),
         "spend": spend_figure(page_data.series, report["cost"]),
+        "coverage": coverage_figure(report.get("documents")),
         "cost": cost_figure(report),
         "growth": growth_figure(report["growth"].get("points") or [], "new_per_100_calls"),
         "repeats": growth_figure(report["growth"].get("points") or [], "repeats"),

@@ -19,6 +19,7 @@ from engine.protocols import Compliance, Tally
 from engine.quality.intervals import wilson
 from engine.report.formatting import counted, duration
 from engine.report.page.charts import drawn, table
+from engine.report.page.documents import document_tables
 from engine.report.page.figures import figures
 from engine.report.page.growth import growth_tables
 from engine.report.page.page_data import PageData
@@ -67,6 +68,10 @@ _TITLES = {
     "flow": (
         "From asked for to accepted",
         "Blue passed, amber was corrected on the way, red was rejected there.",
+    ),
+    "coverage": (
+        "What of the documents was used",
+        "The darker, the more of the passages there have an item.",
     ),
     "throughput": ("Items over time", ""),
     "in_flight": ("Calls in flight", ""),
@@ -245,6 +250,7 @@ def _tables(page_data: PageData) -> Iterator[Listing]:
         yield from _section_tables(page_data)
         yield from _diversity_tables(report)
         yield from growth_tables(report)
+    yield from document_tables(report.get("documents"))
     yield from worker_tables(report.get("workers"))
 
 
