@@ -16,7 +16,8 @@ from validators.grounded.rules import missing, refers_to_document
 
 TEXT = (
     "The lid weighs “3.5 kg” – not more.\nIt is opened\nwith the long-handled key, which is the "
-    "manu\u00adfacturer’s own. Do not open it while the lamp is red; wait 10–12 minutes. The ﬁrst test was in 1,950 B.C."
+    "manu\u00adfacturer’s own. Do not open it while the lamp is red; "
+    "wait 10–12 minutes. The ﬁrst test was in 1,950 B.C."
 )
 
 

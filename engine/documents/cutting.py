@@ -42,7 +42,7 @@ def cut(document: Document, target: int, most: int) -> list[Span]:
             or (new and end - start >= _NEW * target)
             or (unit.end - start > target and end - start >= _SHORT * target)
         ):
-            back = _without_heading(heads, start, end)
+            back = _without_heading(text, heads, start, end)
             if unit.end - back > most:
                 back = end
             spans.append(Span(start, back))
@@ -63,17 +63,14 @@ def _has(places: list[int], place: int) -> bool:
     return found < len(places) and places[found] == place
 
 
-def _without_heading(heads: list[int], start: int, end: int) -> int:
-    """Where a passage ends that would end with a heading: before it, unless nothing were left."""
+def _without_heading(text: str, heads: list[int], start: int, end: int) -> int:
+    """Where a passage ends that would end with headings: before them, unless nothing were left."""
+    back = end
     last = bisect_left(heads, end) - 1
-    return heads[last] if last >= 0 and start < heads[last] and _only_heading(heads, last, end) else end
-
-
-def _only_heading(heads: list[int], last: int, end: int) -> bool:
-    return end - heads[last] <= _LONGEST_HEADING
-
-
-_LONGEST_HEADING = 200
+    while last >= 0 and start < heads[last] and "\n" not in text[heads[last] : back].strip():
+        back = heads[last]
+        last -= 1
+    return back
 
 
 def _trimmed(text: str, span: Span) -> Span:

@@ -32,8 +32,8 @@ _BULLET = re.compile(r"[•◦▪‣●○–—*\-]\s|\(?\d{1,3}[.)]\s|\d+(?:\.
 _ENDED = tuple('.!?:;。！？”"')
 _LETTERED = frozenset("abcdefghij")
 """Letters that may number the items of a list."""
-_NEAR = 3
-"""Pages on either side on which a running head is looked for."""
+_NEAR = 5
+"""Pages on either side on which a running head is looked for: even and odd ones may have their own."""
 _RECURS = 3
 """On so many of them, the page itself included, it is one."""
 _EDGES = 3
@@ -69,19 +69,25 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _drop_furniture(pages: list[list[str]], titles: set[tuple[int, str]]) -> None:
-    """Drops, at each edge, the outermost line as long as it recurs on neighbouring pages, numbers apart.
+    """Drops, at each edge, the outermost line as long as it recurs on neighbouring pages, numbers apart, or counts
+    the pages as its neighbours do.
 
     `titles` are those of the outline with their pages: there, they are headings.
     """
     for top in (True, False):
         for _ in range(_EDGES):
-            edges = [_masked(page[0] if top else page[-1]) if page else "" for page in pages]
+            edges = [page[0 if top else -1] if page else "" for page in pages]
+            masked = [_DIGITS.sub("#", edge) for edge in edges]
+            counts = [_counting(edges, pattern) for pattern in _AT_ENDS]
             dropped = [
                 place
                 for place, edge in enumerate(edges)
                 if edge
-                and _recurring(edges, place, edge)
-                and (place, _bare(pages[place][0 if top else -1])) not in titles
+                and (
+                    _recurring(masked, place)
+                    or any(each[place] is not None and _recurring(each, place) for each in counts)
+                )
+                and (place, _bare(edge)) not in titles
             ]
             for place in dropped:
                 pages[place].pop(0 if top else -1)
@@ -89,13 +95,19 @@ def _drop_furniture(pages: list[list[str]], titles: set[tuple[int, str]]) -> Non
                 break
 
 
-def _masked(line: str) -> str:
-    return _DIGITS.sub("#", line)
+_AT_ENDS = (re.compile(r"\D{0,3}(\d{1,4})(?![\d.])"), re.compile(r".*?(?<![\d.])(\d{1,4})\D{0,3}\Z"))
+_LONGEST_EDGE = 120
 
 
-def _recurring(edges: Sequence[str], place: int, edge: str) -> bool:
+def _counting(edges: Sequence[str], pattern: re.Pattern[str]) -> list[int | None]:
+    """Of lines that hold a page's number at that end: the one that the first page would have by it."""
+    found = (pattern.match(edge) if len(edge) <= _LONGEST_EDGE else None for edge in edges)
+    return [int(match[1]) - place if match is not None else None for place, match in enumerate(found)]
+
+
+def _recurring(edges: Sequence[object], place: int) -> bool:
     near = edges[max(0, place - _NEAR) : place + _NEAR + 1]
-    return near.count(edge) >= _RECURS
+    return near.count(edges[place]) >= _RECURS
 
 
 def _width(pages: Sequence[Sequence[str]]) -> int:
