@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -104,6 +105,25 @@ def quotes_of(record: Mapping[str, Any], by: str, calls: Sequence[Called]) -> li
         found.append(
             Quote(title, sources[title], before, text[begin:end], text[end : end + _AROUND] if place else "")
         )
+    return found
+
+
+def sources_of(connection: sqlite3.Connection, meta: Mapping[str, Any]) -> list[Quote]:
+    """The passages of documents that an item was made from, with its quotes marked."""
+    source = meta.get("source")
+    found = []
+    for each in source if isinstance(source, list) else [source]:
+        row = None
+        if isinstance(each, Mapping) and isinstance(each.get("passage"), int):
+            query = "SELECT text, first FROM passages WHERE passage = ?"
+            row = connection.execute(query, (each["passage"],)).fetchone()
+        if row is None or not isinstance(each, Mapping):
+            continue
+        text, first = row
+        begin, end = (each["start"] - first, each["end"] - first) if each.get("quote") else (0, 0)
+        page = f", page {each['page']}" if each.get("page") else ""
+        title = f"{each.get('file', '')}{page}"
+        found.append(Quote(title, str(each.get("heading", "")), text[:begin], text[begin:end], text[end:]))
     return found
 
 

@@ -17,7 +17,7 @@ from engine.schema.values import loads
 from engine.store.prompts import read_prompt
 from engine.store.reading import read_reviews
 from engine.view.diff import Piece, word_diff
-from engine.view.evidence import Program, Quote, programs_of, quotes_of
+from engine.view.evidence import Program, Quote, programs_of, quotes_of, sources_of
 
 _FOLDED = 700
 """Characters of a value beyond which it is folded."""
@@ -106,6 +106,8 @@ class ItemShown:
     reviews: Sequence[Review] = ()
     before: str | None = None
     after: str | None = None
+    sources: Sequence[Quote] = ()
+    """The passages of documents that it was made from."""
 
 
 def read_item(connection: sqlite3.Connection, fields: Fields, number: int) -> ItemShown | None:
@@ -142,6 +144,7 @@ def read_item(connection: sqlite3.Connection, fields: Fields, number: int) -> It
         _reviews(connection, number),
         before=None if neighbours[0] is None else item_id(neighbours[0]),
         after=None if neighbours[1] is None else item_id(neighbours[1]),
+        sources=sources_of(connection, meta) if meta.get("source") is not None else (),
     )
 
 
