@@ -120,6 +120,7 @@ def test_numbers_and_names_of_an_answer(answer: str, evidence: str, question: st
         ("Was sagt laut dem Text der Hersteller?", True),
         ("Selon le texte, qui l'a construit ?", True),
         ("この文章によると、蓋の重さは？", True),
+        ("The text of the passage", True),
         ("How heavy is the lid of a pump of type K?", False),
         ("How do you save the text of a message?", False),
         ("In the table of contents of a manual, where do indexes stand?", False),

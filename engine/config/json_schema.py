@@ -95,14 +95,22 @@ class _AsWritten(GenerateJsonSchema):
 
 
 def _validator() -> dict[str, Any]:
-    """A validator by its name, or with options, which are its own matter."""
+    """A validator by its name, or with options, which are its own matter: `{name: NAME, ...}`, or `{NAME: {...}}`."""
     names = sorted({point.name for point in entry_points(group="datagen.validators")})
     named = {"type": "string", "examples": names}
     workers = {"type": ["integer", "null"], "minimum": 1, "description": "How many items it checks at once."}
+    options = {"type": ["object", "null"]}
     return {
         "anyOf": [
             named,
             {"type": "object", "properties": {"name": named, "workers": workers}, "required": ["name"]},
+            {
+                "type": "object",
+                "properties": {"name": False, **dict.fromkeys(names, options)},
+                "additionalProperties": options,
+                "minProperties": 1,
+                "maxProperties": 1,
+            },
         ]
     }
 

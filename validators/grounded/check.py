@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from engine.answers.quotes import located, located_in
+from engine.answers.quotes import folded, located, located_in
 from engine.answers.same import same
 from engine.errors import PermanentError
 from engine.items import Item, Passage, Verdict
@@ -68,7 +68,7 @@ class Answerable(Reply):
 class Grounded:
     """PASS if the documents bear the item out, else REJECT with the first reason that is found.
 
-    Its reasons, in the order of the checks: no_quote, quote_not_found, no_answer, answer_not_in_quote,
+    Its reasons, in the order of the checks: no_quote, quote_not_found, asks_nothing, no_answer, answer_not_in_quote,
     not_self_contained, known_without_document, unsupported; of questions that are to have no answer: answered,
     not_self_contained, answerable. The record holds the places of the quotes as [passage, start, end], in characters of
     the document, and what models were asked.
@@ -148,23 +148,24 @@ class Grounded:
 
     def _by_rules(self, item: Item, quotes: list[str], record: dict[str, Any]) -> Verdict | None:
         answer = item.answer if isinstance(item.label, str) and not item.choices else ""
-        if answer and self._tools.no_answer and same(answer, self._tools.no_answer):
-            return Verdict.rejected(
-                NAME, "no_answer", "says that the document has no answer, with a quote", record
-            )
         question = _question(item)
+        if answer and folded(answer)[0] == folded(question)[0]:
+            return Verdict.rejected(NAME, "asks_nothing", "question and answer are the same", record)
+        if answer and self._tools.no_answer and same(answer, self._tools.no_answer):
+            said = "says that the document has no answer, with a quote"
+            return Verdict.rejected(NAME, "no_answer", said, record)
         if answer and answer not in self._tools.labels:
             lacks = missing(answer, "\n".join(quotes), question)
             if lacks:
                 return Verdict.rejected(
                     NAME, "answer_not_in_quote", f"the quote does not hold {lacks!r}", record
                 )
-        return self._standing_alone(item, question, record)
+        return self._standing_alone(item, f"{question}\n{answer}", record)
 
-    def _standing_alone(self, item: Item, question: str, record: dict[str, Any]) -> Verdict | None:
+    def _standing_alone(self, item: Item, words: str, record: dict[str, Any]) -> Verdict | None:
         if not self._options.self_contained:
             return None
-        said = refers_to_document(question, [passage.text for passage in item.batch.passages])
+        said = refers_to_document(words, [passage.text for passage in item.batch.passages])
         if said:
             return Verdict.rejected(NAME, "not_self_contained", f"speaks of {said!r}", record)
         return None

@@ -25,6 +25,7 @@ _SURELY = re.compile(
     rf"(?:the|this|these|that) (?:(?:given|provided|above|following|preceding|quoted) )?{_DOCUMENT}\b"
     r"(?! (?:of|for|that|called|named|which|editor|file|mode|window|field|format|area|box)\b)"
     rf"|\b(?:this|given|provided|above|quoted) {_DOCUMENT}\b"
+    r"|\bthe (?:passage|excerpt|snippet)s?\b"
     rf"|\b(?:the|this) {_DOCUMENT} (?:above|below|provided|given|says?|states?|mentions?|describes?|explains?)\b"
     r"|\b(?:mentioned|stated|described|listed|shown|given|as) (?:above|below|here|earlier)\b"
     r"|\blaut (?:dem |diesem )?(?:text|abschnitt|dokument|artikel)\b|\bin (?:diesem|dem obigen) (?:text|abschnitt)\b"
