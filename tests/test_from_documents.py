@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
+import sqlite3
 import sys
 from collections import Counter
 from pathlib import Path
@@ -329,8 +331,6 @@ async def test_a_killed_run_goes_on_without_its_documents(
 
 
 def _answered(database: Path) -> int:
-    import sqlite3
-
     try:
         with sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True) as connection:
             return int(connection.execute("SELECT count(*) FROM calls").fetchone()[0])
@@ -459,7 +459,7 @@ def test_what_makes_no_sense_is_said_in_a_sentence(
 
 def test_the_check_needs_documents(configs: Configs) -> None:
     config = configs.load("http://127.0.0.1:1/v1", validators=["grounded"])
-    with pytest.raises(ConfigError, match="the config names none"):
+    with pytest.raises(ConfigError, match="these are made from none"):
         GenerateMode().load(config)
 
 
@@ -585,3 +585,53 @@ def test_a_check_tells_of_the_documents(configs: Configs, manuals: Path, tmp_pat
     said = CliRunner().invoke(app, ["check", str(configs.folder / "documents.yaml")]).output
     assert "4 of 4 files" in said
     assert "the run will end before it" in said
+
+
+async def test_plan_preview_and_repair_know_documents(
+    tmp_path: Path, endpoint: Start, configs: Configs, manuals: Path
+) -> None:
+    url, _ = await endpoint()
+    config = of_documents(configs, url, manuals, generate={"target": 12})
+    path = str(configs.folder / "documents.yaml")
+    planned = await asyncio.to_thread(CliRunner().invoke, app, ["plan", path, "--show-prompts", "1"])
+    assert planned.exit_code == 0, planned.output
+    assert "Passage 1, from " in planned.output
+    shown = await asyncio.to_thread(CliRunner().invoke, app, ["preview", path, "-n", "2"])
+    assert shown.output.count("grounded pass") == 2, shown.output
+    await run_in(tmp_path / "run", config)
+    before = lines(tmp_path / "run" / "accepted.jsonl")
+    database = tmp_path / "run" / "run.db"
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        [[page]] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'samples'")
+        [[size]] = connection.execute("PRAGMA page_size")
+    with database.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * 512)
+    mended = await asyncio.to_thread(CliRunner().invoke, app, ["repair", str(tmp_path / "run")])
+    assert mended.exit_code == 0, mended.output
+    assert "Lost" in mended.output
+    kept = Shelf.opened(database)
+    assert kept is not None
+    shelf = GenerateMode().load(config).shelf
+    assert shelf is not None
+    assert list(kept.all_passages()) == list(shelf.all_passages())
+    assert lines(tmp_path / "run" / "accepted.jsonl") == before
+
+
+async def test_documents_from_the_web(tmp_path: Path, manuals: Path) -> None:
+    from aiohttp import web
+
+    from engine.documents.collection import collected
+
+    site = web.Application()
+    site.router.add_static("/", manuals)
+    runner = web.AppRunner(site)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port = runner.addresses[0][1]
+    places = (f"http://127.0.0.1:{port}/m0.md?key=1", f"http://127.0.0.1:{port}/paged.pdf")
+    shelf = await asyncio.to_thread(collected, DocumentsConfig(path=places))
+    assert [(file.name, file.reason) for file in shelf.files()] == [("m0.md", ""), ("paged.pdf", "")]
+    with pytest.raises(ConfigError, match="404"):
+        await asyncio.to_thread(collected, DocumentsConfig(path=(f"http://127.0.0.1:{port}/gone.pdf",)))
+    await runner.cleanup()

@@ -235,7 +235,7 @@ def _before_the_first_batch(inputs: Inputs, item: _Item) -> Iterator[Step]:
 def _stated(inputs: Inputs) -> Plan:
     item, kept = _item(inputs), GENERATED
     each: list[tuple[Validator, Range, Sequence[Expected]]] = []
-    validators = load_validators(inputs.config, no_calls, inputs.dataset.fields)
+    validators = load_validators(inputs.config, no_calls, inputs.dataset.fields, shelf=inputs.shelf)
     unknown = []
     for validator in validators:
         asked, passed = validator.foresees() if isinstance(validator, Foreseeing) else ((), (0.3, 0.8, 1.0))

@@ -39,6 +39,8 @@ _TABLES = (
     "workers",
     "late",
     "prompts",
+    "documents",
+    "passages",
 )
 _PEOPLES = {"reviews": reviews.TABLE, "opinions": opinions.TABLE}
 """Tables that are there once somebody has judged an item."""

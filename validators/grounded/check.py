@@ -85,7 +85,7 @@ class Grounded:
         self._options = parsed(GroundedOptions, options)
         if tools.passages is None:
             raise ValueError(
-                "checks items that are made from documents, and the config names none (documents.path)"
+                "checks items that a run makes from documents (documents.path), and these are made from none"
             )
         self._tools = tools
         self._search: Paragraphs | None = None
