@@ -158,10 +158,13 @@ def test_a_file_that_kills_or_holds_up_its_reader_costs_itself(
     """The reader of a file that hangs is ended after its time; the next file has a new one."""
     (tmp_path / "a.txt").write_text("Some words that can be read.")
     os.mkfifo(tmp_path / "pipe.txt")
-    with Reader(1) as reader:
+    with Reader(30) as reader:
+        assert reader.read(tmp_path / "a.txt").text
+        reader._seconds = 0.5
         with pytest.raises(Unreadable) as caught:
             reader.read(tmp_path / "pipe.txt")
         assert caught.value.reason == "too_slow"
+        reader._seconds = 30
         assert reader.read(tmp_path / "a.txt").text
         assert reader._process is not None
         reader._process.kill()
@@ -175,6 +178,24 @@ def test_a_file_that_kills_or_holds_up_its_reader_costs_itself(
 
 def _greedy(path: Path) -> Document:
     raise MemoryError
+
+
+def test_a_missing_library_is_named_with_the_way_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(path: Path) -> Document:
+        raise ImportError(name="pypdfium2")
+
+    told = process._answer_to(tmp_path / "a.pdf", without)
+    assert told["reason"] == "not_installed"
+    (tmp_path / "a.md").write_text(manual(1, 2))
+
+    def unreadable(self: Reader, path: Path) -> Document:
+        raise Unreadable(told["reason"], told["said"])
+
+    monkeypatch.setattr(Reader, "read", unreadable)
+    with pytest.raises(ConfigError, match=r"pip install 'datagen-engine\[documents\]'"):
+        shelf_of(tmp_path / "a.md")
 
 
 # --- other formats ---------------------------------------------------------------------------------

@@ -231,6 +231,38 @@ async def test_with_a_base_dataset_for_style_attributes_and_strategies(
     assert all(len(meta["examples"]) == 2 and meta["source"]["quote"] for meta in metas)
 
 
+@pytest.mark.parametrize(
+    ("fields", "constraints"),
+    [
+        ({"messages": "messages"}, []),
+        ({"text": ["instruction", "response"]}, []),
+        (
+            {"text": "text", "label": {"field": "topic", "labels": ["pumps", "lids"]}},
+            [{"label_ratio": {"pumps": 1, "lids": 2}}],
+        ),
+    ],
+)
+async def test_chats_instructions_and_classes(
+    fields: dict[str, Any],
+    constraints: list[Any],
+    tmp_path: Path,
+    endpoint: Start,
+    configs: Configs,
+    manuals: Path,
+) -> None:
+    url, _ = await endpoint()
+    settings = configs.settings(url, documents={"path": str(manuals)}, validators=["grounded"])
+    settings["dataset"] = {"description": "From manuals.", "fields": fields, "constraints": constraints}
+    settings["generate"] = {"target": 9, "batch_size": 3}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(settings))
+    report = await run_in(tmp_path / "run", RunConfig.load(tmp_path / "c.yaml"))
+    rows = lines(tmp_path / "run" / "accepted.jsonl")
+    assert report.outcome == "target"
+    assert all(row["_meta"]["source"]["quote"] for row in rows)
+    if constraints:
+        assert Counter(row["topic"] for row in rows) == {"pumps": 3, "lids": 6}
+
+
 # --- injected orders -------------------------------------------------------------------------------
 
 

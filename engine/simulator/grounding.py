@@ -25,11 +25,16 @@ _LEAST, _MOST = 30, 400
 """Characters of a sentence from which a question is made."""
 
 
-def from_passages(asked: Asked, knobs: SimulatorConfig, chance: random.Random, number: int) -> dict[str, Any]:
-    """One item in the requested form, with its evidence, and with the configured defects."""
+def from_passages(
+    asked: Asked, knobs: SimulatorConfig, chance: random.Random, number: int, order: float
+) -> dict[str, Any]:
+    """One item in the requested form, with its evidence, and with the configured defects.
+
+    `order`: of the sentences, for all items of a request.
+    """
     if asked.no_answer and chance.random() >= knobs.answered_anyway:
         return _without_answer(asked, chance)
-    drawn = [_gapped(text, chance, number) for text in asked.passages]
+    drawn = [_gapped(text, chance, number, order) for text in asked.passages]
     question = " And: ".join(gapped for gapped, _, _ in drawn)
     answers, quotes = [word for _, word, _ in drawn], [sentence for _, _, sentence in drawn]
     label = "; ".join(answers)
@@ -37,6 +42,10 @@ def from_passages(asked: Asked, knobs: SimulatorConfig, chance: random.Random, n
         label = _another(answers[0], asked.passages[0], quotes[0], chance)
     if errs(knobs.invented_quotes, f"quote/{question}", knobs, chance):
         quotes[0] = _altered(quotes[0], chance)
+    allowed = asked.allowed_labels
+    if allowed:  # a classification: the sentence itself, and one of its labels
+        wanted = asked.labels[number] if number < len(asked.labels) else chance.choice(allowed)
+        return {**_in_form(asked, {"text": quotes[0], "label": wanted}, chance), **_evidence(asked, quotes)}
     leaks = errs(knobs.leaks, f"leak/{question}", knobs, chance)
     content = {"text": (_LEAK if leaks else _ASKS).format(question), "label": label}
     return {**_in_form(asked, content, chance), **_evidence(asked, quotes)}
@@ -70,11 +79,11 @@ def _other(place: int, schema: Mapping[str, Any], content: Mapping[str, Any], ch
     return usual.get(str(schema.get("type")), content["text"] if place == 0 else content["label"])
 
 
-def _gapped(text: str, chance: random.Random, number: int) -> tuple[str, str, str]:
+def _gapped(text: str, chance: random.Random, number: int, order: float) -> tuple[str, str, str]:
     """(a sentence of the text with a gap, what stood there, the sentence); another one for each number."""
     sentences = _sentences(text)
-    order = chance.sample(range(len(sentences)), len(sentences))
-    sentence = sentences[order[number % len(order)]]
+    places = random.Random(order).sample(range(len(sentences)), len(sentences))
+    sentence = sentences[places[number % len(places)]]
     words = [match for match in _WORD.finditer(sentence) if sentence.count(match[0]) == 1]
     words = words or list(_WORD.finditer(sentence))
     if not words:
@@ -125,6 +134,8 @@ def grounding(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> di
     question, label = str(asked.item.get("text", "")), str(asked.item.get("label", ""))
     if not label and isinstance(messages := asked.item.get("messages"), list):
         question, label = (str(each.get("content", "")) for each in messages[-2:])
+    elif not label and len(parts := [each for each in asked.item.values() if isinstance(each, str)]) > 1:
+        question, label = parts[0], parts[-1]
     supported = _fills(question, label, asked.passages)
     if errs(knobs.reading_errors, question, knobs, chance):
         supported = not supported
@@ -136,7 +147,7 @@ def _fills(question: str, label: str, quotes: Sequence[str]) -> bool:
     """Whether the answers, put into the gaps, give sentences of the quotes."""
     said = " ".join(" ".join(quotes).split())
     if GAP not in question:
-        return bool(label) and label.casefold() in said.casefold()
+        return " ".join(question.split()) in said or (bool(label) and label.casefold() in said.casefold())
     gapped = " ".join(question.split()).partition("gap: ")[2].split(" And: ")
     answers = label.split("; ") if len(gapped) > 1 else [label]
     if len(answers) != len(gapped):

@@ -33,7 +33,8 @@ _PADDING = (
 def new_items(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> list[dict[str, Any]]:
     """The requested number of items in the requested form; some of them are defective."""
     if asked.passages:
-        return [from_passages(asked, knobs, chance, number) for number in range(asked.count)]
+        order = chance.random()
+        return [from_passages(asked, knobs, chance, number, order) for number in range(asked.count)]
     kind = kind_of(asked, knobs)
     if asked.advised:
         left = 1.0 - knobs.heeds_lessons
