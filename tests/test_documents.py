@@ -243,6 +243,28 @@ def test_html_without_what_is_not_its_text() -> None:
     assert document.text[slice(*document.code[0])] == "x = 1\n  y = 2"
 
 
+@pytest.mark.parametrize("encoding", ["iso-8859-1", "shift_jis", "utf-16", "utf-8", "windows-1252"])
+def test_a_page_says_in_what_it_is_written(encoding: str) -> None:
+    text = "水の重さ" if encoding == "shift_jis" else "Größe und Maß"
+    page = f"<html><head><meta charset={encoding}></head><body><p>{text}</p><p hidden>no</p></body></html>"
+    assert html_document(page.encode(encoding)).text == text
+    unsaid = f"<p>{text}</p><p style='display: none'>no</p>"
+    if encoding != "shift_jis":
+        assert html_document(unsaid.encode(encoding)).text == text
+
+
+def test_a_page_that_is_nested_without_end_is_read() -> None:
+    page = "<div>" * 20_000 + "<p>deep down</p>" + "</div>" * 20_000 + "<p>after it</p>"
+    assert html_document(page).text == "deep down\n\nafter it"
+
+
+def test_lines_that_end_on_purpose_stay_lines() -> None:
+    rows = "\n".join(f"{n},{n * 3},name {n}" for n in range(9))
+    assert text_document(rows).text == rows
+    words = " ".join(facts(1, 8))
+    assert text_document("\n".join(lines_of(words))).text == words
+
+
 def test_markdown_with_what_people_write_in_it() -> None:
     document = markdown_document(
         "---\ntitle: x\n---\n# One\n\nA [link](http://a.b) and ![picture](p.png).\nGoes on.\n\nTwo\n---\n\n- a\n- b\n  "

@@ -5,6 +5,8 @@ selectolax (lexbor) parses as browsers do, so that broken markup is read as peop
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,7 +31,7 @@ _BREAK = "\v"
 """A break of the line, which the text has where HTML says so, and nowhere else."""
 _ANCHORS = " \u00b6#\u00a7\U0001f517"
 """Signs by which a heading or a term links to itself."""
-_DEEPEST = 500
+_DEEPEST = 150
 """Elements within one another: deeper ones are read as the text of the one at this depth."""
 
 
@@ -42,13 +44,32 @@ def html_blocks(data: bytes | str, base: int = 0) -> Iterator[Block]:
     """`base`: levels that lie above the page's own headings."""
     from selectolax.lexbor import LexborHTMLParser
 
-    tree = LexborHTMLParser(data)
+    tree = LexborHTMLParser(data if isinstance(data, str) else _decoded(data))
     if tree.body is None:
         return
     mains = tree.css("main, [role=main]")
     root = mains[0] if len(mains) == 1 and len(mains[0].text()) * 2 > len(tree.body.text()) else tree.body
     for block in _blocks(root, 0, 0):
         yield block._replace(level=block.level + base) if block.kind == "heading" else block
+
+
+def _decoded(data: bytes) -> str:
+    """By the byte order mark, else as the page itself says, else UTF-8; what is none of them is read as browsers do."""
+    for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
+        if data.startswith(mark):
+            return data.decode(encoding, "replace")
+    named = _CHARSET.search(data, 0, _PRESCANNED)
+    for encoding in (named[1].decode("ascii") if named is not None else "", "utf-8"):
+        with contextlib.suppress(LookupError, UnicodeDecodeError):
+            if encoding:
+                return data.decode(encoding)
+    return data.decode("cp1252", "replace")
+
+
+_CHARSET = re.compile(rb"(?:charset\s*=|encoding\s*=)\s*[\"']?\s*([A-Za-z0-9_.:-]+)", re.IGNORECASE)
+_PRESCANNED = 4096
+"""Bytes within which a page names its encoding."""
+_INVISIBLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 
 
 def _blocks(node: Any, depth: int, nested: int) -> Iterator[Block]:
@@ -66,7 +87,7 @@ def _blocks(node: Any, depth: int, nested: int) -> Iterator[Block]:
             yield from _paragraph(running)
             yield from _block(child, tag, depth + 1, nested)
         else:
-            running.append(_inline(child))
+            running.append(_inline(child) if depth < _DEEPEST else child.text())
     yield from _paragraph(running)
 
 
@@ -166,14 +187,22 @@ def _spaced(text: str) -> str:
     return " ".join(text.split())
 
 
-def _holds_blocks(node: Any) -> bool:
-    found = node.css("p, div, table, ul, ol, pre, h1, h2, h3, h4, h5, h6")
-    return any(each.mem_id != node.mem_id for each in found[:2])
+def _holds_blocks(node: Any, within: int = 3) -> bool:
+    """Whether a block element stands in it, or in an inline element of it."""
+    return any(
+        child.tag in _BLOCKS
+        or (within > 0 and child.tag not in _LEFT_OUT and _holds_blocks(child, within - 1))
+        for child in node.iter()
+    )
 
 
 def _is_hidden(node: Any) -> bool:
     attributes = node.attributes or {}
-    return "hidden" in attributes or attributes.get("aria-hidden") == "true"
+    return (
+        "hidden" in attributes
+        or attributes.get("aria-hidden") == "true"
+        or _INVISIBLE.search(attributes.get("style") or "") is not None
+    )
 
 
 def _own(text: str) -> str:

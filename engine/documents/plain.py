@@ -145,6 +145,16 @@ _LONG = 120
 """Characters: lines that are longer have not been broken by hand."""
 
 
+def _is_laid_out(lines: Sequence[str]) -> bool:
+    """Whether lines end where they do on purpose, as rows, verses or names do: text that was broken fills its lines."""
+    lengths = sorted(map(len, lines[:-1]))
+    return len(lines) > 3 and (lengths[-1] < _NARROW or lengths[len(lengths) // 2] < _FILLED * lengths[-1])
+
+
+_NARROW, _FILLED = 45, 0.6
+"""Characters of the longest line, and the share of it that half of the lines have, in text that was broken by hand."""
+
+
 def _of_lines(lines: Sequence[str]) -> Iterator[Block]:
     if all(_ITEM.match(line) or _indented(line) for line in lines) and _ITEM.match(lines[0]):
         running: list[str] = []
@@ -155,6 +165,8 @@ def _of_lines(lines: Sequence[str]) -> Iterator[Block]:
         yield from _flushed(running)
     elif all(map(_indented, lines)) or any(_COLUMNS.search(line.strip()) for line in lines[1:]):
         yield Block("code", "\n".join(lines))  # laid out by hand: columns, examples
+    elif _is_laid_out(lines):
+        yield Block("text", "\n".join(lines))
     elif any(len(line) > _LONG for line in lines):
         yield from (Block("text", " ".join(line.split())) for line in lines)
     else:
