@@ -274,8 +274,6 @@ class Item:
     """This item's share of the calls made for it."""
     sent: Mapping[str, Any] = field(default_factory=dict)
     """What its call was sent otherwise than the batch says; see Completion."""
-    quotes: tuple[str, ...] = ()
-    """What the model copied from the passages as evidence for it."""
     verdicts: tuple[Verdict, ...] = ()
     revisions: int = 0
     vector: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
@@ -284,6 +282,8 @@ class Item:
     """The key of that text, once it is known: sameness.text_key computes it once for an item."""
     written: tuple[str, str] | None = field(default=None, compare=False, repr=False)
     """(record, meta) as the journal keeps them, where a worker has made them; see engine.stages.written."""
+    quotes: tuple[str, ...] = ()
+    """What the model copied from the passages as evidence for it."""
 
     @property
     def number(self) -> int:

@@ -157,7 +157,7 @@ class ShoutMode(Mode):
     completed = "Every row is loud."
     unread = ("generate",)
 
-    def load(self, config: RunConfig) -> Inputs:
+    def load(self, config: RunConfig, kept: Path | None = None) -> Inputs:
         dataset = rows_of(config, self.name)
         return loaded(config, dataset, dataset.rows)
 

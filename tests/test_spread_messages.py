@@ -86,7 +86,7 @@ def read(message: Message) -> Message:
 @given(
     st.builds(
         Item, BATCHES, st.integers(0, 8), st.integers(1, 9), TEXTS, LABELS, st.tuples(TEXTS), OWN, OWN, OWN,
-        TEXTS, USAGES, OBJECTS, st.tuples(VERDICTS), st.integers(0, 4),
+        TEXTS, USAGES, OBJECTS, st.tuples(VERDICTS), st.integers(0, 4), quotes=st.tuples(TEXTS),
     )
 )  # fmt: skip
 def test_items_come_as_they_were(item: Item) -> None:

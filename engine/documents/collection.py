@@ -10,10 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from threadpoolctl import threadpool_limits
-
 from engine.config.documents import DocumentsConfig
-from engine.documents.alike import Alike
 from engine.documents.cutting import VERSION as CUT_VERSION
 from engine.documents.cutting import cut
 from engine.documents.document import Document, Unreadable
@@ -85,6 +82,10 @@ def collected(config: DocumentsConfig, tell: Tell = lambda sentence: None) -> Sh
     [first, *more] = config.path
     if not more and is_shelf(Path(first)) and (kept := Shelf.opened(Path(first))) is not None:
         return kept
+    from threadpoolctl import threadpool_limits
+
+    from engine.documents.alike import Alike  # loads numpy: for runs over documents
+
     files = found(config.path)
     shelf = Shelf.temporary()
     alike = Alike(shelf.text)

@@ -202,9 +202,9 @@ def item_in(told: Plain, batch: Batch, origin: Mapping[str, Any] | None = None) 
         batch = _with_examples(batch, tuple(examples))
     return Item(
         batch, position, of, text, _label_in(label), tuple(choices), _exact_in(extras), _exact_in(parts),
-        _exact_in(own) if origin is None else origin, model, usage_in(usage) or _NOTHING, sent or {}, tuple(quotes),
+        _exact_in(own) if origin is None else origin, model, usage_in(usage) or _NOTHING, sent or {},
         tuple(map(_verdict_in, verdicts)), revisions, vector_in(vector), bytes_in(key),
-        None if written is None else (written[0], written[1]),
+        None if written is None else (written[0], written[1]), tuple(quotes),
     )  # fmt: skip
 
 

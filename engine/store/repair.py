@@ -42,6 +42,8 @@ _TABLES = (
     "documents",
     "passages",
 )
+_BROKEN = (sqlite3.Error, UnicodeDecodeError)
+"""What reading a damaged database raises; the second where SQLite quotes, in its error, a name that is damaged."""
 _PEOPLES = {"reviews": reviews.TABLE, "opinions": opinions.TABLE}
 """Tables that are there once somebody has judged an item."""
 _SEALED = ("calls", "items")
@@ -123,7 +125,7 @@ def _read(path: Path, rescue: Rescue) -> dict[str, list[Row]] | None:
                 if name in there:
                     tables[name] = _of_table(connection, name, rescue)
             return tables if "items" in there else None
-    except sqlite3.Error:
+    except _BROKEN:
         return None
 
 
@@ -201,7 +203,7 @@ def _by_number(connection: sqlite3.Connection, name: str, broken: Callable[[str]
                 last = row[0]
                 yield row
             return
-        except sqlite3.Error as error:
+        except _BROKEN as error:
             broken(str(error))
             following = _next_readable(connection, name, last)
             if following is None or following[0] <= last:
@@ -223,7 +225,7 @@ def _next_readable(connection: sqlite3.Connection, name: str, last: int) -> Row 
         try:
             found = first_after(last + step)
             break
-        except sqlite3.Error:
+        except _BROKEN:
             step *= 2
     else:
         return None
@@ -233,7 +235,7 @@ def _next_readable(connection: sqlite3.Connection, name: str, last: int) -> Row 
         try:
             found = first_after(last + middle)
             high = middle
-        except sqlite3.Error:
+        except _BROKEN:
             low = middle
     return found
 
@@ -245,7 +247,7 @@ def _by_name(connection: sqlite3.Connection, name: str, broken: Callable[[str], 
             for row in connection.execute(f"SELECT * FROM {name} ORDER BY 1 {order}"):  # noqa: S608
                 yield row, *row  # its key may be of several columns
             return
-        except sqlite3.Error as error:
+        except _BROKEN as error:
             broken(str(error))
 
 
@@ -276,7 +278,7 @@ def _sound(path: Path) -> bool:
             sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
         ) as connection:
             return [row[0] for row in connection.execute("PRAGMA integrity_check")] == ["ok"]
-    except sqlite3.Error:
+    except _BROKEN:
         return False
 
 
