@@ -3,8 +3,8 @@
 python benchmarks/documents.py [--files 1000] [--rounds 3] [--peers PYTHON]
 
 The manuals come by `apt-get install bash-doc developers-reference debian-policy` where they are missing. PYTHON is
-of an environment with `pip install ragas==0.4.3` and `pip install --no-deps synthetic-data-kit==0.0.5`; without it,
-only the control, which cuts anywhere, stands beside.
+of an environment with `pip install ragas==0.4.3 'langchain-community<0.4'` and `pip install --no-deps
+synthetic-data-kit==0.0.5`; without it, only the control, which cuts anywhere, stands beside.
 """
 
 from __future__ import annotations
