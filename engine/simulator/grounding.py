@@ -21,6 +21,8 @@ _ASKS = "What stands in the gap: {}"
 _LEAK = "According to the passage, what stands in the gap: {}"
 _NO_ANSWER = "How many {} has {} had since {}?"
 _WORD = re.compile(r"[^\W_][\w'’-]{3,}|\d[\d.,]*\d|\d")
+_DENIED = 0.5
+"""Of questions that were to have no answer and have one: those whose label says that there is none."""
 _LEAST, _MOST = 30, 400
 """Characters of a sentence from which a question is made."""
 
@@ -48,6 +50,10 @@ def from_passages(
         return {**_in_form(asked, {"text": quotes[0], "label": wanted}, chance), **_evidence(asked, quotes)}
     leaks = errs(knobs.leaks, f"leak/{question}", knobs, chance)
     content = {"text": (_LEAK if leaks else _ASKS).format(question), "label": label}
+    if asked.no_answer and chance.random() < _DENIED:
+        content["label"] = asked.no_answer
+    if knobs.known_answers:
+        _learn(content["text"], "; ".join(answers))
     return {**_in_form(asked, content, chance), **_evidence(asked, quotes)}
 
 
@@ -156,15 +162,22 @@ def _fills(question: str, label: str, quotes: Sequence[str]) -> bool:
 
 
 def closed_book(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
-    """The model knows nothing of the documents, but for the share that it does: then it remembers the sentence."""
+    """The model knows nothing of the documents, but for the share of its own questions that it has learned by heart."""
     question = str(asked.item.get("text", ""))
-    if errs(knobs.known_answers, question, knobs, chance) and (label := REMEMBERED.get(question)):
+    if errs(knobs.known_answers, f"known/{question}", knobs, chance) and (label := _BY_HEART.get(question)):
         return {"reasoning": "This is well known.", "answer": label}
     return {"reasoning": "This is not known to me.", "answer": "unknown"}
 
 
-REMEMBERED: dict[str, str] = {}
-"""Right answers to questions that this model knows without the document; set by whoever plays that."""
+_BY_HEART: dict[str, str] = {}
+"""Right answers to the questions that this process has written last: they cannot be told from the questions alone."""
+_MOST_BY_HEART = 50_000
+
+
+def _learn(question: str, answer: str) -> None:
+    if len(_BY_HEART) >= _MOST_BY_HEART:
+        del _BY_HEART[next(iter(_BY_HEART))]
+    _BY_HEART[question] = answer
 
 
 def answerable(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
