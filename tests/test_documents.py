@@ -339,6 +339,17 @@ def test_a_text_without_any_end_is_cut_all_the_same() -> None:
             ["Index"],
             "index",
         ),
+        (
+            "bolt: | Fastening\nflange: | Pipes\nlid: | Tanks\nkey: | Tools\nmotor: | Drives",
+            ["D.4 Function Index"],
+            "index",
+        ),
+        (
+            "The index finger points at the lamp. It is lit while oil is low. Add some then, not more than that. "
+            "Then wait for it.",
+            ["Index"],
+            "",
+        ),
         ("Permission is hereby granted, free of charge. All rights reserved.", [], "legal"),
         ("Short.", [], "short"),
         (

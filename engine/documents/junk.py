@@ -14,6 +14,8 @@ _ENTRIES = re.compile(
 _SENTENCES = re.compile(r"[^\W\d_]{2,}[.!?。](?:\s|$)")
 _NUMBER = re.compile(r"\d+")
 _FEW = 6
+_A_SENTENCE = 250
+"""Characters: with fewer sentences than one in so many, what stands under the heading of an index is one."""
 _CONTENTS = frozenset(
     "contents|table of contents|brief contents|list of figures|list of tables|list of examples|inhalt|"
     "inhaltsverzeichnis|table des matières|sommaire|índice|indice|contenido|sumário|spis treści|inhoud|"
@@ -46,7 +48,9 @@ def junk(text: str, headings: Sequence[str]) -> str:
     first = _plain(text.split("\n", 1)[0])
     if last in _CONTENTS or first in _CONTENTS or _is_contents(text):
         return "contents"
-    if any(_INDEX.fullmatch(_plain(each)) for each in headings[-2:]) and _is_index(text, 120):
+    if any(_INDEX.fullmatch(_plain(each)) for each in headings[-2:]) and (
+        _is_index(text, 120) or len(_SENTENCES.findall(text)) * _A_SENTENCE <= len(text)
+    ):
         return "index"
     if _is_index(text, 45):
         return "index"
