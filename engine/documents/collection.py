@@ -6,8 +6,9 @@ import glob
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 from engine.config.documents import DocumentsConfig
@@ -91,8 +92,12 @@ def collected(config: DocumentsConfig, tell: Tell = lambda sentence: None) -> Sh
     alike = Alike(shelf.text)
     number = 0
     # The reader has the other core: threads that compare vectors of one file would only wait for it.
-    with Reader(config.seconds) as reader, threadpool_limits(1, "blas"):
-        for place, read in enumerate(_read(files, reader)):
+    with (
+        Reader(config.seconds) as reader,
+        threadpool_limits(1, "blas"),
+        closing(_read(files, reader)) as every,
+    ):
+        for place, read in enumerate(every):
             if place and place % _TOLD_EVERY == 0:
                 tell(f"{place:,} of {len(files):,} documents read, {number:,} passages.")
             (name, path), document = read
@@ -117,7 +122,7 @@ def collected(config: DocumentsConfig, tell: Tell = lambda sentence: None) -> Sh
 
 def _read(
     files: Sequence[tuple[str, Path]], reader: Reader
-) -> Iterator[tuple[tuple[str, Path], Document | Unreadable]]:
+) -> Generator[tuple[tuple[str, Path], Document | Unreadable]]:
     """Each file with what came of it; the next ones are read while the caller works on this one."""
 
     def read(file: tuple[str, Path]) -> Document | Unreadable:
@@ -126,12 +131,15 @@ def _read(
         except Unreadable as error:
             return error
 
-    with ThreadPoolExecutor(1, "documents") as beside:
+    beside = ThreadPoolExecutor(1, "documents")
+    try:
         ahead = deque(beside.submit(read, file) for file in files[:_AHEAD])
         for place, file in enumerate(files):
             document = ahead.popleft().result()
             ahead.extend(beside.submit(read, later) for later in files[place + _AHEAD : place + _AHEAD + 1])
             yield file, document
+    finally:  # whoever is interrupted does not wait for files that nobody will look at
+        beside.shutdown(wait=False, cancel_futures=True)
 
 
 def _judge(shelf: Shelf, config: DocumentsConfig) -> None:
