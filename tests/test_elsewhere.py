@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import socket
 import subprocess
@@ -22,6 +23,9 @@ import yaml
 
 import hub as hubs
 from conftest import datagen, finished, lines
+from document_files import manual, pdf
+from engine.config.documents import DocumentsConfig
+from engine.documents.collection import collected
 
 ROWS = [{"question": f"What is {n} and {n}?", "answer": str(2 * n)} for n in range(12)]
 JSONL = b"".join(orjson.dumps(row) + b"\n" for row in ROWS)
@@ -255,3 +259,36 @@ async def test_the_web(aws: None, tmp_path: Path) -> None:
         server.server_close()
     code, _, err = await finished(await datagen("resume", tmp_path / "run", "--target", "8"))
     assert code == 0, err  # with the copy that it keeps
+
+
+@pytest.mark.usefixtures("aws")
+async def test_documents_of_a_bucket(bucket: tuple[str, str], tmp_path: Path) -> None:
+    """They are read, kept in the run, and the address that leads there may be gone with its key."""
+    at, query = bucket
+    pdf(tmp_path / "a.pdf", [[f"Line {n} of the page says that lid {n} is heavy." for n in range(30)]])
+    system, base = pyarrow.fs.FileSystem.from_uri(f"{at}/m?{query}")
+    for name, data in (("a.pdf", (tmp_path / "a.pdf").read_bytes()), ("b.md", manual(1, 2).encode())):
+        with system.open_output_stream(f"{base}/{name}") as stream:
+            stream.write(data)
+    about = {"dataset": {"description": "x", "fields": {"label": "answer"}}, "generate": {"target": 4}}
+    made = {
+        **about,
+        "documents": {"path": f"{at}/m?{query}"},
+        "model": "simulated",
+        "validators": ["grounded"],
+    }
+    code, err = await ran(made, tmp_path / "run")
+    assert code == 0, err
+    sources = {row["_meta"]["source"]["file"] for row in lines(tmp_path / "run" / "accepted.jsonl")}
+    assert sources == {"a.pdf", "b.md"}
+    kept = (tmp_path / "run" / "config.yaml").read_text()
+    assert "endpoint_override" not in kept
+    code, _, err = await finished(await datagen("resume", tmp_path / "run", "--target", "6"))
+    assert code == 0, err
+    assert len(lines(tmp_path / "run" / "accepted.jsonl")) == 6
+
+
+async def test_documents_of_a_repository(hub: hubs.Hub) -> None:
+    hub.commit("me/manuals", {"one/a.md": manual(1, 2).encode(), "b.md": manual(2, 2).encode()})
+    shelf = await asyncio.to_thread(collected, DocumentsConfig(path=("hf://datasets/me/manuals",)))
+    assert [file.name for file in shelf.files()] == ["b.md", "one/a.md"]

@@ -215,8 +215,11 @@ def digest_of(shelf: Shelf, config: DocumentsConfig) -> str:
 def digest_of_files(shelf: Shelf, config: DocumentsConfig) -> str | None:
     """The same digest, of the files as they are now; None where they, or their places, are no longer there.
 
-    The reader counts as the one that has read them: what it made of them is kept.
+    The reader counts as the one that has read them: what it made of them is kept. What lies elsewhere is not fetched
+    again for this.
     """
+    if any(map(is_remote, config.path)):
+        return None
     try:
         there = found(config.path)
     except ConfigError:

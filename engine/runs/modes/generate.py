@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.config import RunConfig
 from engine.config.dataset import wire_name
+from engine.config.paths import is_remote
 from engine.dataset.base import BaseDataset
 from engine.documents.collection import collected, digest_of, digest_of_files
 from engine.documents.shelf import Shelf
@@ -29,6 +30,7 @@ from engine.runs.setup import Preparing, Setup, guided
 from engine.stages.generate import Generate
 from engine.stages.schedule import Schedule
 from engine.stages.source import LabelRounds, Source
+from engine.store.folder import RunFolder
 from engine.store.journal import Journal
 from engine.store.reading import is_answered
 
@@ -61,6 +63,14 @@ class GenerateMode(Mode):
         """Keeps the documents' passages in the run: it needs no file from here on."""
         if inputs.shelf is not None and not inputs.shelf.kept:
             await asyncio.to_thread(inputs.shelf.write, journal.path)
+
+    def kept(self, inputs: Inputs, folder: RunFolder) -> RunConfig:
+        """Its passages stand in run.db; what leads to a document elsewhere may be a key of the holder's."""
+        config = super().kept(inputs, folder)
+        if config.documents is None or not any(map(is_remote, config.documents.path)):
+            return config
+        places = tuple(each.partition("?")[0] if is_remote(each) else each for each in config.documents.path)
+        return config.changed(documents=config.documents.model_copy(update={"path": places}))
 
     def identity(self, inputs: Inputs) -> dict[str, Any]:
         documents = inputs.config.documents
