@@ -29,6 +29,7 @@ TEXT = (
         ("the longhandled key, which is", "the long-handled key, which is"),
         ("the manufacturer's own", "the manu\u00adfacturer’s own"),
         ("“Do not open it while the lamp is red”", "Do not open it while the lamp is red"),
+        ("“3.5 kg” – not more", "“3.5 kg” – not more"),
         ("The first test was in", "The ﬁrst test was in"),
         ("wait 10-12 minutes", "wait 10–12 minutes"),
         ("Do open it while the lamp is red", None),

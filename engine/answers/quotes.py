@@ -45,10 +45,19 @@ def folded(text: str) -> tuple[str, tuple[int, ...]]:
 def located(quote: str, text: str) -> tuple[int, int] | None:
     """The characters of `text`, from one place up to another, that are the quote; None where it does not stand there.
 
-    A hyphen at a line's end may be missing in the quote, or in the text. Marks around the quote are not part of it.
+    A hyphen at a line's end may be missing in the quote, or in the text; so may quotation marks around it.
     """
+    found = _located(quote, text)
+    bare = quote.strip().strip(_AROUND).strip()
+    return _located(bare, text) if found is None and bare != quote.strip() else found
+
+
+_AROUND = "\"'`\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb"
+
+
+def _located(quote: str, text: str) -> tuple[int, int] | None:
     there, places = folded(text)
-    wanted = folded(quote.strip().strip("\"'\u201c\u201d\u2018\u2019`").strip())[0]
+    wanted = folded(quote)[0]
     if len(wanted) < LEAST:
         return _whole_word(quote, text) if wanted else None
     found = there.find(wanted)
