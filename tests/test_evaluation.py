@@ -335,7 +335,7 @@ async def test_a_killed_evaluation_goes_on_and_pays_nothing_twice(configs: Confi
     out = configs.folder / "out"
     served = when_served(simulator, 60)
     process = await datagen("evaluate", data, path, "-o", out)
-    await asyncio.wait_for(served.wait(), 30)
+    await asyncio.wait_for(served.wait(), 60)
     process.send_signal(signal.SIGKILL)
     await process.wait()
     status, said, err = await finished(await datagen("evaluate", data, path, "-o", out))
@@ -461,7 +461,7 @@ async def test_an_evaluation_is_judged_once_it_is_finished_and_is_no_dataset(
     path = configs.write(url, limits={"concurrency": 2})
     served = when_served(simulator, 20)
     process = await datagen("evaluate", data, path, "-o", configs.folder / "out")
-    await asyncio.wait_for(served.wait(), 30)
+    await asyncio.wait_for(served.wait(), 60)
     process.kill()
     await process.wait()
     for command, said in (

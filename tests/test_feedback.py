@@ -197,7 +197,7 @@ async def test_a_run_that_is_running_is_not_reviewed(configs: Configs, endpoint:
     served = when_served(simulator, 1)
     path = configs.write(url, generate={"target": 500}, limits={"concurrency": 2})
     process = await datagen("run", path, "-o", configs.folder / "run")
-    await asyncio.wait_for(served.wait(), 30)
+    await asyncio.wait_for(served.wait(), 60)
     status, _, err = await finished(await datagen("review", configs.folder / "run"))
     process.kill()
     await process.wait()

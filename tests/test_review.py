@@ -189,7 +189,7 @@ async def test_what_cannot_be_taken_in_waits_and_says_why(
         form = {"form_token": token, "item": _id(numbers(run, "accepted")[0]), "decision": "accept"}
         async with visitor.post(f"http://127.0.0.1:{there.port}{base}", data=form) as answer:
             assert answer.status == 200
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while "something unforeseen" not in await text_of(visitor, there, base):
                 await asyncio.sleep(0.05)
     assert [each.decision for each in read_pending(run)] == ["accept"]
@@ -230,7 +230,7 @@ async def test_a_run_takes_in_what_was_decided_while_it_went_on(
     )
     some = when_served(simulator, 12)
     process = await datagen("run", path, "-o", folder.path)
-    await asyncio.wait_for(some.wait(), 30)
+    await asyncio.wait_for(some.wait(), 60)
     async with visiting(folder.path) as (there, visitor):
         base = f"/r/{key_of(folder.path)}"
         token = _token(await text_of(visitor, there, f"{base}/review?at=0-0"))

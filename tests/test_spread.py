@@ -344,7 +344,7 @@ async def test_others_are_refused_by_name(
             sys.executable, "-c", OTHER.format(what=what), "worker", "--head", f"127.0.0.1:{port}",
             stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        status, _, err = await asyncio.wait_for(finished(worker), 30)
+        status, _, err = await asyncio.wait_for(finished(worker), 60)
         assert status == 2
         assert said in err
     finally:
@@ -430,7 +430,7 @@ async def test_a_partition_costs_what_was_under_way(
         cut_off = await datagen("worker", "--head", f"127.0.0.1:{relay.port}")
         await when_served(simulator, 12).wait()
         relay.hold()
-        status, _, err = await asyncio.wait_for(finished(cut_off), 30)
+        status, _, err = await asyncio.wait_for(finished(cut_off), 60)
         assert status == 4
         assert "the head was not heard for" in err
         await until(lambda: rows(folder, "SELECT 1 FROM workers WHERE why LIKE 'not heard%'"))
@@ -591,7 +591,7 @@ async def test_a_drain_has_an_end(times: int, endpoint: Start, configs: Configs,
     for _ in range(times):
         process.send_signal(signal.SIGINT)
         await asyncio.sleep(0.3)
-    status, _, err = await asyncio.wait_for(finished(process), 20)
+    status, _, err = await asyncio.wait_for(finished(process), 60)
     assert status == 130, err
     await until(lambda: not [pid for pid in pids if alive(pid)], 10)
     report = orjson.loads((folder / "report.json").read_bytes())

@@ -108,7 +108,7 @@ async def test_a_wrong_address_is_told_at_once(endpoint: Start, configs: Configs
     url, simulator = await endpoint()
     config = configs.write(url, spread={"on": "ray", "workers": 1, "address": "127.0.0.1:9"})
     process = await datagen("run", config, "-o", tmp_path / "run")
-    status, _, err = await asyncio.wait_for(finished(process), 30)
+    status, _, err = await asyncio.wait_for(finished(process), 60)
     assert status == 2
     assert "127.0.0.1:9: no Ray cluster can be reached there" in err
     assert simulator.statistics.served == 0

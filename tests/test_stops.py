@@ -168,10 +168,10 @@ async def test_a_drain_has_a_deadline_that_is_said(
     folder = tmp_path / "run"
     reached = when_served(simulator, 12)
     process = await datagen("run", path, "-o", folder)
-    await asyncio.wait_for(reached.wait(), 20)
+    await asyncio.wait_for(reached.wait(), 60)
     await asyncio.sleep(0.5)  # all places are taken by calls that stall
     process.send_signal(number)
-    status, _, err = await asyncio.wait_for(finished(process), 20)
+    status, _, err = await asyncio.wait_for(finished(process), 60)
     assert status == 130, err
     assert "calls in flight, 0.5 s at most; once more to stop at once" in err
     assert set(delivered(folder)) == paid_batches(folder)
@@ -208,7 +208,7 @@ async def test_a_validator_that_never_ends_is_given_up_with_the_run(
         validators=["endless"],
         limits={"budget_usd": 0.004, "attempt_timeout_s": 0.3, "drain_s": 0.3, "concurrency": 8},
     )
-    report = await asyncio.wait_for(run_in(tmp_path / "run", config), 30)
+    report = await asyncio.wait_for(run_in(tmp_path / "run", config), 60)
     assert report.outcome == "budget"
     assert report.accepted == len(paid_batches(tmp_path / "run")) > 1
 

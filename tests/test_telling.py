@@ -144,7 +144,7 @@ async def test_a_standstill_is_told_once_and_why(tmp_path: Path, endpoint: Start
             url, limits={"first_answer_s": 60}, observe={"notify": {"webhook": address, "stalled_s": 1}}
         )
         process = await datagen("run", path, "-o", tmp_path / "run")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not came:
                 await asyncio.sleep(0.1)
         await asyncio.sleep(3)

@@ -54,7 +54,7 @@ async def test_watch_follows_and_lets_it_be(tmp_path: Path, endpoint: Start, con
     path, folder = configs.write(url, generate={"target": 300}, limits={"concurrency": 2}), tmp_path / "run"
     some = when_served(simulator, 20)
     process = await datagen("run", path, "-o", folder)
-    await asyncio.wait_for(some.wait(), 30)
+    await asyncio.wait_for(some.wait(), 60)
     left = await datagen("watch", folder, "--progress", "json")
     await asyncio.sleep(3)
     left.send_signal(signal.SIGINT)

@@ -213,7 +213,7 @@ async def test_all_who_watch_hear_of_the_end(configs: Configs, endpoint: Start, 
         url = f"http://127.0.0.1:{there.port}/r/{key_of(run)}/events"
 
         async def heard(answer: aiohttp.ClientResponse, words: str) -> None:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while words not in (await answer.content.readline()).decode():
                     pass
 
@@ -391,7 +391,7 @@ async def test_the_command(configs: Configs, endpoint: Start, tmp_path: Path) ->
     assert process.stderr is not None
     said = ""
     while "Ctrl-C" not in said:
-        said += (await asyncio.wait_for(process.stderr.readline(), 20)).decode()
+        said += (await asyncio.wait_for(process.stderr.readline(), 60)).decode()
     [address] = re.findall(r"http://127\.0\.0\.1:\d+/\?token=\S+", said)
     async with (
         aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as visitor,
@@ -400,7 +400,7 @@ async def test_the_command(configs: Configs, endpoint: Start, tmp_path: Path) ->
         assert answer.status == 200
         assert "accepted" in await answer.text()
     process.send_signal(signal.SIGINT)
-    assert (await asyncio.wait_for(finished(process), 10))[0] in (0, 130)
+    assert (await asyncio.wait_for(finished(process), 60))[0] in (0, 130)
 
 
 async def test_beside_a_run(
@@ -413,10 +413,10 @@ async def test_beside_a_run(
     assert process.stderr is not None
     said = ""
     while "Ctrl-C" not in said:
-        said += (await asyncio.wait_for(process.stderr.readline(), 20)).decode()
+        said += (await asyncio.wait_for(process.stderr.readline(), 60)).decode()
     [address] = re.findall(r"http://127\.0\.0\.1:\d+/\?token=\S+", said)
     async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as visitor:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             text = ""
             while "accepted of 150" not in text:
                 async with visitor.get(address) as answer:
