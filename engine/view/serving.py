@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import signal
 import socket
 import webbrowser
 from collections.abc import AsyncIterator, Callable
@@ -94,7 +95,9 @@ def _own_names() -> tuple[str, ...]:
 async def serve(
     root: Path, say: Callable[[str], None], *, port: int | None, host: str, token: str | None, browser: bool
 ) -> None:
-    """Serves until it is cancelled. Raises ConfigError."""
+    """Serves until a signal ends it, or it is cancelled. Raises ConfigError."""
+    ended = asyncio.Event()
+    _on_signals(ended.set)
     async with served(root, port=port, host=host, token=token) as there:
         runs = await asyncio.to_thread(runs_below, root)
         say(f"{len(runs):,} run{'' if len(runs) == 1 else 's'} below {root}")
@@ -104,7 +107,15 @@ async def serve(
         say("Ctrl-C ends it.")
         if browser and not remote:
             await asyncio.to_thread(_opened, there.address)
-        await asyncio.Event().wait()
+        await ended.wait()
+
+
+def _on_signals(heard: Callable[[], None]) -> None:
+    """An exception that a signal raises within a callback of the loop may be lost: the loop is to hear it itself."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # ignored: whoever started us wants it so
+            with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # not the main thread
+                asyncio.get_running_loop().add_signal_handler(number, heard)
 
 
 def _opened(address: str) -> None:

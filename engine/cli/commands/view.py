@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from engine.cli.common import mistakes, tell
+from engine.cli.interrupts import Interrupted
 
 
 def view(
@@ -51,6 +52,7 @@ def view(
         if token is not None and len(token) < 16:
             raise ConfigError("--token: must have at least 16 characters")
         in_loop(lambda: serve(place, tell, port=port, host=host, token=token, browser=not no_open))
+        raise Interrupted  # nothing else ends it
 
 
 @contextmanager
