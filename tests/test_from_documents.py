@@ -24,6 +24,7 @@ from engine.answers.quotes import located
 from engine.cli.app import app
 from engine.config import RunConfig
 from engine.config.documents import DocumentsConfig
+from engine.documents import collection
 from engine.documents.plain import markdown_document
 from engine.documents.process import Reader
 from engine.documents.shelf import Shelf
@@ -383,7 +384,7 @@ def _answered(database: Path) -> int:
 
 
 async def test_other_documents_are_another_run(
-    tmp_path: Path, endpoint: Start, configs: Configs, manuals: Path
+    tmp_path: Path, endpoint: Start, configs: Configs, manuals: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import shutil
 
@@ -398,6 +399,12 @@ async def test_other_documents_are_another_run(
         other = {"passages": {"target": 700, "most": 900}}
         await run_in(tmp_path / "run", of_documents(configs, url, tmp_path / "docs", documents=other))
     assert (await run_in(tmp_path / "run", of_documents(configs, url, tmp_path / "docs"))).outcome == "target"
+    (tmp_path / "docs" / "m1.md").unlink()  # what is gone does not matter, nor a reader that is newer
+    monkeypatch.setattr(collection, "VERSION", "9/9")
+    assert (await run_in(tmp_path / "run", of_documents(configs, url, tmp_path / "docs"))).outcome == "target"
+    with pytest.raises(ConfigError, match="documents\\.path"):
+        (tmp_path / "docs" / "new.md").write_text(manual(5, 2))
+        await run_in(tmp_path / "run", of_documents(configs, url, tmp_path / "docs"))
 
 
 async def test_workers_make_the_same_of_documents(

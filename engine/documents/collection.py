@@ -25,6 +25,7 @@ from engine.files.places import natural
 from engine.items import Passage
 
 Tell = Callable[[str], None]
+VERSION = f"{READER_VERSION}/{CUT_VERSION}"
 _TOLD_EVERY = 100
 """Files."""
 _AHEAD = 4
@@ -103,11 +104,13 @@ def collected(config: DocumentsConfig, tell: Tell = lambda sentence: None) -> Sh
             (name, path), document = read
             sha256, size = _digest(path)
             if isinstance(document, Unreadable):
-                shelf.add_file(File(place, name, sha256, size, None, 0, document.reason, document.said))
+                shelf.add_file(
+                    File(place, name, sha256, size, None, 0, document.reason, document.said, VERSION)
+                )
                 continue
             pages = len(document.pages) if document.pages else None
             said = "; ".join(document.notes)
-            shelf.add_file(File(place, name, sha256, size, pages, len(document.text), "", said))
+            shelf.add_file(File(place, name, sha256, size, pages, len(document.text), "", said, VERSION))
             passages = list(_passages(document, config, name, sha256, number))
             number += len(passages)
             shelf.add(place, passages)
@@ -208,24 +211,21 @@ _OWN = 120
 
 
 def digest_of(shelf: Shelf, config: DocumentsConfig) -> str:
-    """What makes two runs' documents the same: files by content, the reader, the cut."""
-    return shelf.digest(READER_VERSION, CUT_VERSION, config.passages.target, config.passages.most)
+    """What makes two runs' documents the same: files by content, the reader and the cut that they were made with."""
+    return shelf.digest(config.passages.target, config.passages.most)
 
 
-def digest_of_files(shelf: Shelf, config: DocumentsConfig) -> str | None:
-    """The same digest, of the files as they are now; None where they, or their places, are no longer there.
+def digest_of_files(shelf: Shelf, config: DocumentsConfig) -> str:
+    """The same digest, of a shelf that a run keeps, unless there are other files now, or they hold something else.
 
-    The reader counts as the one that has read them: what it made of them is kept. What lies elsewhere is not fetched
+    What is gone does not matter: what was made of it is kept, by whichever reader. What lies elsewhere is not fetched
     again for this.
     """
-    if any(map(is_remote, config.path)):
-        return None
     try:
-        there = found(config.path)
+        there = [] if any(map(is_remote, config.path)) else found(config.path)
     except ConfigError:
-        return None
-    before = {file.name: file for file in shelf.files()}
-    if {name for name, _ in there} != before.keys():
+        there = []
+    before = {file.name: file.sha256 for file in shelf.files()}
+    if any(before.get(name) != _digest(path)[0] for name, path in there):
         return "other files"
-    changed = any(_digest(path)[0] != before[name].sha256 for name, path in there)
-    return "other content" if changed else digest_of(shelf, config)
+    return digest_of(shelf, config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 Kind = Literal["heading", "text", "item", "row", "code"]
@@ -64,16 +64,13 @@ class Document:
         )
 
 
-@dataclass(frozen=True)
 class Unreadable(Exception):
     """Why a file is no document. `reason` is a stable slug; the sentence says what to do."""
 
-    reason: str
-    said: str
-    args: tuple[Any, ...] = field(default=(), repr=False)
-
-    def __str__(self) -> str:
-        return self.said
+    def __init__(self, reason: str, said: str) -> None:
+        super().__init__(said)
+        self.reason = reason
+        self.said = said
 
 
 _BETWEEN: Mapping[tuple[Kind, Kind], str] = {("item", "item"): "\n", ("row", "row"): "\n"}

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 import orjson
@@ -16,13 +16,13 @@ from engine.items import Passage
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents (
   document INTEGER PRIMARY KEY, file TEXT NOT NULL, sha256 TEXT NOT NULL, bytes INTEGER NOT NULL, pages INTEGER,
-  characters INTEGER NOT NULL, reason TEXT NOT NULL, said TEXT NOT NULL);
+  characters INTEGER NOT NULL, reason TEXT NOT NULL, said TEXT NOT NULL, version TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS passages (
   passage INTEGER PRIMARY KEY, document INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, page INTEGER,
   breaks TEXT NOT NULL, heading TEXT NOT NULL, left_out TEXT NOT NULL, same_as INTEGER, text TEXT NOT NULL);
 """
 #  documents  reason: why a file could not be read, as a slug, and what to do about it (said); '' for one that was read,
-#             of which said tells what a reader should know
+#             of which said tells what a reader should know; version: of the reader, and of the cut
 #  passages   first, last: where it stands in the document's text; breaks: where in it further pages begin, as JSON;
 #             left_out: why nothing is made from it; same_as: the passage that it repeats
 REPEATS = "repeats"
@@ -43,6 +43,8 @@ class File:
     characters: int
     reason: str = ""
     said: str = ""
+    version: str = ""
+    """Of the reader and of the cut by which it became passages."""
 
     @property
     def is_read(self) -> bool:
@@ -91,17 +93,8 @@ class Shelf:
 
     def add_file(self, file: File) -> None:
         self._db.execute(
-            "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                file.number,
-                file.name,
-                file.sha256,
-                file.size,
-                file.pages,
-                file.characters,
-                file.reason,
-                file.said,
-            ),
+            "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            astuple(file),
         )
 
     def add(self, document: int, passages: Iterable[tuple[Passage, str]]) -> None:
@@ -185,7 +178,7 @@ class Shelf:
         """Tells documents, and how they were read, from others: the SHA-256 of every file, by name, and of `more`."""
         made = hashlib.sha256(repr(more).encode())
         for file in self.files():
-            made.update(f"{file.name}\0{file.sha256}\n".encode())
+            made.update(f"{file.name}\0{file.sha256}\0{file.version}\n".encode())
         return made.hexdigest()
 
     def write(self, path: Path) -> None:
@@ -193,7 +186,7 @@ class Shelf:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=60)) as there:
             there.executescript(SCHEMA)
             there.execute("BEGIN IMMEDIATE")
-            for table, columns in (("documents", 8), ("passages", 10)):
+            for table, columns in (("documents", 9), ("passages", 10)):
                 marks = ", ".join("?" * columns)
                 there.execute(f"DELETE FROM {table}")  # noqa: S608 - names from here
                 rows = self._db.execute(f"SELECT * FROM {table}")  # noqa: S608

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from engine.config import RunConfig
@@ -44,10 +42,10 @@ from engine.planning.delayed import LABEL_GATE
 from engine.protocols import CallJournal
 from engine.quality.taken_up import section_of
 from engine.report.event_log import EventLog
-from engine.report.formatting import clock, counted
+from engine.report.formatting import clock
 from engine.report.showing import Shown, as_shown
 from engine.report.summary import Report
-from engine.report.tables import USED_UP
+from engine.runs.documents import for_workers, used_up
 from engine.runs.endpoints import Backends, coordinator_of, limiter_of, opened_backends
 from engine.runs.finish import Finish
 from engine.runs.identity import check_identity, facts_of
@@ -248,28 +246,17 @@ class Session:
 
     async def _work(self) -> Vectors | None:
         """Does the work. Returns the base dataset's vectors if the run made them."""
-        self._halt.on_set(self._drain)
-        with contextlib.ExitStack() as stack:
-            return await self._with_backends(stack)
-
-    def _for_workers(self, stack: contextlib.ExitStack) -> RunConfig:
-        """The config that workers are told. Their documents are the passages that this run keeps, in a file."""
-        kept, shelf = self._kept.changed(limits=self._inputs.config.limits), self._inputs.shelf
-        if shelf is None or kept.documents is None:
-            return kept
-        path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="datagen-"))) / "passages.db"
-        shelf.write(path)
-        return kept.changed(documents=kept.documents.model_copy(update={"path": (str(path),)}))
-
-    async def _with_backends(self, stack: contextlib.ExitStack) -> Vectors | None:
         config = self._inputs.config
-        async with self._backends(self._inputs) as backends:
+        self._halt.on_set(self._drain)
+        async with contextlib.AsyncExitStack() as stack:
+            backends = await stack.enter_async_context(self._backends(self._inputs))
             backends.restore(self.journal.fact("terms") or {})
             self._terms = backends.terms
             lending = None
             if config.spread.used:
                 backends, ends = lend(backends)
-                kept = self._for_workers(stack)
+                kept = self._kept.changed(limits=config.limits)
+                kept = stack.enter_context(for_workers(kept, self._inputs.shelf))
                 lending = Lending(
                     self._mode, kept, backends, ends, self.journal, self._folder,
                     self._inputs.dataset.source, self._halt, self._events.record, self._notify,
@@ -435,16 +422,11 @@ class Session:
         """Where each endpoint stands, for those who watch from elsewhere."""
         return [each.standing() for each in self.instruments.limiter.endpoints] if self.instruments else []
 
-    def _used_up(self, outcome: str | None) -> str:
-        """Why there was nothing more to ask for, where the documents are at an end before the target."""
-        turns = self._inputs.turns
-        if outcome != "attempts" or turns is None or self._progress.committed < turns.batches:
-            return ""
-        return (
-            f"{USED_UP}: {counted(turns.items, 'item')} asked for from "
-            f"{counted(turns.passages, 'passage')}, {self._progress.accepted:,} accepted. Add documents and start "
-            "a new run, raise documents.per_passage there, or lower generate.target"
-        )
+    def _message(self, outcome: str | None) -> str:
+        reason, progress = str(self._halt.reason or ""), self._progress
+        if reason or outcome != "attempts":
+            return reason
+        return used_up(self._inputs.turns, progress.committed, progress.accepted)
 
     async def _record_counts(self, outcome: str | None = None) -> None:
         """Writes this start's own counts to disk; with an outcome, also its end. Raises StoreError."""
@@ -454,7 +436,7 @@ class Session:
             "endpoints": self._endpoints(),
             "accepted": self._progress.accepted - self._accepted_before,
             "wall_s": self._clock() - self._began,
-            "message": str(self._halt.reason or "") or self._used_up(outcome),
+            "message": self._message(outcome),
             "stopped_early": isinstance(self._halt.reason, NearlyAllRejected),
         }
         await self.journal.record_counts(counts, outcome)

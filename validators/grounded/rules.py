@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 
 from engine.answers.number_words import WORDS
@@ -10,6 +11,7 @@ from engine.answers.quotes import folded
 
 _NUMBER = re.compile(r"(?<![\w.])[-+\u2212]?\d(?:[\d.,\u00a0\u202f' ]*\d)?(?!\w)")
 _CAPITAL = re.compile(r"(?<![\w'’-])[^\W\d_][\w'’-]*")
+_A_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*'?")
 _SENTENCE_END = re.compile(r"[.!?:;\u3002]\s*$")
 _COMMON = frozenset(
     "a an and are as at because both but by each either for from he her his how i if in is it its no not none of on or "
@@ -55,8 +57,14 @@ def missing(answer: str, evidence: str, question: str) -> str:
     for number in _numbers(answer, _TELLING):
         if number not in numbers:
             return number
-    text = folded(there)[0]
-    return next((name for name in _names(answer) if folded(name)[0] not in text), "")
+    words = set(_words(there))
+    return next((name for name in _names(answer) if not words.issuperset(_words(name))), "")
+
+
+def _words(text: str) -> list[str]:
+    """In small letters, without what marks a possessive: Ann's is Ann, and Ann does not stand in annual."""
+    plain = unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'")
+    return [word.removesuffix("'s").rstrip("'") for word in _A_WORD.findall(plain)]
 
 
 _TELLING = 4

@@ -10,19 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import RunConfig
-from engine.config.dataset import wire_name
-from engine.config.paths import is_remote
 from engine.dataset.base import BaseDataset
-from engine.documents.collection import collected, digest_of, digest_of_files
-from engine.documents.shelf import Shelf
-from engine.errors import ConfigError
+from engine.documents.collection import digest_of, digest_of_files
 from engine.flow.pipeline import Pipeline
 from engine.flow.stage import Stage
 from engine.items import Batch
 from engine.planning.guidance import check_guidance, check_without_base, selectors_of, selects_by_vectors
 from engine.planning.plan import Planner
 from engine.planning.strategies import Choice
-from engine.prompts.render import QUOTE, QUOTES
+from engine.runs.documents import check_documents, shelf_of, without_keys
 from engine.runs.inputs import Inputs, check_affordable, loaded
 from engine.runs.modes.mode import Mode
 from engine.runs.pipeline import Making, Parts, Pass, commit, embedding, refining, window
@@ -32,7 +28,6 @@ from engine.stages.schedule import Schedule
 from engine.stages.source import LabelRounds, Source
 from engine.store.folder import RunFolder
 from engine.store.journal import Journal
-from engine.store.reading import is_answered
 
 
 class GenerateMode(Mode):
@@ -65,19 +60,14 @@ class GenerateMode(Mode):
             await asyncio.to_thread(inputs.shelf.write, journal.path)
 
     def kept(self, inputs: Inputs, folder: RunFolder) -> RunConfig:
-        """Its passages stand in run.db; what leads to a document elsewhere may be a key of the holder's."""
-        config = super().kept(inputs, folder)
-        if config.documents is None or not any(map(is_remote, config.documents.path)):
-            return config
-        places = tuple(each.partition("?")[0] if is_remote(each) else each for each in config.documents.path)
-        return config.changed(documents=config.documents.model_copy(update={"path": places}))
+        return without_keys(super().kept(inputs, folder))
 
     def identity(self, inputs: Inputs) -> dict[str, Any]:
         documents = inputs.config.documents
         if documents is None or inputs.shelf is None:
             return {}
-        now = digest_of_files(inputs.shelf, documents) if inputs.shelf.kept else None
-        return {"documents.path": now or digest_of(inputs.shelf, documents)}
+        digest = digest_of_files if inputs.shelf.kept else digest_of
+        return {"documents.path": digest(inputs.shelf, documents)}
 
     def stages(self, parts: Making) -> list[Stage]:
         config = parts.inputs.config
@@ -97,39 +87,6 @@ class GenerateMode(Mode):
             early_stopping=setup.early_stopping,
         )
         return Pipeline.joined(_source(parts), self.made(parts), sink, parts.halt)
-
-
-def shelf_of(config: RunConfig, kept: Path | None) -> Shelf | None:
-    """The documents that the config names: as the run keeps them, once it has begun. Raises ConfigError."""
-    if config.documents is None:
-        return None
-    there = Shelf.opened(kept) if kept is not None else None
-    if there is not None and kept is not None and is_answered(kept):
-        return there
-    try:
-        return collected(config.documents)
-    except ConfigError as error:
-        if there is not None:
-            return there
-        key, _, said = str(error).partition(": ")
-        raise config.wrong(key, said) from None
-
-
-def check_documents(config: RunConfig) -> None:
-    """Raises ConfigError where what is asked of documents has no place in an item."""
-    if config.documents is None:
-        return
-    fields = config.dataset.fields
-    if config.documents.unanswerable and (fields.label is None or fields.choices is not None):
-        raise config.wrong(
-            "documents.unanswerable",
-            "needs dataset.fields.label, an answer in words, which then says that there is none",
-        )
-    if taken := {QUOTE, QUOTES} & {wire_name(name) for name in (*fields.named_extras, *fields.parts)}:
-        raise config.wrong(
-            "dataset.fields",
-            f"no field may be called {min(taken)!r}: under this name comes an item's evidence",
-        )
 
 
 def _source(parts: Parts) -> AsyncIterator[Batch]:
