@@ -279,6 +279,13 @@ def test_markdown_with_what_people_write_in_it() -> None:
     assert [(each.level, each.title) for each in document.headings] == [(1, "One"), (2, "Two")]
 
 
+def test_markdown_quotes_and_tables_within_tables() -> None:
+    assert markdown_document("> one\n> two\n>\n> > three\n").text == "one two\n\nthree"
+    inner = "<table><tr><td>d</td><td>e</td></tr></table>"
+    table = f"<table><tr><td>a</td><td>b</td></tr><tr><td>c</td><td>{inner}</td></tr>"
+    assert html_document(f"{table}</table>").text == "a: b\nc: d e"
+
+
 def test_text_with_underlined_headings_and_columns() -> None:
     document = text_document("Title\n=====\n\nFirst line\nsecond line.\n\nPart\n----\n\na   1\nb   2\n")
     assert document.text == "Title\n\nFirst line second line.\n\nPart\n\na   1\nb   2"

@@ -129,7 +129,8 @@ def _table(node: Any, depth: int, nested: int) -> Iterator[Block]:
     """Rows of a table of data. One that lays out the page is read as what it holds."""
     rows = [row for row in node.css("tr") if _table_of(row) == node.mem_id]
     cells = [[cell for cell in row.iter() if cell.tag in _CELLS] for row in rows]
-    layout = any(cell.css_first("table, h1, h2, h3, h4, pre") is not None for row in cells for cell in row)
+    inner = "h1, h2, h3, h4, pre" if len(rows) > 1 else "table, h1, h2, h3, h4, pre"
+    layout = any(cell.css_first(inner) is not None for row in cells for cell in row)
     if layout or max((len(row) for row in cells), default=0) < 2:
         for row in cells:
             for cell in row:

@@ -10,6 +10,7 @@ from engine.documents.document import Block, Document, assembled, table_rows
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
 _ITEM = re.compile(r"(\s*)(?:[-*+•]|\d{1,3}[.)])[ \t]+(?=\S)")
+_QUOTED = re.compile(r"^(?: {0,3}> ?)+")
 _RULE = re.compile(r"\s*(?:\|?\s*:?-{1,}:?\s*)+\|?\s*$")
 _UNDERLINE = re.compile(r"([=\-~^\"'`#*+.:_])\1{2,}\s*$")
 _SETEXT = re.compile(r" {0,3}(=+|-+)\s*$")
@@ -34,7 +35,7 @@ def _markdown(text: str) -> Iterator[Block]:
     lines = text.split("\n")
     place, running = 0, list[str]()
     while place < len(lines):
-        line = lines[place]
+        line = lines[place] = _QUOTED.sub("", lines[place])
         if (fence := _FENCE.match(line)) is not None:
             yield from _flushed(running)
             end = next((n for n in range(place + 1, len(lines)) if _closes(lines[n], fence[1])), len(lines))
@@ -99,7 +100,7 @@ def _flushed(running: list[str]) -> Iterator[Block]:
     text = _bare(" ".join(" ".join(running).split()))
     running.clear()
     if item is None:
-        yield Block("text", text.removeprefix("> "))
+        yield Block("text", text)
     else:
         yield Block("item", _ITEM.sub("", text, count=1), len(item[1].expandtabs(4)) // 2)
 
