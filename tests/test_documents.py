@@ -86,6 +86,16 @@ def test_words_that_a_line_has_parted(tmp_path: Path, reader: Reader) -> None:
     ]
     document = reader.read(pdf(tmp_path / "a.pdf", [text]))
     assert "does the temperature of the well-known oil" in " ".join(document.text.split())
+    parted = [
+        line
+        for n in range(20)
+        for line in ("The temperature and the tempera-", f"ture of tank {n} are told.")
+    ]
+    document = reader.read(
+        pdf(tmp_path / "b.pdf", [parted, ["Here begins the other page, with all its words."]])
+    )
+    assert document.page_of(document.text.find("Here begins")) == 2
+    assert document.page_of(document.text.find("Here begins") - 2) == 1
 
 
 @pytest.mark.parametrize(
