@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.server
 import socket
 import subprocess
@@ -24,8 +23,6 @@ import yaml
 import hub as hubs
 from conftest import datagen, finished, lines
 from document_files import manual, pdf
-from engine.config.documents import DocumentsConfig
-from engine.documents.collection import collected
 
 ROWS = [{"question": f"What is {n} and {n}?", "answer": str(2 * n)} for n in range(12)]
 JSONL = b"".join(orjson.dumps(row) + b"\n" for row in ROWS)
@@ -288,7 +285,13 @@ async def test_documents_of_a_bucket(bucket: tuple[str, str], tmp_path: Path) ->
     assert len(lines(tmp_path / "run" / "accepted.jsonl")) == 6
 
 
-async def test_documents_of_a_repository(hub: hubs.Hub) -> None:
+async def test_documents_of_a_repository(hub: hubs.Hub, tmp_path: Path) -> None:
     hub.commit("me/manuals", {"one/a.md": manual(1, 2).encode(), "b.md": manual(2, 2).encode()})
-    shelf = await asyncio.to_thread(collected, DocumentsConfig(path=("hf://datasets/me/manuals",)))
-    assert [file.name for file in shelf.files()] == ["b.md", "one/a.md"]
+    code, _, err = await finished(
+        await datagen("documents", "hf://datasets/me/manuals", "-o", tmp_path / "passages.jsonl")
+    )
+    assert code == 0, err
+    assert list(dict.fromkeys(each["file"] for each in lines(tmp_path / "passages.jsonl"))) == [
+        "b.md",
+        "one/a.md",
+    ]
