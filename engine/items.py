@@ -33,6 +33,9 @@ POSITIONS = 1 << 16
 SETUP_BATCH = 1 << 40
 """The batch number of calls that are made before the first batch, or that belong to no batch."""
 
+SHARED = "="
+"""What the key of a call begins with that is named by what it asks, so that any batch may find its answer."""
+
 
 def item_number(batch: int, position: int) -> int:
     """An item's number within its run: its row in the journal. Numbers follow the order of the plan."""
@@ -199,6 +202,8 @@ class Batch:
     """What its items are made from, where that is documents; each of another document."""
     unanswerable: bool = False
     """Whether its items ask what the document does not say."""
+    given: Mapping[str, Any] | None = None
+    """The row that new columns are asked for, where there is one: whoever makes its items needs no file."""
 
 
 class Decision(StrEnum):
@@ -284,6 +289,8 @@ class Item:
     """(record, meta) as the journal keeps them, where a worker has made them; see engine.stages.written."""
     quotes: tuple[str, ...] = ()
     """What the model copied from the passages as evidence for it."""
+    known_as: str = ""
+    """What calls about it are named after, where that is not its id: the same for items of which the same is asked."""
 
     @property
     def number(self) -> int:
@@ -324,6 +331,7 @@ class Item:
                 origin=self.origin,
                 model=self.model,
                 sent=self.sent,
+                known_as=self.known_as,
                 usage=self.usage + verdict.usage,
                 verdicts=(*self.verdicts, replace(verdict, item=None)),
                 revisions=self.revisions + 1,

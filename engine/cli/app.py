@@ -38,7 +38,7 @@ app = typer.Typer(
 )
 
 for command in (
-    run.run, run.convert, run.resume, rows.audit, rows.enhance, rows.merge,
+    run.run, run.convert, run.resume, rows.map, rows.audit, rows.enhance, rows.merge,
     before.calibrate, before.plan, before.check, preview.preview, run.status, run.watch,
     cancel.cancel, worker.worker,
     view.view, init.init, report.report, export.export, review.review, repair.repair, budget.budget,

@@ -299,10 +299,10 @@ class ColumnConfig(Section):
     nullable: bool = True
     description: str = ""
 
-    @field_validator("enum", mode="before")
+    @field_validator("enum", "range", mode="before")
     @classmethod
-    def _values(cls, enum: Any) -> Any:
-        return tuple(enum) if isinstance(enum, list) else enum
+    def _values(cls, values: Any) -> Any:
+        return tuple(values) if isinstance(values, list) else values
 
     @field_validator("type")
     @classmethod
@@ -344,7 +344,7 @@ _WORDS = tuple(
 )
 
 
-def _as_column(value: Any) -> Any:
+def as_column(value: Any) -> Any:
     named = {"type", "enum", "range", "nullable", "description"}
     return value if isinstance(value, dict) and value and value.keys() <= named else {"type": value}
 
@@ -367,7 +367,7 @@ class DatasetConfig(ReadingConfig):
     licence: Annotated[str | None, Operational()] = None
     """The base dataset's licence, such as 'mit', for the dataset card of the generated data."""
     fields: FieldsConfig = FieldsConfig()
-    columns: dict[str, Annotated[ColumnConfig, BeforeValidator(_as_column)]] = Field(default_factory=dict)
+    columns: dict[str, Annotated[ColumnConfig, BeforeValidator(as_column)]] = Field(default_factory=dict)
     """What columns hold, where the rows do not show it: a type, or type, enum, range, nullable, description."""
     constraints: Annotated[tuple[WrittenConstraint, ...], Words(_WORDS)] = ()
     bad_rows: Literal["skip", "refuse"] = "skip"

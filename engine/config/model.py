@@ -23,7 +23,7 @@ OWN_FIELDS = frozenset(
 PURPOSES = (
     "items attributes review revision program same_answer entities fact_check constraint_check"
     " enhancement_plan enhancement answer judgement lessons embedding agree label preference"
-    " adherence grounding closed_book answerable"
+    " adherence grounding closed_book answerable map candidates"
 ).split()
 """Purposes of the prompts of the engine and its own validators; third-party validators may add more."""
 Api = Literal["openai", "azure", "anthropic"]
@@ -283,7 +283,7 @@ def names_of(models: tuple[PurposeModel, ...]) -> list[str]:
 def check_purpose(purpose: str) -> None:
     """Raises ValueError for a likely misspelling of ours; other names pass: validators may add purposes."""
     close = difflib.get_close_matches(purpose, PURPOSES, 1, 0.75)
-    if close and purpose not in PURPOSES:
+    if close and not purpose.startswith("map_") and purpose not in PURPOSES:
         raise ValueError(f"nothing asks for {purpose!r}; did you mean {close[0]!r}?")
 
 

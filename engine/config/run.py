@@ -16,6 +16,7 @@ from engine.config.documents import DocumentsConfig
 from engine.config.evaluate import EvaluateConfig
 from engine.config.file import read
 from engine.config.generate import GenerateConfig
+from engine.config.mapping import MapConfig
 from engine.config.markers import ByContent, FreeForm, NotSecret, Operational, PathFrom
 from engine.config.model import (
     KEYLESS,
@@ -183,6 +184,8 @@ class RunConfig(Section):
     documents: Annotated[DocumentsConfig | None, NotSecret("it stands in prompts and items")] = None
     """What items are made from, where that is passages of documents."""
     generate: Annotated[GenerateConfig, NotSecret("it stands in prompts and items")] = GenerateConfig()
+    map: Annotated[MapConfig | None, NotSecret("it stands in prompts and items")] = None
+    """For `datagen map`: what is asked for each row."""
     model: Annotated[_One | _Several, Discriminator(kind_of)]
     """One endpoint, or a list of them."""
     limits: Annotated[LimitsConfig, Operational()] = LimitsConfig()

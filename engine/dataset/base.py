@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -23,6 +23,7 @@ from engine.errors import ConfigError
 from engine.files.rows import BadRow, Numbered
 from engine.files.source import Source, source_of
 from engine.protocols import Row
+from engine.schema.columns import Column
 from engine.schema.values import dumps
 
 _SAMPLES = 2_000
@@ -58,15 +59,22 @@ class BaseDataset:
         return dataset
 
     @classmethod
-    def streamed(cls, config: DatasetConfig) -> BaseDataset:
-        """For reading row by row: without examples. Raises ConfigError."""
+    def surveyed(cls, config: DatasetConfig) -> BaseDataset:
+        """For reading row by row, whatever the rows hold: without examples or samples. Raises ConfigError."""
         assert config.path is not None
         source = source_of(config.path, config)
         surveying = Surveying(source, config)
         for _, row in source.rows():
             surveying.add(row)
         survey = surveying.survey()
-        dataset = cls(survey.fields, sha256=source.sha256(), source=source, rows=survey.count)
+        return cls(survey.fields, sha256=source.sha256(), source=source, rows=survey.count)
+
+    @classmethod
+    def streamed(cls, config: DatasetConfig) -> BaseDataset:
+        """For reading row by row: without examples. Raises ConfigError."""
+        dataset = cls.surveyed(config)
+        source = dataset.source
+        assert source is not None
         gathered = GatheredShape(dataset.fields.solution_name)
         for number, row in islice(dataset.numbered(), _SAMPLES):
             example = dataset._read(number, row)
@@ -83,6 +91,17 @@ class BaseDataset:
             raise ConfigError(f"{source.name}: none of the first rows can be read; {said}")
         dataset.fields = replace(dataset.fields, shape=_declared(config, dataset.fields, gathered.shape()))
         return dataset
+
+    def with_columns(self, config: DatasetConfig, made: Mapping[str, Column]) -> BaseDataset:
+        """The dataset whose rows have these columns besides, and whose items are read by this config's fields."""
+        schema = self.fields.schema.declared(made)
+        mapping = config.fields.with_columns(list(schema.columns))
+        lists = (
+            name for name, spec in mapping.all_labels.items() if schema.at(spec.field).type.kind == "array"
+        )
+        several = self.fields.several | frozenset(lists)
+        fields = replace(self.fields, config=mapping, schema=schema, several=several)
+        return replace(self, fields=replace(fields, shape=_declared(config, fields, Shape())))
 
     def numbered(self) -> Iterator[Numbered]:
         """Every row in the types of its columns, or a BadRow in its place. Raises ConfigError."""

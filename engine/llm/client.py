@@ -53,7 +53,7 @@ class Client:
 
     An attempt gets a place at an endpoint, then money from the budget, sends the request, and settles both.
     A call that waits to retry holds neither.
-    Mutable state: `counts`, `watch`.
+    Mutable state: `counts`, `watch`, the keys under way.
     """
 
     def __init__(
@@ -77,6 +77,8 @@ class Client:
         self._admission = Admission(journal, limiter, budget, halt)
         self.counts = counts if counts is not None else CallCounts()
         self.accounts = Accounts(self._admission.tokens, self.counts)
+        self._asking: dict[str, asyncio.Event] = {}
+        """By key, the calls under way: what two ask for at the same time is asked once."""
         self.watch: Watch | None = None
         """Called with each finished call; may be None."""
         halt.on_set(limiter.close)
@@ -93,7 +95,19 @@ class Client:
             if isinstance(held, PermanentError):
                 raise held
             return held
+        if (asked := self._asking.get(prompt.key)) is not None:
+            await asked.wait()  # of somebody else, under way: its answer is this one's too
+            return await self.ask(prompt)
         call = Call(prompt, self._clock(), self._limiter.ticket())
+        asked = self._asking[prompt.key] = asyncio.Event()
+        try:
+            return await self._answered(prompt, call)
+        finally:
+            del self._asking[prompt.key]
+            asked.set()
+
+    async def _answered(self, prompt: Prompt, call: Call) -> Completion:
+        """The completion of a call that the journal does not hold; it is on disk when this returns."""
         try:
             completion = await self._persist(call)
         except (ContextExceeded, TooSlow):

@@ -125,7 +125,7 @@ class ModelAsker:
         """See the protocol of the same name."""
         # Questions about a revised item have keys of their own.
         revision = f".{item.revisions}" if item.revisions else ""
-        stem = f"{item.id}{revision}/{self._owner}/{question.purpose}/{tag}"
+        stem = f"{item.known_as or item.id}{revision}/{self._owner}/{question.purpose}/{tag}"
         call = Asking(
             lambda attempt: stem if attempt == 1 else f"{stem}.{attempt}",
             item.batch.number,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import contextlib
 from collections.abc import Sequence
 from itertools import chain, count
@@ -24,6 +25,7 @@ from engine.runs.modes import (
     EvaluateMode,
     GenerateMode,
     JudgeMode,
+    MapMode,
     MergeMode,
     Mode,
 )
@@ -111,6 +113,14 @@ async def merge(
     return await started(MergeMode(), merging(config, [Path(run) for run in runs]), folder, show)
 
 
+async def map(config: RunConfig, folder: Path | str, *, show: TextIO | Shown | None = None) -> Result:
+    """Ask for new columns of each row of a dataset, `dataset.path`; the same as `datagen map`.
+
+    accepted.jsonl has the rows in their order, each with its new columns. Raises as `run` does.
+    """
+    return await started(MapMode(), config, folder, show)
+
+
 async def resumed(config: RunConfig, folder: Path | str, *, show: TextIO | Shown | None = None) -> Result:
     """Continue whatever kind of run the folder holds. Raises as `run` does."""
     return await started(MODES[RunFolder.existing(Path(folder)).mode()], config, folder, show)
@@ -147,7 +157,7 @@ def with_datasets(config: RunConfig, data: Sequence[Path | str], against: Path |
         path = str(given) if is_remote(str(given)) else str(Path(given).absolute())
         known = next((name for name, there in paths.items() if there == path), None)
         stem = Path(path).name if Path(path).is_dir() else Path(path).stem
-        numbered = chain([stem], map(f"{stem}-{{}}".format, count(2)))
+        numbered = chain([stem], builtins.map(f"{stem}-{{}}".format, count(2)))
         name = known or next(name for name in numbered if name not in paths)
         paths[name] = path
         return name

@@ -18,6 +18,7 @@ from engine.llm.prices import Prices, prices_of
 from engine.llm.tokens import prompt_bound
 from engine.planning.turns import Turns
 from engine.prompts.render import ItemPrompts
+from engine.prompts.rows import RowPrompts
 from engine.prompts.template import check_replacements
 from engine.protocols import Embedder
 from engine.quality.taken_up import Calibrated
@@ -48,6 +49,8 @@ class Inputs:
     """The calibration that the config names."""
     shelf: Shelf | None = None
     """The documents that items are made from."""
+    row_prompts: RowPrompts | None = None
+    """What is asked for rows, in a run that maps."""
 
     @cached_property
     def turns(self) -> Turns | None:

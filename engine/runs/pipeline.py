@@ -119,6 +119,7 @@ def commit(
     weights: Mapping[str, float] | None = None,
     observers: Sequence[Callable[[BatchOutcome], None]] = (),
     early_stopping: EarlyStopping | None = None,
+    moved: Callable[[int], None] | None = None,
 ) -> Commit:
     """The pipeline's end; see Commit."""
     return Commit(
@@ -133,4 +134,5 @@ def commit(
         parts.setup.repeats,
         patience=3 * window_of(parts.inputs.config) // 4,
         holes=parts.turn is Pass.WAVE,
+        moved=moved,
     )

@@ -38,6 +38,7 @@ STEPS = frozenset(
         "answer",
         "judge",
         "calibrate",
+        "map",
     )
 )
 """The engine's own steps, by which calls and rejections are counted too; no validator has one of these names."""

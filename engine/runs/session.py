@@ -196,6 +196,8 @@ class Session:
         self.budget.hold = self._to_finish
         for key, why in without_effect(self._inputs):
             self._notify(f"{key} {why}.")
+        for sentence in self._mode.announced(self._inputs, self._folder):
+            self._notify(sentence)
         try:
             base_vectors = await self._worked()
             return await self._finish(base_vectors)

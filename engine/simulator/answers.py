@@ -16,6 +16,7 @@ from engine.simulator.evidence import fact_check
 from engine.simulator.grounding import answerable, closed_book, grounding
 from engine.simulator.harder import harder, is_harder, plain_choice, plan
 from engine.simulator.items import filled, is_violation, new_items
+from engine.simulator.mapping import mapped, points
 from engine.simulator.mistakes import errs, tempted, wrong_number
 from engine.simulator.request import Asked
 from engine.simulator.truth import is_right, right_label, truth_of
@@ -29,7 +30,7 @@ def answer(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> str:
     """The message content for a request: JSON, unless a format defect is drawn."""
     if chance.random() < knobs.refusals:
         return "I'm sorry, but I can't help with that request."
-    content = _ANSWERS.get(asked.purpose, _free)(asked, knobs, chance)
+    content = _ANSWERS.get("map" if asked.is_of_row else asked.purpose, _free)(asked, knobs, chance)
     text = orjson.dumps(content).decode()
     if chance.random() < knobs.bad_json:
         return _broken(text, chance)
@@ -292,4 +293,6 @@ _ANSWERS: Mapping[str, Callable[[Asked, SimulatorConfig, random.Random], dict[st
     "grounding": grounding,
     "closed_book": closed_book,
     "answerable": answerable,
+    "map": mapped,
+    "candidates": points,
 }

@@ -83,6 +83,14 @@ def _value(name: str, schema: Schema, example: Any, asked: Asked, chance: random
     return _scalar(name, kind, example, asked, chance)
 
 
+def scalar(schema: Schema, chance: random.Random) -> int | float:
+    """A number within the schema's bounds."""
+    low, high = schema.get("minimum", 1), schema.get("maximum", 9)
+    if schema.get("type") == "number":
+        return round(chance.uniform(float(low), float(high)), 3)
+    return chance.randint(int(low), int(high))
+
+
 def _scalar(name: str, kind: Any, example: Any, asked: Asked, chance: random.Random) -> Any:
     seen = [each[name] for each in asked.examples if isinstance(each.get(name), int | float)]
     if kind == "boolean" or isinstance(example, bool):
@@ -123,7 +131,7 @@ def _text(example: str, schema: Schema, asked: Asked, chance: random.Random) -> 
     if example[:1] in ("{", "["):  # JSON text
         return example
     if not example:
-        return _sentences(schema, chance) if not asked.examples or schema.get("minLength", 1) else ""
+        return sentences(schema, chance) if not asked.examples or schema.get("minLength", 1) else ""
     if not re.search("[A-Za-z]", example) and " " not in example.strip()[:60]:  # a script without spaces
         return _shuffled(example, asked, chance)
     text = _WORD.sub(lambda match: _other_word(match[0], chance), example)
@@ -155,7 +163,7 @@ def _shuffled(example: str, asked: Asked, chance: random.Random) -> str:
     return example[: len(example) // 2] + other[len(other) // 2 :]
 
 
-def _sentences(schema: Schema, chance: random.Random) -> str:
+def sentences(schema: Schema, chance: random.Random) -> str:
     """Plain sentences of about the length that the schema asks for."""
     least = min(max(int(schema.get("minLength", 30)), 30), 600)
     most = int(schema.get("maxLength", 10_000))

@@ -76,6 +76,27 @@ class Asked:
         return [item for item in items if item.keys() != _OF_NOTE]
 
     @cached_property
+    def is_of_row(self) -> bool:
+        """Whether new columns of a row are asked for."""
+        return self.purpose == "map" or self.purpose.startswith("map_")
+
+    @cached_property
+    def row_text(self) -> str:
+        """What a prompt over a row says of it, without the rows that are done."""
+        users = [str(m.get("content", "")) for m in self._messages if m.get("role") == "user"]
+        row = users[-1].rpartition("The row to do now:\n")[2] if users else ""
+        return row.rpartition("Answer in this form:")[0] or row
+
+    @cached_property
+    def reply_schema(self) -> Mapping[str, Any]:
+        """The schema of the whole reply; without one, the names in the prompt's form, for texts."""
+        schema = self._schema_part.get("schema")
+        if isinstance(schema, dict):
+            return schema
+        names = re.findall(r'(?:^\{|, )"(\w+)": ', _outermost(self._form))
+        return {"properties": {name: {"type": "string"} for name in names}}
+
+    @cached_property
     def passages(self) -> list[str]:
         """The fenced texts of the prompt: passages, or quotes from them."""
         return re.findall(r"^```text\n(.*?)\n```$", self.text, re.DOTALL | re.MULTILINE)

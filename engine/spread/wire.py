@@ -109,7 +109,7 @@ _batch: Callable[[Batch], Plain] = attrgetter(*(each.name for each in fields(Bat
 
 
 _passage: Callable[[Passage], Plain] = attrgetter(*(each.name for each in fields(Passage)))
-_PASSAGES = [each.name for each in fields(Batch)].index("passages")
+_PASSAGES, _GIVEN = map([each.name for each in fields(Batch)].index, ("passages", "given"))
 
 
 def _passage_in(told: list[Any]) -> Passage:
@@ -120,16 +120,18 @@ def _passage_in(told: list[Any]) -> Passage:
 
 
 def batch_out(batch: Batch) -> Plain:
-    if not batch.passages:
+    if not batch.passages and batch.given is None:
         return _batch(batch)
     values = list(_batch(batch))
     values[_PASSAGES] = [_passage(each) for each in batch.passages]
+    values[_GIVEN] = None if batch.given is None else dumps(dict(batch.given))
     return values
 
 
 def batch_in(told: Plain) -> Batch:
     values: list[Any] = [_tupled(value) if isinstance(value, list) else value for value in told]
     values[_PASSAGES] = tuple(_passage_in(list(each)) for each in values[_PASSAGES])
+    values[_GIVEN] = None if values[_GIVEN] is None else loads(values[_GIVEN])
     return Batch(*values)
 
 

@@ -55,12 +55,14 @@ class Commit:
         repeats: Repeats | None = None,
         patience: int | None = None,
         holes: bool = False,
+        moved: Callable[[int], None] | None = None,
     ) -> None:
         """`weights` are the labels' weights, if a ratio is wanted. `observers` receive each batch's outcome.
 
         `early_stopping` decides when the run is no longer worth continuing; `repeats` rejects copies. Once `patience`
         complete batches wait for one before them, they are decided without it, and it joins when it comes; not where
         observers count on the order, and never where absent. `holes`: a later pass brings what is let go in this one.
+        `moved` hears, now and then, below which number all batches are decided.
         """
         self._journal = journal
         self._progress = progress
@@ -75,6 +77,7 @@ class Commit:
         self._decided = journal.decided(progress.committed)
         self._patience = None if observers or journal.replaces or holes else patience
         self._holes = holes
+        self._moved = moved
         self._hole: int | None = None
         self._ahead: set[int] = set()
         self._still_since = asyncio.get_running_loop().time()
@@ -99,6 +102,8 @@ class Commit:
             self._progress.waiting = len(self._waiting)
             if before != (self._progress.committed, self._progress.passed_over):
                 self._progress.changed.set()
+                if self._moved is not None:
+                    self._moved(self._progress.committed)
             if self._journal.queued > _BACKLOG:
                 await self._journal.settled()
         if not self._progress.reached and not self._journal.replaces and self._hole is None:

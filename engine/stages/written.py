@@ -12,6 +12,7 @@ from engine.dataset.base import BaseDataset
 from engine.dataset.examples import number_at
 from engine.dataset.forms import Example
 from engine.items import Item, Passage, Verdict, usd
+from engine.prompts.rows import OWNER
 from engine.schema.values import dumps
 from engine.store.journal import storable, storable_values
 
@@ -47,6 +48,8 @@ def _meta(item: Item, examples: Sequence[Example], rejection: Verdict | None) ->
         meta["usage"]["estimated"] = True
     if (agreement := _agreement(item)) is not None:
         meta["agreement"] = agreement
+    if item.batch.given is not None:
+        meta |= _of_samples(item)
     if item.batch.passages:
         meta["source"] = _source(item)
     if item.batch.unanswerable:
@@ -56,7 +59,7 @@ def _meta(item: Item, examples: Sequence[Example], rejection: Verdict | None) ->
     if item.batch.unlike:
         meta["replaces"] = len(item.batch.unlike)
     if item.batch.rows:
-        meta["row"] = item.batch.rows[item.position]
+        meta["row"] = item.batch.rows[min(item.position, len(item.batch.rows) - 1)]
     if item.batch.dataset:
         meta["dataset"] = item.batch.dataset
     if isinstance(earlier := item.origin.get("_meta"), dict) and not item.batch.dataset:
@@ -86,6 +89,12 @@ def source_of(passage: Passage, span: tuple[int, int] | None) -> dict[str, Any]:
     if span is not None:
         told["quote"] = storable(passage.text[start:end])
     return {**told, "sha256": passage.sha256}
+
+
+def _of_samples(item: Item) -> dict[str, Any]:
+    """How many answers its row had, and what became of them; why it is without any."""
+    told = [verdict.record for verdict in item.verdicts if verdict.by == OWNER]
+    return {name: record[name] for record in told for name in ("samples", "null") if name in record}
 
 
 def _agreement(item: Item) -> float | None:

@@ -13,7 +13,7 @@ import orjson
 
 from engine.documents.shelf import SCHEMA as DOCUMENTS
 from engine.errors import PERMANENT_BY_REASON, PermanentError
-from engine.items import POSITIONS, Completion, Prompt, Usage, item_number
+from engine.items import POSITIONS, SHARED, Completion, Prompt, Usage, item_number
 from engine.store.checksums import intact, sealed
 from engine.store.migrations import VERSION, migrate
 from engine.store.prompts import Packing
@@ -124,10 +124,13 @@ class Journal:
 
     def find(self, key: str) -> Completion | PermanentError | None:
         """The journaled outcome of a call, if there is one."""
-        if key not in self._held:
+        shared = key.startswith(SHARED)
+        if not shared and key not in self._held:
             return None
         with translated(self.path):
             row = self._reader.execute("SELECT * FROM calls WHERE key = ?", (key,)).fetchone()
+        if row is None and shared:
+            return None
         if row is None or not intact(row):
             raise damaged(self.path, f"call {key}")
         _, _, _, _, model, text, finish, error, prompt, completion, cached, cost, *more = row
@@ -142,7 +145,10 @@ class Journal:
 
     def holds(self, key: str) -> bool:
         """Whether the outcome of this call is journaled."""
-        return key in self._held
+        if not key.startswith(SHARED):
+            return key in self._held
+        with translated(self.path):
+            return self._reader.execute("SELECT 1 FROM calls WHERE key = ?", (key,)).fetchone() is not None
 
     @property
     def start(self) -> int:

@@ -259,9 +259,12 @@ def read_plans(connection: sqlite3.Connection) -> dict[int, dict[str, Any]]:
     return {batch: _parsed(state, f"the plan of batch {batch}") for batch, state in rows}
 
 
-def _rows(connection: sqlite3.Connection, state: str) -> Iterator[tuple[str, str]]:
+def _rows(
+    connection: sqlite3.Connection, state: str, first: int = 0, end: int = 1 << 62
+) -> Iterator[tuple[str, str]]:
     """(record, meta) of the items of one fate, in the order of the plan. Raises StoreError for a damaged one."""
-    for row in connection.execute("SELECT * FROM items WHERE state = ? ORDER BY item", (state,)):
+    sql = "SELECT * FROM items WHERE state = ? AND item >= ? AND item < ? ORDER BY item"
+    for row in connection.execute(sql, (state, first, end)):
         _, _, _, _, _, record, meta, _ = _whole(row)
         yield record, meta
 
@@ -347,9 +350,11 @@ def read_dimensions(connection: sqlite3.Connection) -> int | None:
     return None if row is None else int(row[0])
 
 
-def read_lines(connection: sqlite3.Connection, state: str) -> Iterator[str]:
-    """Like `read_items`, but as lines of JSON, without parsing the records."""
-    for record, meta in _rows(connection, state):
+def read_lines(
+    connection: sqlite3.Connection, state: str, first: int = 0, end: int = 1 << 62
+) -> Iterator[str]:
+    """Like `read_items`, but as lines of JSON, without parsing the records; of items from `first` to before `end`."""
+    for record, meta in _rows(connection, state, first, end):
         yield f'{{"_meta":{meta}}}\n' if record == "{}" else f'{record[:-1]},"_meta":{meta}}}\n'
 
 

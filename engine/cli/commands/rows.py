@@ -1,4 +1,4 @@
-"""Commands over the rows of existing datasets: `audit`, `enhance`, `merge`."""
+"""Commands over the rows of existing datasets: `map`, `audit`, `enhance`, `merge`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,28 @@ from engine.cli.common import finish, in_loop_tuned, mistakes, overrides, shown,
 
 if TYPE_CHECKING:
     from engine.report.summary import Report
+
+
+def map(
+    data: Data,
+    config: Config,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="RUN_DIR", help="Default: runs/, the config's name and -map."),
+    ] = None,
+    budget: Cap = None,
+    set_: Sets = None,
+    code: Code = False,
+    progress: Progress = "auto",
+    workers: Workers = None,
+    on: On = None,
+    ray_address: RayAddress = None,
+) -> None:
+    """Ask for new columns of each row: answers, labels, translations, ratings; each row keeps its place."""
+    from engine.runs.api import map
+
+    folder, where = out or Path("runs") / f"{config.stem}-map", (workers, on, ray_address)
+    _over_rows(map, data, config, folder, budget, set_, code, where, progress)
 
 
 def audit(

@@ -10,7 +10,7 @@ from enum import Enum
 from pathlib import Path
 
 from engine.errors import BudgetExhausted, Deferred
-from engine.items import SETUP_BATCH, Completion, Prompt
+from engine.items import SETUP_BATCH, SHARED, Completion, Prompt
 from engine.llm.batches.part import Book, Part, State
 from engine.llm.batches.spool import Lane, Spool, asked
 from engine.llm.budget import Budget
@@ -60,6 +60,8 @@ class Later:
         """Items that calls of this pass are for, or have brought; those of them that are asked for in it."""
         self._spools: dict[str, Spool] = {}
         self._parts: list[Part] = []
+        self._shared: set[str] = set()
+        """Keys in this pass's parts that other batches may ask for, too."""
         self._wave = self._number = 0
         self._unanswered: Mapping[str, tuple[int, bool]] = {}
         self._longest: Mapping[str, int] = {}
@@ -78,6 +80,8 @@ class Later:
             self.short = True
             raise Deferred
         tries, online = self._unanswered.get(prompt.key, (0, False))
+        if prompt.key in self._shared:
+            raise Deferred  # it travels already, for another batch
         if lane is None or online or tries >= TRIES or await self._finds_out(lane, prompt.purpose):
             return await self._online(prompt)
         await self._spool(lane, prompt, tries + 1)
@@ -130,6 +134,8 @@ class Later:
             shortened=limit < whole,
         )  # fmt: skip
         spool.add(call, line, worst)
+        if prompt.key.startswith(SHARED):
+            self._shared.add(prompt.key)
         self._book.keep_prompt(prompt)
         if prompt.priority >= 0:
             self.begun += prompt.size
@@ -153,6 +159,7 @@ class Later:
         self.turn, self.short = Turn.LATER, False
         self.begun = self.new_items = 0
         self._parts = []
+        self._shared.clear()
         self._wave = self._book.waves() + 1
         self._number = self._book.next_number() - 1
         self._unanswered = self._book.unanswered()

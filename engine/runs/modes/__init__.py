@@ -10,6 +10,7 @@ from engine.runs.modes.enhance import EnhanceMode
 from engine.runs.modes.evaluate import EvaluateMode
 from engine.runs.modes.generate import GenerateMode
 from engine.runs.modes.judge import JudgeMode
+from engine.runs.modes.map import MapMode
 from engine.runs.modes.merge import MergeMode
 from engine.runs.modes.mode import Mode
 
@@ -23,6 +24,7 @@ MODES: Mapping[str, Mode] = {
         JudgeMode(),
         CalibrateMode(),
         MergeMode(),
+        MapMode(),
     )
 }
 """The modes by the name that a run's journal records."""
@@ -35,6 +37,7 @@ __all__ = [
     "EvaluateMode",
     "GenerateMode",
     "JudgeMode",
+    "MapMode",
     "MergeMode",
     "Mode",
 ]

@@ -1,11 +1,10 @@
-"""What a kind of run defines: its inputs, its pipeline, its outputs, what it needs from pathlib import Path
-from the config."""
+"""What a kind of run defines: its inputs, its pipeline, its outputs, what it needs from the config."""
 
 from __future__ import annotations
 
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -88,6 +87,10 @@ class Mode(ABC):
 
     async def begin(self, journal: Journal, inputs: Inputs) -> None:  # noqa: B027 - most have nothing to do
         """Called before the journal's content is used."""
+
+    def announced(self, inputs: Inputs, folder: RunFolder) -> Iterable[str]:
+        """What is to be known before a start, as sentences."""
+        return ()
 
     def prepared(self, preparing: Preparing) -> AbstractAsyncContextManager[Setup]:
         """Prepares what is needed before the first batch; open while the block lasts."""

@@ -1,0 +1,190 @@
+"""`datagen map`: one answer, or several, for each row of a dataset; the new columns join the row in its place."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from engine.config import FieldsConfig, RunConfig
+from engine.config.dataset import ExtraField, LabelField
+from engine.config.mapping import CHOSEN, REJECTED, MapConfig
+from engine.dataset.base import BaseDataset
+from engine.files.rows import BadRow
+from engine.files.source import Source, source_of
+from engine.flow.pipeline import Pipeline
+from engine.flow.stage import Stage
+from engine.items import Batch, Item
+from engine.prompts.rows import OWNER, RowPrompts, made_by
+from engine.report.shape import ReportData
+from engine.runs.finished_rows import FinishedRows, growth, readable_rows
+from engine.runs.inputs import Inputs, check_affordable, loaded
+from engine.runs.modes.mode import Mode
+from engine.runs.pipeline import Making, Parts, asker, commit, embedding, window
+from engine.schema.columns import Schema
+from engine.stages.choosing import Choosing
+from engine.stages.early_stopping import EarlyStopping
+from engine.stages.refine import Refine
+from engine.stages.rows import Check, MapRows, Rows
+from engine.store.folder import RunFolder
+
+_EXAMPLES = 1_000
+"""Rows that are done, of which prompts show some: so many are read."""
+
+
+class MapMode(Mode):
+    """Its items are the rows, with what was asked for them."""
+
+    name = family = "map"
+    completed = "Every row has its fate."
+    spreads = True
+    unread = ("generate", "evaluate")
+
+    def __init__(self, rows: int | None = None) -> None:
+        """`rows`: only the first so many; all where None."""
+        self._rows = rows
+
+    def summary(self, data: ReportData) -> str:
+        items = data["items"]
+        rejected = f", {items['rejected']:,} rejected" if items["rejected"] else ""
+        return f"Every row has its fate: {items['accepted']:,} kept{rejected}."
+
+    def load(self, config: RunConfig, kept: Path | None = None) -> Inputs:
+        spec = config.map
+        if spec is None:
+            raise config.wrong(
+                "map", "is missing: what is asked for each row, and which columns its reply fills"
+            )
+        if config.dataset.path is None:
+            raise config.wrong("dataset.path", "is missing; it is the dataset to map")
+        if config.groupcheck is not None and spec.on_reject == "keep_null":
+            raise config.wrong(
+                "map.on_reject",
+                "keep_null keeps every row, and a group check leaves out those that are alike",
+            )
+        _check_needs(config, spec)
+        dataset = BaseDataset.surveyed(config.dataset)
+        there = columns_of(dataset.fields.schema)
+        made = made_by(spec)
+        output = (CHOSEN, REJECTED) if spec.keep == "pair" else tuple(made)
+        if taken := [name for name in (*output, *made) if name in there]:
+            raise config.wrong(
+                "map.columns", f"the data has a column {taken[0]!r} already; give the new one another name"
+            )
+        if dataset.rows == 0:
+            raise config.wrong("dataset.path", f"{dataset.name}: the file is empty")
+        prompts = RowPrompts(config, there, examples_of(config, there))
+        if "fields" not in config.dataset.model_fields_set:
+            fields = fields_of(prompts, dataset.fields.schema)
+            config = config.changed(dataset=config.dataset.model_copy(update={"fields": fields}))
+        generate = config.generate.model_copy(update={"few_shot": 0, "allow_repeats": True})
+        config = config.changed(generate=generate)
+        dataset = dataset.with_columns(config.dataset, made)
+        rows = dataset.rows if self._rows is None else min(self._rows, dataset.rows)
+        inputs = loaded(config, dataset, rows * spec.most_items)
+        inputs = replace(inputs, row_prompts=prompts)
+        if (row := next(readable_rows(inputs), None)) is not None:
+            for step in prompts.steps:
+                filled = {**row, **dict.fromkeys(made, "")}
+                first = prompts.prompt(Batch(0, 1, 0, 0.0), step, filled, 0, "")
+                check_affordable(config, inputs.prices, first)
+        return inputs
+
+    def identity(self, inputs: Inputs) -> dict[str, Any]:
+        spec = inputs.config.map
+        assert spec is not None
+        examples = source_of(spec.examples, inputs.config.dataset).sha256() if spec.examples else None
+        return {**super().identity(inputs), "map.examples": examples}
+
+    def stages(self, parts: Making) -> list[Stage]:
+        config, fields, prompts = parts.inputs.config, parts.inputs.dataset.fields, parts.inputs.row_prompts
+        assert config.map is not None
+        assert prompts is not None
+        checks = []
+        for place, (spec, validator) in enumerate(zip(config.validators, parts.validators, strict=True)):
+            refine = Refine(validator, parts.halt, fields.verify, parts.validators[:place], parts.meter)
+            checks.append(Check(refine, asyncio.Semaphore(spec.workers or config.limits.most_in_flight)))
+        choosing = Choosing.of(config.map, fields, asker(parts, OWNER, priority=-1))
+        step = MapRows(parts.ask, prompts, fields, checks, choosing)
+        # A few more workers than calls in flight: while one waits for the disk, another makes its call.
+        workers = config.limits.most_in_flight * 5 // 4 + 1
+        return [Stage("map", step, workers), *embedding(parts)]
+
+    def pipeline(self, parts: Parts) -> Pipeline:
+        limits = parts.inputs.config.limits
+        stopping = EarlyStopping(limits.least_acceptance, limits.acceptance_window)
+        spec = parts.inputs.config.map
+        assert spec is not None
+        folder = RunFolder(parts.journal.path.parent)
+        moved = FinishedRows(folder, spec.part).moved if spec.part is not None else None
+        sink = commit(parts, early_stopping=stopping, moved=moved)
+        return Pipeline.joined(self._source(parts), self.made(parts), sink, parts.halt)
+
+    def announced(self, inputs: Inputs, folder: RunFolder) -> Iterator[str]:
+        if said := growth(inputs, folder.path):
+            yield said
+
+    def write(self, connection: sqlite3.Connection, inputs: Inputs, folder: RunFolder) -> None:
+        """Writes the files of finished rows that are not there yet; the last one may have fewer rows."""
+        spec = inputs.config.map
+        if spec is not None and spec.part is not None:
+            FinishedRows(folder, spec.part).finish(connection, inputs.target // spec.most_items)
+
+    def _source(self, parts: Parts) -> AsyncIterator[Batch | Item]:
+        rows = parts.inputs.dataset.numbered()
+        rows = rows if self._rows is None else islice(rows, self._rows)
+        return Rows(rows, parts.progress, parts.halt, window(parts)).batches()
+
+
+def columns_of(schema: Schema) -> list[str]:
+    """The columns of rows, without what an earlier run has written about them."""
+    return [name for name in schema.columns if name != "_meta"]
+
+
+def _check_needs(config: RunConfig, spec: MapConfig) -> None:
+    """Raises ConfigError where the best answer is told by a check that is not configured."""
+    names = {validator.name for validator in config.validators}
+    if spec.keep in ("best", "pair") and spec.by in ("agree", "tests") and spec.by not in names:
+        raise config.wrong(
+            "map.by", f"{spec.by} tells the best answer by the validator of that name; add it to validators"
+        )
+
+
+def fields_of(prompts: RowPrompts, schema: Schema) -> FieldsConfig:
+    """How items are known where the config does not say: by the texts that prompts speak of; labelled with the first
+    new column that is no list of objects.
+    """
+    spec, there = prompts.spec, columns_of(schema)
+    used = [name for name in there if any(name in step.used for step in prompts.steps)]
+    texts = [name for name in used if schema.column(name).type.kind == "string"] or used or there[:1]
+    columns = made_by(spec)
+    plain = ("string", "integer", "number", "boolean")
+    label = next((name for name, column in columns.items() if column.type.kind in plain), None)
+    extras = {name: ExtraField(required=False) for name in columns if name != label}
+    return FieldsConfig(
+        text=texts[0] if len(texts) == 1 else tuple(texts),
+        label=LabelField(field=label) if label is not None else None,
+        extras=extras,
+    )
+
+
+def examples_of(config: RunConfig, there: list[str]) -> list[dict[str, Any]]:
+    """The rows that are done. Raises ConfigError where they have not all columns."""
+    spec = config.map
+    if spec is None or not spec.examples or not spec.few_shot:
+        return []
+    source: Source = source_of(spec.examples, config.dataset)
+    rows = [row for _, row in islice(source.rows(), _EXAMPLES) if not isinstance(row, BadRow)]
+    wanted = [name for name in spec.made if name not in {step.reasoning for step in spec.chain}]
+    for place, row in enumerate(rows, 1):
+        if missing := [name for name in wanted if row.get(name) is None]:
+            raise config.wrong(
+                "map.examples", f"{source.name}: row {place} has no {missing[0]!r}; examples have all columns"
+            )
+    if not rows:
+        raise config.wrong("map.examples", f"{source.name}: holds no row")
+    return rows

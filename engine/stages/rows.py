@@ -1,0 +1,242 @@
+"""Rows of a dataset, one a batch: asks for their new columns, checks what comes, keeps what the config says of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, TypeVar
+
+from engine.config.mapping import MapConfig
+from engine.dataset.fields import Fields
+from engine.dataset.forms import FieldProblem
+from engine.errors import LEAST_ANSWER, ConfigError, ContextExceeded, PermanentError
+from engine.files.rows import BadRow, Numbered
+from engine.flow.halt import Halt
+from engine.items import SHARED, Batch, Completion, Item, Usage, Verdict
+from engine.prompts.replies import beside_the_loop
+from engine.prompts.rows import OWNER, RowPrompts, Step, digest
+from engine.protocols import Ask, Row
+from engine.schema.values import dumps
+from engine.stages.choosing import Choosing
+from engine.stages.dataset_rows import NAME as DATASET
+from engine.stages.dataset_rows import item_of
+from engine.stages.progress import Progress
+from engine.stages.refine import Refine
+
+T = TypeVar("T")
+
+_TRIES = 2
+"""How often a step is asked while its reply cannot be read."""
+
+
+class Rows:
+    """The source: a Batch for each row; a row that cannot be read comes as a rejected Item.
+
+    Reads the files once, from the first row that is not decided yet.
+    """
+
+    def __init__(self, rows: Iterator[Numbered], progress: Progress, halt: Halt, window: int) -> None:
+        self._rows = islice(rows, progress.committed, None)
+        self._progress = progress
+        self._halt = halt
+        self._window = window
+        halt.on_set(lambda _: progress.changed.set())
+
+    async def batches(self) -> AsyncIterator[Batch | Item]:
+        for number, (place, row) in enumerate(self._rows, self._progress.committed):
+            if not await self._progress.room(number, self._window, self._halt):
+                return
+            self._progress.outstanding += 1
+            batch = Batch(number, 1, 0, 0.0, rows=(place,))
+            if isinstance(row, BadRow):
+                yield Item(batch, 0, 1).judged(Verdict.rejected(DATASET, row.reason, row.detail))
+            else:
+                yield replace(batch, given=row)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One validator, and for how many items at once."""
+
+    refine: Refine
+    places: asyncio.Semaphore
+
+
+class MapRows:
+    """The stage's step: the Batch of a row in, its Items out: those that are kept, or one that says why none is."""
+
+    def __init__(
+        self,
+        ask: Ask,
+        prompts: RowPrompts,
+        fields: Fields,
+        checks: Sequence[Check],
+        choosing: Choosing,
+    ) -> None:
+        self._ask = ask
+        self._prompts = prompts
+        self._spec: MapConfig = prompts.spec
+        self._fields = fields
+        self._checks = checks
+        self._choosing = choosing
+
+    async def __call__(self, value: Batch | Item) -> Sequence[Item]:
+        if isinstance(value, Item):
+            return (value,)
+        batch, spec = value, self._spec
+        first = self._prompts.steps[0]
+        if first.is_empty(dict(batch.given or {})):
+            said = f"nothing is in {', '.join(first.used)}"
+            return self._out(batch, [_lost(batch, 0, Verdict.rejected(OWNER, "empty_row", said))])
+        rounds = 1 + (spec.retries if spec.on_reject == "retry" else 0)
+        tried: list[Item] = []
+        for each in range(rounds):
+            made = await self._samples(batch, each * spec.samples)
+            tried += made
+            kept = await self._choosing.kept(batch, made, tried)
+            if any(item.rejection is None for item in kept):
+                break
+        return self._out(batch, kept)
+
+    def _out(self, batch: Batch, items: Sequence[Item]) -> list[Item]:
+        """As they leave the stage: numbered, and none rejected where rows stay without what was asked for them."""
+        if self._spec.on_reject == "keep_null":
+            items = [self._emptied(item) if item.rejection is not None else item for item in items]
+        return [
+            item.evolve(batch=batch, position=place, batch_total=len(items))
+            for place, item in enumerate(items)
+        ]
+
+    def _emptied(self, item: Item) -> Item:
+        """The row as it was, with null in its new columns, and why."""
+        rejection, row = item.rejection, item.batch.given
+        if rejection is None or row is None:
+            return item
+        empty = {**row, **dict.fromkeys(self._choosing.output)}
+        bare = item.evolve(text="", label=None, choices=(), extras={}, parts={}, origin=empty, revisions=0)
+        null = {"by": rejection.by, "reason": rejection.reason}
+        return bare.judged(Verdict.passed(OWNER, {"null": null}))
+
+    # --- samples ---
+
+    async def _samples(self, batch: Batch, start: int) -> list[Item]:
+        """The items of one round, each with its verdicts; `start` is the number of its first sample."""
+        numbers = range(start, start + self._spec.samples)
+        if self._spec.keep == "first":
+            made: list[Item] = []
+            for number in numbers:
+                made += await self._sample(batch, number)
+                if any(item.rejection is None for item in made):
+                    break
+            return made
+        rounds = await _together([self._sample(batch, number) for number in numbers])
+        return [item for items in rounds for item in items]
+
+    async def _sample(self, batch: Batch, number: int) -> list[Item]:
+        """One answer for the row, or with `fan_out` the rows of one, checked."""
+        items = await self._made(batch, number)
+        return await _together([self._checked(item) for item in items])
+
+    async def _checked(self, item: Item) -> Item:
+        for check in self._checks:
+            if item.settled:
+                break
+            async with check.places:
+                [item] = await check.refine(item)
+        return item
+
+    async def _made(self, batch: Batch, number: int) -> list[Item]:
+        row: Row = {name: value for name, value in (batch.given or {}).items() if name != "_meta"}
+        stem, usage, model = "" if self._spec.reuse else str(batch.number), Usage(), ""
+        made: list[Row] = [{}]
+        batch = replace(batch, temperature=self._prompts.temperature(self._prompts.steps[-1], number))
+        for step in self._prompts.steps:
+            try:
+                made, completion, spent = await self._asked(batch, step, row, number, stem)
+            except PermanentError as error:
+                usage += error.usage or Usage()
+                return [_lost(batch, number, Verdict.rejected(OWNER, error.reason, str(error)), usage, model)]
+            except FieldProblem as problem:
+                usage += problem.usage if isinstance(problem, _Unread) else Usage()
+                verdict = Verdict.rejected(OWNER, problem.reason, str(problem))
+                return [_lost(batch, number, verdict, usage, model)]
+            except ConfigError as error:  # the template failed over this row's values
+                return [
+                    _lost(batch, number, Verdict.rejected(OWNER, "prompt_error", str(error)), usage, model)
+                ]
+            usage, model = usage + spent, completion.model
+            row = {**row, **made[0]}
+        share, given = _share(usage, len(made)), batch.given or {}
+        items = []
+        for place, new in enumerate(made):
+            whole = {**given, **row, **new}
+            item = item_of(batch, number + place, batch.rows[0], whole, self._fields)
+            item = item.evolve(usage=share, model=model, sent=completion.sent)
+            if self._spec.reuse and not item.settled:
+                item = item.evolve(known_as=SHARED + digest(dumps(self._fields.wire(item))))
+            items.append(item)
+        return items
+
+    async def _asked(
+        self, batch: Batch, step: Step, row: Row, number: int, stem: str
+    ) -> tuple[list[Row], Completion, Usage]:
+        """What a step fills in. Raises what a call raises, FieldProblem for a reply that is none, ConfigError."""
+        usage, problem = Usage(), FieldProblem("unparseable", "")
+        for attempt in range(1, _TRIES + 1):
+            prompt = self._prompts.prompt(batch, step, row, number, stem, attempt)
+            try:
+                completion = await self._ask(prompt)
+            except ContextExceeded as error:
+                room = error.room(prompt.max_tokens)
+                if room < LEAST_ANSWER:
+                    raise
+                completion = await self._ask(replace(prompt, max_tokens=room))
+            usage += completion.usage
+            try:
+                read = await beside_the_loop(completion.text, lambda: step.read(completion))  # noqa: B023
+                return read, completion, usage
+            except FieldProblem as error:
+                problem = error
+        raise _Unread(problem, usage)
+
+
+class _Unread(FieldProblem):
+    """No reply to a step was what was asked for; what they have cost."""
+
+    def __init__(self, problem: FieldProblem, usage: Usage) -> None:
+        super().__init__(problem.reason, str(problem))
+        self.usage = usage
+
+
+def _lost(batch: Batch, place: int, verdict: Verdict, usage: Usage | None = None, model: str = "") -> Item:
+    """A row of which nothing came."""
+    bare = Item(batch, place, 1, origin=batch.given or {}, usage=usage or Usage(), model=model)
+    return bare.judged(verdict)
+
+
+async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all, at the same time. Each comes to its end before the error of one is raised, so that nothing
+    goes on unseen, and whatever can wait is let go together.
+    """
+    if len(work) == 1:
+        return [await work[0]]
+    results = await asyncio.gather(*work, return_exceptions=True)
+    raised = [each for each in results if isinstance(each, BaseException)]
+    if raised:
+        raise min(raised, key=lambda each: not isinstance(each, Exception))
+    return [each for each in results if not isinstance(each, BaseException)]
+
+
+def _share(usage: Usage, count: int) -> Usage:
+    """The part of a call's usage for one of `count` items."""
+    if count == 1:
+        return usage
+    return Usage(
+        usage.prompt_tokens // count,
+        usage.completion_tokens // count,
+        usage.cached_tokens // count,
+        usage.cost // count,
+        usage.estimated,
+    )
