@@ -33,7 +33,7 @@ def without_generate(configs: Configs, url: str, **sections: Any) -> RunConfig:
 
 
 def test_each_has_a_name_of_its_own() -> None:
-    assert list(MODES) == ["run", "audit", "enhance", "evaluate", "judge", "calibrate", "merge"]
+    assert list(MODES) == ["run", "audit", "enhance", "evaluate", "judge", "calibrate", "merge", "map"]
     assert {mode.family for mode in MODES.values()} == {
         "run",
         "audit",
@@ -41,6 +41,7 @@ def test_each_has_a_name_of_its_own() -> None:
         "evaluate",
         "calibrate",
         "merge",
+        "map",
     }
     assert [mode.name for mode in MODES.values() if mode.generates] == ["run"]
 

@@ -33,7 +33,7 @@ async def mapped(folder: RunFolder, config: RunConfig, notify: Notify) -> bool:
     Raises ConfigError, StoreError.
     """
     with contextlib.closing(connect(folder.database)) as connection:
-        fields = read_form(connection, config.dataset.fields)
+        fields = read_form(connection, config.item_fields)
         rows = [(item, record) for item, record, _ in islice(read_accepted(connection), MOST_ITEMS)]
     items = [replace(fields.remembered(loads(record)), number=item) for item, record in rows]
     base = (

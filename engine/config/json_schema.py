@@ -29,7 +29,7 @@ _ALSO: Mapping[str, list[dict[str, Any]]] = {
     "_as_field": [_TEXT],
     "_as_extras": [_NAMES],
     "_as_parts": [],
-    "_as_column": [_ANY],
+    "as_column": [_ANY],
     "_as_places": [_TEXT],
     "_as_hops": [{"type": "integer"}],
     "_as_weights": [{"type": "array", "items": _SCALARS}],

@@ -20,6 +20,12 @@ Keep = Literal["first", "all", "majority", "best", "pair"]
 By = Literal["shortest", "agree", "tests", "judge"]
 
 
+class MadeColumn(ColumnConfig):
+    """A column that replies fill: it must hold something, unless it may be null."""
+
+    nullable: bool = False
+
+
 class StepConfig(Section):
     """One call for a row, and the columns that its reply fills."""
 
@@ -29,7 +35,7 @@ class StepConfig(Section):
     """Jinja over the row's columns, by name or as `columns['name']`; `row` is all of them, as a fenced JSON block."""
     system: str = ""
     """Likewise."""
-    columns: dict[str, Annotated[ColumnConfig, BeforeValidator(as_column)]] = Field(default_factory=dict)
+    columns: dict[str, Annotated[MadeColumn, BeforeValidator(as_column)]] = Field(default_factory=dict)
     """What a reply holds, as `dataset.columns`: a type, or type, enum, range, nullable, description."""
     temperature: float | None = Field(default=None, ge=0, le=2)
     """Where absent: 0 for the first sample of a row, 1 for further ones."""

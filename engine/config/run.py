@@ -10,13 +10,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag, field_validator, model_validator
 
 from engine.config.authors import Translation
-from engine.config.dataset import DatasetConfig
+from engine.config.dataset import DatasetConfig, FieldsConfig
 from engine.config.diversity import EmbeddingConfig, EmbeddingEndpoint, GroupCheckConfig, as_groupcheck
 from engine.config.documents import DocumentsConfig
 from engine.config.evaluate import EvaluateConfig
 from engine.config.file import read
 from engine.config.generate import GenerateConfig
-from engine.config.mapping import MapConfig
+from engine.config.mapping import CHOSEN, REJECTED, MapConfig
 from engine.config.markers import ByContent, FreeForm, NotSecret, Operational, PathFrom
 from engine.config.model import (
     KEYLESS,
@@ -282,6 +282,15 @@ class RunConfig(Section):
         if self.groupcheck is not None and self.groupcheck.on_duplicate == "retry":
             return "groupcheck.on_duplicate: retry"
         return None
+
+    @property
+    def item_fields(self) -> FieldsConfig:
+        """How the run's items are written: as those of the dataset, or as pairs of what was asked for its rows."""
+        fields = self.dataset.fields
+        if self.map is None or self.map.keep != "pair":
+            return fields
+        pair: dict[str, Any] = {"label": None, "labels": {}, "choices": None, "solution": None, "extras": {}}
+        return fields.model_copy(update={**pair, "chosen": CHOSEN, "rejected": REJECTED})
 
     @property
     def endpoints(self) -> tuple[ModelConfig, ...]:

@@ -72,7 +72,7 @@ def mixture_of(folder: RunFolder, config: RunConfig, wanted: Wanted, notify: Not
     """
     with contextlib.closing(connect(folder.database)) as connection:
         connection.execute("BEGIN")  # one transaction: it does not see later commits
-        fields = read_form(connection, config.dataset.fields)
+        fields = read_form(connection, config.item_fields)
         accepted = read_tallies(connection).accepted
         there = BaseDataset.load(config.dataset).examples if wanted.originals else []
         chosen = _chosen(there, accepted, wanted)

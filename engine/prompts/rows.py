@@ -7,12 +7,13 @@ import hashlib
 import random
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from engine.config import RunConfig
-from engine.config.mapping import MapConfig, StepConfig
+from engine.config.mapping import MadeColumn, MapConfig, StepConfig
 from engine.dataset.forms import FieldProblem
 from engine.dataset.item_schema import closed_object
 from engine.errors import ConfigError
@@ -185,12 +186,10 @@ def digest(*texts: str) -> str:
     return hashlib.blake2b(orjson.dumps(texts), digest_size=12).hexdigest()
 
 
-def column_of(spec: Any) -> Column:
-    """A column of replies: it must hold something, unless the config says that it may be null."""
-    kind = type_of(spec.enum[0]) if spec.enum else type_of("")
-    nullable = spec.nullable if "nullable" in spec.model_fields_set else False
-    read = spec.column(Column(kind))
-    return Column(read.type, nullable, read.enum, read.least, read.most, read.description)
+def column_of(spec: MadeColumn) -> Column:
+    """A column of replies; a text where the config names no type and no values."""
+    read = spec.column(Column(type_of(spec.enum[0]) if spec.enum else type_of("")))
+    return replace(read, nullable=spec.nullable)
 
 
 def _schema(column: Column) -> dict[str, Any]:

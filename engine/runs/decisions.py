@@ -32,7 +32,7 @@ def take_in(folder: RunFolder, notify: Callable[[str], None] = lambda _: None) -
 
 def _taken(folder: RunFolder, waiting: Sequence[Pending]) -> Iterator[str]:
     config = RunConfig.load(folder.config, lenient=True)
-    fields = folder.form(config.dataset.fields)
+    fields = folder.form(config.item_fields)
     unique = Uniqueness(folder.database, config, fields)
 
     def seen(record: Mapping[str, Any]) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from itertools import count, islice
 from pathlib import Path
 
@@ -31,9 +31,12 @@ _USUAL_TOKENS = 200
 class FinishedRows:
     """Writes `parts/accepted-00001.jsonl` and on: each is whole, or is not there. Mutable: how many are known to be."""
 
-    def __init__(self, folder: RunFolder, rows: int) -> None:
-        """`rows` of the input each."""
+    def __init__(
+        self, folder: RunFolder, rows: int, settled: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """`rows` of the input each. `settled` waits until the journal has on disk what it was given."""
         self._folder = folder
+        self._settled = settled
         self._rows = rows
         self._written = next(number for number in count() if not self.path(number).exists())
         self._writing: asyncio.Task[None] | None = None
@@ -51,6 +54,8 @@ class FinishedRows:
     async def _write(self, committed: int) -> None:
         """A failure is no matter: the end of the start writes what is missing, and says what is wrong."""
         with contextlib.suppress(StoreError):
+            if self._settled is not None:
+                await self._settled()
             await asyncio.to_thread(self._write_all, committed // self._rows)
 
     def _write_all(self, whole: int) -> None:

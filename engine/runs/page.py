@@ -31,7 +31,7 @@ def page_of(
     connection: sqlite3.Connection,
 ) -> bytes:
     """The page."""
-    fields = read_form(connection, config.dataset.fields)
+    fields = read_form(connection, config.item_fields)
     results = mode.results(connection, config)
     settings = folder.config.read_text("utf-8") if folder.config.exists() else ""
     page_data = read_page_data(connection, report, fields, settings, results, mode.summary(report.data))

@@ -57,7 +57,7 @@ class Result(Report):
         there = self._there
         config = RunConfig.load(there.config, lenient=True)
         with contextlib.closing(connect(there.database)) as connection:
-            fields = read_form(connection, config.dataset.fields)
+            fields = read_form(connection, config.item_fields)
             for row in read_items(connection, state):
                 record = {name: value for name, value in row.items() if name != "_meta"}
                 meta = row["_meta"]
@@ -95,7 +95,7 @@ class Result(Report):
             contextlib.closing(connect(there.database)) as connection,
             tempfile.TemporaryDirectory(prefix="datagen-") as folder,
         ):
-            schema = read_form(connection, config.dataset.fields).schema
+            schema = read_form(connection, config.item_fields).schema
             path = Path(folder) / "items.parquet"
             write_parquet(partial(_rows, connection, meta), path, schema=schema)
             return pyarrow.parquet.read_table(path, memory_map=False)

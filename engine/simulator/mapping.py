@@ -15,8 +15,6 @@ from engine.simulator.likeness import scalar, sentences
 from engine.simulator.mistakes import errs, tempted, wrong_number
 from engine.simulator.request import Asked
 
-_CODE = re.compile(r"code|solution|program|tests?$")
-
 
 def mapped(asked: Asked, knobs: SimulatorConfig, chance: random.Random) -> dict[str, Any]:
     """A value for each column; of several rows for one, each with values of its own."""
@@ -42,7 +40,7 @@ def _row(
     made: dict[str, Any] = {}
     answered = False
     for name, of in fields.items():
-        is_free = "enum" not in of and _kind(of) in ("string", "integer", "number")
+        is_free = _is_free(of)
         if given is not None and is_free and not answered and not _is_explanation(name, fields):
             made[name] = _as(given, of)
             answered = True
@@ -55,13 +53,14 @@ def _row(
     return made
 
 
+def _is_free(of: Mapping[str, Any]) -> bool:
+    """Whether any text, or any number, may stand there."""
+    return _kind(of) in ("string", "integer", "number") and not {"enum", "minimum", "maximum"} & of.keys()
+
+
 def _is_explanation(name: str, fields: Mapping[str, Any]) -> bool:
     """Whether a text is for the way to the answer, where another column is for the answer itself."""
-    free = [
-        each
-        for each, of in fields.items()
-        if "enum" not in of and _kind(of) in ("string", "integer", "number")
-    ]
+    free = [each for each, of in fields.items() if _is_free(of)]
     answers = [each for each in free if re.search(r"answer|label|result", each)]
     return bool(answers) and name not in answers
 

@@ -31,7 +31,7 @@ class OpenRun:
         self.name = name
         self.folder = RunFolder.existing(path)
         self.config = RunConfig.load(self.folder.config, lenient=True)
-        self.fields: Fields = self.folder.form(self.config.dataset.fields)
+        self.fields: Fields = self.folder.form(self.config.item_fields)
         label = self.config.dataset.fields.label
         self.index = Index(self.folder.database, cache_folder(), label.field if label is not None else None)
         self.decisions = Decisions(self.folder)

@@ -148,7 +148,7 @@ def _retrieval(run_dir: Path, format: str, out: Path, *, force: bool) -> int:
         refuse_foreign(folder, places)
     with closing(shelf), closing(connect(folder.database)) as connection:
         connection.execute("BEGIN")  # one transaction: it does not see later commits
-        fields = read_form(connection, config.dataset.fields)
+        fields = read_form(connection, config.item_fields)
         count = write(format, lambda: read_items(connection, "accepted"), fields, shelf, out)
     if not count:
         raise ConfigError(f"{run_dir}: holds no accepted item to export")
@@ -171,7 +171,7 @@ def _pairs(run_dir: Path, format: str, out: str, *, force: bool) -> int | None:
     folder = RunFolder.existing(run_dir)
     config = RunConfig.load(folder.config, lenient=True)
     with closing(connect(folder.database)) as connection:
-        fields = read_form(connection, config.dataset.fields)
+        fields = read_form(connection, config.item_fields)
         if not takes_pairs(format, fields):
             return None
         answers, description = MODES[folder.mode()].answers, config.dataset.description
@@ -215,7 +215,7 @@ def _list(folder: RunFolder) -> None:
     from engine.exports.retrieval import READERS
 
     config = RunConfig.load(folder.config, lenient=True)
-    fields = folder.form(config.dataset.fields)
+    fields = folder.form(config.item_fields)
     table = Table("format", "for", "fits", box=None)
     for name, reader in {**{n: f.reader for n, f in FORMS.items()}, HUB: "datasets, and the hub"}.items():
         made = "from what the run knows: revised, rejected" if takes_pairs(name, fields) else None

@@ -67,7 +67,7 @@ def review(
         config = RunConfig.load(folder.config, lenient=True)
         with folder.locked(), opened_reviews(folder.database) as reviews:
             take_in(folder, say)
-            fields = folder.form(config.dataset.fields)
+            fields = folder.form(config.item_fields)
 
             def seen(record: Mapping[str, Any]) -> tuple[str, str]:
                 example = fields.remembered(dict(record))

@@ -25,7 +25,8 @@ from engine.runs.finished_rows import FinishedRows, growth, readable_rows
 from engine.runs.inputs import Inputs, check_affordable, loaded
 from engine.runs.modes.mode import Mode
 from engine.runs.pipeline import Making, Parts, asker, commit, embedding, window
-from engine.schema.columns import Schema
+from engine.schema.columns import Column, Schema
+from engine.schema.types import Type
 from engine.stages.choosing import Choosing
 from engine.stages.early_stopping import EarlyStopping
 from engine.stages.refine import Refine
@@ -83,7 +84,10 @@ class MapMode(Mode):
             config = config.changed(dataset=config.dataset.model_copy(update={"fields": fields}))
         generate = config.generate.model_copy(update={"few_shot": 0, "allow_repeats": True})
         config = config.changed(generate=generate)
-        dataset = dataset.with_columns(config.dataset, made)
+        columns = (
+            {**made, **{name: Column(Type("string")) for name in output}} if spec.keep == "pair" else made
+        )
+        dataset = dataset.with_columns(config.dataset, columns)
         rows = dataset.rows if self._rows is None else min(self._rows, dataset.rows)
         inputs = loaded(config, dataset, rows * spec.most_items)
         inputs = replace(inputs, row_prompts=prompts)
@@ -120,7 +124,9 @@ class MapMode(Mode):
         spec = parts.inputs.config.map
         assert spec is not None
         folder = RunFolder(parts.journal.path.parent)
-        moved = FinishedRows(folder, spec.part).moved if spec.part is not None else None
+        moved = (
+            FinishedRows(folder, spec.part, parts.journal.settled).moved if spec.part is not None else None
+        )
         sink = commit(parts, early_stopping=stopping, moved=moved)
         return Pipeline.joined(self._source(parts), self.made(parts), sink, parts.halt)
 
