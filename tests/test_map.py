@@ -399,7 +399,7 @@ def prompts_of(tmp_path: Path, spec: dict[str, Any], row: dict[str, Any]) -> tup
     inputs = MapMode().load(config_of(tmp_path, "http://127.0.0.1:9", data, map=spec))
     assert inputs.row_prompts is not None
     step = inputs.row_prompts.steps[0]
-    return step.rendered(row, inputs.row_prompts._shown(step, ""))
+    return step.rendered(row, inputs.row_prompts.examples_shown(step, ""))
 
 
 def test_a_row_is_data_and_no_template(tmp_path: Path) -> None:

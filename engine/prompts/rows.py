@@ -55,7 +55,7 @@ class RowPrompts:
 
     def prompt(self, batch: Batch, step: Step, row: Row, sample: int, stem: str, attempt: int = 1) -> Prompt:
         """The request of one step for a row, for one of its samples; `stem` names the row among the run's calls."""
-        system, user = step.rendered(row, self._shown(step, stem))
+        system, user = step.rendered(row, self.examples_shown(step, stem))
         key = f"{stem or SHARED + digest(system, user)}/{step.purpose}/{sample}{f'.{attempt}' if attempt > 1 else ''}"
         return Prompt(
             key=key,
@@ -75,7 +75,7 @@ class RowPrompts:
         usual = 0.0 if sample == 0 and self.spec.samples == 1 else 1.0
         return usual if step.spec.temperature is None else step.spec.temperature
 
-    def _shown(self, step: Step, stem: str) -> Sequence[tuple[str, str]]:
+    def examples_shown(self, step: Step, stem: str) -> Sequence[tuple[str, str]]:
         """The examples of a prompt: the same for all rows where equal rows are asked once, else drawn for each."""
         if not self._examples:
             return ()

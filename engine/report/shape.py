@@ -114,6 +114,25 @@ class DocumentsSection(TypedDict):
     headings: list[HeadingEntry]
 
 
+class RowsSection(TypedDict):
+    """Counts of a run that asks for new columns of rows, over all starts."""
+
+    decided: int
+    kept: int
+    """Rows with an answer."""
+    without: int
+    """Rows that are kept with null in their new columns."""
+    dropped: int
+    answers: int
+    """Asked for, over all rows."""
+    most_answers: int
+    """Of one row."""
+    reused: int
+    """Answers that another row had asked for."""
+    spared: int
+    """Answers that were not asked for, since an earlier one had passed."""
+
+
 class WorkerEntry(TypedDict):
     """One worker under one epoch."""
 
@@ -260,6 +279,8 @@ class ReportData(TypedDict):
     calls: Calls
     batches: NotRequired[BatchesSection]
     workers: NotRequired[WorkersSection]
+    rows: NotRequired[RowsSection]
+    """Of a run over the rows of a dataset."""
     documents: NotRequired[DocumentsSection]
     """Of a run that was made from documents."""
     usage: Tokens

@@ -15,6 +15,7 @@ from engine.items import POSITIONS, usd
 from engine.llm.batches.part import OPEN, Fate, State
 from engine.report.diversity import coverage, lessons, strategies
 from engine.report.documents import documents_section
+from engine.report.rows import rows_section
 from engine.report.sections import counted, read_descriptions
 from engine.report.shape import (
     BatchesSection,
@@ -81,6 +82,7 @@ def summarize(
         "calls": _calls(connection, starts),
         **({"batches": batches} if (batches := _batches(connection)) is not None else {}),
         **({"workers": workers} if (workers := workers_section(connection)) is not None else {}),
+        **({"rows": rows} if (rows := rows_section(connection)) is not None else {}),
         **({"documents": documents} if (documents := documents_section(connection)) is not None else {}),
         "usage": _usage(connection),
         "cost": _cost(connection, cap_usd, items["accepted"], priced=facts.priced, running=running),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from engine.escaping import printable
 from engine.quality.richness import more_to_be_had
 from engine.report.formatting import clock, counted, duration
-from engine.report.shape import Cost, EventEntry, Items, ReportData
+from engine.report.shape import Cost, EventEntry, Items, ReportData, RowsSection
 from engine.report.summary import Report
 
 if TYPE_CHECKING:
@@ -291,3 +291,20 @@ def text_table(*columns: str, heading: bool = True) -> Table:
     for column in columns:
         table.add_column(printable(column), overflow="fold")
     return table
+
+
+def rows_listing(section: RowsSection) -> Listing:
+    """The same as a table."""
+    told = [
+        ("rows decided", section["decided"]),
+        ("with an answer", section["kept"]),
+        ("kept without one", section["without"]),
+        ("left out", section["dropped"]),
+        ("answers asked for", section["answers"]),
+        ("of these, another row's answer", section["reused"]),
+        ("spared, since an earlier one passed", section["spared"]),
+    ]
+    shown = [
+        (name, f"{count:,}") for name, count in told if count or name in ("rows decided", "with an answer")
+    ]
+    return Listing("Rows", "What became of the rows, and what was asked for them.", ("", "count"), shown)

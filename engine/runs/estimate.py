@@ -18,7 +18,8 @@ from typing import NamedTuple
 import orjson
 
 from engine.config.run import ASSUMED_CONCURRENCY
-from engine.items import PICO, Prompt
+from engine.files.rows import BadRow
+from engine.items import PICO, Batch, Prompt
 from engine.planning.attributes import Cells
 from engine.planning.extract import IN_ONE_CALL
 from engine.planning.guidance import attributes_of, selectors_of
@@ -118,16 +119,16 @@ class Plan:
 
     @property
     def calls(self) -> Range:
-        return _sum(step.calls for step in self.steps)
+        return summed(step.calls for step in self.steps)
 
     @property
     def dollars(self) -> Range | None:
         """None where the price of a model is not known."""
         known = [step.dollars for step in self.steps if step.dollars is not None]
-        return _sum(known) if len(known) == len(self.steps) else None
+        return summed(known) if len(known) == len(self.steps) else None
 
 
-def _sum(ranges: Iterator[Range] | Sequence[Range]) -> Range:
+def summed(ranges: Iterator[Range] | Sequence[Range]) -> Range:
     whole = ZERO
     for each in ranges:
         whole = whole.plus(each)
@@ -140,6 +141,9 @@ def prompts(inputs: Inputs) -> Iterator[Prompt]:
     Examples that the run selects by vectors are chosen at random here, and attributes that it extracts with a
     model are left out: both cost time or money.
     """
+    if inputs.row_prompts is not None:
+        yield from prompts_of_rows(inputs)
+        return
     config = inputs.config
     selectors = selectors_of(config.generate, inputs.dataset, config.seed, None)
     planner = Planner(config.generate, config.seed, selectors, turns=inputs.turns)
@@ -159,8 +163,22 @@ def prompts(inputs: Inputs) -> Iterator[Prompt]:
             yield inputs.prompts.render(planner.batch(number, labels, mix.choose(number)))
 
 
+def prompts_of_rows(inputs: Inputs) -> Iterator[Prompt]:
+    """What is asked first for each row, where new columns are asked for."""
+    asked = inputs.row_prompts
+    assert asked is not None
+    stem = "" if asked.spec.reuse else "0"
+    for number, (place, row) in enumerate(inputs.dataset.numbered()):
+        if not isinstance(row, BadRow):
+            yield asked.prompt(Batch(number, 1, 0, 0.0, rows=(place,)), asked.steps[0], row, 0, stem)
+
+
 def plan_of(inputs: Inputs, folder: RunFolder | None = None) -> Plan:
     """The plan from the best source there is. `folder`: the run's own, where it may have begun."""
+    if inputs.row_prompts is not None:
+        from engine.runs.estimate_rows import plan_of_rows  # it is made of what stands here
+
+        return plan_of_rows(inputs, folder)
     if folder is not None and (earlier := _earlier(inputs, folder)) is not None:
         return earlier
     if inputs.calibrated is None:
@@ -174,7 +192,7 @@ def plan_of(inputs: Inputs, folder: RunFolder | None = None) -> Plan:
 # --- what new items take ---------------------------------------------------------------------------
 
 
-class _Item(NamedTuple):
+class ItemTokens(NamedTuple):
     """Tokens of an item on the wire, and of one call for new ones."""
 
     tokens: float
@@ -182,23 +200,23 @@ class _Item(NamedTuple):
     completion: float
 
 
-def _item(inputs: Inputs) -> _Item:
+def _item(inputs: Inputs) -> ItemTokens:
     dataset, size = inputs.dataset, inputs.config.generate.batch_size
     lengths = [len(prompt.system) + len(prompt.user) for prompt in islice(prompts(inputs), _SAMPLES)]
     shown = [orjson.dumps(dataset.fields.wire(example), default=str) for example in dataset.examples[:500]]
     each = sum(map(len, shown)) / len(shown) / CHARACTERS_PER_TOKEN if shown else TOKENS_PER_ITEM
-    return _Item(each, sum(lengths) / len(lengths) / CHARACTERS_PER_TOKEN, each * size + 8)
+    return ItemTokens(each, sum(lengths) / len(lengths) / CHARACTERS_PER_TOKEN, each * size + 8)
 
 
-def _generation(inputs: Inputs, items: Range, item: _Item) -> Step:
+def _generation(inputs: Inputs, items: Range, item: ItemTokens) -> Step:
     size = inputs.config.generate.batch_size
     calls = Range(*(each / size for each in items))
-    return _step(
+    return step_of(
         inputs, "items", ["items"], calls, Range.of(item.prompt, 0.15), Range.of(item.completion, 0.25)
     )
 
 
-def _step(
+def step_of(
     inputs: Inputs, name: str, routes: Sequence[str], calls: Range, prompt: Range, completion: Range
 ) -> Step:
     """A step by its calls, and the tokens of one; of several models, the mean of their prices."""
@@ -216,7 +234,7 @@ def _step(
     return Step(name, purposes, calls, calls.times(prompt), calls.times(completion), dollars)
 
 
-def _before_the_first_batch(inputs: Inputs, item: _Item) -> Iterator[Step]:
+def _before_the_first_batch(inputs: Inputs, item: ItemTokens) -> Iterator[Step]:
     """Keywords of the base dataset, where attributes are taken from it."""
     shown = [
         min(each.extract, inputs.dataset.rows)
@@ -226,7 +244,7 @@ def _before_the_first_batch(inputs: Inputs, item: _Item) -> Iterator[Step]:
     if shown:
         calls = Range.of(sum(math.ceil(count / IN_ONE_CALL) for count in shown)).times(Range(1, 1, 2))
         prompt = Range.of(IN_ONE_CALL * item.tokens + 150, 0.3)
-        yield _step(inputs, "attributes", ["attributes"], calls, prompt, Range.of(15 * IN_ONE_CALL, 0.5))
+        yield step_of(inputs, "attributes", ["attributes"], calls, prompt, Range.of(15 * IN_ONE_CALL, 0.5))
 
 
 # --- stated beforehand -----------------------------------------------------------------------------
@@ -250,13 +268,15 @@ def _stated(inputs: Inputs) -> Plan:
     for validator, reached, asked in each:
         # How many get so far does not depend on what becomes of them later.
         seen = Range(items.low * reached.high, items.likely * reached.likely, items.high * reached.low)
-        steps += [_asked(inputs, validator.name, expected, Range(*sorted(seen)), item) for expected in asked]
+        steps += [
+            asked_of(inputs, validator.name, expected, Range(*sorted(seen)), item) for expected in asked
+        ]
     notes = [f"{name} does not say what it asks for: its calls are not counted" for name in unknown]
     said = "stated beforehand, not measured: `datagen calibrate`, or a start of the run, makes it closer"
-    return _plan(inputs, "stated", said, kept, items, steps, notes)
+    return whole_plan(inputs, "stated", said, kept, items, steps, notes)
 
 
-def _asked(inputs: Inputs, name: str, expected: Expected, seen: Range, item: _Item) -> Step:
+def asked_of(inputs: Inputs, name: str, expected: Expected, seen: Range, item: ItemTokens) -> Step:
     question = expected.question
     template = getattr(question.template, "characters", 0) / CHARACTERS_PER_TOKEN
     form = len(orjson.dumps(question.schema)) / CHARACTERS_PER_TOKEN / 4
@@ -264,7 +284,7 @@ def _asked(inputs: Inputs, name: str, expected: Expected, seen: Range, item: _It
     routes = [f"{question.purpose}@{model}" for model in inputs.config.models_for(question.purpose)]
     calls = seen.times(Range(*expected.calls))
     answer = Range(expected.answer * _ANSWERS / 2, expected.answer, expected.answer / _ANSWERS)
-    return _step(inputs, name, routes or [question.purpose], calls, Range.of(prompt, 0.25), answer)
+    return step_of(inputs, name, routes or [question.purpose], calls, Range.of(prompt, 0.25), answer)
 
 
 # --- from a calibration ----------------------------------------------------------------------------
@@ -280,7 +300,7 @@ def _by_calibration(inputs: Inputs) -> Plan:
         kept = kept.times(DIFFERENT)
     items = Range.of(inputs.target).times(kept.inverse())
     steps = [*_before_the_first_batch(inputs, item), _generation(inputs, items, item)]
-    spread, readable = _spread(data["raw"]["of"]), items.times(Range.of(_labelled(data)))
+    spread, readable = spread_of(data["raw"]["of"]), items.times(Range.of(_labelled(data)))
     for name, figure in data["steps"].items():
         if not figure["calls"]:
             continue
@@ -298,7 +318,7 @@ def _by_calibration(inputs: Inputs) -> Plan:
     notes = [
         f"the calibration is of other checks: {each}" for each in inputs.calibrated.differences(inputs.config)
     ]
-    return _plan(
+    return whole_plan(
         inputs, "calibration", f"from a calibration with {data['rows']:,} rows", kept, items, steps, notes
     )
 
@@ -312,7 +332,7 @@ def _labelled(data: Mapping[str, object]) -> float:
     return min(0.99, (cases.get("natural", 0) + 1) / (rows + 2)) if cases.get("natural") else GENERATED.likely
 
 
-def _spread(of: int) -> float:
+def spread_of(of: int) -> float:
     """How far a mean of so many may be from the truth, for costs whose spread is about their size."""
     return min(0.9, max(0.05, 1.6 / math.sqrt(max(1, of))))
 
@@ -329,13 +349,13 @@ def _earlier(inputs: Inputs, folder: RunFolder) -> Plan | None:
         decided = tallies.accepted + tallies.rejected + tallies.surplus
         if tallies.accepted + tallies.rejected < _FEWEST or not tallies.accepted:
             return None
-        rows = _owners(connection)
+        rows = owners(connection)
     low, high = wilson(tallies.accepted, tallies.accepted + tallies.rejected)
     share = tallies.accepted / (tallies.accepted + tallies.rejected)
     # Near-duplicates become more as there are more items to be like.
     kept = Range(low * (0.85 if inputs.config.groupcheck is not None else 1.0), share, high)
     left = max(0, inputs.target - tallies.accepted)
-    items, spread = Range.of(left).times(kept.inverse()), _spread(decided)
+    items, spread = Range.of(left).times(kept.inverse()), spread_of(decided)
     steps = []
     for owner, purposes, calls, asked, told, cost in rows:
         per_item = [
@@ -345,10 +365,10 @@ def _earlier(inputs: Inputs, folder: RunFolder) -> Plan | None:
         dollars = per_item[3] if inputs.prices is not None else None
         steps.append(Step(name, purposes, per_item[0], per_item[1], per_item[2], dollars))
     said = f"from what {decided:,} items of this run have taken so far"
-    return _plan(inputs, "earlier start", said, kept, items, steps, [], left=left)
+    return whole_plan(inputs, "earlier start", said, kept, items, steps, [], left=left)
 
 
-def _owners(connection: sqlite3.Connection) -> list[tuple[str, str, int, int, int, int]]:
+def owners(connection: sqlite3.Connection) -> list[tuple[str, str, int, int, int, int]]:
     """(owner, purposes, calls, prompt tokens, completion tokens, cost) of all that items have asked for."""
     return connection.execute(
         "SELECT owner, group_concat(DISTINCT purpose), count(*), sum(prompt_tokens), sum(completion_tokens), sum(cost) "
@@ -359,7 +379,7 @@ def _owners(connection: sqlite3.Connection) -> list[tuple[str, str, int, int, in
 # --- the whole -------------------------------------------------------------------------------------
 
 
-def _plan(
+def whole_plan(
     inputs: Inputs,
     source: str,
     said: str,

@@ -27,7 +27,7 @@ from engine.protocols import Backend, Embedder
 from engine.runs.endpoints import Backends, OpenBackend, coordinator_of, limiter_of, opened_backends
 from engine.runs.inputs import Inputs, loaded, without_effect
 from engine.runs.lanes import opened_lanes
-from engine.runs.modes import GenerateMode
+from engine.runs.modes import GenerateMode, mode_for
 from engine.runs.modes.generate import sample_batch
 from engine.runs.plugins import described, load_validators, no_calls, opened_validators
 
@@ -95,6 +95,11 @@ def _inputs(config: RunConfig) -> tuple[Inputs | None, Finding | None]:
 
     Of a config that only tests models, the command line may name the datasets.
     """
+    if config.map is not None:
+        try:
+            return mode_for(config).load(config), None
+        except ConfigError as error:
+            return None, Finding("config", False, str(error))
     try:
         dataset = BaseDataset.load(config.dataset)
     except ConfigError as error:
@@ -156,6 +161,9 @@ def _dataset(inputs: Inputs) -> Iterator[Finding]:
     dataset = inputs.dataset
     if inputs.config.dataset.path is None:
         yield Finding("dataset", True, "none; zero-shot")
+        return
+    if inputs.row_prompts is not None:
+        yield Finding("dataset", True, f"{dataset.rows:,} rows to map")
         return
     usable, bad = len(dataset.examples), dataset.bad_counts.total()
     said = f"{usable:,} usable rows"

@@ -14,7 +14,7 @@ from engine.config.spread import SpreadConfig
 from engine.items import usd
 from engine.report.notebook import prompt_html, result_html
 from engine.report.showing import Shown
-from engine.runs.modes import GenerateMode
+from engine.runs.modes import mode_for
 from engine.runs.session import opened
 from engine.store.folder import RunFolder
 from engine.store.prompts import read_prompt
@@ -104,7 +104,7 @@ async def preview(config: RunConfig, n: int = ITEMS, *, show: TextIO | Shown | N
     small = _small(config, n)
     with tempfile.TemporaryDirectory(prefix="datagen-preview-", ignore_cleanup_errors=True) as place:
         folder = RunFolder(Path(place) / "run")
-        mode = GenerateMode()
+        mode = mode_for(small, n)
         inputs = mode.load(small)
         with folder.locked():
             async with opened(mode, inputs, folder, show=show) as session:

@@ -66,14 +66,15 @@ def plan(
     from engine.config import RunConfig
     from engine.dataset.findings import findings
     from engine.runs.estimate import plan_of, prompts
-    from engine.runs.modes import GenerateMode
+    from engine.runs.modes import mode_for
     from engine.runs.ways import ways_of
     from engine.store.folder import RunFolder
 
     with mistakes():
-        inputs = GenerateMode().load(RunConfig.load(config, overrides(set_, target, budget), allow_code=code))
+        loaded = RunConfig.load(config, overrides(set_, target, budget), allow_code=code)
+        inputs = mode_for(loaded).load(loaded)
         _say_bad_rows(inputs.dataset.complaint())
-        for topic, said in findings(inputs.dataset):
+        for topic, said in findings(inputs.dataset) if inputs.row_prompts is None else ():
             say(f"{topic}: {said}")
         cap = inputs.config.limits.budget_usd
         found = plan_of(inputs, RunFolder(out or Path("runs") / config.stem))

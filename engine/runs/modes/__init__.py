@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from engine.config import RunConfig
 from engine.runs.modes.audit import AuditMode
 from engine.runs.modes.calibrate import CalibrateMode
 from engine.runs.modes.enhance import EnhanceMode
@@ -29,6 +30,12 @@ MODES: Mapping[str, Mode] = {
 }
 """The modes by the name that a run's journal records."""
 
+
+def mode_for(config: RunConfig, rows: int | None = None) -> Mode:
+    """The kind of run that a config is for: one that says what is asked for rows is for these, the first so many."""
+    return MapMode(rows) if config.map is not None else GenerateMode()
+
+
 __all__ = [
     "MODES",
     "AuditMode",
@@ -40,4 +47,5 @@ __all__ = [
     "MapMode",
     "MergeMode",
     "Mode",
+    "mode_for",
 ]

@@ -20,7 +20,9 @@ from engine.flow.pipeline import Pipeline
 from engine.flow.stage import Stage
 from engine.items import Batch, Item
 from engine.prompts.rows import OWNER, RowPrompts, made_by
+from engine.report.rows import FACT, rows_section
 from engine.report.shape import ReportData
+from engine.report.tables import Listing, rows_listing
 from engine.runs.finished_rows import FinishedRows, growth, readable_rows
 from engine.runs.inputs import Inputs, check_affordable, loaded
 from engine.runs.modes.mode import Mode
@@ -32,6 +34,7 @@ from engine.stages.early_stopping import EarlyStopping
 from engine.stages.refine import Refine
 from engine.stages.rows import Check, MapRows, Rows
 from engine.store.folder import RunFolder
+from engine.store.journal import Journal
 
 _EXAMPLES = 1_000
 """Rows that are done, of which prompts show some: so many are read."""
@@ -43,6 +46,7 @@ class MapMode(Mode):
     name = family = "map"
     completed = "Every row has its fate."
     spreads = True
+    tables = True
     unread = ("generate", "evaluate")
 
     def __init__(self, rows: int | None = None) -> None:
@@ -50,9 +54,13 @@ class MapMode(Mode):
         self._rows = rows
 
     def summary(self, data: ReportData) -> str:
-        items = data["items"]
-        rejected = f", {items['rejected']:,} rejected" if items["rejected"] else ""
-        return f"Every row has its fate: {items['accepted']:,} kept{rejected}."
+        rows = data.get("rows")
+        if rows is None:
+            return self.completed
+        said = f"Every row has its fate: {rows['kept']:,} with an answer"
+        for name, words in (("without", "kept without one"), ("dropped", "left out")):
+            said += f", {rows[name]:,} {words}" if rows[name] else ""  # type: ignore[literal-required]
+        return f"{said}."
 
     def load(self, config: RunConfig, kept: Path | None = None) -> Inputs:
         spec = config.map
@@ -129,6 +137,17 @@ class MapMode(Mode):
         )
         sink = commit(parts, early_stopping=stopping, moved=moved)
         return Pipeline.joined(self._source(parts), self.made(parts), sink, parts.halt)
+
+    async def begin(self, journal: Journal, inputs: Inputs) -> None:
+        prompts = inputs.row_prompts
+        assert prompts is not None
+        spec = prompts.spec
+        asked = {"samples": spec.samples, "keep": spec.keep, "purpose": prompts.steps[0].purpose}
+        await journal.remember(FACT, asked)
+
+    def listings(self, connection: sqlite3.Connection, config: RunConfig, folder: RunFolder) -> list[Listing]:
+        section = rows_section(connection)
+        return [rows_listing(section)] if section is not None else []
 
     def announced(self, inputs: Inputs, folder: RunFolder) -> Iterator[str]:
         if said := growth(inputs, folder.path):

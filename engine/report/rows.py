@@ -1,0 +1,44 @@
+"""What the report says of a run over rows: how many have an answer, how many were asked for, how many were spared."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from engine.report.shape import RowsSection
+from engine.store.reading import read_fact
+
+FACT = "map"
+"""The journal's fact about what is asked for each row: `samples`, `keep`, and the first step's `purpose`."""
+
+
+def rows_section(connection: sqlite3.Connection) -> RowsSection | None:
+    """None for a run that maps no rows."""
+    asked_for = read_fact(connection, FACT)
+    if not asked_for:
+        return None
+    rows, kept, without = connection.execute(_FATES).fetchone()
+    answers, most = connection.execute(_ANSWERS).fetchone()
+    calls = connection.execute(_CALLS, (asked_for["purpose"],)).fetchone()[0]
+    return {
+        "decided": rows,
+        "kept": (kept or 0) - (without or 0),
+        "without": without or 0,
+        "dropped": rows - (kept or 0),
+        "answers": answers or 0,
+        "most_answers": most or 0,
+        "reused": max(0, (answers or 0) - calls),
+        "spared": max(0, rows * asked_for["samples"] - (answers or 0)) if asked_for["keep"] == "first" else 0,
+    }
+
+
+_FATES = """
+SELECT count(*), sum(kept), sum(empty) FROM (
+    SELECT max(state = 'accepted') AS kept, max(json_extract(meta, '$.null') IS NOT NULL) AS empty
+    FROM items GROUP BY item >> 16
+)
+"""
+_ANSWERS = """
+SELECT sum(json_extract(meta, '$.samples.of')), max(json_extract(meta, '$.samples.of'))
+FROM items WHERE item & 65535 = 0
+"""
+_CALLS = "SELECT count(*) FROM calls WHERE owner = 'map' AND purpose = ? AND key NOT LIKE '%.2'"
