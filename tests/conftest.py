@@ -42,6 +42,8 @@ CLEAN: dict[str, Any] = {
     "refusals": 0.0,
     "program_errors": 0.0,
     "enhancement_errors": 0.0,
+    "failing_code": 0.0,
+    "vacuous_tests": 0.0,
     "answer_accuracy": 1.0,
     "review_accuracy": 1.0,
 }

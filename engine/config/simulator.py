@@ -60,7 +60,7 @@ class SimulatorConfig(Section):
     """
 
     seed: int = 0
-    kind: Literal["auto", "word_problems", "multiple_choice", "short_facts", "like_examples"] = "auto"
+    kind: Literal["auto", "word_problems", "multiple_choice", "short_facts", "code", "like_examples"] = "auto"
     wrong_labels: Share = 0.56
     """Word problems whose label is wrong (44 % right before code verification, 92 % after)."""
     wrong_facts: Share = 0.10
@@ -87,6 +87,10 @@ class SimulatorConfig(Section):
     """Questions about documents that the model answers without them."""
     answered_anyway: Share = 0.0
     """Questions that were to have no answer in the passage, and have one."""
+    failing_code: Share = 0.2
+    """Code that fails the tests that its task has."""
+    vacuous_tests: Share = 0.1
+    """Tests of code that test nothing."""
     reading_errors: Share = 0.0
     """Fact checks that misread their passages."""
     answer_accuracy: Share = 0.80

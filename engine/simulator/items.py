@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from string import ascii_uppercase
 from typing import Any
 
 from engine.config.simulator import SimulatorConfig
-from engine.simulator.content import facts, word_problems
+from engine.simulator.content import code_tasks, facts, word_problems
 from engine.simulator.grounding import from_passages
 from engine.simulator.likeness import like_examples
 from engine.simulator.mistakes import errs, tempted, wrong_number
@@ -61,6 +61,8 @@ def kind_of(asked: Asked, knobs: SimulatorConfig) -> str:
         return knobs.kind
     if not {"text"} <= asked.properties.keys() or asked.properties.keys() & _OTHER_FORMS:
         return "like_examples"
+    if code_fields(asked.properties)[1]:
+        return "code"
     questions = _are_questions(asked)
     if "choices" in asked.properties:
         return "multiple_choice" if questions and _choices(asked) <= _MOST_CHOICES else "like_examples"
@@ -110,6 +112,8 @@ def _item(
     if kind == "multiple_choice":
         most = int(asked.properties.get("choices", {}).get("maxItems", _MOST_CHOICES))
         content = _multiple_choice(source, knobs, wanted, min(most, _MOST_CHOICES))
+    elif kind == "code":
+        content = written_code(code_tasks.draw(source), asked.properties, knobs, source)
     elif kind == "like_examples":
         content = like_examples(asked, source, wanted)
     else:
@@ -130,6 +134,25 @@ def _item(
         )  # drawn for each field, so that a seed gives the same items
         item[name] = content.get(name, solution if _is_solution(name, asked) else other)
     return item
+
+
+def code_fields(names: Iterable[str]) -> tuple[str, str]:
+    """The names of the fields for code and for its tests; '' for tests where there is none."""
+    tests = next((name for name in names if re.fullmatch(r"(unit_)?tests?", name)), "")
+    others = [name for name in names if name not in (tests, "text")]
+    named = next((name for name in others if re.search(r"code|solution|program", name)), None)
+    return named or (others[0] if others else ""), tests
+
+
+def written_code(
+    task: code_tasks.Task, names: Iterable[str], knobs: SimulatorConfig, chance: random.Random
+) -> dict[str, Any]:
+    """A task with its code and its tests, by these names: some code is wrong, some tests test nothing."""
+    names = list(names)
+    code, tests = code_fields(names)
+    written = task.wrong if errs(knobs.failing_code, task.text, knobs, chance) else task.code
+    tested = code_tasks.vacuous(task, chance) if chance.random() < knobs.vacuous_tests else task.tests
+    return {"text": task.text, **({code: written} if code else {}), **({tests: tested} if tests else {})}
 
 
 def _is_solution(name: str, asked: Asked) -> bool:

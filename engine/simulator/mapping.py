@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 
 from engine.config.simulator import SimulatorConfig
-from engine.simulator.content import facts, word_problems
+from engine.simulator.content import code_tasks, facts, word_problems
+from engine.simulator.items import code_fields, written_code
 from engine.simulator.likeness import scalar, sentences
 from engine.simulator.mistakes import errs, tempted, wrong_number
 from engine.simulator.request import Asked
@@ -36,6 +37,11 @@ def _row(
     chance: random.Random,
 ) -> dict[str, Any]:
     fields = schema.get("properties", {})
+    task = code_tasks.known(row)
+    if task is not None and code_fields(fields)[0]:
+        written = written_code(task, fields, knobs, chance)
+        others = {name: _value(name, of, row, asked, chance) for name, of in fields.items()}
+        return {name: written.get(name, others[name]) for name in fields}
     given = _answer(row, knobs, chance)
     made: dict[str, Any] = {}
     answered = False
