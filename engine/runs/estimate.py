@@ -175,10 +175,6 @@ def prompts_of_rows(inputs: Inputs) -> Iterator[Prompt]:
 
 def plan_of(inputs: Inputs, folder: RunFolder | None = None) -> Plan:
     """The plan from the best source there is. `folder`: the run's own, where it may have begun."""
-    if inputs.row_prompts is not None:
-        from engine.runs.estimate_rows import plan_of_rows  # it is made of what stands here
-
-        return plan_of_rows(inputs, folder)
     if folder is not None and (earlier := _earlier(inputs, folder)) is not None:
         return earlier
     if inputs.calibrated is None:

@@ -22,6 +22,7 @@ from engine.runs.estimate import (
     Step,
     asked_of,
     owners,
+    plan_of,
     spread_of,
     step_of,
     whole_plan,
@@ -47,6 +48,11 @@ class _Look:
     """Of rows of which something is asked that no row before them has asked."""
     characters: Sequence[float]
     """Of a prompt, by step."""
+
+
+def plan_for(inputs: Inputs, folder: RunFolder | None = None) -> Plan:
+    """What a run takes, whatever kind it is."""
+    return plan_of_rows(inputs, folder) if inputs.row_prompts is not None else plan_of(inputs, folder)
 
 
 def plan_of_rows(inputs: Inputs, folder: RunFolder | None) -> Plan:

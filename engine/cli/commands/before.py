@@ -65,7 +65,8 @@ def plan(
     from engine.cli.tables import plan_lines, plan_table, ways_lines
     from engine.config import RunConfig
     from engine.dataset.findings import findings
-    from engine.runs.estimate import plan_of, prompts
+    from engine.runs.estimate import prompts
+    from engine.runs.estimate_rows import plan_for
     from engine.runs.modes import mode_for
     from engine.runs.ways import ways_of
     from engine.store.folder import RunFolder
@@ -77,7 +78,7 @@ def plan(
         for topic, said in findings(inputs.dataset) if inputs.row_prompts is None else ():
             say(f"{topic}: {said}")
         cap = inputs.config.limits.budget_usd
-        found = plan_of(inputs, RunFolder(out or Path("runs") / config.stem))
+        found = plan_for(inputs, RunFolder(out or Path("runs") / config.stem))
         show(plan_table(found))
         for line in (*plan_lines(found, cap), *ways_lines(ways_of(inputs, found))):
             say(line)
