@@ -61,7 +61,7 @@ def export(
     """
     if form not in (*FORMS, HUB):
         raise ConfigError(
-            f"-f {form}: there is no such format; allowed: {', '.join([*FORMS, HUB])}; of "
+            f"-f {form}: there is no such format; allowed: {', '.join([*FORMS, HUB])}; grpo, verifiers, verl; of "
             "items made from documents also beir, ragas, trec"
         )
     if pairs is not None and (shape := FORMS[form].shape) is not None:

@@ -78,6 +78,7 @@ def export(
     from engine.errors import ConfigError
     from engine.exports.formats import export, form_of, parts
     from engine.exports.mixture import Wanted, mixture_of
+    from engine.exports.reinforcement import FORMS as REINFORCEMENT
     from engine.exports.retrieval import FORMS as RETRIEVAL
     from engine.exports.written import refuse_foreign, remember
     from engine.store.folder import RunFolder
@@ -94,6 +95,9 @@ def export(
         if format is not None and format in RETRIEVAL and out is not None:
             asked = _retrieval(run_dir, format, Path(out), force=force)
             tell(f"{asked:,} questions written to {out}")
+            return
+        if format is not None and format in REINFORCEMENT and out is not None:
+            tell(f"{_tasks(run_dir, format, out, force=force):,} tasks written to {out}")
             return
         format = "hf" if push is not None else format or form_of(str(out))
         if out is not None and (count := _pairs(run_dir, format, out, force=force)) is not None:
@@ -156,6 +160,30 @@ def _retrieval(run_dir: Path, format: str, out: Path, *, force: bool) -> int:
     return count
 
 
+def _tasks(run_dir: Path, format: str, out: str, *, force: bool) -> int:
+    """Writes the run's items as tasks for reinforcement learning; how many."""
+    from engine.config import RunConfig
+    from engine.errors import ConfigError
+    from engine.exports.reinforcement import write
+    from engine.exports.written import refuse_foreign, remember
+    from engine.files.send import written_to
+    from engine.store.reading import connect, read_form, read_items
+
+    folder = existing_of_items(run_dir)
+    config = RunConfig.load(folder.config, lenient=True)
+    with closing(connect(folder.database)) as connection, written_to(out) as path:
+        connection.execute("BEGIN")  # one transaction: it does not see later commits
+        _spare([path], folder, config)
+        if not force:
+            refuse_foreign(folder, [path])
+        fields = read_form(connection, config.item_fields)
+        count = write(format, lambda: read_items(connection, "accepted"), fields, config, path)
+    if not count:
+        raise ConfigError(f"{run_dir}: holds no accepted item to export")
+    remember(folder, [Path(out)])
+    return count
+
+
 def _pairs(run_dir: Path, format: str, out: str, *, force: bool) -> int | None:
     """Writes preference pairs made of what the run knows; None where the format, or the run, asks for its items."""
     from engine.config import RunConfig
@@ -212,6 +240,8 @@ def _list(folder: RunFolder) -> None:
     from engine.cli.common import show
     from engine.config import RunConfig
     from engine.exports.formats import FORMS, HUB, misfit, takes_pairs
+    from engine.exports.reinforcement import READERS as TASKS
+    from engine.exports.reinforcement import misfit as no_tasks
     from engine.exports.retrieval import READERS
 
     config = RunConfig.load(folder.config, lenient=True)
@@ -220,6 +250,8 @@ def _list(folder: RunFolder) -> None:
     for name, reader in {**{n: f.reader for n, f in FORMS.items()}, HUB: "datasets, and the hub"}.items():
         made = "from what the run knows: revised, rejected" if takes_pairs(name, fields) else None
         table.add_row(name, reader, made or misfit(name, fields) or "yes")
+    for name, reader in TASKS.items():
+        table.add_row(name, reader, no_tasks(fields) or "yes")
     for name, reader in READERS.items():
         table.add_row(
             name, reader, "yes" if config.documents is not None else "needs items made from documents"
