@@ -14,6 +14,7 @@ from engine.config import RunConfig
 from engine.errors import ConfigError
 from engine.runs.api import resumed
 from engine.runs.modes import MapMode
+from mapped_rows import ASKED, calls, config_of, ids, mapped, problem, write_rows
 
 # --- rows and their places -------------------------------------------------------------------------
 
