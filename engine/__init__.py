@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from engine.exports.whole import export
     from engine.report.summary import Report
     from engine.runs.api import arun
-    from engine.runs.programs import audit, evaluate, preview, run
+    from engine.runs.programs import audit, evaluate, map, preview, run
     from engine.runs.result import Result
 
 _HOMES = {
@@ -32,6 +32,7 @@ _HOMES = {
     "audit": "engine.runs.programs",
     "evaluate": "engine.runs.programs",
     "export": "engine.exports.whole",
+    "map": "engine.runs.programs",
     "preview": "engine.runs.programs",
     "run": "engine.runs.programs",
 }
@@ -56,6 +57,7 @@ __all__ = [
     "audit",
     "evaluate",
     "export",
+    "map",
     "preview",
     "run",
 ]

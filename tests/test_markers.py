@@ -139,3 +139,25 @@ def test_paths_at_any_place_are_taken_from_the_folder() -> None:
     assert config.evaluate.datasets[0].path == "/folder/o.jsonl"
     named = parse(RunConfig, text.replace("./mine", "some-model"), "text", Path("/folder"), {}).settings
     assert named.embedding.model == "some-model"
+
+
+def lists_behind_a_reading(model: type[BaseModel], behind: bool = False) -> Iterator[str]:
+    """Fields for lists that stand below one whose value is rewritten before it is read: from there on, a list of the
+    file is no longer taken for one, unless the field says so itself.
+    """
+    for name, field in model.model_fields.items():
+        rewritten = "BeforeValidator" in repr(field)
+        own = rewritten or name in {
+            each
+            for found in model.__pydantic_decorators__.field_validators.values()
+            if found.info.mode == "before"
+            for each in found.info.fields
+        }
+        if "tuple[" in str(field.annotation) and behind and not own:
+            yield f"{model.__name__}.{name}"
+        for _, section in sections(field.annotation):
+            yield from lists_behind_a_reading(section, behind or rewritten)
+
+
+def test_lists_are_read_wherever_they_stand() -> None:
+    assert sorted(set(lists_behind_a_reading(RunConfig))) == []

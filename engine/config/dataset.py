@@ -141,6 +141,11 @@ class MessagesField(Section):
     tools: str | None = None
     """The field with the tools that may be called, as JSON schemas."""
 
+    @field_validator("turns", mode="before")
+    @classmethod
+    def _listed(cls, turns: Any) -> Any:
+        return tuple(turns) if isinstance(turns, list) else turns
+
     @field_validator("turns")
     @classmethod
     def _in_order(cls, turns: tuple[int, int] | None) -> tuple[int, int] | None:

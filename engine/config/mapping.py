@@ -107,7 +107,9 @@ class MapConfig(StepConfig):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.steps and ({"prompt", "system", "columns", "reasoning", "name"} & self.model_fields_set):
+        usual = StepConfig.model_fields["prompt"].default
+        own = self.columns or self.system or self.reasoning or self.name or self.prompt != usual
+        if self.steps and own:
             raise ValueError("give either steps, or the prompt and the columns of the only one")
         if not all(step.columns for step in self.chain):
             raise ValueError("columns: names none; say what a reply is to hold, such as {answer: string}")

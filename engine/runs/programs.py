@@ -38,6 +38,11 @@ def audit(config: RunConfig, folder: Path | str, *, show: TextIO | Shown | None 
     return finished(lambda: api.audit(config, folder, show=show))
 
 
+def map(config: RunConfig, folder: Path | str, *, show: TextIO | Shown | None = None) -> Result:
+    """Ask for new columns of each row of `dataset.path`. Raises as `run` does."""
+    return finished(lambda: api.map(config, folder, show=show))
+
+
 def evaluate(
     config: RunConfig,
     folder: Path | str,

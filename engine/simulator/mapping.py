@@ -106,7 +106,7 @@ def _value(name: str, of: Mapping[str, Any], row: str, asked: Asked, chance: ran
                 return [_span(inner, row, asked, chance) for _ in range(chance.randint(1, 2))]
             if "enum" in inner:
                 return [chance.choice(inner["enum"])]
-            words = re.findall(r"[A-Za-z]{4,}", row) or ["general"]
+            words = _names(row) or ["general"]
             return sorted({chance.choice(words) for _ in range(2)})
         case "object":
             return {
@@ -122,13 +122,19 @@ def _value(name: str, of: Mapping[str, Any], row: str, asked: Asked, chance: ran
 
 def _span(of: Mapping[str, Any], row: str, asked: Asked, chance: random.Random) -> dict[str, Any]:
     """An object of a list: texts in it are words of the row."""
-    words = re.findall(r"[A-Z][a-z]+(?: [A-Z][a-z]+)*", row) or re.findall(r"\w{4,}", row) or ["general"]
+    words = _names(row) or ["general"]
     return {
         name: chance.choice(words)
         if _kind(inner) == "string" and "enum" not in inner
         else _value(name, inner, row, asked, chance)
         for name, inner in of.get("properties", {}).items()
     }
+
+
+def _names(row: str) -> list[str]:
+    """Names, or else words, of what a row's prompt is about: its longest line."""
+    subject = max(row.splitlines(), key=len, default="")
+    return re.findall(r"[A-Z][a-z]+(?: [A-Z][a-z]+)*", subject) or re.findall(r"\w{4,}", subject)
 
 
 def _text(name: str, row: str, of: Mapping[str, Any], chance: random.Random) -> str:

@@ -36,6 +36,7 @@ from engine.stages.rows import Check, MapRows, Rows
 from engine.store.folder import RunFolder
 from engine.store.journal import Journal
 
+_LABELS = ("answer", "label")
 _EXAMPLES = 1_000
 """Rows that are done, of which prompts show some: so many are read."""
 
@@ -180,15 +181,16 @@ def _check_needs(config: RunConfig, spec: MapConfig) -> None:
 
 
 def fields_of(prompts: RowPrompts, schema: Schema) -> FieldsConfig:
-    """How items are known where the config does not say: by the texts that prompts speak of; labelled with the first
-    new column that is no list of objects.
+    """How items are known where the config does not say: by the texts that prompts speak of; labelled with the new
+    column called answer or label, else with the first one that holds a single value.
     """
     spec, there = prompts.spec, columns_of(schema)
     used = [name for name in there if any(name in step.used for step in prompts.steps)]
     texts = [name for name in used if schema.column(name).type.kind == "string"] or used or there[:1]
     columns = made_by(spec)
     plain = ("string", "integer", "number", "boolean")
-    label = next((name for name, column in columns.items() if column.type.kind in plain), None)
+    able = [name for name, column in columns.items() if column.type.kind in plain]
+    label = next((name for name in able if name in _LABELS), able[0] if able else None)
     extras = {name: ExtraField(required=False) for name in columns if name != label}
     return FieldsConfig(
         text=texts[0] if len(texts) == 1 else tuple(texts),
