@@ -400,3 +400,24 @@ async def test_values_are_of_their_columns_types(endpoint: Start, tmp_path: Path
         assert all(isinstance(name, str) for name in row["names"])
         assert all(set(span) == {"text", "kind"} for span in row["spans"])
     assert len(ids(tmp_path / "run")) == 20
+
+
+@pytest.mark.parametrize(
+    ("row", "columns", "text", "label"),
+    [
+        ({"text": "a b", "title": "c"}, ["answer", "label"], "text", "answer"),
+        ({"title": "a", "body": "c"}, ["choices", "text"], ("title", "body"), "choices"),
+        ({"odd name": "a", "items": "c"}, ["label"], "odd name", "label"),
+        ({"a.b": "a", "c": 1}, ["x.y", "z"], "c", "x.y"),
+    ],
+)
+def test_columns_may_have_any_names(
+    row: dict[str, Any], columns: list[str], text: Any, label: str, tmp_path: Path
+) -> None:
+    data = tmp_path / "rows.jsonl"
+    data.write_bytes(orjson.dumps(row) + b"\n")
+    spec = {"prompt": "{{ row }}", "columns": dict.fromkeys(columns, "string")}
+    fields = MapMode().load(config_of(tmp_path, "http://127.0.0.1:9", data, map=spec)).config.dataset.fields
+    assert fields.text == text
+    assert fields.label is not None
+    assert fields.label.field == label

@@ -1,6 +1,6 @@
 """This engine beside those that people would use instead: one machine, one stand-in server, the same work.
 
-    python benchmarks/peers/run.py [--venvs FOLDER] [--only NAME ...] [--measures cpu wide rate faults kill]
+    python benchmarks/peers/run.py [--venvs FOLDER] [--only NAME ...] [--measures cpu rows wide rate faults kill]
 
 Each peer has a venv of its own, made at the first run from the versions below (three gigabytes in all). Client and
 server are pinned to a core each. Every figure is of one run unless --repeats says otherwise.
@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +43,12 @@ class Peer:
     limited: bool = False
     """Whether it can be told a rate limit."""
     resumes: bool = True
+    rows_script: str = ""
+    """Of one that has a way of its own for rows that are there; the others ask a prompt for each row anyway."""
 
 
 PEERS = (
-    Peer("DataGen", "own.py", (), limited=True),
+    Peer("DataGen", "own.py", (), limited=True, rows_script="own_map.py"),
     Peer("Curator 0.1.31", "curator.py", ("bespokelabs-curator==0.1.31",), limited=True),
     Peer("Data Designer 0.9.6", "designer.py", ("data-designer==0.9.6", "sniffio")),
     Peer(
@@ -201,6 +203,12 @@ def cpu(contest: Contest, peer: Peer) -> dict[str, Any]:
     }
 
 
+def rows(contest: Contest, peer: Peer) -> dict[str, Any]:
+    """The same over rows that are there, each of which gets what its answer holds: `datagen map` beside the others."""
+    found = cpu(contest, replace(peer, script=peer.rows_script or peer.script))
+    return {"rows_cpu_ms": found["cpu_ms"], "rows_per_s": found["items_per_s"]}
+
+
 def wide(contest: Contest, peer: Peer) -> dict[str, Any]:
     """0.5 s of latency, 1,024 at once, 20,000 items: how near to the ideal, and the memory."""
     with responder("--wide", "--latency", "0.5") as url, fresh() as place:
@@ -262,10 +270,11 @@ def kill(contest: Contest, peer: Peer) -> dict[str, Any]:
 
 
 MEASURES: dict[str, Callable[[Contest, Peer], dict[str, Any]]] = {
-    "cpu": cpu, "wide": wide, "rate": rate, "faults": faults, "kill": kill,
+    "cpu": cpu, "rows": rows, "wide": wide, "rate": rate, "faults": faults, "kill": kill,
 }  # fmt: skip
 ROWS: Sequence[tuple[str, Callable[[dict[str, Any]], Any]]] = (
     ("CPU ms an item, zero latency, 256 at once", lambda f: number(f.get("cpu_ms"), "{:.2f}")),
+    ("CPU ms a row that is there (`datagen map`)", lambda f: number(f.get("rows_cpu_ms"), "{:.2f}")),
     ("items/s, one core for the client", lambda f: number(f.get("items_per_s"), "{:,.0f}")),
     ("wall of ideal: 0.5 s latency, 1,024 at once, 20,000 items", lambda f: number(f.get("of_ideal"), "{:.2f}")),
     ("peak MB, 20,000 items", lambda f: number(f.get("rss_mb"), "{:.0f}")),

@@ -7,7 +7,7 @@ import sqlite3
 from engine.report.shape import RowsSection
 from engine.store.reading import read_fact
 
-FACT = "map"
+FACT = "rows"
 """The journal's fact about what is asked for each row: `samples`, `keep`, and the first step's `purpose`."""
 
 

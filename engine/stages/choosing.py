@@ -221,5 +221,6 @@ def _told(item: Item, record: Mapping[str, Any]) -> Item:
 
 def _paid(item: Item, tried: Sequence[Item]) -> Item:
     """With what all answers of its row have cost."""
-    whole = reduce(lambda sum, each: sum + each.usage, tried, Usage())
-    return item.evolve(usage=whole)
+    if len(tried) == 1:
+        return item
+    return item.evolve(usage=reduce(lambda sum, each: sum + each.usage, tried, Usage()))

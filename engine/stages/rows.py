@@ -49,11 +49,11 @@ class Rows:
             if not await self._progress.room(number, self._window, self._halt):
                 return
             self._progress.outstanding += 1
-            batch = Batch(number, 1, 0, 0.0, rows=(place,))
             if isinstance(row, BadRow):
-                yield Item(batch, 0, 1).judged(Verdict.rejected(DATASET, row.reason, row.detail))
+                bare = Item(Batch(number, 1, 0, 0.0, rows=(place,)), 0, 1)
+                yield bare.judged(Verdict.rejected(DATASET, row.reason, row.detail))
             else:
-                yield replace(batch, given=row)
+                yield Batch(number, 1, 0, 0.0, rows=(place,), given=row)
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,9 @@ class MapRows:
         if self._spec.on_reject == "keep_null":
             items = [self._emptied(item) if item.rejection is not None else item for item in items]
         return [
-            item.evolve(batch=batch, position=place, batch_total=len(items))
+            item
+            if item.position == place and item.batch_total == len(items)
+            else item.evolve(position=place, batch_total=len(items))
             for place, item in enumerate(items)
         ]
 
@@ -151,7 +153,8 @@ class MapRows:
         row: Row = {name: value for name, value in (batch.given or {}).items() if name != "_meta"}
         stem, usage, model = "" if self._spec.reuse else str(batch.number), Usage(), ""
         made: list[Row] = [{}]
-        batch = replace(batch, temperature=self._prompts.temperature(self._prompts.steps[-1], number))
+        temperature = self._prompts.temperature(self._prompts.steps[-1], number)
+        batch = batch if temperature == batch.temperature else replace(batch, temperature=temperature)
         for step in self._prompts.steps:
             try:
                 made, completion, spent = await self._asked(batch, step, row, number, stem)
@@ -173,10 +176,10 @@ class MapRows:
         for place, new in enumerate(made):
             whole = {**given, **row, **new}
             item = item_of(batch, number + place, batch.rows[0], whole, self._fields)
-            item = item.evolve(usage=share, model=model, sent=completion.sent)
-            if self._spec.reuse and not item.settled:
-                item = item.evolve(known_as=SHARED + digest(dumps(self._fields.wire(item))))
-            items.append(item)
+            known_as = ""
+            if self._spec.reuse and self._checks and not item.settled:
+                known_as = SHARED + digest(dumps(self._fields.wire(item)))
+            items.append(item.evolve(usage=share, model=model, sent=completion.sent, known_as=known_as))
         return items
 
     async def _asked(

@@ -18,6 +18,7 @@ from engine.store.checksums import intact, sealed
 from engine.store.migrations import VERSION, migrate
 from engine.store.prompts import Packing
 from engine.store.reading import ANSWERED, Tallies, connect, read_fact, read_spent, read_tallies
+from engine.store.seen import Seen
 from engine.store.writer import GroupWriter, Insert, Operation, Statement, damaged, translated
 
 _SCHEMA = """
@@ -116,6 +117,7 @@ class Journal:
         self._reader = _created(path)
         self._writer = GroupWriter(path, set_up)
         self._held: set[str] = set()
+        self._seen: Seen | None = None
         self._with_vectors: set[int] = set()
         self._start = 0
         self._replaces = False
@@ -125,7 +127,7 @@ class Journal:
     def find(self, key: str) -> Completion | PermanentError | None:
         """The journaled outcome of a call, if there is one."""
         shared = key.startswith(SHARED)
-        if not shared and key not in self._held:
+        if key not in (self._shared() if shared else self._held):
             return None
         with translated(self.path):
             row = self._reader.execute("SELECT * FROM calls WHERE key = ?", (key,)).fetchone()
@@ -147,8 +149,20 @@ class Journal:
         """Whether the outcome of this call is journaled."""
         if not key.startswith(SHARED):
             return key in self._held
+        if key not in self._shared():
+            return False
         with translated(self.path):
             return self._reader.execute("SELECT 1 FROM calls WHERE key = ?", (key,)).fetchone() is not None
+
+    def _shared(self) -> Seen:
+        """The keys that any batch may ask for, as far as there are any: nearly all that are asked for are new."""
+        if self._seen is None:
+            self._seen = Seen()
+            with translated(self.path):
+                sql = "SELECT key FROM calls WHERE key >= ? AND key < ?"
+                for (key,) in self._reader.execute(sql, (SHARED, chr(ord(SHARED) + 1))):
+                    self._seen.add(key)
+        return self._seen
 
     @property
     def start(self) -> int:
@@ -158,6 +172,8 @@ class Journal:
     async def record(self, prompt: Prompt, outcome: Completion | PermanentError) -> None:
         """Returns once the outcome is on disk. Raises StoreError."""
         calls = Insert("INSERT OR IGNORE", "calls", [self._call(prompt, outcome)], finish=sealed)
+        if self._seen is not None and prompt.key.startswith(SHARED):
+            self._seen.add(prompt.key)
         await self._writer.write([calls, *self._asked(prompt)])
 
     async def record_all(
@@ -165,6 +181,8 @@ class Journal:
     ) -> None:
         """Records outcomes together with what else is to be known with them. Raises StoreError."""
         rows = [self._call(*outcome) for outcome in outcomes]
+        for prompt, _ in outcomes if self._seen is not None else ():
+            self._seen.add(prompt.key)  # type: ignore[union-attr]
         calls = [Insert("INSERT OR IGNORE", "calls", rows, finish=sealed)] if rows else []
         await self._writer.write([*calls, *operations])
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import FieldsConfig, RunConfig
-from engine.config.dataset import ExtraField, LabelField
+from engine.config.dataset import RESERVED, ExtraField, LabelField
 from engine.config.mapping import CHOSEN, REJECTED, MapConfig
 from engine.dataset.base import BaseDataset
 from engine.files.rows import BadRow
@@ -186,12 +186,22 @@ def fields_of(prompts: RowPrompts, schema: Schema) -> FieldsConfig:
     """
     spec, there = prompts.spec, columns_of(schema)
     used = [name for name in there if any(name in step.used for step in prompts.steps)]
-    texts = [name for name in used if schema.column(name).type.kind == "string"] or used or there[:1]
+    plainly = [name for name in used or there if "." not in name]
+    texts = (
+        [name for name in plainly if schema.column(name).type.kind == "string"] or plainly[:1] or there[:1]
+    )
+    if len(texts) > 1 and RESERVED & set(
+        texts
+    ):  # several parts are known by their names, which these are not
+        texts = (
+            ["text"] if "text" in texts else [name for name in texts if name not in RESERVED][:1] or texts[:1]
+        )
     columns = made_by(spec)
     plain = ("string", "integer", "number", "boolean")
     able = [name for name, column in columns.items() if column.type.kind in plain]
     label = next((name for name in able if name in _LABELS), able[0] if able else None)
-    extras = {name: ExtraField(required=False) for name in columns if name != label}
+    taken = {*RESERVED, *texts, label}
+    extras = {name: ExtraField(required=False) for name in columns if name not in taken and "." not in name}
     return FieldsConfig(
         text=texts[0] if len(texts) == 1 else tuple(texts),
         label=LabelField(field=label) if label is not None else None,
