@@ -135,6 +135,13 @@ async def test_files_of_finished_rows(endpoint: Start, tmp_path: Path) -> None:
     assert b"".join(part.read_bytes() for part in parts) == (folder / "accepted.jsonl").read_bytes()
 
 
+async def test_the_last_row_is_in_its_file_too(endpoint: Start, tmp_path: Path) -> None:
+    url, _ = await endpoint()
+    data = write_rows(tmp_path / "rows.jsonl", 30)
+    await mapped(tmp_path / "run", config_of(tmp_path, url, data, map={**ASKED, "part": 100}))
+    assert len(lines(tmp_path / "run" / "parts" / "accepted-00001.jsonl")) == 30
+
+
 async def test_a_cap_stops_and_a_larger_one_goes_on(endpoint: Start, tmp_path: Path) -> None:
     url, simulator = await endpoint()
     data = write_rows(tmp_path / "rows.jsonl", 80)

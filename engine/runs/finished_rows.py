@@ -66,7 +66,7 @@ class FinishedRows:
 
     def finish(self, connection: sqlite3.Connection, rows: int) -> None:
         """Writes what is not there yet of the files whose rows are all decided. Raises StoreError."""
-        committed = _committed(connection)
+        committed = _committed(connection, rows)
         whole = -(-rows // self._rows) if committed >= rows else committed // self._rows
         for number in range(whole):
             last = number == whole - 1
@@ -80,8 +80,13 @@ class FinishedRows:
             file.writelines(read_lines(connection, "accepted", item_number(first, 0), item_number(end, 0)))
 
 
-def _committed(connection: sqlite3.Connection) -> int:
-    return int(read_fact(connection, "committed") or 0)
+def _committed(connection: sqlite3.Connection, rows: int) -> int:
+    """Below which number all rows are decided; a run that reaches its target with the last one does not move past it."""
+    committed = int(read_fact(connection, "committed") or 0)
+    last = "SELECT EXISTS (SELECT 1 FROM items WHERE item >= ?)"
+    if committed == rows - 1 and connection.execute(last, (item_number(committed, 0),)).fetchone()[0]:
+        return rows
+    return committed
 
 
 def readable_rows(inputs: Inputs) -> Iterator[Row]:

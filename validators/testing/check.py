@@ -46,7 +46,7 @@ class TestsOptions(BaseModel):
     """The function that tests written as `check(candidate)` are given; the last one of the solution where absent."""
     runs: int = Field(default=3, ge=1, le=20)
     """How often the solution must pass, each time with other random numbers."""
-    mutants: int = Field(default=3, ge=0, le=50)
+    mutants: int = Field(default=10, ge=0, le=100)
     """Versions of the solution with one change, which the tests must fail."""
     caught: float = Field(default=1.0, ge=0, le=1)
     """The share of these that must fail. Some changes change nothing, so that 1 turns away a few good items."""

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-_NUMBERS: Sequence[Any] = ([3, 8, -2, 15, 7, 21, 4], [30, 1, 9, 12, 6, 18], [5, 40, 11, 2, 2, 27, 16, 13], [])
+_NUMBERS: Sequence[Any] = (
+    [*range(1, 21)],
+    [3, 8, -2, 15, 7, 21, 4],
+    [30, 1, 9, 12, 6, 18],
+    [5, 40, 11, 2, 2, 27, 16, 13],
+    [],
+)
 _WORDS: Sequence[Any] = ("orchard", "a Zebra crossing", "xyz", "")
 
 
