@@ -301,7 +301,7 @@ async def test_what_becomes_of_a_row_without_an_answer(
         assert sorted([*ids(folder), *ids(folder, "rejected")]) == list(range(80))
     if on_reject == "retry":
         assert len(rows) > 70
-        assert max(row["_meta"]["samples"]["of"] for row in rows) > 1
+        assert max(row["_meta"].get("samples", {"of": 1})["of"] for row in rows) > 1
 
 
 async def test_an_empty_row_is_not_asked_for(endpoint: Start, tmp_path: Path) -> None:

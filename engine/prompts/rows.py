@@ -28,6 +28,8 @@ from engine.schema.columns import Column
 from engine.schema.types import type_of
 from engine.schema.values import dumps
 
+_MARK = "\x00"
+"""Stands for what a row says where the rest of a prompt is rendered once for all."""
 OWNER = "map"
 """By whom the calls for rows are made, and rows rejected whose replies are none."""
 ROWS = "rows"
@@ -101,9 +103,16 @@ class Step:
             check_columns(self._own, there)
         with naming(config, f"prompts.{self.purpose}"):
             self._around = PromptTemplate.load("map").replaced(config.prompts.get(self.purpose))
+        self._is_own = self.purpose in config.prompts
+        self._parts: dict[bool, list[tuple[str, str, str]]] = {}
         self._there = tuple(there)
+        own = self._own.variables
+        self._held = self._there if BY_NAME in own else tuple(name for name in there if name in own)
         self.used = tuple(name for name in there if self._speaks_of(name))
         self.columns = {name: column_of(each) for name, each in spec.columns.items()}
+        self._texts = {
+            name for name, column in self.columns.items() if column.type.name == "string" and not column.enum
+        }
         one = closed_object({name: _schema(column) for name, column in self.columns.items()})
         several = {"type": "array", "items": one, "minItems": count, "maxItems": count}
         self.schema = one if count == 1 else closed_object({ROWS: several})
@@ -129,6 +138,17 @@ class Step:
     def rendered(self, row: Row, examples: Sequence[tuple[str, str]]) -> tuple[str, str]:
         """(system, user). Raises ConfigError."""
         system, asked = self._own.render(self._values(row))
+        if self._is_own or examples:
+            return self._whole(system, asked, examples)
+        parts = self._parts.get(bool(system))
+        if parts is None:  # all that does not depend on the row, rendered once
+            marked = self._whole(_MARK if system else "", _MARK, ())
+            parts = self._parts[bool(system)] = [each.partition(_MARK) for each in marked]
+        (first, _, second), (third, _, fourth) = parts
+        return f"{first}{system}{second}", f"{third}{asked}{fourth}"
+
+    def _whole(self, system: str, asked: str, examples: Sequence[tuple[str, str]]) -> tuple[str, str]:
+        """The prompt with what the step itself says in it."""
         values = {
             "system": system,
             "asked": asked,
@@ -138,22 +158,21 @@ class Step:
             "count": self.count,
             "form": self._form,
         }
-        system, user = self._around.render(values)
-        return system, stating(self._form, user)
+        whole, user = self._around.render(values)
+        return whole, stating(self._form, user)
 
     def is_empty(self, row: Row) -> bool:
         """Whether the row holds nothing of what its prompt speaks of."""
         return bool(self.used) and all(row.get(name) in (None, "", [], {}) for name in self.used)
 
     def _values(self, row: Row) -> dict[str, Any]:
-        held = {name: _shown(row.get(name)) for name in self._there}
-        there = {name: row[name] for name in self._there if row.get(name) is not None}
-        block = fenced(there) if ALL in self._own.variables else ""
-        return {
-            **{name: value for name, value in held.items() if name.isidentifier()},
-            ALL: block,
-            BY_NAME: held,
-        }
+        held = {name: _shown(row.get(name)) for name in self._held}
+        values = {name: value for name, value in held.items() if name.isidentifier()}
+        if BY_NAME in self._own.variables:
+            values[BY_NAME] = held
+        if ALL in self._own.variables:
+            values[ALL] = fenced({name: row[name] for name in self._there if row.get(name) is not None})
+        return values
 
     def read(self, completion: Completion) -> list[Row]:
         """The new columns: of one row, or of several. Raises FieldProblem where the reply is not what was asked for."""
@@ -170,7 +189,11 @@ class Step:
     def _row(self, reply: Mapping[str, Any], completion: Completion) -> Row:
         made: Row = {}
         for name, column in self.columns.items():
-            value = coerced(reply.get(name), column)
+            value = reply.get(name)
+            if value.__class__ is str and value and name in self._texts:
+                made[name] = value
+                continue
+            value = coerced(value, column)
             if (complaint := column.complaint(value)) is not None:
                 raise FieldProblem("wrong_value", f"{name}: {complaint}")
             if value == "" and not column.nullable:

@@ -38,7 +38,7 @@ SELECT count(*), sum(kept), sum(empty) FROM (
 )
 """
 _ANSWERS = """
-SELECT sum(json_extract(meta, '$.samples.of')), max(json_extract(meta, '$.samples.of'))
+SELECT sum(coalesce(json_extract(meta, '$.samples.of'), 1)), max(coalesce(json_extract(meta, '$.samples.of'), 1))
 FROM items WHERE item & 65535 = 0
 """
 _CALLS = "SELECT count(*) FROM calls WHERE owner = 'map' AND purpose = ? AND key NOT LIKE '%.2'"

@@ -81,7 +81,7 @@ class FinishedRows:
 
 
 def _committed(connection: sqlite3.Connection, rows: int) -> int:
-    """Below which number all rows are decided; a run that reaches its target with the last one does not move past it."""
+    """Below which number all rows are decided; a run that reaches its target with the last row stays at it."""
     committed = int(read_fact(connection, "committed") or 0)
     last = "SELECT EXISTS (SELECT 1 FROM items WHERE item >= ?)"
     if committed == rows - 1 and connection.execute(last, (item_number(committed, 0),)).fetchone()[0]:

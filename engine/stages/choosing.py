@@ -70,6 +70,8 @@ class Choosing:
 
         Whatever is kept says how many answers there were, and pays for them. Raises what asking raises.
         """
+        if len(tried) == self._spec.samples == 1:
+            return made
         passed = [item for item in made if item.rejection is None]
         if self._spec.fan_out > 1 or self._spec.keep == "all":
             kept: Sequence[Item] = passed or [_why(made)]

@@ -21,7 +21,6 @@ from engine.protocols import Ask, Row
 from engine.schema.values import dumps
 from engine.stages.choosing import Choosing
 from engine.stages.dataset_rows import NAME as DATASET
-from engine.stages.dataset_rows import item_of
 from engine.stages.progress import Progress
 from engine.stages.refine import Refine
 
@@ -175,11 +174,19 @@ class MapRows:
         items = []
         for place, new in enumerate(made):
             whole = {**given, **row, **new}
-            item = item_of(batch, number + place, batch.rows[0], whole, self._fields)
-            known_as = ""
-            if self._spec.reuse and self._checks and not item.settled:
-                known_as = SHARED + digest(dumps(self._fields.wire(item)))
-            items.append(item.evolve(usage=share, model=model, sent=completion.sent, known_as=known_as))
+            try:
+                content = self._fields.read(batch.rows[0], whole)
+            except FieldProblem as problem:
+                lost = Item(batch, number + place, 1, origin=whole, model=model, usage=share)
+                items.append(lost.judged(Verdict.rejected(DATASET, problem.reason, str(problem))))
+                continue
+            said = content.text, content.label, content.choices, content.extras, content.parts
+            item = Item(
+                batch, number + place, 1, *said, origin=whole, model=model, usage=share, sent=completion.sent,
+            )  # fmt: skip
+            if self._spec.reuse and self._checks:
+                item = item.evolve(known_as=SHARED + digest(dumps(self._fields.wire(item))))
+            items.append(item)
         return items
 
     async def _asked(
