@@ -291,6 +291,8 @@ class Item:
     """What the model copied from the passages as evidence for it."""
     known_as: str = ""
     """What calls about it are named after, where that is not its id: the same for items of which the same is asked."""
+    asked: tuple[str, ...] = ()
+    """What the calls for its row are named after, likewise."""
 
     @property
     def number(self) -> int:
@@ -332,6 +334,7 @@ class Item:
                 model=self.model,
                 sent=self.sent,
                 known_as=self.known_as,
+                asked=self.asked,
                 usage=self.usage + verdict.usage,
                 verdicts=(*self.verdicts, replace(verdict, item=None)),
                 revisions=self.revisions + 1,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from engine.dataset.forms import FieldProblem
 from engine.errors import LEAST_ANSWER, ConfigError, ContextExceeded, PermanentError
 from engine.files.rows import BadRow, Numbered
 from engine.flow.halt import Halt
-from engine.items import SHARED, Batch, Completion, Item, Usage, Verdict
+from engine.items import SHARED, Batch, Completion, Item, Prompt, Usage, Verdict
 from engine.prompts.replies import beside_the_loop
 from engine.prompts.rows import OWNER, RowPrompts, Step, digest
 from engine.protocols import Ask, Row
@@ -88,7 +88,7 @@ class MapRows:
         first = self._prompts.steps[0]
         if first.is_empty(dict(batch.given or {})):
             said = f"nothing is in {', '.join(first.used)}"
-            return self._out(batch, [_lost(batch, 0, Verdict.rejected(OWNER, "empty_row", said))])
+            return self._out(batch, [self._lost(batch, 0, "empty_row", said, _SoFar({}))])
         rounds = 1 + (spec.retries if spec.on_reject == "retry" else 0)
         tried: list[Item] = []
         for each in range(rounds):
@@ -149,81 +149,96 @@ class MapRows:
         return item
 
     async def _made(self, batch: Batch, number: int) -> list[Item]:
-        row: Row = {name: value for name, value in (batch.given or {}).items() if name != "_meta"}
-        stem, usage, model = "" if self._spec.reuse else str(batch.number), Usage(), ""
-        made: list[Row] = [{}]
+        """The items of one sample, unchecked; a single one, rejected, where a step brought nothing."""
         temperature = self._prompts.temperature(self._prompts.steps[-1], number)
         batch = batch if temperature == batch.temperature else replace(batch, temperature=temperature)
-        for step in self._prompts.steps:
-            try:
-                made, completion, spent = await self._asked(batch, step, row, number, stem)
-            except PermanentError as error:
-                usage += error.usage or Usage()
-                return [_lost(batch, number, Verdict.rejected(OWNER, error.reason, str(error)), usage, model)]
-            except FieldProblem as problem:
-                usage += problem.usage if isinstance(problem, _Unread) else Usage()
-                verdict = Verdict.rejected(OWNER, problem.reason, str(problem))
-                return [_lost(batch, number, verdict, usage, model)]
-            except ConfigError as error:  # the template failed over this row's values
-                return [
-                    _lost(batch, number, Verdict.rejected(OWNER, "prompt_error", str(error)), usage, model)
-                ]
-            usage, model = usage + spent, completion.model
-            row = {**row, **made[0]}
-        share, given = _share(usage, len(made)), batch.given or {}
-        items = []
-        for place, new in enumerate(made):
-            whole = {**given, **row, **new}
-            try:
-                content = self._fields.read(batch.rows[0], whole)
-            except FieldProblem as problem:
-                lost = Item(batch, number + place, 1, origin=whole, model=model, usage=share)
-                items.append(lost.judged(Verdict.rejected(DATASET, problem.reason, str(problem))))
-                continue
-            said = content.text, content.label, content.choices, content.extras, content.parts
-            item = Item(
-                batch, number + place, 1, *said, origin=whole, model=model, usage=share, sent=completion.sent,
-            )  # fmt: skip
-            if self._spec.reuse and self._checks:
-                item = item.evolve(known_as=SHARED + digest(dumps(self._fields.wire(item))))
-            items.append(item)
-        return items
+        row = {name: value for name, value in (batch.given or {}).items() if name != "_meta"}
+        so_far = _SoFar(row)
+        try:
+            for step in self._prompts.steps:
+                await self._fill(batch, step, number, so_far)
+        except PermanentError as error:
+            so_far.usage += error.usage or Usage()
+            return [self._lost(batch, number, error.reason, str(error), so_far)]
+        except FieldProblem as problem:
+            return [self._lost(batch, number, problem.reason, str(problem), so_far)]
+        except ConfigError as error:  # the template failed over this row's values
+            return [self._lost(batch, number, "prompt_error", str(error), so_far)]
+        share = _share(so_far.usage, len(so_far.made))
+        return [
+            self._item(batch, number + place, new, share, so_far) for place, new in enumerate(so_far.made)
+        ]
 
-    async def _asked(
-        self, batch: Batch, step: Step, row: Row, number: int, stem: str
-    ) -> tuple[list[Row], Completion, Usage]:
-        """What a step fills in. Raises what a call raises, FieldProblem for a reply that is none, ConfigError."""
-        usage, problem = Usage(), FieldProblem("unparseable", "")
+    async def _fill(self, batch: Batch, step: Step, number: int, so_far: _SoFar) -> None:
+        """Asks for one step. Raises what a call raises, FieldProblem for a reply that is none, ConfigError."""
+        stem, problem = "" if self._spec.reuse else str(batch.number), FieldProblem("unparseable", "")
         for attempt in range(1, _TRIES + 1):
-            prompt = self._prompts.prompt(batch, step, row, number, stem, attempt)
+            prompt = self._prompts.prompt(batch, step, so_far.row, number, stem, attempt)
+            if self._spec.reuse and attempt == 1:
+                so_far.asked.append(prompt.key.partition("/")[0])
+            completion = await self._fitting(prompt)
+            so_far.usage, so_far.model, so_far.sent = (
+                so_far.usage + completion.usage, completion.model, completion.sent,
+            )  # fmt: skip
             try:
-                completion = await self._ask(prompt)
-            except ContextExceeded as error:
-                room = error.room(prompt.max_tokens)
-                if room < LEAST_ANSWER:
-                    raise
-                completion = await self._ask(replace(prompt, max_tokens=room))
-            usage += completion.usage
-            try:
-                read = await beside_the_loop(completion.text, lambda: step.read(completion))  # noqa: B023
-                return read, completion, usage
+                made = await beside_the_loop(completion.text, lambda: step.read(completion))  # noqa: B023
             except FieldProblem as error:
                 problem = error
-        raise _Unread(problem, usage)
+                continue
+            so_far.made = made
+            so_far.row = {**so_far.row, **made[0]}
+            return
+        raise problem
+
+    async def _fitting(self, prompt: Prompt) -> Completion:
+        """Asks for a shorter answer if prompt and answer together exceed the model's context."""
+        try:
+            return await self._ask(prompt)
+        except ContextExceeded as error:
+            room = error.room(prompt.max_tokens)
+            if room < LEAST_ANSWER:
+                raise
+            return await self._ask(replace(prompt, max_tokens=room))
+
+    def _item(self, batch: Batch, position: int, new: Row, share: Usage, so_far: _SoFar) -> Item:
+        """The row with what was filled in, as an item; rejected where the dataset has no form for it."""
+        whole = {**(batch.given or {}), **so_far.row, **new}
+        made = so_far.model, share, so_far.sent
+        try:
+            content = self._fields.read(batch.rows[0], whole)
+        except FieldProblem as problem:
+            lost = self._lost(batch, position, problem.reason, str(problem), so_far, by=DATASET)
+            return lost.evolve(origin=whole, usage=share)
+        said = content.text, content.label, content.choices, content.extras, content.parts
+        item = Item(batch, position, 1, *said, whole, *made, asked=tuple(so_far.asked))
+        if self._spec.reuse and self._checks:
+            return item.evolve(known_as=SHARED + digest(dumps(self._fields.wire(item))))
+        return item
+
+    def _lost(
+        self, batch: Batch, place: int, reason: str, said: str, so_far: _SoFar, by: str = OWNER
+    ) -> Item:
+        """A row of which nothing came."""
+        bare = Item(
+            batch, place, 1, origin=batch.given or {}, model=so_far.model, usage=so_far.usage,
+            asked=tuple(so_far.asked),
+        )  # fmt: skip
+        return bare.judged(Verdict.rejected(by, reason, said))
 
 
-class _Unread(FieldProblem):
-    """No reply to a step was what was asked for; what they have cost."""
+@dataclass
+class _SoFar:
+    """What the steps of one sample have come to. Mutable until the last one is done."""
 
-    def __init__(self, problem: FieldProblem, usage: Usage) -> None:
-        super().__init__(problem.reason, str(problem))
-        self.usage = usage
-
-
-def _lost(batch: Batch, place: int, verdict: Verdict, usage: Usage | None = None, model: str = "") -> Item:
-    """A row of which nothing came."""
-    bare = Item(batch, place, 1, origin=batch.given or {}, usage=usage or Usage(), model=model)
-    return bare.judged(verdict)
+    row: Row
+    """With what the steps so far have filled in."""
+    made: Sequence[Row] = ({},)
+    """What the last one has filled in: once, or for several rows."""
+    usage: Usage = field(default_factory=Usage)
+    model: str = ""
+    sent: Mapping[str, Any] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    """What the calls are named after, where other rows may ask the same."""
 
 
 async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

@@ -94,7 +94,10 @@ def source_of(passage: Passage, span: tuple[int, int] | None) -> dict[str, Any]:
 def _of_samples(item: Item) -> dict[str, Any]:
     """How many answers its row had, and what became of them; why it is without any."""
     told = [verdict.record for verdict in item.verdicts if verdict.by == OWNER]
-    return {name: record[name] for record in told for name in ("samples", "null") if name in record}
+    found = {name: record[name] for record in told for name in ("samples", "null") if name in record}
+    if item.asked:
+        found["asked"] = [*item.asked, item.known_as] if item.known_as else list(item.asked)
+    return found
 
 
 def _agreement(item: Item) -> float | None:

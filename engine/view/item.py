@@ -21,7 +21,7 @@ from engine.view.evidence import Program, Quote, programs_of, quotes_of, sources
 
 _FOLDED = 700
 """Characters of a value beyond which it is folded."""
-_CODE = ("code", "program", "programs", "solution_code")
+_CODE = ("code", "program", "programs", "solution_code", "tests", "test")
 
 
 @dataclass(frozen=True)
@@ -276,12 +276,29 @@ def _text(value: Any) -> str:
 def read_calls(connection: sqlite3.Connection, number: int) -> list[CallShown]:
     """The calls for the item, and the one that brought its batch, in the order in which they were answered."""
     batch, shown = number // POSITIONS, item_id(number)
+    if names := _shared(connection, number):
+        return [call_shown(connection, row) for row in _named(connection, names)]
     rows = connection.execute(
         f"{_CALLS} WHERE (key >= ?1 || '/' AND key < ?1 || '0') OR (key >= ?2 || '.' AND key < ?2 || '0')"
         " ORDER BY rowid",
         (str(batch), shown),
     ).fetchall()
     return [call_shown(connection, row) for row in rows]
+
+
+def _shared(connection: sqlite3.Connection, number: int) -> list[str]:
+    """What the item's calls are named after, where other items may have asked the same."""
+    found = connection.execute(
+        "SELECT json_extract(meta, '$.asked') FROM items WHERE item = ?", (number,)
+    ).fetchone()
+    return list(orjson.loads(found[0])) if found is not None and found[0] else []
+
+
+def _named(connection: sqlite3.Connection, names: Sequence[str]) -> list[Any]:
+    """The rows of the calls that are named after these."""
+    stems = " OR ".join("(key >= ? || '/' AND key < ? || '0')" for _ in names)
+    twice = [name for each in names for name in (each, each)]
+    return connection.execute(f"{_CALLS} WHERE {stems} ORDER BY rowid", twice).fetchall()
 
 
 _CALLS = (
@@ -292,6 +309,8 @@ _CALLS = (
 
 def calls_of(connection: sqlite3.Connection, batch: int) -> list[Any]:
     """The rows of the calls that brought a batch, for `call_shown`."""
+    if names := _shared(connection, batch * POSITIONS):
+        return _named(connection, names)
     found = connection.execute(
         f"{_CALLS} WHERE key >= ?1 || '/' AND key < ?1 || '0' ORDER BY rowid", (str(batch),)
     )

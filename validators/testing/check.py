@@ -156,7 +156,7 @@ class TestsCheck:
             return Verdict.rejected(NAME, first.problem, first.error, record)
         if first.failed:
             name, why = first.failed[0]
-            said = f"{len(first.failed)} of {len(first.ran)} tests fail; {name}: {why}"
+            said = f"{len(first.failed)} of {len(first.ran)} tests fail: {name}: {why}".rstrip(": ")
             return Verdict.rejected(NAME, "tests_fail", said, record)
         if len(first.ran) < options.least:
             reason = "no_tests" if not first.ran else "too_few_tests"

@@ -134,7 +134,7 @@ def run(solution, tests, entry):
             continue
         code = compile(ast.Module([node], []), "tests.py", "exec", dont_inherit=True)
         if asserts(node):
-            case(told, f"line {node.lineno}", lambda code=code: exec(code, space))
+            case(told, ast.unparse(node)[:80], lambda code=code: exec(code, space))
             continue
         try:
             exec(code, space)
