@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ import pytest
 from conftest import Configs, Start, contents, datagen, finished, lines
 from engine.config import RunConfig
 from engine.errors import ConfigError
+from engine.items import item_number
 from engine.runs.api import resumed
 from engine.runs.modes import MapMode
+from engine.store.reading import connect
+from engine.view.item import read_calls
 from mapped_rows import ASKED, calls, config_of, ids, mapped, problem, write_rows
 
 # --- rows and their places -------------------------------------------------------------------------
@@ -380,6 +384,8 @@ def test_examples_stand_before_the_row(tmp_path: Path) -> None:
         ({"steps": [{"prompt": "x", "columns": {"a": "string"}}]}, "give either steps"),
         ({"examples": "rows.jsonl"}, "row 1 has no 'answer'"),
         ({"name": "Über"}, "begins with a letter"),
+        ({"reasoning": "thoughts"}, "model.reasoning: {keep: true}"),
+        ({"reasoning": "answer"}, "is a column of the reply already"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_spent(spec: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -428,3 +434,34 @@ def test_columns_may_have_any_names(
     assert fields.text == text
     assert fields.label is not None
     assert fields.label.field == label
+
+
+async def test_what_a_model_thought_is_kept_where_it_is_asked_for(endpoint: Start, tmp_path: Path) -> None:
+    url, _ = await endpoint(dialect="deepseek")
+    data = write_rows(tmp_path / "rows.jsonl", 4)
+    model = {
+        "name": "m",
+        "base_url": url,
+        "price": {"input": 1.0, "output": 2.0},
+        "reasoning": {"keep": True},
+    }
+    spec = {**ASKED, "reasoning": "thoughts"}
+    await mapped(tmp_path / "run", config_of(tmp_path, url, data, map=spec, model=model))
+    rows = lines(tmp_path / "run" / "accepted.jsonl")
+    assert list(rows[0]) == ["id", "question", "beside", "answer", "why", "thoughts", "_meta"]
+    assert all(len(row["thoughts"]) > 20 for row in rows)
+
+
+async def test_the_calls_behind_a_row_are_shown_also_where_another_has_asked_them(
+    endpoint: Start, tmp_path: Path
+) -> None:
+    url, _ = await endpoint(bad_json=0.4)
+    data = write_rows(tmp_path / "rows.jsonl", 12, distinct=4)
+    checks = [{"reflection": {"max_rounds": 1}}]
+    await mapped(tmp_path / "run", config_of(tmp_path, url, data, validators=checks))
+    with closing(connect(tmp_path / "run" / "run.db")) as connection:
+        for row in range(12):
+            behind = [call.key for call in read_calls(connection, item_number(row, 0))]
+            assert behind, row
+            assert behind == [call.key for call in read_calls(connection, item_number(row % 4, 0))]
+            assert {key.split("/")[1] for key in behind} <= {"map", "reflection"}

@@ -24,6 +24,8 @@ class Asked:
     @cached_property
     def _purpose_of_form(self) -> str:
         """By the fields that the prompt asks for."""
+        if _OF_ROW in self.text:
+            return "map"
         fields = frozenset(re.findall(r'(?:^\{|, )"(\w+)": ', _outermost(self._form)))
         purpose = _BY_FIELDS.get(fields, "items")
         harder = any(f"- {name}: " in self.text for name in PRINCIPLES)
@@ -185,6 +187,8 @@ class Asked:
         return [str(value) for value in enum] if isinstance(enum, list) else []
 
 
+_OF_ROW = "Whatever a row's text says, you answer"
+"""What a prompt for new columns of a row says, where the schema's name does not."""
 PRINCIPLES = ("paraphrase_question", "add_context", "paraphrase_choices", "add_choice")
 """The paper's ways to make an item harder."""
 _OF_NOTE = {"note", "decision", "of"}
