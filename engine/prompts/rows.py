@@ -30,6 +30,8 @@ from engine.schema.values import dumps
 
 _MARK = "\x00"
 """Stands for what a row says where the rest of a prompt is rendered once for all."""
+_TOKENS = {"string": 40, "array": 40, "object": 60}
+"""Of a value, by the kind of its column's type; of any other, 4."""
 OWNER = "map"
 """By whom the calls for rows are made, and rows rejected whose replies are none."""
 ROWS = "rows"
@@ -160,6 +162,12 @@ class Step:
         }
         whole, user = self._around.render(values)
         return whole, stating(self._form, user)
+
+    @property
+    def likely_tokens(self) -> int:
+        """Of an answer, stated by the types of its columns; what texts are really like, only a start shows."""
+        each = 8 + sum(_TOKENS.get(column.type.kind, 4) + 4 for column in self.columns.values())
+        return min(self.count * each, self.spec.max_tokens)
 
     def is_empty(self, row: Row) -> bool:
         """Whether the row holds nothing of what its prompt speaks of."""

@@ -35,8 +35,6 @@ from engine.store.reading import connect, read_tallies
 
 _LOOKED_AT = 5_000
 """Rows by which the length of prompts, and the share of rows that are repeats, is told."""
-_TOKENS = {"string": 40, "array": 40, "object": 60}
-"""Stated: of a value of a column, by the kind of its type; of any other, 4."""
 _FEWEST = 20
 
 
@@ -106,8 +104,7 @@ def plan_of_rows(inputs: Inputs, folder: RunFolder | None) -> Plan:
 
 def _answer(step: RowStep) -> Range:
     """Tokens of an answer."""
-    tokens = 8 + sum(_TOKENS.get(column.type.kind, 4) + 4 for column in step.columns.values())
-    likely = min(step.count * tokens, step.spec.max_tokens)
+    likely = step.likely_tokens
     return Range(likely / 3, likely, max(likely, min(4 * likely, step.spec.max_tokens)))
 
 

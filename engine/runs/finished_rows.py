@@ -20,12 +20,10 @@ from engine.schema.values import dumps
 from engine.store.folder import RunFolder
 from engine.store.reading import connect, read_fact, read_lines
 
-_CALL_BYTES = 700
-"""What the journal holds of a call besides its texts, about; measured."""
+_CALL_BYTES, _ITEM_BYTES = 400, 350
+"""What is written of a call, and of an item, besides their texts, about; measured."""
 _SOME = 200
 """Rows by which the size of all is told."""
-_USUAL_TOKENS = 200
-"""Of an answer, about, where more are allowed."""
 
 
 class FinishedRows:
@@ -106,10 +104,10 @@ def growth(inputs: Inputs, folder: Path) -> str:
     for row in some:
         with contextlib.suppress(ConfigError):
             asked += sum(map(len, prompts.steps[0].rendered(row, ()))) / len(some)
-    reply = 4 * min(_USUAL_TOKENS, *(step.spec.max_tokens for step in prompts.steps))
-    packed = asked / 4 if inputs.config.observe.prompts else 0
-    calls = len(prompts.steps) * spec.samples * (_CALL_BYTES + reply + packed)
-    a_row = calls + (4 if spec.part is not None else 3) * (own + reply) + _CALL_BYTES
+    replies = [4 * step.likely_tokens for step in prompts.steps]
+    packed = asked / 10 if inputs.config.observe.prompts else 0
+    calls = spec.samples * sum(_CALL_BYTES + reply + packed for reply in replies)
+    a_row = calls + (3 if spec.part is not None else 2) * spec.most_items * (own + sum(replies) + _ITEM_BYTES)
     rows = inputs.target // spec.most_items
     whole = rows * a_row
     place = folder.absolute()

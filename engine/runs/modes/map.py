@@ -177,7 +177,9 @@ def _check_needs(config: RunConfig, spec: MapConfig) -> None:
     for step in spec.chain:
         asked = [models[step.purpose]] if step.purpose in models else config.endpoints
         if step.reasoning is not None and not all(model.reasoning.keep for model in asked):
-            said = f"{step.reasoning!r} would stay empty: thoughts are kept with model.reasoning: {{keep: true}}"
+            said = (
+                f"{step.reasoning!r} would stay empty: thoughts are kept with model.reasoning: {{keep: true}}"
+            )
             raise config.wrong("map.reasoning" if not spec.steps else "map.steps", said)
     names = {validator.name for validator in config.validators}
     if spec.keep in ("best", "pair") and spec.by in ("agree", "tests") and spec.by not in names:
