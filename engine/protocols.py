@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -315,6 +315,8 @@ class Tools:
     """Whether an item has one label or a list of them; '' where it has none, or labels with names."""
     passages: Callable[[], Iterable[Passage]] | None = None
     """All passages of the documents that items are made from; None where they are made from none."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """The dataset's fields, each with its name on an item: `text`, `label`, a part, or an extra."""
     no_answer: str = ""
     """The label of a question that the documents do not answer, where such questions are asked for."""
 

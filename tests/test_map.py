@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -384,6 +385,8 @@ def test_examples_stand_before_the_row(tmp_path: Path) -> None:
         ({"steps": [{"prompt": "x", "columns": {"a": "string"}}]}, "give either steps"),
         ({"examples": "rows.jsonl"}, "row 1 has no 'answer'"),
         ({"name": "Über"}, "begins with a letter"),
+        ({"columns": {"a": {"enum": [True, False]}}}, "quote words such as 'yes' and 'no'"),
+        ({"columns": {"a": {"type": "int64", "range": [5, 1]}}}, "holds nothing: 5 is above 1"),
         ({"reasoning": "thoughts"}, "model.reasoning: {keep: true}"),
         ({"reasoning": "answer"}, "is a column of the reply already"),
     ],
@@ -465,3 +468,98 @@ async def test_the_calls_behind_a_row_are_shown_also_where_another_has_asked_the
             assert behind, row
             assert behind == [call.key for call in read_calls(connection, item_number(row % 4, 0))]
             assert {key.split("/")[1] for key in behind} <= {"map", "reflection"}
+
+
+@pytest.mark.parametrize("prompt", ["Product {{ sku }}", "{{ sku }} {{ order }}", "{{ row }}"])
+async def test_a_row_may_be_known_by_what_is_no_text(prompt: str, endpoint: Start, tmp_path: Path) -> None:
+    url, simulator = await endpoint()
+    data = tmp_path / "rows.jsonl"
+    rows = [{"sku": n, "order": {"items": ["pen"], "n": n}} for n in range(5)]
+    data.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    spec = {"prompt": prompt, "columns": {"answer": "string"}}
+    checks = [{"reflection": {"max_rounds": 1}}]
+    report = await mapped(tmp_path / "run", config_of(tmp_path, url, data, map=spec, validators=checks))
+    assert report.outcome == "target"
+    kept = [{"sku": row["sku"], "order": row["order"]} for row in lines(tmp_path / "run" / "accepted.jsonl")]
+    assert kept == rows
+    del simulator
+
+
+def test_what_a_row_holds_goes_before_what_python_can_do_with_it(tmp_path: Path) -> None:
+    row = {"order": {"items": ["pen", "ink"], "n": 2}}
+    _, user = prompts_of(tmp_path, {**ASKED, "prompt": "Sum up: {{ order.items | join(', ') }}"}, row)
+    assert "Sum up: pen, ink" in user
+
+
+async def test_a_row_that_cannot_be_rendered_costs_itself(endpoint: Start, tmp_path: Path) -> None:
+    url, simulator = await endpoint()
+    data = write_rows(tmp_path / "rows.jsonl", 6)
+    spec = {**ASKED, "prompt": "{{ 5 / id }} {{ question }}"}
+    await mapped(tmp_path / "run", config_of(tmp_path, url, data, map=spec))
+    assert ids(tmp_path / "run") == [1, 2, 3, 4, 5]
+    [lost] = lines(tmp_path / "run" / "rejected.jsonl")
+    assert lost["_meta"]["reason"] == "prompt_error"
+    assert simulator.statistics.served == 5
+    with pytest.raises(ConfigError, match="division by zero"):
+        MapMode().load(config_of(tmp_path, url, data, map={**ASKED, "prompt": "{{ 5 / 0 }} {{ question }}"}))
+
+
+async def test_nothing_kept_is_no_success(endpoint: Start, tmp_path: Path) -> None:
+    url, _ = await endpoint(bad_json=1.0)
+    data = write_rows(tmp_path / "rows.jsonl", 12)
+    spec = {"prompt": "{{ question }}", "columns": {"answer": {"type": "string"}, "n": "int64", "m": "int64"}}
+    report = await mapped(tmp_path / "run", config_of(tmp_path, url, data, map=spec))
+    if not report.accepted:
+        assert report.outcome == "attempts"
+        assert "rows 0 have an answer" in report.data["message"]
+
+
+async def test_rows_that_were_stopped_and_files_of_other_sizes(endpoint: Start, tmp_path: Path) -> None:
+    """Ctrl-C in the middle, then the same again, then files of another size: each time all rows are in them."""
+    url, simulator = await endpoint(latency_s=0.1, bad_json=0.2)
+    data = write_rows(tmp_path / "rows.jsonl", 100)
+    spec = {**ASKED, "samples": 2, "keep": "majority", "on_reject": "keep_null", "part": 20}
+    config_of(tmp_path, url, data, map=spec, limits={"concurrency": 16})
+    folder = tmp_path / "run"
+    process = await datagen("map", data, tmp_path / "map.yaml", "-o", folder)
+    while simulator.statistics.served < 100:
+        await asyncio.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    await process.communicate()
+    for part in (20, 7):
+        config_of(tmp_path, url, data, map={**spec, "part": part}, limits={"concurrency": 16})
+        code, _, err = await finished(await datagen("map", data, tmp_path / "map.yaml", "-o", folder))
+        assert code == 0, err
+        parts = sorted((folder / "parts").iterdir())
+        assert len(parts) == -(-100 // part)
+        assert b"".join(each.read_bytes() for each in parts) == (folder / "accepted.jsonl").read_bytes()
+    assert ids(folder) == list(range(100))
+
+
+async def test_what_was_asked_and_what_was_spared_is_counted(endpoint: Start, tmp_path: Path) -> None:
+    url, _ = await endpoint()
+    data = write_rows(tmp_path / "rows.jsonl", 10, distinct=8)
+    with data.open("ab") as file:
+        file.write(b'{"id": 10, "question": " "}\n{broken\n')
+    report = await mapped(tmp_path / "run", config_of(tmp_path, url, data, map={**ASKED, "samples": 3}))
+    told = report.data["rows"]
+    assert (told["decided"], told["kept"], told["dropped"]) == (12, 10, 2)
+    assert (told["answers"], told["reused"], told["spared"]) == (10, 2, 20)
+    fanned = {"prompt": "Reword: {{ question }}", "columns": {"other": "string"}, "fan_out": 4}
+    report = await mapped(tmp_path / "fan", config_of(tmp_path, url, data, map=fanned))
+    assert (report.data["rows"]["answers"], report.data["rows"]["reused"]) == (10, 2)
+
+
+async def test_rows_without_an_answer_are_left_out_for_trainers(endpoint: Start, tmp_path: Path) -> None:
+    url, _ = await endpoint(bad_json=0.6)
+    data = write_rows(tmp_path / "rows.jsonl", 30)
+    folder = tmp_path / "run"
+    await mapped(folder, config_of(tmp_path, url, data, map={**ASKED, "on_reject": "keep_null"}))
+    full = sum(row["answer"] is not None for row in lines(folder / "accepted.jsonl"))
+    assert 0 < full < 30
+    for form in ("trl", "grpo"):
+        code, _, err = await finished(
+            await datagen("export", folder, "-f", form, "-o", tmp_path / f"{form}.jsonl")
+        )
+        assert code == 0, err
+        assert len(lines(tmp_path / f"{form}.jsonl")) == full

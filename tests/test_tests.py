@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -14,8 +15,11 @@ from hypothesis import strategies as st
 
 from conftest import CLEAN, Configs, Start, lines, run_in
 from engine.conformance import check_validator, tools_for
+from engine.errors import ConfigError
 from engine.items import Batch, Item, Verdict
+from engine.runs.modes import MapMode
 from engine.simulator.content import code_tasks
+from mapped_rows import config_of, mapped
 from validators.testing.check import TestsCheck, same_output, same_rows
 from validators.testing.mutants import emptied, mutants
 from validators.testing.programs import statements
@@ -105,7 +109,7 @@ FLAKY = "import random\ndef add(a, b):\n    return a + b if random.random() < 0.
         ("", GOOD, "no_code"),
         (ADD, None, "no_tests"),
         ("def add(a, b):\n    while True: pass", GOOD, "too_slow"),
-        ("def add(a, b):\n    return [0] * 10**9", GOOD, "tests_fail"),
+        ("def add(a, b):\n    return [0] * 10**9", GOOD, "out_of_memory"),
         (FLAKY, "assert add(1, 2) == 3", "flaky"),
         ("import sys\nsys.exit(0)", "assert 1 == 2", "tests_fail"),
         ("import os\nos._exit(0)", "assert 1 == 2", "tests_fail"),
@@ -314,6 +318,26 @@ async def test_the_conformance_suite() -> None:
 def test_wrong_options(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         TestsCheck(tools_for(), **options)
+
+
+async def test_fields_may_be_named_as_the_dataset_has_them(endpoint: Start, tmp_path: Path) -> None:
+    url, _ = await endpoint()
+    data = tmp_path / "tasks.jsonl"
+    data.write_bytes(
+        b"".join(orjson.dumps({"task": code_tasks.draw(random.Random(n)).text}) + b"\n" for n in range(4))
+    )
+    spec = {"prompt": "{{ task }}", "columns": {"solution": "string", "tests": "string"}}
+    check = {"tests": {"code": "solution", "tests": "tests", "sandbox": QUICK}}
+    report = await mapped(tmp_path / "run", config_of(tmp_path, url, data, map=spec, validators=[check]))
+    assert report.accepted == 4
+    wrong = {"tests": {"code": "nocolumn", "sandbox": QUICK}}
+    with pytest.raises(ConfigError, match="items have no field 'nocolumn'"):
+        MapMode().load(config_of(tmp_path, url, data, map=spec, validators=[wrong]))
+
+
+async def test_inputs_and_outputs_are_told_by_their_form(check: TestsCheck) -> None:
+    found = await check.validate(item("n = int(input())\nprint(n * n)", [{"input": "3", "output": "9"}]))
+    assert (found.reason, found.record["verify"]) == ("", "io")
 
 
 assert CLEAN["failing_code"] == 0.0

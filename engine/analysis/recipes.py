@@ -9,6 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from engine.config.paths import is_remote
 from engine.config.reading import ReadingConfig
 from engine.errors import ConfigError
@@ -50,7 +52,23 @@ def adapted(name: str, data: str | None, folder: Path) -> tuple[str, list[str]]:
     if not first:
         raise ConfigError(f"{data}: no row can be read")
     columns = list(dict.fromkeys(column for row in first for column in row if column != "_meta"))
-    return _renamed(text, columns, first)
+    text, notes = _renamed(text, columns, first)
+    if "\n  examples: " in text:
+        text = re.sub(r"(?m)^  examples: .*\n", "", text)
+        notes.append(
+            "The recipe's examples are left out: name some of your own rows that are done (map.examples)."
+        )
+    if taken := sorted(_made(text) & set(columns)):
+        notes.append(
+            f"Your data has a column {taken[0]!r} already: give the new one another name (map.columns)."
+        )
+    return text, notes
+
+
+def _made(text: str) -> set[str]:
+    """The columns that the config fills."""
+    spec = yaml.safe_load(text).get("map") or {}
+    return {name for step in (spec, *spec.get("steps", ())) for name in step.get("columns", ())}
 
 
 def _renamed(text: str, columns: list[str], rows: list[dict[str, Any]]) -> tuple[str, list[str]]:
@@ -63,11 +81,13 @@ def _renamed(text: str, columns: list[str], rows: list[dict[str, Any]]) -> tuple
         for column in columns
     }
     own = max(lengths, key=lambda column: lengths[column])
-    if not lengths[own] or not own.isidentifier():
+    if not lengths[own] or "'" in own or ": " in own or "." in own:
         return text, [
             f"The recipe speaks of {named!r}; your data has {', '.join(columns)}. Change it in the config."
         ]
-    text = re.sub(rf"(?<=text: ){named}\b|(?<=\{{\{{ ){named}(?= \}}\}})", own, text)
+    inner = own if own.isidentifier() else f"columns['{own}']"
+    text = re.sub(rf"(?<=text: ){named}\b", own, text)
+    text = re.sub(rf"(?<=\{{\{{ ){named}(?= \}}\}})", inner, text)
     others = [each for each in columns if each != own]
     beside = f"; it has also {', '.join(others)}" if others else ""
     return text, [

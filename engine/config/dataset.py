@@ -319,6 +319,13 @@ class ColumnConfig(Section):
             type_to(known)
         return type
 
+    @field_validator("range")
+    @classmethod
+    def _holds_something(cls, range: tuple[float | None, float | None] | None) -> Any:
+        if range is not None and None not in range and range[0] > range[1]:  # type: ignore[operator]
+            raise ValueError(f"holds nothing: {range[0]:g} is above {range[1]:g}")
+        return range
+
     def column(self, read: Column) -> Column:
         """The column as declared; the rest as the rows show it."""
         low, high = self.range or (None, None)

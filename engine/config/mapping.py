@@ -25,6 +25,14 @@ class MadeColumn(ColumnConfig):
 
     nullable: bool = False
 
+    @model_validator(mode="after")
+    def _words(self) -> Self:
+        if self.type is None and any(isinstance(value, bool) for value in self.enum):
+            raise ValueError(
+                "enum: true and false are no texts; quote words such as 'yes' and 'no', or say type: bool"
+            )
+        return self
+
 
 class StepConfig(Section):
     """One call for a row, and the columns that its reply fills."""

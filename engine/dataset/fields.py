@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,6 +39,23 @@ class Fields(Mapped):
         choices = self.choices(row)
         label = self._label(row, choices, parts, text)
         return Example(number, text, label, choices, self._extras(row), parts)
+
+    def missing(self, row: Row, later: Collection[str]) -> FieldProblem | None:
+        """Why a row is no item, whatever comes to stand in the columns filled in `later`; None if it may be one."""
+        spec = self.config
+        if (
+            {path.split(".")[0] for path in spec.columns()}
+            & set(later)
+            & {*spec.parts, spec.chosen, spec.rejected}
+        ):
+            return None
+        if spec.messages is not None and spec.messages.field in later:
+            return None
+        try:
+            self._text(row)
+        except FieldProblem as problem:
+            return problem
+        return None
 
     def _text(self, row: Row) -> tuple[str, dict[str, Any]]:
         """What the item is known by, and its parts, where it has several."""
@@ -268,7 +285,11 @@ class Fields(Mapped):
             return self.write(item) if item.text else origin
         if not item.revisions:
             return origin
-        before, now = self.write(self.read(0, origin)), self.write(item)
+        try:
+            before = self.write(self.read(0, origin))
+        except FieldProblem:  # it is known by what is no text there
+            before = {}
+        now = self.write(item)
         changed = {name: value for name, value in now.items() if value != before.get(name)}
         return {**origin, **{name: _over(origin.get(name), value) for name, value in changed.items()}}
 

@@ -15,7 +15,7 @@ from engine.exports.axolotl import write_config
 from engine.exports.files import RowSource, write_csv, write_json, write_jsonl, write_parquet
 from engine.exports.hugging_face import write_folder
 from engine.exports.llama_factory import entries, register
-from engine.exports.training import Kind, Training, kind_of, training_of
+from engine.exports.training import Kind, Training, is_empty, kind_of, training_of
 from engine.protocols import Row
 
 Splits = Mapping[str, RowSource]
@@ -172,7 +172,10 @@ def _plain(rows: RowSource, meta: bool) -> RowSource:
 def _shaped(shape: Shape | None, rows: RowSource, fields: Fields, description: str) -> RowSource:
     def wanted() -> Iterator[Row]:
         for row in rows():
-            yield row if shape is None else _with_meta(shape(training_of(row, fields, description)), row)
+            if shape is None:
+                yield row
+            elif not is_empty(row, fields):
+                yield _with_meta(shape(training_of(row, fields, description)), row)
 
     return wanted
 

@@ -20,7 +20,7 @@ from engine.dataset.chats import Message
 from engine.dataset.fields import Fields
 from engine.errors import ConfigError
 from engine.exports.files import write_jsonl, write_parquet
-from engine.exports.training import kind_of, training_of
+from engine.exports.training import is_empty, kind_of, training_of
 from engine.protocols import Row
 from engine.schema.columns import schema_of
 
@@ -50,14 +50,16 @@ def tasks_of(rows: Iterable[Row], fields: Fields, config: RunConfig) -> Iterator
     for row in rows:
         meta = row.get("_meta") or {}
         item = {name: value for name, value in row.items() if name != "_meta"}
+        if is_empty(item, fields):
+            continue
         training = training_of(item, fields, config.dataset.description)
         example = fields.read(0, item)
         answer = str(training.messages[-1]["content"])
         verifier, tests, language = _verifier(fields, example, answer), None, ""
         if spec is not None:
             held = example.extras.get(str(spec.get("tests", "tests")))
-            verifier = "io" if spec.get("verify") == "io" else "tests"
-            tests, language = _tests(held, verifier), _language(meta, spec)
+            verifier = "io" if _told(meta, "verify") == "io" else "tests"
+            tests, language = _tests(held, verifier), _told(meta, "language")
         elif verifier != "text" and example.label is not None and isinstance(example.label, str):
             answer = example.label  # without the way to it
         yield Task(
@@ -96,16 +98,18 @@ def _tests(held: Any, verifier: str) -> Any:
     return held
 
 
-def _language(meta: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
-    """As the check has found it."""
+def _told(meta: Mapping[str, Any], name: str) -> str:
+    """What the check of an item's tests has noted."""
     told = (verdict.get("record", {}) for verdict in meta.get("verdicts", ()) if verdict.get("by") == TESTS)
-    return next((str(each["language"]) for each in told if "language" in each), str(spec.get("language", "")))
+    return next((str(each[name]) for each in told if name in each), "")
 
 
 def write(form: str, rows: Callable[[], Iterable[Row]], fields: Fields, config: RunConfig, path: Path) -> int:
     """Writes the tasks as `form`; how many there are. Raises ConfigError, StoreError."""
     if (why := misfit(fields)) is not None:
         raise ConfigError(f"-f {form}: {why}")
+    if next(tasks_of(rows(), fields, config), None) is None:
+        raise ConfigError(f"-f {form}: there is no accepted item to export")
     return FORMS[form](lambda: tasks_of(rows(), fields, config), path)
 
 

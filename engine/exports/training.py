@@ -11,6 +11,7 @@ from engine.dataset.chats import Message
 from engine.dataset.fields import Fields
 from engine.dataset.forms import LETTERS, Example, FieldProblem
 from engine.dataset.pairs import as_messages, prompt_of
+from engine.dataset.paths import value_at
 from engine.errors import ConfigError
 from engine.items import said
 from engine.protocols import Row
@@ -72,6 +73,12 @@ def kind_of(fields: Fields) -> Kind:
 def _is_judgement(fields: Fields) -> bool:
     label = fields.config.label
     return label is not None and fields.schema.at(label.field).type.kind == "boolean"
+
+
+def is_empty(row: Row, fields: Fields) -> bool:
+    """Whether it is a row that was kept without what was asked for it."""
+    labels = [spec.field for spec in fields.config.all_labels.values()]
+    return bool(labels) and all(value_at(row, path) is None for path in labels)
 
 
 def training_of(row: Row, fields: Fields, description: str) -> Training:

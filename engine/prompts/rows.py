@@ -96,12 +96,13 @@ class Step:
     ) -> None:
         """`count` rows are asked for; `where` the step stands in the config. Raises ConfigError."""
         self.spec = spec
+        self.where = where
         self.purpose = spec.purpose
         self.count = count
         self._description = config.dataset.description
         with naming(config, f"{where}.prompt"):
             source = f"{{% block system %}}{spec.system}{{% endblock %}}{{% block user %}}{spec.prompt}{{% endblock %}}"
-            self._own = PromptTemplate(source, f"{where}.prompt")
+            self._own = PromptTemplate(source, "the prompt")
             check_columns(self._own, there)
         with naming(config, f"prompts.{self.purpose}"):
             self._around = PromptTemplate.load("map").replaced(config.prompts.get(self.purpose))
@@ -171,7 +172,7 @@ class Step:
 
     def is_empty(self, row: Row) -> bool:
         """Whether the row holds nothing of what its prompt speaks of."""
-        return bool(self.used) and all(row.get(name) in (None, "", [], {}) for name in self.used)
+        return bool(self.used) and all(_is_nothing(row.get(name)) for name in self.used)
 
     def _values(self, row: Row) -> dict[str, Any]:
         held = {name: _shown(row.get(name)) for name in self._held}
@@ -210,6 +211,10 @@ class Step:
         if self.spec.reasoning is not None:
             made[self.spec.reasoning] = completion.reasoning or None
         return made
+
+
+def _is_nothing(value: Any) -> bool:
+    return value in (None, [], {}) or (isinstance(value, str) and not value.strip())
 
 
 def digest(*texts: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -34,6 +34,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
         super().__init__(undefined=StrictUndefined, trim_blocks=False, autoescape=False)
         self.filters = {name: _guarded(each) for name, each in self.filters.items()}
         self.globals["range"] = _small_range
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """What a row holds goes before what Python can do with it: `order.items` is a key, where there is one."""
+        if isinstance(obj, Mapping) and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Raises SecurityError."""

@@ -8,7 +8,7 @@ from engine.report.shape import RowsSection
 from engine.store.reading import read_fact
 
 FACT = "rows"
-"""The journal's fact about what is asked for each row: `samples`, `keep`, and the first step's `purpose`."""
+"""The journal's fact about what is asked for each row: `samples`, `keep`, `reuse`, and the first step's `purpose`."""
 
 
 def rows_section(connection: sqlite3.Connection) -> RowsSection | None:
@@ -17,8 +17,10 @@ def rows_section(connection: sqlite3.Connection) -> RowsSection | None:
     if not asked_for:
         return None
     rows, kept, without = connection.execute(_FATES).fetchone()
-    answers, most = connection.execute(_ANSWERS).fetchone()
     calls = connection.execute(_CALLS, (asked_for["purpose"],)).fetchone()[0]
+    asked, answers, most = connection.execute(_ANSWERS, (not asked_for["reuse"],)).fetchone()
+    if not asked_for["reuse"]:
+        answers = calls
     return {
         "decided": rows,
         "kept": (kept or 0) - (without or 0),
@@ -27,7 +29,9 @@ def rows_section(connection: sqlite3.Connection) -> RowsSection | None:
         "answers": answers or 0,
         "most_answers": most or 0,
         "reused": max(0, (answers or 0) - calls),
-        "spared": max(0, rows * asked_for["samples"] - (answers or 0)) if asked_for["keep"] == "first" else 0,
+        "spared": max(0, asked * asked_for["samples"] - (answers or 0))
+        if asked_for["keep"] == "first"
+        else 0,
     }
 
 
@@ -38,7 +42,9 @@ SELECT count(*), sum(kept), sum(empty) FROM (
 )
 """
 _ANSWERS = """
-SELECT sum(coalesce(json_extract(meta, '$.samples.of'), 1)), max(coalesce(json_extract(meta, '$.samples.of'), 1))
-FROM items WHERE item & 65535 = 0
+SELECT count(*), sum(answers), max(answers) FROM (
+    SELECT coalesce(json_extract(meta, '$.samples.of'), 1) AS answers FROM items
+    WHERE item & 65535 = 0 AND (?1 OR json_extract(meta, '$.asked') IS NOT NULL)
+)
 """
 _CALLS = "SELECT count(*) FROM calls WHERE owner = 'map' AND purpose = ? AND key NOT LIKE '%.2'"

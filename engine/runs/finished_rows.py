@@ -18,7 +18,7 @@ from engine.protocols import Row
 from engine.runs.inputs import Inputs
 from engine.schema.values import dumps
 from engine.store.folder import RunFolder
-from engine.store.reading import connect, read_fact, read_lines
+from engine.store.reading import connect, read_lines
 
 _CALL_BYTES, _ITEM_BYTES = 400, 350
 """What is written of a call, and of an item, besides their texts, about; measured."""
@@ -64,12 +64,17 @@ class FinishedRows:
 
     def finish(self, connection: sqlite3.Connection, rows: int) -> None:
         """Writes what is not there yet of the files whose rows are all decided. Raises StoreError."""
-        committed = _committed(connection, rows)
-        whole = -(-rows // self._rows) if committed >= rows else committed // self._rows
-        for number in range(whole):
-            last = number == whole - 1
-            if last or not self.path(number).exists():
+        for number in range(-(-rows // self._rows)):
+            first, end = number * self._rows, min(rows, (number + 1) * self._rows)
+            whole = self.path(number).exists() and end - first == self._rows
+            if not whole and _decided(connection, first, end) == end - first:
                 self._put(connection, number)
+
+    def forget(self) -> None:
+        """Removes the files of other sizes: their numbers are those of other rows."""
+        for path in self.path(0).parent.glob("accepted-*.jsonl"):
+            path.unlink()
+        self._written = 0
 
     def _put(self, connection: sqlite3.Connection, number: int) -> None:
         first, end = number * self._rows, (number + 1) * self._rows
@@ -78,13 +83,10 @@ class FinishedRows:
             file.writelines(read_lines(connection, "accepted", item_number(first, 0), item_number(end, 0)))
 
 
-def _committed(connection: sqlite3.Connection, rows: int) -> int:
-    """Below which number all rows are decided; a run that reaches its target with the last row stays at it."""
-    committed = int(read_fact(connection, "committed") or 0)
-    last = "SELECT EXISTS (SELECT 1 FROM items WHERE item >= ?)"
-    if committed == rows - 1 and connection.execute(last, (item_number(committed, 0),)).fetchone()[0]:
-        return rows
-    return committed
+def _decided(connection: sqlite3.Connection, first: int, end: int) -> int:
+    """Rows from `first` to before `end` whose fate is recorded."""
+    sql = "SELECT count(DISTINCT item >> 16) FROM items WHERE item >= ? AND item < ?"
+    return int(connection.execute(sql, (item_number(first, 0), item_number(end, 0))).fetchone()[0])
 
 
 def readable_rows(inputs: Inputs) -> Iterator[Row]:

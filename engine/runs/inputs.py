@@ -116,14 +116,15 @@ def _price_key(unknown: str, others: Mapping[str, object]) -> str:
     return "evaluate.models[].price" if unknown.startswith("answer@") else f"model.purposes.{unknown}.price"
 
 
-def check_affordable(config: RunConfig, prices: Prices | None, prompt: Prompt) -> None:
-    """Raises ConfigError for limits under which such a call can never be sent."""
+def check_affordable(
+    config: RunConfig, prices: Prices | None, prompt: Prompt, length: str = "generate.max_tokens"
+) -> None:
+    """Raises ConfigError for limits under which such a call can never be sent. `length`: the key of its length."""
     limits = config.limits
     if limits.tokens_per_minute is not None and limits.tokens_per_minute < prompt.max_tokens:
         raise config.wrong(
             "limits.tokens_per_minute",
-            f"{limits.tokens_per_minute:g} is less than one call may take "
-            f"(generate.max_tokens: {prompt.max_tokens})",
+            f"{limits.tokens_per_minute:g} is less than one call may take ({length}: {prompt.max_tokens})",
         )
     if prices is None or limits.budget_usd is None:
         return
@@ -132,7 +133,7 @@ def check_affordable(config: RunConfig, prices: Prices | None, prompt: Prompt) -
         raise config.wrong(
             "limits.budget_usd",
             f"${limits.budget_usd:g} is less than one call may cost (${worst:.4f}, with "
-            f"{prompt.max_tokens} completion tokens); raise it, or set generate.max_tokens",
+            f"{prompt.max_tokens} completion tokens); raise it, or set {length}",
         )
 
 

@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from engine.config import RunConfig
+from engine.config.dataset import wire_name
 from engine.config.paths import user_cache
 from engine.dataset.fields import Fields
 from engine.documents.shelf import Shelf
@@ -91,9 +92,21 @@ def tools_of(
         models=config.models_for,
         labels=fields.closed_labels,
         label="" if fields.config.label is None else "several" if "label" in fields.several else "one",
+        fields=_names(fields),
         passages=shelf.passages if shelf is not None else None,
         no_answer=config.documents.no_answer if config.documents is not None else "",
     )
+
+
+def _names(fields: Fields) -> dict[str, str]:
+    """The dataset's fields by their names on an item."""
+    spec = fields.config
+    names = {part: "text" if len(spec.parts) == 1 else wire_name(part) for part in spec.parts}
+    extras = [*spec.named_extras, *([spec.solution] if spec.solution is not None else [])]
+    names |= {extra: wire_name(extra) for extra in extras}
+    if spec.label is not None:
+        names[spec.label.field] = "label"
+    return names
 
 
 def asker_of(

@@ -404,7 +404,7 @@ class Session:
         if self._cutting is not None:
             self._cutting.cancel()
         reason = self._halt.reason
-        every_row = not self._mode.generates and reason is None
+        every_row = not self._mode.generates and reason is None and not self._fell_short()
         outcome = outcome_of(reason, self._progress.reached or every_row)
         finish = Finish(self._mode, self._inputs, self._folder, self._notify)
         try:
@@ -424,10 +424,15 @@ class Session:
         """Where each endpoint stands, for those who watch from elsewhere."""
         return [each.standing() for each in self.instruments.limiter.endpoints] if self.instruments else []
 
+    def _fell_short(self) -> str:
+        return self._mode.fell_short(self._progress, self._inputs.config)
+
     def _message(self, outcome: str | None) -> str:
         reason, progress = str(self._halt.reason or ""), self._progress
         if reason or outcome != "attempts":
             return reason
+        if said := self._fell_short():
+            return said
         return used_up(self._inputs.turns, progress.committed, progress.accepted)
 
     async def _record_counts(self, outcome: str | None = None) -> None:

@@ -70,10 +70,10 @@ class Choosing:
 
         Whatever is kept says how many answers there were, and pays for them. Raises what asking raises.
         """
-        if len(tried) == self._spec.samples == 1:
+        if self._spec.fan_out > 1 or len(tried) == self._spec.samples == 1:
             return made
         passed = [item for item in made if item.rejection is None]
-        if self._spec.fan_out > 1 or self._spec.keep == "all":
+        if self._spec.keep == "all":
             kept: Sequence[Item] = passed or [_why(made)]
             return [_told(item, _record(made, tried)) for item in kept]
         if not passed:
@@ -124,10 +124,11 @@ class Choosing:
         return bool(same_label(one.label, other.label, one.choices, self._fields.closed_labels))
 
     def _answer(self, item: Item) -> str:
-        """What a row's answer says, as one text."""
+        """What a row's answer says, as one text: its only column's, or all of them by name."""
         row = self._fields.rewritten(item)
-        values = [row.get(name) for name in self._spec.made if row.get(name) is not None]
-        return values[0] if len(values) == 1 and isinstance(values[0], str) else dumps(values)
+        values = {name: row[name] for name in self._spec.made if row.get(name) is not None}
+        only = next(iter(values.values()), None)
+        return only if len(values) == 1 and isinstance(only, str) else dumps(values)
 
     # --- the best ---
 

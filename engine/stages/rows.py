@@ -85,10 +85,14 @@ class MapRows:
         if isinstance(value, Item):
             return (value,)
         batch, spec = value, self._spec
-        first = self._prompts.steps[0]
-        if first.is_empty(dict(batch.given or {})):
+        first, given = self._prompts.steps[0], dict(batch.given or {})
+        if first.is_empty(given):
             said = f"nothing is in {', '.join(first.used)}"
             return self._out(batch, [self._lost(batch, 0, "empty_row", said, _SoFar({}))])
+        if (problem := self._fields.missing(self._readable(given), self._spec.made)) is not None:
+            return self._out(
+                batch, [self._lost(batch, 0, problem.reason, str(problem), _SoFar({}), by=DATASET)]
+            )
         rounds = 1 + (spec.retries if spec.on_reject == "retry" else 0)
         tried: list[Item] = []
         for each in range(rounds):
@@ -165,9 +169,22 @@ class MapRows:
         except ConfigError as error:  # the template failed over this row's values
             return [self._lost(batch, number, "prompt_error", str(error), so_far)]
         share = _share(so_far.usage, len(so_far.made))
-        return [
+        items = [
             self._item(batch, number + place, new, share, so_far) for place, new in enumerate(so_far.made)
         ]
+        for place in range(len(items), self._spec.fan_out):
+            lost = self._lost(
+                batch, number + place, "missing", "the reply has fewer rows than asked for", so_far
+            )
+            items.append(lost.evolve(usage=Usage()))
+        return items
+
+    def _readable(self, row: Row) -> Row:
+        """The row with numbers and lists as texts where it is known by them."""
+        parts = self._fields.config.parts
+        odd = [name for name in parts if row.get(name) is not None and not isinstance(row[name], str)]
+        odd = [name for name in odd if name not in self._fields.spoken]
+        return {**row, **{name: dumps(row[name]) for name in odd}} if odd else row
 
     async def _fill(self, batch: Batch, step: Step, number: int, so_far: _SoFar) -> None:
         """Asks for one step. Raises what a call raises, FieldProblem for a reply that is none, ConfigError."""
@@ -205,7 +222,7 @@ class MapRows:
         whole = {**(batch.given or {}), **so_far.row, **new}
         made = so_far.model, share, so_far.sent
         try:
-            content = self._fields.read(batch.rows[0], whole)
+            content = self._fields.read(batch.rows[0], self._readable(whole))
         except FieldProblem as problem:
             lost = self._lost(batch, position, problem.reason, str(problem), so_far, by=DATASET)
             return lost.evolve(origin=whole, usage=share)

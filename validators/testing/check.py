@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, Literal, Self
 
@@ -39,9 +39,9 @@ class TestsOptions(BaseModel):
     """The field of the tests; without it, fenced blocks with assertions anywhere in the item are the tests."""
     language: Language = "auto"
     """`auto`: as the fence, or a field `language`, says; else Python."""
-    verify: Literal["unit", "io"] = "unit"
+    verify: Literal["auto", "unit", "io"] = "auto"
     """`unit`: tests in the solution's language; of SQL, tables and the rows that are expected. `io`: inputs, and the
-    outputs that a program prints for them."""
+    outputs that a program prints for them; `auto`: as the tests are."""
     entry: str = ""
     """The function that tests written as `check(candidate)` are given; the last one of the solution where absent."""
     runs: int = Field(default=3, ge=1, le=20)
@@ -92,6 +92,10 @@ class TestsCheck:
         """Raises ValueError for invalid options, or for a language whose interpreter is not installed."""
         self._options = given = parsed(TestsOptions, options)
         self._seed = tools.seed
+        self._code, self._tests = (
+            _named(tools, options, "code", given.code),
+            _named(tools, options, "tests", given.tests),
+        )
         self._javascript = find_spec(QUICKJS) is not None
         if given.language == "javascript" and not self._javascript:
             raise ValueError("language: javascript needs QuickJS: pip install 'datagen-engine[javascript]'")
@@ -135,7 +139,7 @@ class TestsCheck:
         """Raises SandboxUnavailable if programs can no longer be run."""
         options = self._options
         try:
-            code = code_of(item, options.code, options.tests, options.language)
+            code = code_of(item, self._code, self._tests, options.language)
         except LookupError as error:
             missing = str(error.args[0])
             return Verdict.rejected(NAME, f"no_{missing}", f"the item has no {missing}")
@@ -190,14 +194,20 @@ class TestsCheck:
         return Verdict.passed(NAME, record)
 
     def _record(self, code: Code) -> dict[str, Any]:
-        return {"sandbox": self._sandbox.described, "language": code.language}
+        verify = "io" if self._is_io(code) else "unit"
+        return {"sandbox": self._sandbox.described, "language": code.language, "verify": verify}
+
+    def _is_io(self, code: Code) -> bool:
+        if self._options.verify == "auto":
+            return code.language == "python" and bool(pairs_of(code.tests))
+        return self._options.verify == "io"
 
     # --- running ---
 
     async def _ran(self, code: Code, solution: str, run: int) -> _Ran:
         if code.language == "sql":
             return await self._queried(solution, code.tests)
-        if self._options.verify == "io":
+        if self._is_io(code):
             return await self._printed(solution, code.tests, run)
         tests = "\n".join(map(str, code.tests)) if isinstance(code.tests, list) else code.tests
         if not isinstance(tests, str) or not parses(tests, code.language):
@@ -209,6 +219,8 @@ class TestsCheck:
         if told is None:
             return _Ran((), *_ended(result))
         ran = [(str(name)[:100], str(why)) for name, why in told["ran"]]
+        if any("MemoryError" in why for why in (told["error"], *(why for _, why in ran))):
+            return _Ran(ran, "out_of_memory", "it took too much memory")
         if not told["error"]:
             return _Ran(ran)
         problem = "unreadable_tests" if told["error"].startswith("the tests") else "tests_fail"
@@ -244,6 +256,14 @@ class TestsCheck:
             wrong = told["error"] or ("" if same_rows(told["rows"], expected, solution) else "other rows")
             ran.append((f"tables {place}", wrong))
         return _Ran(ran)
+
+
+def _named(tools: Tools, options: Mapping[str, Any], option: str, name: str) -> str:
+    """The name on an item of a field as the dataset calls it. Raises ValueError for one that it has not."""
+    known = {**tools.fields, **dict.fromkeys(("text", "label"), "")}
+    if tools.fields and option in options and name not in known and name not in tools.fields.values():
+        raise ValueError(f"{option}: items have no field {name!r}; they have {', '.join(tools.fields)}")
+    return tools.fields.get(name, name)
 
 
 def _ended(result: ProgramResult) -> tuple[str, str]:

@@ -163,7 +163,6 @@ def _retrieval(run_dir: Path, format: str, out: Path, *, force: bool) -> int:
 def _tasks(run_dir: Path, format: str, out: str, *, force: bool) -> int:
     """Writes the run's items as tasks for reinforcement learning; how many."""
     from engine.config import RunConfig
-    from engine.errors import ConfigError
     from engine.exports.reinforcement import write
     from engine.exports.written import refuse_foreign, remember
     from engine.files.send import written_to
@@ -178,8 +177,6 @@ def _tasks(run_dir: Path, format: str, out: str, *, force: bool) -> int:
             refuse_foreign(folder, [path])
         fields = read_form(connection, config.item_fields)
         count = write(format, lambda: read_items(connection, "accepted"), fields, config, path)
-    if not count:
-        raise ConfigError(f"{run_dir}: holds no accepted item to export")
     remember(folder, [Path(out)])
     return count
 

@@ -14,6 +14,7 @@ from engine.config import FieldsConfig, RunConfig
 from engine.config.dataset import RESERVED, ExtraField, LabelField
 from engine.config.mapping import CHOSEN, REJECTED, MapConfig
 from engine.dataset.base import BaseDataset
+from engine.errors import ConfigError
 from engine.files.rows import BadRow
 from engine.files.source import Source, source_of
 from engine.flow.pipeline import Pipeline
@@ -31,11 +32,14 @@ from engine.schema.columns import Column, Schema
 from engine.schema.types import Type
 from engine.stages.choosing import Choosing
 from engine.stages.early_stopping import EarlyStopping
+from engine.stages.progress import Progress
 from engine.stages.refine import Refine
 from engine.stages.rows import Check, MapRows, Rows
 from engine.store.folder import RunFolder
 from engine.store.journal import Journal
 
+_TRIED = 20
+"""Rows on which the prompts are tried beforehand."""
 _LABELS = ("answer", "label")
 _EXAMPLES = 1_000
 """Rows that are done, of which prompts show some: so many are read."""
@@ -85,8 +89,10 @@ class MapMode(Mode):
             raise config.wrong(
                 "map.columns", f"the data has a column {taken[0]!r} already; give the new one another name"
             )
-        if dataset.rows == 0:
-            raise config.wrong("dataset.path", f"{dataset.name}: the file is empty")
+        if not there:
+            first = next((row for _, row in dataset.numbered() if isinstance(row, BadRow)), None)
+            said = f"no row can be read; {first.detail}" if first is not None else "the file is empty"
+            raise config.wrong("dataset.path", f"{dataset.name}: {said}")
         prompts = RowPrompts(config, there, examples_of(config, there))
         if "fields" not in config.dataset.model_fields_set:
             fields = fields_of(prompts, dataset.fields.schema)
@@ -100,12 +106,33 @@ class MapMode(Mode):
         rows = dataset.rows if self._rows is None else min(self._rows, dataset.rows)
         inputs = loaded(config, dataset, rows * spec.most_items)
         inputs = replace(inputs, row_prompts=prompts)
-        if (row := next(readable_rows(inputs), None)) is not None:
-            for step in prompts.steps:
-                filled = {**row, **dict.fromkeys(made, "")}
-                first = prompts.prompt(Batch(0, 1, 0, 0.0), step, filled, 0, "")
-                check_affordable(config, inputs.prices, first)
+        self._check_prompts(inputs, prompts)
         return inputs
+
+    def _check_prompts(self, inputs: Inputs, prompts: RowPrompts) -> None:
+        """Raises ConfigError where none of the first rows can be asked for, or no such call can ever be sent."""
+        failed: ConfigError | None = None
+        for row in islice(readable_rows(inputs), _TRIED):
+            filled = {**row, **{name: "" for name in prompts.spec.made if name not in row}}
+            try:
+                asked = [prompts.prompt(Batch(0, 1, 0, 0.0), step, filled, 0, "") for step in prompts.steps]
+            except ConfigError as error:
+                failed = error
+                continue
+            for step, prompt in zip(prompts.steps, asked, strict=True):
+                check_affordable(inputs.config, inputs.prices, prompt, f"{step.where}.max_tokens")
+            return
+        if failed is not None:
+            raise inputs.config.wrong(prompts.steps[0].where, str(failed))
+
+    def fell_short(self, progress: Progress, config: RunConfig) -> str:
+        decided, least = progress.accepted + progress.rejected, config.limits.least_acceptance
+        if not decided or progress.accepted >= least * decided:
+            return ""
+        return (
+            f"of {decided:,} rows {progress.accepted:,} have an answer; see rejected.jsonl, mend the config, and start "
+            "again in another folder (-o), or set limits.least_acceptance lower"
+        )
 
     def identity(self, inputs: Inputs) -> dict[str, Any]:
         spec = inputs.config.map
@@ -143,7 +170,15 @@ class MapMode(Mode):
         prompts = inputs.row_prompts
         assert prompts is not None
         spec = prompts.spec
-        asked = {"samples": spec.samples, "keep": spec.keep, "purpose": prompts.steps[0].purpose}
+        asked = {
+            "samples": spec.samples,
+            "keep": spec.keep,
+            "reuse": spec.reuse,
+            "purpose": prompts.steps[0].purpose,
+        }
+        if spec.part is not None and journal.fact("part") not in (None, spec.part):
+            FinishedRows(RunFolder(journal.path.parent), spec.part).forget()
+        await journal.remember("part", spec.part)
         await journal.remember(FACT, asked)
 
     def listings(self, connection: sqlite3.Connection, config: RunConfig, folder: RunFolder) -> list[Listing]:
@@ -195,9 +230,7 @@ def fields_of(prompts: RowPrompts, schema: Schema) -> FieldsConfig:
     spec, there = prompts.spec, columns_of(schema)
     used = [name for name in there if any(name in step.used for step in prompts.steps)]
     plainly = [name for name in used or there if "." not in name]
-    texts = (
-        [name for name in plainly if schema.column(name).type.kind == "string"] or plainly[:1] or there[:1]
-    )
+    texts = [name for name in plainly if schema.column(name).type.kind == "string"] or plainly or there[:1]
     if len(texts) > 1 and RESERVED & set(
         texts
     ):  # several parts are known by their names, which these are not

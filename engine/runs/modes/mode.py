@@ -19,6 +19,7 @@ from engine.report.tables import Listing
 from engine.runs.inputs import Inputs
 from engine.runs.pipeline import Making, Parts
 from engine.runs.setup import Preparing, Setup, prepared
+from engine.stages.progress import Progress
 from engine.store.folder import RunFolder
 from engine.store.journal import Journal
 
@@ -50,6 +51,10 @@ class Mode(ABC):
     def summary(self, data: ReportData) -> str:
         """What came of a run that has processed all rows, as a sentence; '' for one that generates."""
         return self.completed
+
+    def fell_short(self, progress: Progress, config: RunConfig) -> str:
+        """Why a run that has processed all rows has all the same not come to anything, as a sentence; '' if it has."""
+        return ""
 
     @abstractmethod
     def load(self, config: RunConfig, kept: Path | None = None) -> Inputs:
