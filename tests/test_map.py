@@ -563,3 +563,17 @@ async def test_rows_without_an_answer_are_left_out_for_trainers(endpoint: Start,
         )
         assert code == 0, err
         assert len(lines(tmp_path / f"{form}.jsonl")) == full
+
+
+async def test_rows_of_a_second_reply_are_checked_anew(endpoint: Start, tmp_path: Path) -> None:
+    """What a check has said of a row of the first reply is not taken for its word about one of the second."""
+    url, _ = await endpoint(review_accuracy=0.2)
+    data = write_rows(tmp_path / "rows.jsonl", 12)
+    spec = {"prompt": "Reword: {{ question }}", "columns": {"other": "string"}, "fan_out": 3, "on_reject": "retry"}
+    checks = [{"reflection": {"max_rounds": 1}}]
+    await mapped(
+        tmp_path / "run", config_of(tmp_path, url, data, map={**spec, "reuse": False}, validators=checks)
+    )
+    reviews = calls(tmp_path / "run", "SELECT key FROM calls WHERE purpose = 'review'")
+    asked = calls(tmp_path / "run", "SELECT count(*) FROM calls WHERE purpose = 'map'")[0][0]
+    assert len({key.split("/")[0].split(".")[0] for (key,) in reviews}) == 3 * asked

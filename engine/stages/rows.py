@@ -157,24 +157,24 @@ class MapRows:
         temperature = self._prompts.temperature(self._prompts.steps[-1], number)
         batch = batch if temperature == batch.temperature else replace(batch, temperature=temperature)
         row = {name: value for name, value in (batch.given or {}).items() if name != "_meta"}
-        so_far = _SoFar(row)
+        so_far, position = _SoFar(row), number * self._spec.fan_out
         try:
             for step in self._prompts.steps:
                 await self._fill(batch, step, number, so_far)
         except PermanentError as error:
             so_far.usage += error.usage or Usage()
-            return [self._lost(batch, number, error.reason, str(error), so_far)]
+            return [self._lost(batch, position, error.reason, str(error), so_far)]
         except FieldProblem as problem:
-            return [self._lost(batch, number, problem.reason, str(problem), so_far)]
+            return [self._lost(batch, position, problem.reason, str(problem), so_far)]
         except ConfigError as error:  # the template failed over this row's values
-            return [self._lost(batch, number, "prompt_error", str(error), so_far)]
+            return [self._lost(batch, position, "prompt_error", str(error), so_far)]
         share = _share(so_far.usage, len(so_far.made))
         items = [
-            self._item(batch, number + place, new, share, so_far) for place, new in enumerate(so_far.made)
+            self._item(batch, position + place, new, share, so_far) for place, new in enumerate(so_far.made)
         ]
         for place in range(len(items), self._spec.fan_out):
             lost = self._lost(
-                batch, number + place, "missing", "the reply has fewer rows than asked for", so_far
+                batch, position + place, "missing", "the reply has fewer rows than asked for", so_far
             )
             items.append(lost.evolve(usage=Usage()))
         return items
