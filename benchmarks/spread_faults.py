@@ -2,9 +2,9 @@
 
     python benchmarks/spread_faults.py [--kills 20] [--heads 5] [--freezes 3] [--seed 0]
 
-A run with one process is the measure. Then runs with 1, 2 and 5 workers, in turn, until so many faults have struck. After
-each the items are the same, no call is in the journal twice, and no more is on the server's bill than the cap. As the
-control, the same comparison with a run of another seed has to fail, or the exit is 1.
+A run with one process is the measure. Then runs with 1, 2 and 5 workers, in turn, until so many faults have struck.
+After each the items are the same, no call is in the journal twice, and no more is on the server's bill than the cap.
+As the control, the same comparison with a run of another seed has to fail, or the exit is 1.
 """
 
 from __future__ import annotations

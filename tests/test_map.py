@@ -569,7 +569,12 @@ async def test_rows_of_a_second_reply_are_checked_anew(endpoint: Start, tmp_path
     """What a check has said of a row of the first reply is not taken for its word about one of the second."""
     url, _ = await endpoint(review_accuracy=0.2)
     data = write_rows(tmp_path / "rows.jsonl", 12)
-    spec = {"prompt": "Reword: {{ question }}", "columns": {"other": "string"}, "fan_out": 3, "on_reject": "retry"}
+    spec = {
+        "prompt": "Reword: {{ question }}",
+        "columns": {"other": "string"},
+        "fan_out": 3,
+        "on_reject": "retry",
+    }
     checks = [{"reflection": {"max_rounds": 1}}]
     await mapped(
         tmp_path / "run", config_of(tmp_path, url, data, map={**spec, "reuse": False}, validators=checks)

@@ -19,6 +19,7 @@ from engine.errors import ConfigError
 from engine.evaluation.answering import ANSWER, JUDGE
 from engine.planning import extract, lessons
 from engine.planning.delayed import LABEL_GATE
+from engine.prompts import rows
 from engine.runs import plugins
 from engine.runs.modes import GenerateMode
 from engine.stages import cases, dataset_rows, embed, generate
@@ -97,7 +98,7 @@ def test_every_step_that_counts_by_its_name_is_known() -> None:
             JUDGE,
             cases.NAME,
         ),
-        *(lessons.PURPOSE, extract.PURPOSE),
+        *(lessons.PURPOSE, extract.PURPOSE, rows.OWNER),
     }
     assert steps == plugins.STEPS
     assert not steps & {point.name for point in entry_points(group=plugins.VALIDATORS)}
