@@ -32,7 +32,7 @@ from engine.exports.files import write_json, write_jsonl, write_parquet
 from engine.files.rows import BadRow
 from engine.files.source import source_of
 from engine.schema.arrow import column_to, rows_from, type_from, type_to
-from engine.schema.columns import schema_of
+from engine.schema.columns import GatheredText, schema_of
 from engine.schema.types import Type, conforms, fits, merged, type_of
 from engine.schema.values import dumps, loads
 
@@ -438,6 +438,9 @@ def test_what_is_merged_holds_each(values: list[Any]) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example([{"a": {"00": {}, "0": [None, None]}}])
 @example([{"a": [[], [None]]}, {"b": None}])
+@example([{"a": [2**53 + 1, 0.5]}])
+@example([{"a": 2**53 + 1}, {"a": 0.5}, {"a": 1}])
+@example([{"a": {"b": 0.5}}, {"a": {"b": 1}}, {"a": {"b": -(2**53) - 1}}])
 @given(ROWS)
 def test_read_write_read_is_the_same(tmp_path: Path, rows: Rows) -> None:
     """Any row, any shape, types included: as JSON lines, as JSON, as Parquet."""
@@ -471,6 +474,24 @@ ARROW = {
         pyarrow.json_(pyarrow.string()), pyarrow.array(['{"a":[1,null]}', None])
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("cells", "type"),
+    [
+        (("1", "0.5"), "double"),
+        (("9007199254740993", "1"), "int64"),
+        (("9007199254740993", "0.5"), "string"),
+        (("0.5", "9007199254740993"), "string"),
+        (("18446744073709551615", "1"), "string"),
+        (("1", ""), "int64"),
+    ],
+)
+def test_cells_keep_every_digit(cells: tuple[str, ...], type: str) -> None:
+    gathered = GatheredText()
+    for cell in cells:
+        gathered.add({"a": cell})
+    assert str(gathered.schema().columns["a"].type) == type
 
 
 @pytest.mark.parametrize("column", ARROW.values(), ids=ARROW)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.schema.types import INT64, NULL, Type, conforms, fits, json_schema, merged, type_of
+from engine.schema.types import NULL, NUMBER, STRING, Type, conforms, fits, json_schema, merged, type_of
 from engine.schema.values import loads
 
 CLASS_LABEL = "ClassLabel"
@@ -171,7 +171,7 @@ class GatheredText:
     """
 
     def __init__(self) -> None:
-        self._kinds: dict[str, str] = {}
+        self._kinds: dict[str, Type] = {}
         self._filled: dict[str, int] = {}
         self._rows = 0
 
@@ -180,31 +180,28 @@ class GatheredText:
         self._rows += 1
         for name, cell in row.items():
             if cell == "":
-                self._kinds.setdefault(name, "")
+                self._kinds.setdefault(name, NULL)
                 continue
             self._filled[name] = self._filled.get(name, 0) + 1
-            known = self._kinds.get(name, "")
-            if known != "string":
-                found = _kind_of_text(cell)
-                self._kinds[name] = found if known in ("", found) else _WIDER.get((known, found), "string")
+            known = self._kinds.get(name, NULL)
+            if known is not STRING:
+                both = merged(known, _type_of_text(cell))
+                self._kinds[name] = both if both.kind in ("integer", "number") else STRING
 
     def schema(self) -> Schema:
         columns = {}
         for name, kind in self._kinds.items():
-            nullable = kind not in ("", "string") and self._filled.get(name, 0) < self._rows
-            columns[name] = Column(Type(kind or "string"), nullable)
+            nullable = kind not in (NULL, STRING) and self._filled.get(name, 0) < self._rows
+            columns[name] = Column(STRING if kind is NULL else kind, nullable)
         return Schema(columns)
 
 
-_WIDER = {("int64", "double"): "double", ("double", "int64"): "double"}
-
-
-def _kind_of_text(cell: str) -> str:
-    if _WHOLE.fullmatch(cell) and -INT64 <= int(cell) < INT64:
-        return "int64"
+def _type_of_text(cell: str) -> Type:
+    if _WHOLE.fullmatch(cell):
+        return type_of(int(cell))
     if _DECIMAL.fullmatch(cell) and repr(float(cell)) == cell:
-        return "double"
-    return "string"
+        return NUMBER
+    return STRING
 
 
 _WHOLE = re.compile(r"0|-?[1-9]\d{0,18}")

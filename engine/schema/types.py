@@ -12,17 +12,23 @@ from functools import lru_cache, partial
 from typing import Any
 
 INT64, UINT64 = 2**63, 2**64
+_EXACT = 2**53
+"""Whole numbers up to here are numbers of 64 bits with a fraction, too."""
 _MOST_KEYS = 64
 """Fields of an object that is still one with fields; more are keys that are data themselves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """A type by its Arrow name; `list` has `inner`, `struct` has `fields`, `json` may be any JSON value."""
+    """A type by its Arrow name; `list` has `inner`, `struct` has `fields`, `json` may be any JSON value.
+
+    `large` is an int64 that holds whole numbers which no double is: it has nothing in common with fractions.
+    """
 
     name: str
     inner: Type | None = None
     fields: tuple[tuple[str, Type], ...] = ()
+    large: bool = False
 
     def __str__(self) -> str:
         if self.inner is not None:
@@ -46,7 +52,7 @@ class Type:
             return [self.name, self.inner.as_json()]
         if self.name == "struct":
             return {name: inner.as_json() for name, inner in self.fields}
-        return self.name
+        return [self.name, "large"] if self.large else self.name
 
     @classmethod
     def from_json(cls, value: Any) -> Type:
@@ -56,6 +62,8 @@ class Type:
                 return cls(_ALIASES.get(value, value))
             case [inner]:
                 return cls("list", cls.from_json(inner))
+            case ["int64", "large"]:
+                return LARGE
             case [str(name), inner] if name.startswith("list"):
                 return cls(name, cls.from_json(inner))
             case dict():
@@ -66,6 +74,7 @@ class Type:
 NULL, BOOL, INTEGER, UNSIGNED, NUMBER, STRING, ANY = (
     Type(name) for name in ("null", "bool", "int64", "uint64", "double", "string", "json")
 )
+LARGE = Type("int64", large=True)
 _KINDS: Mapping[str, str] = {
     "null": "null",
     "bool": "boolean",
@@ -111,8 +120,10 @@ def type_of(value: Any) -> Type:
 
 
 def _of_integer(value: int) -> Type:
-    if -INT64 <= value < INT64:
+    if -_EXACT <= value <= _EXACT:
         return INTEGER
+    if -INT64 <= value < INT64:
+        return LARGE
     return UNSIGNED if 0 <= value < UINT64 else ANY
 
 
@@ -152,7 +163,9 @@ def merged(one: Type, other: Type) -> Type:
     if names == {"struct"} and {name for name, _ in one.fields} == {name for name, _ in other.fields}:
         there = dict(other.fields)
         return Type("struct", None, tuple((name, merged(inner, there[name])) for name, inner in one.fields))
-    if names <= {"int64", "double"}:
+    if names == {"int64"}:
+        return LARGE
+    if names == {"int64", "double"} and not (one.large or other.large):
         return NUMBER
     return ANY
 
@@ -181,7 +194,9 @@ def conforms(value: Any, type: Type) -> bool:
                 return False
         return True
     if kind is int:
-        return type.name == "int64" and -INT64 <= value < INT64
+        return type.name == "int64" and (
+            -_EXACT <= value <= _EXACT or (type.large and -INT64 <= value < INT64)
+        )
     return (kind is float and type.name == "double") or (kind is bool and type.name == "bool")
 
 
@@ -206,7 +221,9 @@ def fits(value: Any, type: Type) -> bool:
         case "integer":
             return isinstance(value, int) and not isinstance(value, bool) and _in_range(value, type.name)
         case "number":
-            return isinstance(value, int | float) and not isinstance(value, bool)
+            return isinstance(value, float) or (
+                isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _EXACT
+            )
         case "array":
             assert type.inner is not None
             return isinstance(value, list) and all(fits(inner, type.inner) for inner in value)
