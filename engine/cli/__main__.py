@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from engine.cli.interrupts import leaving
+from engine.cli.interrupts import leaving, over
 
 
 def main() -> None:
@@ -13,7 +13,10 @@ def main() -> None:
     _open_standard_streams()
     from engine.cli.app import app
 
-    app()
+    try:
+        app()
+    finally:
+        over()
 
 
 def _open_standard_streams() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from engine.cli.interrupts import unwinding
+from engine.cli.interrupts import over, unwinding
 from engine.escaping import printable, printable_json
 from engine.veil import veiled
 
@@ -36,7 +36,10 @@ def mistakes() -> Iterator[None]:
 
     unwinding()
     try:
-        yield
+        try:
+            yield
+        finally:
+            over()
     except ConfigError as error:
         say(f"datagen: {error}", err=True)
         raise typer.Exit(WRONG) from None
@@ -171,11 +174,10 @@ def in_loop_tuned(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
     from engine.flow.descriptors import raise_limit
     from engine.flow.loop import in_loop
-    from engine.runs.signals import hush
 
     async def whole() -> T:
         result = await work()
-        hush()
+        over()
         return result
 
     raise_limit()

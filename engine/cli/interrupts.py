@@ -28,6 +28,16 @@ def unwinding() -> None:
     _heard_by(_interrupt, instead_of=_leave)
 
 
+def over() -> None:
+    """From here on no signal changes a thing: what is left is to say how it went, and to exit with that code.
+
+    CPython gives a handler of ours up before the process has ended, but not that a signal is ignored.
+    """
+    if any(signal.getsignal(number) in (_leave, _interrupt) for number in ENDING):
+        for number in (*ENDING, getattr(signal, "SIGHUP", signal.SIGTERM)):
+            signal.signal(number, signal.SIG_IGN)
+
+
 def _heard_by(heard: Callable[[int, FrameType | None], NoReturn], instead_of: object) -> None:
     for number in ENDING:
         before = signal.getsignal(number)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Coroutine
+from types import FrameType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -23,14 +24,14 @@ def ending_signals() -> list[signal.Signals]:
 class Interrupts:
     """The ending signals of one start, from its work to its last file.
 
-    Mutable state: how many came during the work, the work's task while it goes on, the signals that are listened to.
+    Mutable state: how many came during the work, the work's task while it goes on, what each signal did before.
     """
 
     def __init__(self) -> None:
         self._count = 0
         self._task: asyncio.Task[Any] | None = None
         self._first: Callable[[], None] = lambda: None
-        self._listening: list[signal.Signals] = []
+        self._before: dict[signal.Signals, Any] = {}
 
     async def interruptible(self, work: Coroutine[Any, Any, T], first: Callable[[], None]) -> T | None:
         """The result of the work. The first signal calls `first`; the second cancels the work; then None.
@@ -63,20 +64,19 @@ class Interrupts:
             self._task.cancel()
 
     def _listen(self) -> None:
-        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # not the main thread
+        """Not by the loop's own handlers: giving one up leaves the process, for a moment, to the system's."""
+        loop = asyncio.get_running_loop()
+
+        def signalled(number: int, frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(self._heard)
+
+        with contextlib.suppress(ValueError):  # not the main thread
             for number in ending_signals():
-                asyncio.get_running_loop().add_signal_handler(number, self._heard)
-                self._listening.append(number)
+                if number not in self._before:
+                    self._before[number] = signal.signal(number, signalled)
 
     def close(self) -> None:
         """Signals do again what they did before."""
-        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
-            while self._listening:
-                asyncio.get_running_loop().remove_signal_handler(self._listening.pop())
-
-
-def hush() -> None:
-    """For a process that has only its last words to say: no signal cuts them off."""
-    with contextlib.suppress(ValueError):  # not the main thread
-        for number in ending_signals():
-            signal.signal(number, signal.SIG_IGN)
+        while self._before:
+            number, before = self._before.popitem()
+            signal.signal(number, signal.SIG_DFL if before is None else before)
