@@ -193,6 +193,18 @@ def when_served(simulator: Simulator, count: int) -> asyncio.Event:
     return event
 
 
+def held(simulator: Simulator, until: asyncio.Event, after: int = 0) -> None:
+    """The endpoint has made so many completions, and answers no other call until then."""
+    answered = simulator._reply
+
+    async def waiting(*arguments: Any) -> Any:
+        if simulator.statistics.served >= after:
+            await until.wait()
+        return await answered(*arguments)
+
+    simulator._reply = waiting  # type: ignore[method-assign]
+
+
 needs_published = pytest.mark.skipif(
     not PUBLISHED.is_dir(), reason=f"the published datasets are not at {PUBLISHED}; set DATAGEN_DATA"
 )

@@ -19,7 +19,8 @@ APIS = ("plain", "anthropic", "gemini", "mistral", "azure")
 
 
 def rows(folder: Path, sql: str, *values: Any) -> list[Any]:
-    with closing(sqlite3.connect(folder / "run.db")) as connection:
+    place = f"file:{folder / 'run.db'}?mode=rw"  # where there is none, none is made
+    with closing(sqlite3.connect(place, uri=True)) as connection:
         return connection.execute(sql, values).fetchall()
 
 

@@ -102,7 +102,9 @@ async def test_impatience_ends_no_run_by_a_signal(
         await asyncio.sleep(0.4 + chance.random() * 0.2)
         while process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, number)  # process.send_signal would ask first whether it lives, and reap it
+                os.kill(
+                    process.pid, number
+                )  # process.send_signal would ask first whether it lives, and reap it
             await asyncio.sleep(chance.random() * 0.03)
         code, _, err = await finished(process)
         assert code in (0, 130), err

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import pytest
 
-from conftest import Configs, Start, datagen, finished, lines, when_served
+from conftest import Configs, Start, datagen, finished, held, lines, when_served
 from engine.runs.decisions import take_in
 from engine.store.folder import RunFolder
 from engine.store.pending import Pending, append, read_pending
@@ -228,7 +228,8 @@ async def test_a_run_takes_in_what_was_decided_while_it_went_on(
         configs.write(url, generate={"target": 60}, limits={"concurrency": 2}),
         RunFolder(tmp_path / "run"),
     )
-    some = when_served(simulator, 12)
+    some, decided = when_served(simulator, 12), asyncio.Event()
+    held(simulator, decided, after=12)
     process = await datagen("run", path, "-o", folder.path)
     await asyncio.wait_for(some.wait(), 60)
     async with visiting(folder.path) as (there, visitor):
@@ -238,6 +239,7 @@ async def test_a_run_takes_in_what_was_decided_while_it_went_on(
         async with visitor.post(f"http://127.0.0.1:{there.port}{base}/review?who=ann", data=form) as answer:
             assert answer.status == 200
         assert "waits" in await text_of(visitor, there, f"{base}/review?at=0-0&who=ann")
+        decided.set()
         status, _, err = await finished(process)
     assert status == 0
     assert "Taken in what people have decided: 1 decision." in err

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 import pytest
 
-from conftest import ROOT, Configs, Start, contents, datagen, finished, lines, run_in, when_served
+from conftest import ROOT, Configs, Start, contents, datagen, finished, held, lines, run_in, when_served
 from engine.config.spread import SpreadConfig
 from engine.runs.api import audit, enhance
 from engine.simulator.server import Simulator
@@ -44,7 +44,8 @@ def spread(workers: int, **more: Any) -> dict[str, Any]:
 
 
 def rows(folder: Path, sql: str) -> list[tuple[Any, ...]]:
-    with contextlib.closing(sqlite3.connect(folder / "run.db")) as connection:
+    place = f"file:{folder / 'run.db'}?mode=rw"  # where there is none, none is made
+    with contextlib.closing(sqlite3.connect(place, uri=True)) as connection:
         return connection.execute(sql).fetchall()
 
 
@@ -79,6 +80,12 @@ async def until(found: Callable[[], Any], seconds: float = 90.0) -> Any:
     return value
 
 
+async def met(folder: Path, count: int, there: asyncio.Event) -> None:
+    """Sets the event once so many workers are there."""
+    await until(lambda: len(workers_of(folder)) >= count or not count)
+    there.set()
+
+
 @pytest.mark.parametrize("sections", [{}, CHECKED], ids=["plain", "checked"])
 async def test_the_dataset_does_not_depend_on_workers(
     sections: dict[str, Any], endpoint: Start, configs: Configs, tmp_path: Path
@@ -89,7 +96,10 @@ async def test_the_dataset_does_not_depend_on_workers(
         url, simulator = await endpoint(**knobs)
         folder = tmp_path / str(workers)
         config = configs.load(url, generate={"target": 120}, **sections, **spread(workers))
-        report = await run_in(folder, config)
+        there = asyncio.Event()
+        if workers > 1:
+            held(simulator, there)
+        report, _ = await asyncio.gather(run_in(folder, config), met(folder, min(workers, 2), there))
         assert report.data["outcome"] == "target"
         found.append(contents(folder / "accepted.jsonl") + why(folder))
         calls.append({key for (key,) in rows(folder, "SELECT key FROM calls WHERE error IS NULL")})
@@ -112,10 +122,15 @@ async def check_against_one(
 async def running(config: Path, folder: Path, act: Callable[[Any], Awaitable[None]]) -> tuple[int, str, str]:
     """Starts the run in a process, does something to it, and waits for its end."""
     process = await datagen("run", config, "-o", folder)
+    end = asyncio.create_task(finished(process))
+    acting = asyncio.ensure_future(act(process))
     try:
-        await act(process)
-        return await asyncio.wait_for(finished(process), 90)
+        await asyncio.wait((acting, end), return_when=asyncio.FIRST_COMPLETED)
+        assert acting.done(), f"ended before anything was done to it: {end.result()}"
+        await acting
+        return await asyncio.wait_for(end, 90)
     finally:
+        acting.cancel()
         if process.returncode is None:
             process.kill()
 

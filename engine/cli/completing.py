@@ -28,10 +28,9 @@ def settings(incomplete: str) -> Iterator[str]:
     key, equals, value = incomplete.partition("=")
     if equals:
         if key == "validators":
-            from importlib.metadata import entry_points
+            from engine.installed import installed_validators
 
-            names = sorted({point.name for point in entry_points(group="datagen.validators")})
-            yield from (f"{key}=[{name}]" for name in names if f"[{name}]".startswith(value))
+            yield from (f"{key}=[{name}]" for name in installed_validators() if f"[{name}]".startswith(value))
         return
     from engine.config.json_schema import keys
 

@@ -6,7 +6,6 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Iterable, Mapping
-from importlib.metadata import entry_points
 from typing import Any
 
 from pydantic import BaseModel
@@ -16,6 +15,7 @@ from pydantic_core import core_schema
 from engine.config.markers import sections
 from engine.config.run import RunConfig
 from engine.constraints.written import CHECKED
+from engine.installed import installed_validators
 
 _NAMES: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
 _SCALARS: dict[str, Any] = {"type": ["string", "number", "boolean"]}
@@ -96,7 +96,7 @@ class _AsWritten(GenerateJsonSchema):
 
 def _validator() -> dict[str, Any]:
     """A validator by its name, or with options, which are its own matter: `{name: NAME, ...}`, or `{NAME: {...}}`."""
-    names = sorted({point.name for point in entry_points(group="datagen.validators")})
+    names = list(installed_validators())
     named = {"type": "string", "examples": names}
     workers = {"type": ["integer", "null"], "minimum": 1, "description": "How many items it checks at once."}
     options = {"type": ["object", "null"]}

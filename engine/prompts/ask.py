@@ -110,7 +110,7 @@ class ModelAsker:
         return Question(purpose, template, schema, read, temperature, max_tokens, attempts)
 
     def _template(self, purpose: str, source: str) -> PromptTemplate:
-        return PromptTemplate(source, f"{purpose}.j2").replaced(self._templates.get(purpose))
+        return PromptTemplate.made(source, f"{purpose}.j2").replaced(self._templates.get(purpose))
 
     async def ask(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,17 @@ class PromptTemplate:
                 raise ConfigError(f"{name}: has no block {block!r}")
 
     @classmethod
+    @lru_cache(maxsize=256)
+    def made(cls, source: str, name: str) -> PromptTemplate:
+        """The template of that text; one for all who ask for it. Raises ConfigError."""
+        return cls(source, name)
+
+    @classmethod
     def load(cls, purpose: str, replacement: Path | None = None) -> PromptTemplate:
         """The user's template, or the built-in one for that purpose. Raises ConfigError."""
-        return cls.read(replacement) if replacement is not None else cls(built_in(purpose), f"{purpose}.j2")
+        return (
+            cls.read(replacement) if replacement is not None else cls.made(built_in(purpose), f"{purpose}.j2")
+        )
 
     @classmethod
     def read(cls, path: Path) -> PromptTemplate:
@@ -117,6 +126,7 @@ def naming(config: RunConfig, key: str) -> Iterator[None]:
 _FOLDER = resources.files("engine.prompts") / "templates"
 
 
+@cache
 def built_in(purpose: str) -> str:
     """The text of the built-in template."""
     return (_FOLDER / f"{purpose}.j2").read_text("utf-8")

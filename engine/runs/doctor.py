@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from engine.installed import installed_validators
 from engine.protocols import Examined
-from engine.runs.plugins import VALIDATORS
 from engine.runs.preflight import Finding
 
 DISTRIBUTION = "datagen-engine"
@@ -39,7 +39,7 @@ def doctor() -> Iterator[Finding]:
     yield _local_embedder()
     for name in ("engine", "validators"):
         yield _clash(name)
-    for point in sorted(metadata.entry_points(group=VALIDATORS), key=lambda point: point.name):
+    for point in installed_validators().values():
         yield from _examined(point)
 
 

@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass
-from importlib.metadata import entry_points
 from typing import Any
 
 from engine.config import RunConfig
@@ -16,14 +15,11 @@ from engine.config.paths import user_cache
 from engine.dataset.fields import Fields
 from engine.documents.shelf import Shelf
 from engine.errors import ConfigError, Defect, EngineError
+from engine.installed import installed_validators
 from engine.prompts.ask import ModelAsker
 from engine.prompts.replies import object_in
 from engine.protocols import Ask, Described, Tally, Tools, Validator
 from engine.stages.meter import Meter
-
-VALIDATORS = "datagen.validators"
-"""The entry-point group of validators."""
-
 
 STEPS = frozenset(
     (
@@ -51,7 +47,7 @@ def load_validators(
     """The configured validators, found by entry point. `meter` counts their calls; `shelf` holds the documents that
     items are made from. Raises ConfigError.
     """
-    known = {point.name: point for point in entry_points(group=VALIDATORS)}
+    known = installed_validators()
     validators: list[Validator] = []
     for depth, spec in enumerate(config.validators, 1):
         if spec.name not in known:
@@ -184,7 +180,7 @@ def _description(validator: Described) -> Description:
 def confirming(validators: Sequence[Validator]) -> frozenset[str]:
     """Names of the validators whose PASS confirms a label: among the given ones and all installed ones."""
     names = {each.name for each in validators if getattr(each, "confirms", False)}
-    for point in entry_points(group=VALIDATORS):
+    for point in installed_validators().values():
         with contextlib.suppress(ImportError):
             if getattr(point.load(), "confirms", False):
                 names.add(point.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +100,11 @@ def _flat(value: Any, keys: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
         yield from _flat(inner, (*keys, str(key)))
 
 
+@lru_cache(maxsize=16384)
 def _operational(key: str) -> bool:
     return any(below(key.split("."), pattern) for pattern, _ in places(RunConfig, Operational))
 
 
+@lru_cache(maxsize=16384)
 def _by_content(key: str) -> bool:
     return any(below(key.split("."), pattern) for pattern, _ in places(RunConfig, ByContent))
