@@ -171,7 +171,7 @@ def settings(place: Path, items: int) -> Path:
 
 def play(place: Path, start: float) -> None:
     """One process of the night, from `start` on; it ends, or kills itself at its hour."""
-    engine.runs.plugins.entry_points = lambda group: [_Point]  # type: ignore[assignment,attr-defined]
+    engine.runs.plugins.installed_validators = lambda: {_Point.name: _Point}  # type: ignore[assignment,attr-defined]
     engine.runs.instruments.SAMPLE_EVERY_S = 60.0  # type: ignore[attr-defined]
     loop = VirtualLoop(start=start, grain=0.05)
     served = os.open(place / "served", os.O_WRONLY | os.O_CREAT | os.O_APPEND)

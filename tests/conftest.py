@@ -31,6 +31,23 @@ settings.register_profile("any machine", deadline=None)  # how busy a machine is
 settings.load_profile("any machine")
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test reaches no model hub
 
+LONGEST = (
+    "test_spread_on_ray",
+    "test_spread",
+    "test_dialects",
+    "test_elsewhere",
+    "test_faults",
+    "test_stops",
+)
+"""The files that take longest: begun last, they would keep one process at work while the others have nothing."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    first = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path.stem, len(first)))
+
+
 CLEAN: dict[str, Any] = {
     "wrong_labels": 0.0,
     "wrong_facts": 0.0,

@@ -251,7 +251,7 @@ async def test_its_calls_are_its_own(
         def load(self) -> Callable[..., Any]:
             return documented()
 
-    monkeypatch.setattr("engine.runs.plugins.entry_points", lambda group: [Point()])
+    monkeypatch.setattr("engine.runs.plugins.installed_validators", lambda: {Point.name: Point()})
     url, simulator = await endpoint()
     answered = simulator._completion
     config = configs.load(url, validators=["kind"])

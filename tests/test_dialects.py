@@ -59,7 +59,7 @@ def check(report: Report, folder: Path, simulator: Simulator, target: int) -> No
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-async def test_the_main_job_with_every_style_of_thinking(
+async def test_the_main_job_with_styles_of_thinking(
     dialect: str, tmp_path: Path, endpoint: Start, configs: Configs
 ) -> None:
     async def job(style: str) -> None:
@@ -68,7 +68,10 @@ async def test_the_main_job_with_every_style_of_thinking(
         report = await run_in(tmp_path / style, config)
         check(report, tmp_path / style, simulator, 9)
 
-    for style in STYLES:
+    half = (
+        list(DIALECTS).index(dialect) % 2
+    )  # every style meets half of the dialects, and every dialect half of them
+    for style in STYLES[half::2]:
         await job(style)
 
 

@@ -161,7 +161,7 @@ def _install(monkeypatch: pytest.MonkeyPatch, verdict: Any) -> None:
             return Plugin
 
     monkeypatch.setattr(Plugin, "verdict", staticmethod(verdict) if callable(verdict) else verdict)
-    monkeypatch.setattr("engine.runs.plugins.entry_points", lambda group: [Point()])
+    monkeypatch.setattr("engine.runs.plugins.installed_validators", lambda: {Point.name: Point()})
 
 
 async def test_a_defect_of_the_engine_keeps_what_was_done(

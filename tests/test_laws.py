@@ -251,7 +251,7 @@ async def test_law_9_one_bad_apple(
         def load(self) -> type[Fussy]:
             return Fussy
 
-    monkeypatch.setattr("engine.runs.plugins.entry_points", lambda group: [Point()])
+    monkeypatch.setattr("engine.runs.plugins.installed_validators", lambda: {Point.name: Point()})
     url, _ = await endpoint()
     report = await run_in(tmp_path / "run", configs.load(url, validators=["fussy"]))
     assert report.outcome == "target"

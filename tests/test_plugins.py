@@ -7,12 +7,13 @@ import os
 import re
 import subprocess
 import sys
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
 from conftest import ROOT, Configs, Start, lines
+from engine.config.installed import VALIDATORS, installed_validators
 from engine.conformance import check_validator, item
 from engine.diversity import GROUP_CHECK
 from engine.errors import ConfigError
@@ -78,8 +79,8 @@ async def test_it_keeps_the_conformance_suite(tmp_path: Path, monkeypatch: pytes
 def test_the_name_of_a_step_is_no_validators(configs: Configs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls and rejections are counted by name: it would be charged with the step's."""
     config = configs.load("http://h", validators=["attributes"])
-    point = EntryPoint("attributes", "validators.reflection:Reflection", plugins.VALIDATORS)
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
+    point = EntryPoint("attributes", "validators.reflection:Reflection", VALIDATORS)
+    monkeypatch.setattr(plugins, "installed_validators", lambda: {point.name: point})
     with pytest.raises(ConfigError, match="'attributes' is the name of a step of the engine"):
         GenerateMode().load(config)
 
@@ -101,4 +102,4 @@ def test_every_step_that_counts_by_its_name_is_known() -> None:
         *(lessons.PURPOSE, extract.PURPOSE, rows.OWNER),
     }
     assert steps == plugins.STEPS
-    assert not steps & {point.name for point in entry_points(group=plugins.VALIDATORS)}
+    assert not steps & set(installed_validators())

@@ -245,7 +245,7 @@ class Point:
 async def test_a_plugins_sections_look_like_a_built_in_ones(
     endpoint: Start, configs: Configs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.runs.plugins.entry_points", lambda group: [Point()])
+    monkeypatch.setattr("engine.runs.plugins.installed_validators", lambda: {Point.name: Point()})
     url, _ = await endpoint()
     config = configs.load(url, validators=["reporting"], observe={"page": True})
     report = (await arun(config, tmp_path / "run")).data

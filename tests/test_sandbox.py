@@ -267,12 +267,12 @@ async def test_nothing_is_left_behind_by_many_programs() -> None:
         first = [zygote for zygote in sandbox._light._zygotes if zygote is not None]
         await asyncio.gather(*(sandbox.run("print(1)") for _ in range(200)))
         before = memory()
-        for _ in range(33):
+        for _ in range(16):
             outcomes = await asyncio.gather(
                 *(sandbox.run("x = [0] * 1000\nprint(len(x))") for _ in range(200))
             )
             assert {outcome.last_line for outcome in outcomes} == {"1000"}
-        assert memory() - before < 3_300, "half a kB a program; one small object left of each would be more"
+        assert memory() - before < 1_600, "half a kB a program; one small object left of each would be more"
         assert [zygote for zygote in sandbox._light._zygotes if zygote is not None] == first
         assert [pid for pid in children(os.getpid()) if state(pid) == "Z"] == []
 

@@ -200,7 +200,7 @@ async def test_a_validator_that_never_ends_is_given_up_with_the_run(
         def load(self) -> Any:
             return Endless
 
-    monkeypatch.setattr("engine.runs.plugins.entry_points", lambda group: [Point()])
+    monkeypatch.setattr("engine.runs.plugins.installed_validators", lambda: {Point.name: Point()})
     url, _ = await endpoint()
     config = configs.load(
         url,

@@ -28,7 +28,7 @@ def settings(incomplete: str) -> Iterator[str]:
     key, equals, value = incomplete.partition("=")
     if equals:
         if key == "validators":
-            from engine.installed import installed_validators
+            from engine.config.installed import installed_validators
 
             yield from (f"{key}=[{name}]" for name in installed_validators() if f"[{name}]".startswith(value))
         return

@@ -12,10 +12,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
+from engine.config.installed import installed_validators
 from engine.config.markers import sections
 from engine.config.run import RunConfig
 from engine.constraints.written import CHECKED
-from engine.installed import installed_validators
 
 _NAMES: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
 _SCALARS: dict[str, Any] = {"type": ["string", "number", "boolean"]}

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from engine.installed import installed_validators
+from engine.config.installed import installed_validators
 from engine.protocols import Examined
 from engine.runs.preflight import Finding
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from engine.config import RunConfig
 from engine.config.dataset import wire_name
+from engine.config.installed import installed_validators
 from engine.config.paths import user_cache
 from engine.dataset.fields import Fields
 from engine.documents.shelf import Shelf
 from engine.errors import ConfigError, Defect, EngineError
-from engine.installed import installed_validators
 from engine.prompts.ask import ModelAsker
 from engine.prompts.replies import object_in
 from engine.protocols import Ask, Described, Tally, Tools, Validator
