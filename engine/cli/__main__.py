@@ -11,6 +11,9 @@ def main() -> None:
     """Runs the command line."""
     leaving()
     _open_standard_streams()
+    from engine.flow.loop import rarer_collections
+
+    rarer_collections()
     from engine.cli.app import app
 
     try:

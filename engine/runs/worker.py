@@ -18,7 +18,7 @@ from engine._version import __version__
 from engine.config import ModelConfig, RunConfig
 from engine.diversity.sameness import text_key
 from engine.errors import ConfigError, EngineError, FatalError
-from engine.flow.loop import in_loop
+from engine.flow.loop import in_loop, rarer_collections
 from engine.items import Item
 from engine.runs.carrying import placed
 from engine.runs.endpoints import backend_for
@@ -143,6 +143,7 @@ def main() -> None:
         pipe.setblocking(False)
         await asyncio.get_running_loop().create_unix_connection(link, sock=pipe)
 
+    rarer_collections()
     try:
         in_loop(lambda: work(connect, joining()))
     except EngineError as error:
