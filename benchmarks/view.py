@@ -41,11 +41,26 @@ PAGES = {
     "one item": "/item/7-3",
     "live": "/",
     "batches": "/batches?from=1000",
+    "map": "/map",
+    "points of the map": "/points",
+    "points by model": "/points?colour=model",
+    "pairs": "/pairs",
+    "review, in random order": "/review",
+    "review, doubtful ones first": "/review?queue=doubtful",
+    "review of a search": "/review?queue=filter&q=how",
+    "persons who have judged": "/review/people",
+    "cost over time": "/cost",
 }
+MAPPED = 20_000
+"""Items with a vector and a place on the map: a run draws no more."""
+COMPARED = 50_000
+"""Items of the run that another is compared with: of more, no more are read."""
 
 
-def journal(folder: Path, count: int) -> None:
+def journal(folder: Path, count: int, seed: int = 1) -> None:
     """A run of so many items, five a batch."""
+    import numpy as np
+
     from engine.store.checksums import sealed
     from engine.store.journal import set_up
 
@@ -56,7 +71,7 @@ def journal(folder: Path, count: int) -> None:
         "model": {"name": "m", "base_url": "http://127.0.0.1:9/v1"},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
-    chance = random.Random(1)
+    chance, noise = random.Random(seed), np.random.default_rng(seed)
     connection = sqlite3.connect(folder / "run.db", isolation_level=None)
     set_up(connection)
     connection.execute("INSERT INTO starts VALUES (1, 1.0, 2.0, 'target', 0, '{}')")
@@ -83,6 +98,12 @@ def journal(folder: Path, count: int) -> None:
             orjson.dumps(record).decode(), orjson.dumps(meta).decode(),
         )  # fmt: skip
         connection.execute("INSERT INTO items VALUES (?,?,?,?,?,?,?,?)", sealed(row))
+        if number < MAPPED:
+            vector = noise.standard_normal(384).astype(np.float16).tobytes()
+            connection.execute("INSERT INTO vectors VALUES (?, ?, ?)", (row[0], b"%d" % number, vector))
+            if not away:
+                place = (row[0], chance.gauss(0, 1), chance.gauss(0, 1), text[:80])
+                connection.execute("INSERT INTO points VALUES ('accepted', ?, ?, ?, ?)", place)
     connection.execute(
         "INSERT INTO samples VALUES (1, 1.0, ?, ?, ?, 10, 0)", (count * 3 // 4, count // 4, count // 5)
     )
@@ -147,7 +168,37 @@ async def pages(viewing: Viewing, count: int) -> dict[str, Any]:
         for name, path in PAGES.items():
             found[name], size, _ = await get(f"{base}{path}")
             largest = max(largest, size)
+        found["a decision, and the next item"] = await decision(visitor, base)
         return {**found, "largest page, kB": largest / 1e3}
+
+
+async def decision(visitor: aiohttp.ClientSession, base: str) -> float:
+    """Seconds from an item's rejection to the page of the next one."""
+    async with visitor.get(f"{base}/review") as answer:
+        shown = await answer.text()
+    form = {name: re.findall(rf'name="{name}" value="([^"]+)"', shown)[0] for name in ("form_token", "item")}
+    began = time.perf_counter()
+    async with visitor.post(f"{base}/review", data={**form, "decision": "note", "note": "seen"}) as answer:
+        assert answer.status == 200, await answer.text()
+        await answer.read()
+    return time.perf_counter() - began
+
+
+async def compared(viewing: Viewing, *names: str) -> tuple[float, float, float]:
+    """Seconds until a comparison of two runs shows, and until their texts are compared; the most memory, in MB."""
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as visitor:
+        async with visitor.get(viewing.address) as answer:
+            shown = await answer.text()
+        keys = [re.findall(rf'/r/([^/"]+)/">{name}</a>', shown)[0] for name in names]
+        root = viewing.address.partition("/?")[0]
+        seconds = []
+        for part in ("compare", "compare/texts"):
+            began = time.perf_counter()
+            async with visitor.get(f"{root}/{part}?run={keys[0]}&run={keys[1]}") as answer:
+                assert answer.status == 200, await answer.text()
+                await answer.read()
+            seconds.append(time.perf_counter() - began)
+        return seconds[0], seconds[1], viewing.memory_mb()
 
 
 def run_alone_and_watched(count: int, repeats: int) -> tuple[float, float]:
@@ -213,14 +264,20 @@ def main() -> None:
     columns: dict[int, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="datagen-bench-") as name:
         for count in options.items:
-            folder = Path(name) / f"run-{count}"
+            both = Path(name) / f"runs-{count}"
+            folder = both / "run"
             journal(folder, count)
+            journal(both / "other", min(count, COMPARED), 2)
             with Viewing(folder, Path(name) / "cache") as viewing:
                 columns[count] = asyncio.run(pages(viewing, count))
                 columns[count]["memory, MB"] = viewing.memory_mb()
             with Viewing(folder, Path(name) / "cache") as viewing:
                 columns[count]["opened again"] = asyncio.run(pages(viewing, count))["opened"]
                 columns[count]["memory then, MB"] = viewing.memory_mb()
+            with Viewing(both, Path(name) / "cache") as viewing:
+                page, texts, memory = asyncio.run(compared(viewing, "run", "other"))
+                columns[count] |= {"compared with another run": page, "their texts": texts}
+                columns[count] |= {"memory for that, MB": memory}
     if columns:
         names = list(next(iter(columns.values())))
         heads = ["seconds", *(f"{count:,} items" for count in columns)]

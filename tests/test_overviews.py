@@ -15,31 +15,31 @@ from hypothesis import strategies as st
 from conftest import CLEAN, Configs, Start, lines, run_in
 from engine.runs.api import evaluate
 from engine.store.reading import connect
-from engine.view.compare import Side, compare
+from engine.view.compare import Overlap, Side, Texts, compare, overlap
 from engine.view.folders import key_of
 from engine.view.map import Drawn, area_of, read_map
 from test_view import a_run, browsing, needs_browser, text_of, until, visiting
 
 
-def side(name: str, texts: dict[bytes, tuple[str, str]], **report: object) -> Side:
-    return Side(name, "/r/x", len(texts), texts, {"items": len(texts), "lengths": {"3": len(texts)}, "labels": {},
-                                                 "frequent": {}}, report)  # fmt: skip
+def side(name: str, count: int, **report: object) -> Side:
+    profile = {"items": count, "lengths": {"3": count}, "labels": {}, "frequent": {}}
+    return Side(name, "/r/x", count, profile, report)
 
 
-def test_what_is_in_both_and_what_more_than_chance() -> None:
-    one = side(
-        "a", {b"1": ("0-0", "x"), b"2": ("0-1", "y")}, items={"accepted": 50, "rejected": 50, "reasons": {}}
-    )
-    other = side(
-        "b", {b"2": ("3-0", "Y"), b"3": ("3-1", "z")}, items={"accepted": 90, "rejected": 10, "reasons": {}}
-    )
+def test_what_is_in_both() -> None:
+    one = Texts("a", "/r/x", {b"1": ("0-0", "x"), b"2": ("0-1", "y")}, partly=False)
+    other = Texts("b", "/r/y", {b"2": ("3-0", "Y"), b"3": ("3-1", "z")}, partly=False)
+    assert overlap(one, other) == Overlap(1, (1, 1), ([("0-0", "x")], [("3-1", "z")]))
+
+
+def test_what_is_more_than_chance() -> None:
+    one = side("a", 2, items={"accepted": 50, "rejected": 50, "reasons": {}})
+    other = side("b", 2, items={"accepted": 90, "rejected": 10, "reasons": {}})
     found = compare(one, other)
-    assert (found.common, found.counts) == (1, (1, 1))
-    assert (found.only_one, found.only_other) == ([("0-0", "x")], [("3-1", "z")])
     rows = {row.name: row for row in found.rows}
     assert rows["yield"].difference.startswith("+40.0% (+27.8%")
     assert rows["yield"].said == "more than chance"
-    same = compare(one, side("c", {}, items={"accepted": 52, "rejected": 48, "reasons": {}}))
+    same = compare(one, side("c", 0, items={"accepted": 52, "rejected": 48, "reasons": {}}))
     assert {row.name: row for row in same.rows}["yield"].said == ""
 
 
@@ -57,6 +57,9 @@ async def test_two_runs_and_a_base_side_by_side(configs: Configs, endpoint: Star
         text = await text_of(visitor, there, f"/compare?run={one}&run={two}")
         assert "<code>generate.target</code>" in text
         assert "generate.few_shot" in text
+        assert f'data-src="/compare/texts?run={one}&amp;run={two}"' in text
+        assert "Rejected, of all that were decided" in text
+        text = await text_of(visitor, there, f"/compare/texts?run={one}&run={two}")
         assert f'href="/r/{one}/item/' in text
         texts = {row["question"] for row in lines(root / "one" / "accepted.jsonl")}
         others = {row["question"] for row in lines(root / "two" / "accepted.jsonl")}
@@ -65,9 +68,10 @@ async def test_two_runs_and_a_base_side_by_side(configs: Configs, endpoint: Star
         assert [int(value) for value in said.groups()] == [
             len(texts & others), len(texts - others), len(others - texts)
         ]  # fmt: skip
-        assert "Rejected, of all that were decided" in text
         text = await text_of(visitor, there, f"/compare?run={one}&base=on")
         assert "base dataset" in text
+        text = await text_of(visitor, there, f"/compare/texts?run={one}&base=on")
+        assert re.search(r"only in base dataset, ([\d,]+) only in one", text)
         for query in ("", f"?run={one}", f"?run={one}&run={two}&base=on", "?run=x&run=y"):
             async with visitor.get(f"http://127.0.0.1:{there.port}/compare{query}") as answer:
                 assert answer.status in (400, 404)
@@ -216,5 +220,5 @@ async def test_a_run_without_a_map_says_so(configs: Configs, endpoint: Start, tm
 
 
 def test_nothing_compared_with_nothing_has_no_chart() -> None:
-    found = compare(side("a", {}), side("b", {}))
-    assert (found.charts, found.common, found.settings) == ([], 0, [])
+    found = compare(side("a", 0), side("b", 0))
+    assert (found.charts, found.settings) == ([], [])

@@ -106,6 +106,14 @@ async def test_every_page_of_a_run(configs: Configs, endpoint: Start, tmp_path: 
         for nothing in ("/item/99999-0", "/item/x", "/batch/x", "/nothing", "/item/..%2f..%2fetc"):
             async with visitor.get(f"http://127.0.0.1:{there.port}{base}{nothing}") as answer:
                 assert answer.status == 404
+                assert "<" not in await answer.text()
+            browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+            async with visitor.get(
+                f"http://127.0.0.1:{there.port}{base}{nothing}", headers=browser
+            ) as answer:
+                assert (answer.status, answer.content_type) == (404, "text/html")
+                assert answer.headers["Content-Security-Policy"]
+                assert "<h1>Not found</h1>" in await answer.text()
 
 
 async def test_what_is_shown_is_saved(configs: Configs, endpoint: Start, tmp_path: Path) -> None:

@@ -184,7 +184,9 @@ class Limiter:
         if (lease := self.try_acquire(tokens, route, avoid)) is not None:
             return lease
         future = there.queue.join(priority, tokens, avoid, ticket)
-        self._advance()
+        head = there.queue.head
+        if head is not None and head.future is future:  # behind another it changes nothing
+            self._advance()
         try:
             return await future
         except asyncio.CancelledError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -26,6 +26,7 @@ from engine.view.opening import OpenRun
 
 MOST = 50_000
 """Items of each side that are compared by their texts."""
+BASE = "base dataset"
 _SHOWN = 15
 _LABELS = 15
 _MEASURES = (
@@ -42,8 +43,6 @@ class Side:
     address: str
     """Where its items are; '' for a base dataset."""
     items: int
-    texts: Mapping[bytes, tuple[str, str]]
-    """By key: (id, text)."""
     profile: Mapping[str, Any]
     report: Mapping[str, Any] = field(default_factory=dict)
     attributes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -68,24 +67,39 @@ class Comparison:
     other: Side
     rows: Sequence[Row]
     charts: Sequence[tuple[str, Bars]]
-    common: int
-    only_one: Sequence[tuple[str, str]]
-    only_other: Sequence[tuple[str, str]]
-    counts: tuple[int, int]
     settings: Sequence[tuple[str, str, str]]
     """(key, value of the one, of the other), where they differ."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The texts of one of the two, as far as they are compared; the first of each that are the same."""
+
+    name: str
+    address: str
+    by_key: Mapping[bytes, tuple[str, str]]
+    """(id, text)."""
     partly: bool
-    """Whether one has more items than are compared by their texts."""
+    """Whether there are more."""
 
 
-def side_of(run: OpenRun, report: Mapping[str, Any], attributes: Mapping[str, Mapping[str, int]]) -> Side:
-    """A run's accepted items."""
+@dataclass(frozen=True)
+class Overlap:
+    """How many texts both have, how many only the one and only the other, and some of these: (id, text)."""
+
+    common: int
+    only: tuple[int, int]
+    some: tuple[Sequence[tuple[str, str]], Sequence[tuple[str, str]]]
+
+
+def side_of(
+    run: OpenRun, items: int, report: Mapping[str, Any], attributes: Mapping[str, Mapping[str, int]]
+) -> Side:
+    """A run's accepted items, of which there are so many."""
     with run.reading() as connection:
-        texts, profile, count = _read(_accepted(connection, run.fields))
-    base = f"/r/{run.key}"
-    return Side(
-        run.name, base, count, texts, profile, report, attributes, dict(_flat(run.config.without_secrets()))
-    )
+        profile = profile_of(example for _, example in _accepted(connection, run.fields))
+    settings = dict(_flat(run.config.without_secrets()))
+    return Side(run.name, f"/r/{run.key}", items, profile, report, attributes, settings)
 
 
 def base_of(run: OpenRun) -> Side:
@@ -93,10 +107,20 @@ def base_of(run: OpenRun) -> Side:
     try:
         examples = BaseDataset.load(run.config.dataset).examples
     except (EngineError, OSError) as error:
-        return Side("base dataset", "", 0, {}, {}, problem=str(error))
-    numbered = ((f"row {each.number}", each) for each in examples)
-    texts, profile, count = _read(numbered)
-    return Side("base dataset", "", count, texts, profile)
+        return Side(BASE, "", 0, {}, problem=str(error))
+    return Side(BASE, "", len(examples), profile_of(examples))
+
+
+def texts_of(run: OpenRun) -> Texts:
+    """The texts of a run's accepted items."""
+    with run.reading() as connection:
+        return _texts(run.name, f"/r/{run.key}", _accepted(connection, run.fields))
+
+
+def texts_of_base(run: OpenRun) -> Texts:
+    """The texts of its base dataset. Raises ConfigError, OSError if it cannot be read from here."""
+    examples = BaseDataset.load(run.config.dataset).examples
+    return _texts(BASE, "", ((f"row {each.number}", each) for each in examples))
 
 
 def _accepted(connection: sqlite3.Connection, fields: Fields) -> Iterator[tuple[str, Example]]:
@@ -104,37 +128,34 @@ def _accepted(connection: sqlite3.Connection, fields: Fields) -> Iterator[tuple[
         yield item_id(item), fields.remembered(loads(record))
 
 
-def _read(items: Iterator[tuple[str, Example]]) -> tuple[dict[bytes, tuple[str, str]], dict[str, Any], int]:
-    texts: dict[bytes, tuple[str, str]] = {}
-    kept: list[Example] = []
-    count = 0
-    for name, example in islice(items, MOST):
-        count += 1
-        texts.setdefault(text_key(example), (name, example.text[:400]))
-        if len(kept) < 5_000:
-            kept.append(example)
-    return texts, profile_of(kept), count
+def _texts(name: str, address: str, items: Iterator[tuple[str, Example]]) -> Texts:
+    by_key: dict[bytes, tuple[str, str]] = {}
+    for id_, example in islice(items, MOST):
+        by_key.setdefault(text_key(example), (id_, example.text[:400]))
+    return Texts(name, address, by_key, next(items, None) is not None)
+
+
+def overlap(one: Texts, other: Texts) -> Overlap:
+    """What both have, and what only one has."""
+    common = one.by_key.keys() & other.by_key.keys()
+    only = len(one.by_key) - len(common), len(other.by_key) - len(common)
+    return Overlap(len(common), only, (_some(one, common), _some(other, common)))
+
+
+def _some(texts: Texts, common: Set[bytes]) -> list[tuple[str, str]]:
+    return list(islice((shown for key, shown in texts.by_key.items() if key not in common), _SHOWN))
 
 
 def compare(one: Side, other: Side) -> Comparison:
-    """What differs."""
-    common = one.texts.keys() & other.texts.keys()
-    lonely = [
-        list(islice((each.texts[key] for key in each.texts if key not in common), _SHOWN))
-        for each in (one, other)
-    ]
-    counts = len(one.texts) - len(common), len(other.texts) - len(common)
+    """What differs, but for the texts."""
     charts = [(title, chart) for title, chart in _charts(one, other) if chart is not None]
     differing = [
         (key, one.settings.get(key, "-"), other.settings.get(key, "-"))
         for key in dict.fromkeys([*one.settings, *other.settings])
         if one.settings.get(key) != other.settings.get(key)
     ]
-    partly = any(side.items >= MOST for side in (one, other))
-    return Comparison(
-        one, other, list(_rows(one, other)), charts, len(common), lonely[0], lonely[1], counts,
-        differing if one.settings and other.settings else [], partly,
-    )  # fmt: skip
+    settings = differing if one.settings and other.settings else []
+    return Comparison(one, other, list(_rows(one, other)), charts, settings)
 
 
 # --- figures -----------------------------------------------------------------------------------------

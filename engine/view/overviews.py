@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from engine.report.page.charts import Figure, Line, Lines, dollars, drawn, table
 from engine.report.page.figures import unit_of
-from engine.view.compare import MOST, Side, base_of, compare, side_of
+from engine.view.compare import MOST, Side, base_of, compare, overlap, side_of, texts_of, texts_of_base
 from engine.view.filters import Filter
 from engine.view.map import COLOURS, Drawn, points_json, read_map
 from engine.view.opening import OpenRun
@@ -43,6 +43,7 @@ class Overviews:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/compare", self.compare),
+            web.get("/compare/texts", self.texts),
             web.get("/r/{run}/map", self.map),
             web.get("/r/{run}/points", self.points),
             web.get("/r/{run}/evaluation", self.evaluation),
@@ -53,18 +54,30 @@ class Overviews:
 
     async def compare(self, request: web.Request) -> web.StreamResponse:
         """`run` twice, or once with `base`."""
-        keys = request.query.getall("run", [])
-        base = "base" in request.query
-        if len(keys) + base != 2:
-            said = "Choose two runs, or one and its base dataset.\n"
-            raise web.HTTPBadRequest(text=said)
-        runs = [await self._named(key) for key in keys]
+        runs, base = await self._two(request)
         sides = list(await asyncio.gather(*(asyncio.to_thread(_side, run) for run in runs)))
         if base:
             sides.insert(0, await asyncio.to_thread(base_of, runs[0]))
         found = await asyncio.to_thread(compare, *sides)
         charts = [(title, *_figure(chart, title)) for title, chart in found.charts]
-        return self._alone("compare", found=found, charts=charts, most=MOST)
+        return self._alone("compare", found=found, charts=charts, query=request.rel_url.raw_query_string)
+
+    async def texts(self, request: web.Request) -> web.StreamResponse:
+        """The part of `compare` that every text is read for."""
+        runs, base = await self._two(request)
+        sides = [await asyncio.to_thread(texts_of, run) for run in runs]
+        if base:
+            sides.insert(0, await asyncio.to_thread(texts_of_base, runs[0]))
+        found = await asyncio.to_thread(overlap, *sides)
+        return self._alone("texts", sides=sides, found=found, most=MOST)
+
+    async def _two(self, request: web.Request) -> tuple[list[OpenRun], bool]:
+        """The runs, and whether their base dataset is meant, too."""
+        keys = request.query.getall("run", [])
+        base = "base" in request.query
+        if len(keys) + base != 2:
+            raise web.HTTPBadRequest(text="Choose two runs, or one and its base dataset.\n")
+        return [await self._named(key) for key in keys], base
 
     # --- map ---
 
@@ -124,10 +137,11 @@ def _figure(figure: Figure, title: str) -> tuple[Markup, list[str], list[list[st
 
 
 def _side(run: OpenRun) -> Side:
-    counted = run.index.counts(run.index.chosen(Filter(state="accepted")))
+    accepted = run.index.chosen(Filter(state="accepted"))
+    counted = run.index.counts(accepted)
     attributes = {title: counts for name, (title, counts) in counted.items() if name.startswith("attr:")}
     report: Mapping[str, Any] = read_report(run.folder) or {}
-    return side_of(run, report, attributes)
+    return side_of(run, len(accepted), report, attributes)
 
 
 def _spent_over_time(connection: sqlite3.Connection) -> Lines | None:

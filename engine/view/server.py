@@ -320,14 +320,24 @@ async def _static(request: web.Request) -> web.StreamResponse:
 
 @web.middleware
 async def _told(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
-    """A run that cannot be read says so on its page."""
+    """What cannot be shown says why: on a page to a browser, in one line to anything else."""
     try:
         response: web.StreamResponse = await handler(request)
         return response
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        ours = error.text is not None and not error.text.startswith(f"{error.status}:")
+        status, said = error.status, str(error.text) if ours else "There is no such page here.\n"
     except EngineError as error:
-        return web.Response(status=500, text=f"{error}\n")
+        status, said = 500, f"{error}\n"
     except (sqlite3.Error, OSError) as error:
         if isinstance(error, ConnectionError):
             raise
         where = f"what stands in {cache_folder()} can be deleted without loss"
-        return web.Response(status=500, text=f"{type(error).__name__}: {error}; {where}\n")
+        status, said = 500, f"{type(error).__name__}: {error}; {where}\n"
+    if "text/html" not in request.headers.get("Accept", ""):
+        return web.Response(status=status, text=said)
+    title = "Not found" if status == 404 else "This cannot be shown" if status >= 500 else "Not understood"
+    shown = page("wrong", title=title, said=said.strip())
+    return web.Response(status=status, text=shown, content_type="text/html")
