@@ -127,15 +127,18 @@ async def resumed(config: RunConfig, folder: Path | str, *, show: TextIO | Shown
 
 
 async def started(mode: Mode, config: RunConfig, folder: Path | str, show: TextIO | Shown | None) -> Result:
-    """One start of a run of that mode in its folder; returns when it ends."""
+    """A start of a run of that mode in its folder, and another where people turned items away while it went on."""
     there = RunFolder(Path(folder))
     inputs = mode.load(config, there.database if there.database.is_file() else None)
     there.refuse_foreign(inputs.config.dataset.local_files)
     with there.locked():
-        await asyncio.to_thread(take_in, there)
-        async with opened(mode, inputs, there, show=show) as session:
-            report = await session.run()
-            return Result(report.data, there.path)
+        while True:
+            await asyncio.to_thread(take_in, there)
+            async with opened(mode, inputs, there, show=show) as session:
+                report = await session.run()
+            if not session.goes_on:
+                return Result(report.data, there.path)
+            inputs = mode.load(config, there.database)
 
 
 def _left_open(folder: RunFolder) -> bool:

@@ -42,7 +42,7 @@ from engine.planning.delayed import LABEL_GATE
 from engine.protocols import CallJournal
 from engine.quality.taken_up import section_of
 from engine.report.event_log import EventLog
-from engine.report.formatting import clock
+from engine.report.formatting import clock, counted
 from engine.report.showing import Shown, as_shown
 from engine.report.summary import Report
 from engine.runs.documents import for_workers, used_up
@@ -168,6 +168,8 @@ class Session:
         self.budget = budget
         self.instruments: Instruments | None = None
         self.waves: Waves | None = None
+        self.goes_on = False
+        """Whether people have turned away what the target was reached with: another start makes up for it."""
         self._wall = wall
         self._mode = mode
         self._inputs = inputs
@@ -415,6 +417,11 @@ class Session:
             report = finish.write()
         except StoreError as error:
             report = finish.without_files(reason if isinstance(reason, StoreError) else error)
+        missing = self._progress.target - report.accepted
+        if outcome == "target" and self._mode.generates and missing > 0:
+            self._notify(f"Going on: {counted(missing, 'item')} fewer since people have decided meanwhile.")
+            self.goes_on = True
+            return report
         figures = ending(report, self._folder.path)
         self._show.ended(figures)
         await self._telling.ended(figures)
