@@ -164,6 +164,24 @@ async def test_what_is_drawn_around_is_listed(configs: Configs, endpoint: Start,
         assert f"{count} of" in await page.inner_text("[role=status]")
         saved = await text_of(visitor, there, f"/r/{key_of(tmp_path / 'run')}/export?area={area}")
         assert len(saved.splitlines()) == count
+        await page.goto(f"{base}/map")
+        await until(page, "document.querySelector('#map')?.dataset.drawn === 'true'")
+        await page.focus("#map")
+        for key in (
+            "ArrowLeft",
+            "Shift+ArrowRight",
+            "Shift+ArrowUp",
+            *["Shift+ArrowRight", "Shift+ArrowUp"] * 9,
+        ):
+            await page.keyboard.press(key)
+        told = re.fullmatch(
+            r"(\d+) items in the frame; Enter lists them\.", await page.inner_text("#map-said")
+        )
+        assert told
+        await page.keyboard.press("Enter")
+        await page.wait_for_url("**/items?area=*")
+        assert f"{told[1]} of" in await page.inner_text("[role=status]")
+        assert int(told[1]) > 0.5 * len(drawn.numbers)
 
 
 async def test_an_evaluation_by_items_and_models(configs: Configs, endpoint: Start, tmp_path: Path) -> None:

@@ -163,7 +163,8 @@ const onMap = (data) => {
   const across = (x) => edge + ((x - box[0]) / (box[1] - box[0] || 1)) * place().wide;
   const up = (y) => edge + (1 - (y - box[2]) / (box[3] - box[2] || 1)) * place().high;
   const back = (x, y) => [box[0] + ((x - edge) / place().wide) * (box[1] - box[0]), box[2] + (1 - (y - edge) / place().high) * (box[3] - box[2])];
-  let lasso = [];
+  let lasso = [], frame = null; // the frame is the keyboard's: its middle and half its sides
+  const list = (corners) => { location.href = `${map.dataset.items}?area=${corners.flatMap(([x, y]) => back(x, y)).map((value) => value.toFixed(4)).join(",")}`; };
   const paint = () => {
     const scale = devicePixelRatio || 1, to = map.getContext("2d");
     map.width = map.clientWidth * scale;
@@ -184,6 +185,7 @@ const onMap = (data) => {
     for (const [x, y] of data.originals) { const a = across(x), b = up(y); to.moveTo(a - 3, b); to.lineTo(a + 3, b); to.moveTo(a, b - 3); to.lineTo(a, b + 3); }
     to.stroke();
     if (lasso.length > 1) { to.strokeStyle = colour("--ink"); to.setLineDash([4, 3]); to.beginPath(); lasso.forEach(([x, y], n) => (n ? to.lineTo(x, y) : to.moveTo(x, y))); to.stroke(); }
+    if (frame) { to.strokeStyle = colour("--ink"); to.setLineDash([4, 3]); to.strokeRect(frame.x - frame.wide, frame.y - frame.high, 2 * frame.wide, 2 * frame.high); }
   };
   const key = $("#map-key"), said = $("#map-said");
   key.replaceChildren(...data.names.map((name, kind) => {
@@ -212,10 +214,30 @@ const onMap = (data) => {
   });
   map.addEventListener("pointerup", () => {
     const step = Math.max(1, Math.ceil(lasso.length / 40));
-    const corners = lasso.filter((_, n) => n % step === 0).flatMap(([x, y]) => back(x, y)).map((value) => value.toFixed(4));
-    if (corners.length >= 6) location.href = `${map.dataset.items}?area=${corners.join(",")}`;
+    const corners = lasso.filter((_, n) => n % step === 0);
+    if (corners.length >= 3) list(corners);
     lasso = [];
   });
+  const within = () => data.x.filter((x, n) => Math.abs(across(x) - frame.x) <= frame.wide && Math.abs(up(data.y[n]) - frame.y) <= frame.high).length;
+  map.addEventListener("keydown", (event) => {
+    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (!way && !(event.key === "Enter" && frame)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    if (!way) {
+      const { x, y, wide, high } = frame;
+      list([[x - wide, y - high], [x + wide, y - high], [x + wide, y + high], [x - wide, y + high]]);
+      return;
+    }
+    frame ??= { x: map.clientWidth / 2, y: map.clientHeight / 2, wide: map.clientWidth / 8, high: map.clientHeight / 8 };
+    const [x, y] = event.shiftKey ? ["wide", "high"] : ["x", "y"], sign = event.shiftKey ? -1 : 1; // with Shift, up is higher
+    frame[x] = Math.min(map.clientWidth, Math.max(4, frame[x] + way[0] * map.clientWidth / 24));
+    frame[y] = Math.min(map.clientHeight, Math.max(4, frame[y] + sign * way[1] * map.clientHeight / 24));
+    paint();
+    said.dataset.id = "";
+    said.textContent = `${within().toLocaleString("en")} items in the frame; Enter lists them.`;
+  });
+  map.addEventListener("blur", () => { frame = null; paint(); });
   addEventListener("resize", paint);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
   paint();
