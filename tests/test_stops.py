@@ -136,7 +136,7 @@ async def test_a_run_that_is_stopped_once_more_ends_as_it_would(
     url, _ = await endpoint(errors=0.1, near_duplicates=0.3, **SLOW_TAIL)
     config = configs.load(
         url,
-        generate={"target": 400, "batch_size": 3},
+        generate={"target": 200, "batch_size": 3},
         groupcheck=GROUP,
         embedding=FUNCTION,
         limits={"concurrency": 32, "budget_usd": 0.02, "attempts": 30},

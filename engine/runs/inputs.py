@@ -22,7 +22,6 @@ from engine.prompts.rows import RowPrompts
 from engine.prompts.template import check_replacements
 from engine.protocols import Embedder
 from engine.quality.taken_up import Calibrated
-from engine.runs.lanes import check_batches
 from engine.runs.plugins import load_validators, no_calls
 
 
@@ -81,6 +80,9 @@ def loaded(
 
     `target` is set in the config, so that the run folder records it. Raises ConfigError.
     """
+    # It comes with all that calls need, which a run that is only looked at does without.
+    from engine.runs.lanes import check_batches
+
     config = config.changed(generate=config.generate.model_copy(update={"target": target}))
     prices = prices_within(config, tested)
     check_batches(config)
