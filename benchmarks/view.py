@@ -130,7 +130,7 @@ class Viewing:
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(120)
 
     def memory_mb(self) -> float:
         """The most that it has held so far."""

@@ -63,7 +63,9 @@ async def test_two_runs_and_a_base_side_by_side(configs: Configs, endpoint: Star
         assert f'href="/r/{one}/item/' in text
         texts = {row["question"] for row in lines(root / "one" / "accepted.jsonl")}
         others = {row["question"] for row in lines(root / "two" / "accepted.jsonl")}
-        said = re.search(r"([\d,]+) texts? (?:are|is) in both; ([\d,]+) only in one, ([\d,]+) only in two", text)
+        said = re.search(
+            r"([\d,]+) texts? (?:are|is) in both; ([\d,]+) only in one, ([\d,]+) only in two", text
+        )
         assert said
         assert [int(value) for value in said.groups()] == [
             len(texts & others), len(texts - others), len(others - texts)

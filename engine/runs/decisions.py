@@ -13,19 +13,22 @@ from engine.store.opinions import Opinion, Opinions, opened_opinions
 from engine.store.pending import JUDGED, Pending, taken_over
 from engine.store.reviews import Decision, ReviewDecision, Reviews, opened_reviews
 
+_WORDS = frozenset((*JUDGED, "note"))
+"""What is said of an item and leaves it as it is."""
+
 
 def take_in(folder: RunFolder, notify: Callable[[str], None] = lambda _: None) -> int:
-    """Takes the waiting decisions into the journal, and writes the items' files anew. The caller holds the run's lock.
+    """Takes the waiting decisions into the journal, and writes the items' files anew where an item has changed.
 
-    A kill at any moment loses none and doubles none: the file is emptied last, and each decision has a key. Returns
-    their number. Raises StoreError, ConfigError.
+    The caller holds the run's lock. A kill at any moment loses none and doubles none: the file is emptied last, and each
+    decision has a key. Returns their number. Raises StoreError, ConfigError.
     """
     if not folder.pending.exists() or not folder.database.is_file():
         return 0
     with taken_over(folder) as waiting:
         for said in _taken(folder, waiting):
             notify(said)
-        if waiting:
+        if any(each.decision not in _WORDS for each in waiting):
             write_items(folder)
     return len(waiting)
 

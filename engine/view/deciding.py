@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,18 +21,24 @@ from engine.store.pending import JUDGED, Pending, append, read_pending
 
 _RESTS_S = 2.0
 """Seconds without a decision after which the journal takes them in, and the files are written anew."""
+_RESTS_TIMES = 9
+"""The rest is also so many times as long as the last writing took: of a million items it takes half a minute."""
 AS_REPEAT = ("groupcheck", "repeats")
 """What rejects an item because there is another one like it."""
 
 
 class Decisions:
-    """The decisions on one run. Mutable state: the task that takes them in once it rests; why they still wait."""
+    """The decisions on one run.
+
+    Mutable state: the task that takes them in once it rests, how long that took; why they still wait.
+    """
 
     def __init__(self, folder: RunFolder) -> None:
         self.problem = ""
         """Why what waits could not be taken in; nothing of it is lost."""
         self._folder = folder
         self._settling: asyncio.Task[None] | None = None
+        self._took_s = 0.0
 
     async def keep(self, decision: Pending) -> None:
         """It is on disk when this returns. Raises ConfigError where the folder cannot be written."""
@@ -42,18 +49,19 @@ class Decisions:
         """Takes in what waits after so many seconds of rest, unless a process is running in the folder."""
         if self._settling is not None:
             self._settling.cancel()
-        self._settling = asyncio.create_task(
-            self._settled(_RESTS_S if after is None else after), name="decisions"
-        )
+        rest = max(_RESTS_S, _RESTS_TIMES * self._took_s) if after is None else after
+        self._settling = asyncio.create_task(self._settled(rest), name="decisions")
 
     async def _settled(self, after: float) -> None:
         await asyncio.sleep(after)
         await asyncio.shield(asyncio.to_thread(self._settle))
 
     def _settle(self) -> None:
+        began = time.monotonic()
         try:
             settle(self._folder)
             self.problem = ""
+            self._took_s = time.monotonic() - began
         except Exception as error:  # whatever it is, they wait on, and the page says why
             self.problem = f"{type(error).__name__}: {error}"
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from engine.errors import ConfigError
+from engine.store.folder import RunFolder
 from engine.view.folders import runs_below
 from engine.view.guard import Guard
 from engine.view.server import Server
@@ -108,6 +109,8 @@ async def serve(
         if browser and not remote:
             await asyncio.to_thread(_opened, there.address)
         await ended.wait()
+        if any(RunFolder(run).pending.exists() for run in runs):
+            say("Taking in what has been decided ...")
 
 
 def _on_signals(heard: Callable[[], None]) -> None:
