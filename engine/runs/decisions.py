@@ -20,8 +20,8 @@ _WORDS = frozenset((*JUDGED, "note"))
 def take_in(folder: RunFolder, notify: Callable[[str], None] = lambda _: None) -> int:
     """Takes the waiting decisions into the journal, and writes the items' files anew where an item has changed.
 
-    The caller holds the run's lock. A kill at any moment loses none and doubles none: the file is emptied last, and each
-    decision has a key. Returns their number. Raises StoreError, ConfigError.
+    The caller holds the run's lock. A kill at any moment loses none and doubles none: the file is emptied last, and
+    each decision has a key. Returns their number. Raises StoreError, ConfigError.
     """
     if not folder.pending.exists() or not folder.database.is_file():
         return 0
