@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import random
 import re
@@ -209,12 +210,13 @@ def run_alone_and_watched(count: int, repeats: int) -> tuple[float, float]:
         path = config(place / "config.yaml", url, count)
         for repeat in range(repeats):
             for readers, times in ((0, alone), (3, watched)):
-                folder = place / f"run-{repeat}-{readers}"
+                folder = place / f"runs-{repeat}-{readers}" / "run"
                 times.append(asyncio.run(_timed(path, folder, place, readers)))
     return statistics.median(alone), statistics.median(watched)
 
 
 async def _timed(path: Path, folder: Path, place: Path, readers: int) -> float:
+    """Seconds of one run. The server is there before; pages are opened once there is a run."""
     command = [
         sys.executable,
         "-m",
@@ -226,27 +228,29 @@ async def _timed(path: Path, folder: Path, place: Path, readers: int) -> float:
         "--set",
         "observe.page=false",
     ]
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
-    )
-    began = time.perf_counter()
-    if not readers:
-        await process.wait()
-        return time.perf_counter() - began
-    while not (folder / "run.db").exists():  # noqa: ASYNC110 - another process makes it
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.3)
-    with Viewing(folder, place / "cache") as viewing:
+    folder.parent.mkdir(exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        viewing = stack.enter_context(Viewing(folder.parent, place / "cache")) if readers else None
+        began = time.perf_counter()
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+        )
+        if viewing is None:
+            await process.wait()
+            return time.perf_counter() - began
+        while not (folder / "config.yaml").exists():  # noqa: ASYNC110 - another process makes it
+            await asyncio.sleep(0.01)
         async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as visitor:
             async with visitor.get(viewing.address) as answer:
                 base = str(answer.url).rstrip("/")
             tasks = [asyncio.create_task(_read(visitor, f"{base}/events")) for _ in range(readers)]
             await process.wait()
             seconds = time.perf_counter() - began
+            assert not any(task.done() for task in tasks), "the pages were open all the time"
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-    return seconds
+        return seconds
 
 
 async def _read(visitor: aiohttp.ClientSession, url: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
@@ -57,5 +59,15 @@ def read_totals(
 
 def read_wanted(folder: RunFolder) -> Wanted:
     """By the folder's config, which a resume may have changed. Raises ConfigError."""
-    config = RunConfig.load(folder.config, lenient=True)
+    try:
+        changed = folder.config.stat().st_mtime_ns
+    except OSError:
+        changed = 0
+    return _wanted(folder.config, changed)
+
+
+@lru_cache(maxsize=512)
+def _wanted(path: Path, changed: int) -> Wanted:
+    """Read again only where the file has changed: it is asked for every second, and by every run of a folder."""
+    config = RunConfig.load(path, lenient=True)
     return Wanted(config.generate.target or 0, config.limits.budget_usd)
