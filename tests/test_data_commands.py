@@ -9,15 +9,8 @@ from typing import Any
 
 import orjson
 import pytest
-from typer.testing import CliRunner
 
-from conftest import PUBLISHED, Configs, Start, needs_published, run_in
-from engine.cli.app import app
-
-
-def command(*arguments: str | Path) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
-    return result.exit_code, result.stdout, result.stderr
+from conftest import PUBLISHED, Configs, Start, command, needs_published, run_in
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import orjson
 import pytest
 import yaml
 
-from conftest import ROOT, datagen, finished, lines
+from conftest import ROOT, command, lines
 from engine.analysis.recipes import recipes
 from engine.config import RunConfig
 from engine.runs.modes import mode_for
@@ -35,25 +35,23 @@ def test_they_are_all_there_and_short() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_recipe_runs_whole(name: str, tmp_path: Path) -> None:
-    code, out, err = await finished(await datagen("init", "--recipe", name, cwd=tmp_path))
+def test_a_recipe_runs_whole(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = command("init", "--recipe", name)
     assert code == 0, err
     assert f"{name}.yaml is written" in err
-    command = ["datagen", *re.findall(r"run it: datagen (.*)", err)[0].split()][1:]
-    code, out, err = await finished(
-        await datagen(*command, "-o", "run", "--set", "observe.page=false", cwd=tmp_path)
-    )
+    told = re.findall(r"run it: datagen (.*)", err)[0].split()
+    code, _, err = command(*told, "-o", "run", "--set", "observe.page=false")
     assert code == 0, err
     rows = lines(tmp_path / "run" / "accepted.jsonl")
     wanted = yaml.safe_load((tmp_path / f"{name}.yaml").read_text()).get("generate", {}).get("target")
     if is_map(name):
-        asked = len((tmp_path / command[1]).read_text().splitlines())
+        asked = len((tmp_path / told[1]).read_text().splitlines())
         rejected = lines(tmp_path / "run" / "rejected.jsonl")
         assert len(rows) + len(rejected) == asked
         assert len(rows) >= 0.6 * asked
     else:
         assert len(rows) == wanted
-    del out
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -77,12 +75,13 @@ def test_the_readme_says_what_each_costs(name: str) -> None:
         ("classify", {"body": "The parcel never came, and nobody answers.", "topic": "delivery"}, "body"),
     ],
 )
-async def test_a_recipe_over_rows_of_ones_own(
-    name: str, row: dict[str, Any], said: str, tmp_path: Path
+def test_a_recipe_over_rows_of_ones_own(
+    name: str, row: dict[str, Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     own = tmp_path / "own.jsonl"
     own.write_bytes(b"".join(orjson.dumps({**row, "n": number}) + b"\n" for number in range(8)))
-    code, _, err = await finished(await datagen("init", "--recipe", name, own, cwd=tmp_path))
+    code, _, err = command("init", "--recipe", name, own)
     assert code == 0, err
     text = (tmp_path / f"{name}.yaml").read_text()
     assert "path: own.jsonl" in text
@@ -91,15 +90,16 @@ async def test_a_recipe_over_rows_of_ones_own(
         assert f"text: {said}" in text or f"{{{{ {said} }}}}" in text
 
 
-async def test_mistakes(tmp_path: Path) -> None:
-    code, _, err = await finished(await datagen("init", "--recipe", "cake", cwd=tmp_path))
+def test_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = command("init", "--recipe", "cake")
     assert (code, "there is no such recipe; there are annotate" in err) == (2, True)
     (tmp_path / "maths.yaml").write_text("mine")
-    code, _, err = await finished(await datagen("init", "--recipe", "maths", cwd=tmp_path))
+    code, _, err = command("init", "--recipe", "maths")
     assert (code, "is there already" in err) == (2, True)
     assert (tmp_path / "maths.yaml").read_text() == "mine"
-    code, _, err = await finished(await datagen("init", cwd=tmp_path))
+    code, _, err = command("init")
     assert (code, "name a dataset" in err) == (2, True)
-    code, out, _ = await finished(await datagen("init", "--recipe", "list", cwd=tmp_path))
+    code, out, _ = command("init", "--recipe", "list")
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()] == NAMES

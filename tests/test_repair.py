@@ -14,10 +14,8 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
-from conftest import CLEAN, Configs, Start, lines, run_in
-from engine.cli.app import app
+from conftest import CLEAN, Configs, Start, command, lines, run_in
 from engine.errors import ConfigError, StoreError
 from engine.runs.api import resumed
 from engine.store.folder import RunFolder
@@ -172,22 +170,16 @@ def test_every_command_says_it_in_one_sentence(damage: Damage, whole: Path, tmp_
     shutil.copytree(whole, folder)
     database = folder / "run.db"
     database.write_bytes(damage(bytearray(database.read_bytes()), random.Random(5)))
-    for command in (["status", folder], ["export", folder, "-o", tmp_path / "x.jsonl"], ["resume", folder]):
-        code, out, err = said_by(*command)
-        assert code in (0, 2, 4), (command, out, err)
+    for arguments in (["status", folder], ["export", folder, "-o", tmp_path / "x.jsonl"], ["resume", folder]):
+        code, out, err = command(*arguments)
+        assert code in (0, 2, 4), (arguments, out, err)
         assert "Traceback" not in err
         assert len(err.strip().splitlines()) <= 3
-    code, out, err = said_by("repair", folder)
+    code, out, err = command("repair", folder)
     assert code == 0, err
     assert "Rescued 4" in out
-    code, out, err = said_by("status", folder)
+    code, out, err = command("status", folder)
     assert code == 0, err
-
-
-def said_by(*command: str | Path) -> tuple[int, str, str]:
-    """(exit status, standard output, standard error) of a command in this process."""
-    result = CliRunner().invoke(app, [str(each) for each in command])
-    return result.exit_code, result.stdout, result.stderr
 
 
 def test_a_journal_of_an_earlier_release_is_rescued(tmp_path: Path) -> None:
