@@ -21,7 +21,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import Configs, Start, datagen, finished, lines, run_in
+from conftest import Configs, Start, command, lines, run_in
 from engine.config import FieldsConfig
 from engine.dataset.fields import Fields
 from engine.dataset.labels import LabelStyle
@@ -153,7 +153,7 @@ async def made(configs: Configs, endpoint: Start, **sections: Any) -> Path:
 
 
 async def exported(*arguments: str | Path) -> str:
-    status, _, err = await finished(await datagen("export", *arguments))
+    status, _, err = command("export", *arguments)
     assert status == 0, err
     return err
 
@@ -187,7 +187,7 @@ async def test_llama_factory_finds_what_is_exported_for_it(configs: Configs, end
             talks[user[tags["content_tag"]]] = assistant[tags["content_tag"]]
     assert talks == items
     (out / "dataset_info.json").write_text("[]")
-    status, _, err = await finished(await datagen("export", run, "-f", "alpaca", "-o", out / "more.json"))
+    status, _, err = command("export", run, "-f", "alpaca", "-o", out / "more.json")
     assert (status, "is no dataset_info.json" in err) == (2, True)
 
 
@@ -249,9 +249,9 @@ async def test_datasets_loads_the_folder_and_its_card(configs: Configs, endpoint
         assert said_of in text
     await exported(run, "-f", "hf", "-o", out)  # an earlier export is replaced
     assert [path.name for path in (out / "data").iterdir()] == ["train-00000-of-00001.parquet"]
-    status, _, err_ = await finished(await datagen("export", run, "-f", "hf", "-o", run))
+    status, _, err_ = command("export", run, "-f", "hf", "-o", run)
     assert (status, "is a file of the run itself" in err_) == (2, True)
-    status, _, err_ = await finished(await datagen("export", run, "-f", "hf", "-o", configs.folder))
+    status, _, err_ = command("export", run, "-f", "hf", "-o", configs.folder)
     assert (status, "is not of an export" in err_) == (2, True)
 
 
@@ -275,9 +275,7 @@ async def test_no_near_duplicates_across_the_cut(configs: Configs, endpoint: Sta
         (["--apart", "x"], "allowed: auto, vectors, words"),
         (["--test", "0.2", "-o", "-"], "two parts need two files"),
     ):
-        status, _, err = await finished(
-            await datagen("export", run, "-o", configs.folder / "z.jsonl", *wrong)
-        )
+        status, _, err = command("export", run, "-o", configs.folder / "z.jsonl", *wrong)
         assert (status, said in err) == (2, True), err
 
 
@@ -314,11 +312,11 @@ async def test_a_folder_of_somebody_else_is_spared(configs: Configs, endpoint: S
     mine = configs.folder / "mine"
     (mine / "data").mkdir(parents=True)
     (mine / "README.md").write_text("# My own\n")
-    status, _, err = await finished(await datagen("export", run, "-f", "hf", "-o", mine))
+    status, _, err = command("export", run, "-f", "hf", "-o", mine)
     assert (status, "holds a README.md of somebody else's" in err) == (2, True)
     assert (mine / "README.md").read_text() == "# My own\n"
     before = configs.base.read_bytes()
-    status, _, err = await finished(await datagen("export", run, "-o", configs.base))
+    status, _, err = command("export", run, "-o", configs.base)
     assert (status, "is the base dataset" in err) == (2, True)
     named = configs.folder / "base-train.jsonl"
     configs.base.rename(named)
