@@ -354,3 +354,13 @@ async def test_a_fixed_format_is_not_stepped_down(stub: tuple[Stub, str], make: 
     stub[0].says(400, error("response_format is not supported", param="response_format"))
     with pytest.raises(BadRequest):
         await make(stub[1], response_format="json_schema").complete(PROMPT)
+
+
+async def test_a_header_of_ones_own_replaces_the_engines_however_it_is_spelled(
+    stub: tuple[Stub, str], make: Make
+) -> None:
+    server, url = stub
+    await make(url, headers={"accept": "text/plain", "USER-AGENT": "mine", "X-Own": "1"}).complete(PROMPT)
+    sent = {name.lower(): value for name, value in server.headers[0].items()}
+    assert (sent["accept"], sent["user-agent"], sent["x-own"]) == ("text/plain", "mine", "1")
+    assert [name.lower() for name in server.headers[0]].count("accept") == 1

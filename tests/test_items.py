@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import socket
 from collections.abc import Mapping
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,32 @@ from engine.dataset.forms import FieldProblem
 from engine.dataset.pairs import pair_in
 from engine.dataset.shape import ends_in
 from engine.errors import ConfigError
-from engine.items import Batch, Item
+from engine.items import Batch, Item, Usage
 
 Rows = list[dict[str, Any]]
+
+
+def test_a_value_is_frozen_and_equal_by_its_fields_however_it_is_made() -> None:
+    batch = Batch(1, 2, 3, 0.5, examples=(4,))
+    item = Item(batch, 0, 2, "text", extras={"a": 1})
+    assert item == Item(
+        batch=Batch(1, 2, 3, 0.5, (4,)), position=0, batch_total=2, text="text", extras={"a": 1}
+    )
+    assert (hash(batch), repr(Usage(1))) == (hash(replace(batch)), repr(replace(Usage(), prompt_tokens=1)))
+    for again in (copy.copy(item), copy.deepcopy(item), item.evolve()):
+        assert again == item
+        assert type(again) is Item
+    assert item.evolve(text="other", revisions=1) == replace(item, text="other", revisions=1)
+    assert Item(batch, 0, 1).extras is not Item(batch, 0, 1).extras
+    with pytest.raises(FrozenInstanceError):
+        item.text = "changed"  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        del item.text
+    for wrong in (lambda: Usage(nothing=1), lambda: Item(batch), lambda: Usage(*range(11))):  # type: ignore[call-arg,arg-type]
+        with pytest.raises(TypeError):
+            wrong()
+    with pytest.raises(KeyError):
+        item.evolve(nothing=1)
 
 
 def dataset(folder: Path, rows: Rows, fields: Mapping[str, Any], **more: Any) -> BaseDataset:

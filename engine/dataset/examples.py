@@ -7,7 +7,7 @@ import threading
 import weakref
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import overload
 
 from engine.dataset.forms import Example
@@ -58,7 +58,7 @@ class Chosen(_Rows):
         return self.whole[self._places[place]]
 
     def number_at(self, place: int) -> int:
-        return number_at(self.whole, self._places[place])
+        return numbers_at(self.whole, (self._places[place],))[0]
 
 
 class Examples(_Rows):
@@ -107,6 +107,8 @@ class Examples(_Rows):
         return read
 
 
-def number_at(examples: Sequence[Example], place: int) -> int:
-    """The number of the row at a place; of rows that are kept elsewhere, without reading it."""
-    return examples.number_at(place) if isinstance(examples, _Rows) else examples[place].number
+def numbers_at(examples: Sequence[Example], places: Iterable[int]) -> list[int]:
+    """The numbers of the rows at these places; of rows that are kept elsewhere, without reading them."""
+    if isinstance(examples, _Rows):
+        return [examples.number_at(place) for place in places]
+    return [examples[place].number for place in places]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from engine.config.dataset import wire_name
@@ -250,7 +251,7 @@ class Fields(Mapped):
         shape = replace(self.shape, choices=choices)
         return item_schema(replace(self, shape=shape), constraints, fewer=1, bounds=False)
 
-    @property
+    @cached_property
     def marks(self) -> tuple[str, ...]:
         """The names by which an item in a reply is known: the wire's for its text, and the dataset's."""
         if self.config.messages is not None:
@@ -377,7 +378,7 @@ class Fields(Mapped):
             assert spec is not None
             label = spelled(label, item.choices, keys, self.style)
         for name, spec in self.config.all_labels.items():
-            one = label[name] if isinstance(label, Mapping) else label
+            one = label if isinstance(label, str | tuple | None) else label[name]
             if one is None:
                 continue
             value = label_written(one, spec, self.schema.at(spec.field), self.style)

@@ -317,7 +317,7 @@ def mended(value: Any, name: str = "") -> Any:
         if (control := control_character(text)) is not None:
             raise FieldProblem("control_character", f"the field {name!r} holds {control}")
         return text
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {key: mended(inner, name or str(key)) for key, inner in value.items()}
     return [mended(inner, name) for inner in value] if isinstance(value, list) else value
 

@@ -143,9 +143,14 @@ class Endpoint:
         load = math.inf if avoided is self else (self.in_flight + 1) / self._weight
         return Candidate(self._wait(tokens, now), load, self._hope(now))
 
+    @property
+    def is_full(self) -> bool:
+        """Whether one of its calls must end before another may be sent."""
+        return self.in_flight >= self.concurrency.limit and self.in_flight > 0
+
     def _wait(self, tokens: int, now: float) -> float | None:
         """Seconds until a call of `tokens` tokens may be sent; None until another call ends."""
-        if self.in_flight >= self.concurrency.limit and self.in_flight:
+        if self.is_full:
             return None
         broken = self.breaker.wait(now)
         if broken is None:

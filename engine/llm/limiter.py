@@ -271,6 +271,8 @@ class Limiter:
                 if lease is None:
                     return TAKEN_S
                 route.queue.pop().future.set_result(lease)
+                if len(self._all) == 1 and lease.endpoint.is_full:
+                    return None  # as `choose` would find
             else:
                 return admission.wait
         return None

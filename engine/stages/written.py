@@ -9,7 +9,7 @@ import orjson
 
 from engine.answers.quotes import located_in
 from engine.dataset.base import BaseDataset
-from engine.dataset.examples import number_at
+from engine.dataset.examples import numbers_at
 from engine.dataset.forms import Example
 from engine.items import Item, Passage, Verdict, usd
 from engine.prompts.rows import OWNER
@@ -30,7 +30,7 @@ def _meta(item: Item, examples: Sequence[Example], rejection: Verdict | None) ->
         "id": item.id,
         "batch": item.batch.number,
         "model": storable(item.model),
-        "examples": [number_at(examples, index) for index in item.batch.examples],
+        "examples": numbers_at(examples, item.batch.examples),
         "attributes": dict(item.batch.attributes),
         "temperature": item.sent.get("temperature", item.batch.temperature),
         "verdicts": [_verdict(verdict) for verdict in item.verdicts],

@@ -9,9 +9,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.errors import DiskFull, StoreError
 from engine.veil import veiled
@@ -19,8 +18,7 @@ from engine.veil import veiled
 Values = tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Insert:
+class Insert(NamedTuple):
     """Rows for one table, `verb` being INSERT OR IGNORE and the like."""
 
     verb: str
@@ -31,8 +29,7 @@ class Insert:
     """Makes of a row what is written, in the writer's thread, when secrets are veiled: see checksums, prompts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """Any other statement."""
 
     sql: str

@@ -115,13 +115,10 @@ class _Sparing(ResponseHandler):
         super().__init__(loop)
         self._informed = 0
 
-    def set_response_params(self, **params: Any) -> None:
-        self._informed = 0
-        super().set_response_params(**params)
-
     def feed_data(self, data: Any, size: int = 0) -> None:
         message = data[0]
         if not 100 <= message.code < 200 or message.code == 101:
+            self._informed = 0
             super().feed_data(data, size)
             return
         self._informed += 1

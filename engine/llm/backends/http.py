@@ -10,6 +10,7 @@ from typing import Protocol
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
+from multidict import CIMultiDict
 from yarl import URL
 
 from engine import veil
@@ -32,6 +33,7 @@ _LOOK_S = 1.0
 
 _OWN = {
     "Content-Type": "application/json",
+    "Accept": "application/json",  # of streams, too, as OpenAI's own client says
     "Accept-Encoding": "identity",  # replies are small: decompressing them would cost more than the transfer
     "User-Agent": f"DataGen/{__version__}",
 }
@@ -74,12 +76,14 @@ class HttpEndpoint:
         self._looked = 0.0
         self.announced: RateLimits | None = None
         """As read from the endpoint's headers."""
+        sent = CIMultiDict(_OWN)
+        sent.update(headers)
+        sent.update(secrets)  # a header of the user's own replaces ours, however it is spelled
         self._session = aiohttp.ClientSession(
             connector=connector(concurrency),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
-            headers={**_OWN, **headers, **secrets},
-            skip_auto_headers=("Accept",),
+            headers=sent,
             proxy=None if direct else proxy_of(self._url),
         )
 
