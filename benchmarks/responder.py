@@ -65,7 +65,7 @@ class Responder(asyncio.Protocol):
             return
         if self.buffer.startswith(b"GET"):
             self.buffer = b""
-            self.send(orjson.dumps(self.stats))
+            self.send(orjson.dumps({**self.stats, "cpu_s": time.process_time()}))
             return
         head = self.buffer[:end].lower()
         at = head.find(b"content-length: ")

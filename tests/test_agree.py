@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +18,8 @@ from conftest import Configs, Start, lines, run_in
 from engine.conformance import check_validator, item, tools_for
 from engine.errors import ConfigError, ContentFiltered
 from engine.items import Decision, Item, Prompt, Verdict
+from engine.store.prompts import read_prompt
+from engine.store.reading import connect
 from validators.agree import Agree, AgreeOptions, Outcome, outcome_of
 
 
@@ -175,6 +179,33 @@ async def test_the_conformance_suite() -> None:
         return {"reasoning": "", "answer": "42"}
 
     await check_validator(Agree, good=item("6 * 7?", "42"), bad=item("6 * 7?", "41"), answers=says)
+
+
+async def test_whoever_answers_is_told_the_labels_that_a_ratio_names(
+    endpoint: Start, configs: Configs, tmp_path: Path
+) -> None:
+    """Another answer is no vote for the label, and no model is asked whether it is the same."""
+    url, _ = await endpoint()
+    rows = [{"text": f"Message {n}.", "topic": "billing" if n % 2 else "delivery"} for n in range(20)]
+    configs.base.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    path = configs.load(
+        url,
+        dataset={
+            "fields": {"text": "text", "label": "topic"},
+            "constraints": [{"label_ratio": {"delivery": 1, "billing": 1}}],
+        },
+        generate={"target": 4},
+        validators=[{"name": "agree", "agree": 1, "scattered": "keep"}],
+    )
+    await run_in(tmp_path / "run", path)
+    with closing(connect(tmp_path / "run" / "run.db")) as journal:
+        calls = journal.execute("SELECT key, purpose, text FROM calls WHERE owner = 'agree'").fetchall()
+        asked = [read_prompt(journal, key) for key, *_ in calls]
+    assert {purpose for _, purpose, _ in calls} == {"agree"}, (
+        "no reader is asked whether two labels are the same"
+    )
+    assert all(each is not None and "delivery" in each.user and "billing" in each.user for each in asked)
+    assert {orjson.loads(text)["answer"] for *_, text in calls} <= {"delivery", "billing"}
 
 
 # --- models of one's choice --------------------------------------------------------------------------

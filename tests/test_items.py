@@ -153,6 +153,30 @@ def test_a_closed_set_is_seen_and_kept(tmp_path: Path) -> None:
     assert "one of 2: negative, positive" in dict(findings(data))["labels"]
 
 
+@pytest.mark.parametrize(
+    ("constraints", "allowed"),
+    [
+        ([{"label_ratio": {"positive": 2, "mixed": 1}}], ("positive", "mixed")),
+        ([{"label_in": ["mixed", "negative"]}], ("mixed", "negative")),
+        (
+            [{"label_in": ["mixed", "negative", "x"]}, {"label_ratio": {"negative": 2, "x": 1}}],
+            ("negative", "x"),
+        ),
+        (["Be kind."], ("negative", "positive")),
+    ],
+)
+def test_the_labels_that_constraints_allow_are_the_closed_set(
+    tmp_path: Path, constraints: list[Any], allowed: tuple[str, ...]
+) -> None:
+    """Of whatever the rows show: a check that asks for a label has to say which there are."""
+    fields = {"text": "text", "label": "label"}
+    data = dataset(tmp_path, reviews(), fields, constraints=constraints)
+    assert data.fields.closed_labels == allowed
+    named = {"label": {"field": "label"}, "stars": {"field": "stars"}}
+    several = dataset(tmp_path, reviews(), {"text": "text", "labels": named}, constraints=["Be kind."])
+    assert several.fields.closed_labels == ()
+
+
 def test_labels_open_takes_any(tmp_path: Path) -> None:
     for fields in ({"text": "text", "label": "label", "labels": "open"},
                    {"text": "text", "label": {"field": "label", "labels": "open"}}):  # fmt: skip

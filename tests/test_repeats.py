@@ -54,6 +54,20 @@ async def test_a_model_that_copies_gets_nothing_past(
     assert "generate.temperature" in said
 
 
+async def test_what_nothing_was_accepted_of_has_no_price_an_item(
+    endpoint: Start, configs: Configs, tmp_path: Path
+) -> None:
+    url, simulator = await endpoint()
+    parrot(simulator, [lines(configs.base)[0]["question"]])
+    config = configs.load(
+        url, generate={"target": 4, "batch_size": 1}, limits={"attempts": 1, "concurrency": 1}
+    )
+    report = await arun(config, tmp_path / "run")
+    assert (report.accepted, report.data["cost"]["per_accepted_usd"]) == (0, 0.0)
+    assert "for each accepted item" not in " ".join(outcome_lines(report, tmp_path / "run"))
+    assert ">-</td>" in report._repr_html_()
+
+
 async def test_what_was_accepted_before_a_stop_is_remembered(
     endpoint: Start, configs: Configs, tmp_path: Path
 ) -> None:

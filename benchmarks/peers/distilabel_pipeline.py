@@ -10,8 +10,11 @@ from typing import Any
 import work
 from distilabel.models import OpenAILLM
 from distilabel.pipeline import Pipeline
-from distilabel.steps import LoadDataFromDicts
+from distilabel.steps import LoadDataFromDicts, StepResources
 from distilabel.steps.tasks import TextGeneration
+
+
+RAY = {"num_cpus": 8, "include_dashboard": False, "object_store_memory": 200 << 20, "log_to_driver": False}
 
 
 class Problems(TextGeneration):  # type: ignore[misc]
@@ -37,9 +40,15 @@ def main() -> None:
             model="gpt-4o-mini", base_url=work.BASE_URL, api_key="sk-x",
             generation_kwargs={"max_new_tokens": 512, "temperature": 0.8},
         )  # fmt: skip
-        load >> Problems(llm=model, input_batch_size=options.c, add_raw_output=False, add_raw_input=False)
+        replicas = max(1, options.on_ray)
+        batch = options.c // replicas  # what a step asks for at once
+        load >> Problems(
+            llm=model, input_batch_size=batch, add_raw_output=False, add_raw_input=False,
+            resources=StepResources(replicas=replicas, cpus=0.1 if options.on_ray else None),
+        )  # fmt: skip
     try:
-        made = pipeline.run(use_cache=True)["default"]["train"]
+        way = pipeline.ray(ray_init_kwargs=RAY) if options.on_ray else pipeline
+        made = way.run(use_cache=True)["default"]["train"]
         work.told(len(made), sum(bool(row["ok"]) for row in made), began)
     except BaseException as error:
         work.told(0, 0, began, error)

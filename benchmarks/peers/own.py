@@ -36,6 +36,8 @@ settings = {
 (folder / "config.yaml").write_text(yaml.safe_dump(settings))
 began = time.time()
 sys.argv = ["datagen", "run", str(folder / "config.yaml"), "-o", str(folder / "run")]
+if options.on_ray:
+    sys.argv += ["--on", "ray", "--workers", str(options.on_ray)]
 from engine.cli.__main__ import main  # noqa: E402
 
 try:

@@ -43,6 +43,8 @@ class Peer:
     limited: bool = False
     """Whether it can be told a rate limit."""
     resumes: bool = True
+    venv: str = ""
+    """The venv's name; the script's where absent."""
     rows_script: str = ""
     """Of one that has a way of its own for rows that are there; the others ask a prompt for each row anyway."""
 
@@ -75,7 +77,7 @@ def python_of(peer: Peer, venvs: Path) -> str:
     """The interpreter of its venv, made where there is none yet."""
     if not peer.requirements:
         return sys.executable
-    place = venvs / peer.script.removesuffix(".py")
+    place = venvs / (peer.venv or peer.script.removesuffix(".py"))
     python = place / "bin" / "python"
     if not python.exists():
         print(f"installing {peer.name}", file=sys.stderr)

@@ -34,6 +34,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("-n", type=int, required=True)
     parser.add_argument("-c", type=int, required=True)
     parser.add_argument("--rpm", type=float, default=0.0)
+    parser.add_argument("--on-ray", type=int, default=0, metavar="N", help="by N workers that Ray places")
     parser.add_argument("--folder", required=True, help="where what can be resumed is kept")
     return parser.parse_args()
 

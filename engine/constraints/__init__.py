@@ -12,6 +12,7 @@ from engine.constraints.kinds import (
     Regex,
     Shape,
     Unit,
+    allowed_by,
 )
 from engine.constraints.shapes import Case, Count, Ends, Form, OneOf, Paragraph, Starts
 
@@ -34,4 +35,5 @@ __all__ = [
     "Shape",
     "Starts",
     "Unit",
+    "allowed_by",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -102,6 +102,16 @@ class LabelRatio:
 
     def sentence(self) -> str:
         return f"The label is one of: {_quoted(tuple(self.weights))}."
+
+
+def allowed_by(constraints: Iterable[Constraint]) -> tuple[str, ...]:
+    """The labels that an item may have by its constraints, in the first one's order; none where these name none."""
+    sets = [
+        each.labels if isinstance(each, LabelIn) else tuple(each.weights)
+        for each in constraints
+        if isinstance(each, LabelIn | LabelRatio)
+    ]
+    return tuple(label for label in sets[0] if all(label in other for other in sets)) if sets else ()
 
 
 def language_name(code: str) -> str:

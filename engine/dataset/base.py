@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from engine.config import DatasetConfig
-from engine.constraints import LabelIn, LabelRatio
+from engine.constraints import allowed_by
 from engine.dataset.examples import Examples
 from engine.dataset.fields import Fields
 from engine.dataset.forms import Example, FieldProblem
@@ -244,19 +244,19 @@ def every_example(config: DatasetConfig) -> Iterator[Example | BadRow]:
 def _declared(config: DatasetConfig, fields: Fields, shape: Shape) -> Shape:
     """The shape with what the config and the columns say of the labels, which counts before what the rows show."""
     forms = dict(shape.labels)
+    allowed = allowed_by(config.constraints)
     if config.fields.label is not None:
         forms["label"] = shape.label
     for name, spec in config.fields.all_labels.items():
-        named = any(isinstance(each, LabelIn | LabelRatio) for each in config.constraints)
         known = spec.labels if isinstance(spec.labels, tuple) else closed_names(fields.schema, spec)
         if spec.inside is not None:
             forms[name] = LabelForm()  # where it has to stand is known, and checked
-        elif spec.labels == "open" or (named and name == "label"):
+        elif spec.labels == "open" or (allowed and name == "label"):
             found = forms.get(name, LabelForm())
-            forms[name] = LabelForm() if found.kind == "closed" or named else found
+            forms[name] = LabelForm() if found.kind == "closed" or allowed else found
         elif known:
             forms[name] = LabelForm.closed(known)
-    return replace(shape, label=forms.pop("label", LabelForm()), labels=forms)
+    return replace(shape, label=forms.pop("label", LabelForm()), labels=forms, allowed=allowed)
 
 
 def _without_rows(config: DatasetConfig) -> Shape:

@@ -219,9 +219,11 @@ class Fields(Mapped):
 
     @property
     def closed_labels(self) -> tuple[str, ...]:
-        """The set of labels, where it is closed; empty where it is not, or where the labels are choices."""
+        """The set of labels, where it is closed, be it by constraints; empty where the labels are choices, too."""
+        if self.config.choices is not None or self.config.label is None:
+            return ()
         form = self.shape.form()
-        return form.values if form.kind == "closed" and self.config.choices is None else ()
+        return form.values if form.kind == "closed" else self.shape.allowed
 
     def question(self, example: Example | Item) -> dict[str, Any]:
         """What an item asks, without its answer and whatever may reveal it."""

@@ -38,6 +38,8 @@ class Shape:
     chat: ChatShape = field(default_factory=ChatShape)
     ends_in_label: bool = False
     """Whether worked solutions end in the label, where it can be told."""
+    allowed: tuple[str, ...] = ()
+    """The labels that constraints allow; items are held to them by these, and not by the form."""
 
     @classmethod
     def from_examples(cls, examples: Iterable[Example]) -> Shape:

@@ -64,7 +64,8 @@ def outcome_lines(report: Report, folder: Path, completed: str = "") -> Iterator
         f"{items['surplus']:,} surplus; {calls['completed']:,} calls{failed}, {duration(seconds)}."
     )
     cap = f" of ${cost['cap_usd']:g}" if cost["cap_usd"] else ""
-    yield from _spent(cost, f"{cap}, ${cost['per_accepted_usd']:.6f} for each accepted item")
+    each = f", ${cost['per_accepted_usd']:.6f} for each accepted item" if items["accepted"] else ""
+    yield from _spent(cost, f"{cap}{each}")
     yield from _unfinished(items, report.outcome)
     if data["items"]["rejected"]:
         yield f"Rejected: {_reasons(data['items']['reasons'])}."

@@ -121,12 +121,13 @@ class Result(Report):
         cap = f" of ${cost['cap_usd']:g}" if cost["cap_usd"] else ""
         money = f"${cost['spent_usd']:.4f}{cap}"
         message = f": {self.data['message']}" if self.data["message"] else ""
+        each = f"${cost['per_accepted_usd']:.6f}" if cost["priced"] else "not known"
         figures = {
             "outcome": f"{self.outcome}{message}",
             "accepted": f"{self.accepted:,} of {items['target']:,}",
             "rejected": f"{items['rejected']:,}",
             "spent": money if cost["priced"] else "not known",
-            "an accepted item": f"${cost['per_accepted_usd']:.6f}" if cost["priced"] else "not known",
+            "an accepted item": each if items["accepted"] else "-",
         }
         first: list[Mapping[str, Any]] = []
         with contextlib.suppress(ConfigError):  # the folder is gone: its figures are still known

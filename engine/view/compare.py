@@ -174,7 +174,10 @@ def _rows(one: Side, other: Side) -> Iterator[Row]:
     if all(costs):
         each = [c["per_accepted_usd"] for c in costs if c]
         times = f"{each[1] / each[0]:.2f} times" if all(each) else ""
-        yield Row("dollars an accepted item", f"${each[0]:.6f}", f"${each[1]:.6f}", times)
+        first, second = (
+            f"${dollars:.6f}" if side.items else "-" for dollars, side in zip(each, (one, other), strict=True)
+        )
+        yield Row("dollars an accepted item", first, second, times)
         whole = [c["spent_usd"] for c in costs if c]
         yield Row("dollars in all", f"${whole[0]:.4f}", f"${whole[1]:.4f}", f"{whole[1] - whole[0]:+.4f}")
     yield Row("words, middle", _median(one), _median(other))

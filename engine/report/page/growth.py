@@ -57,6 +57,7 @@ def _beside_the_paper(report: ReportData) -> Listing:
     reviewed = report["validators"].get("reflection")
     reviews = reviewed.get("better") if reviewed else None
     each = f"${cost['per_accepted_usd']:.6f}" if cost["priced"] else "unknown"
+    each = each if report["items"]["accepted"] else "-"
     corrected = f"{facts['revised'] / facts['seen']:.1%}" if facts and facts["seen"] else "-"
     rows = [
         ["remote-clique", "0.695 raw, 0.735 with attributes, 0.743 group-checked", _cell(clique, "{:.3f}"),
