@@ -13,7 +13,6 @@ from distilabel.pipeline import Pipeline
 from distilabel.steps import LoadDataFromDicts, StepResources
 from distilabel.steps.tasks import TextGeneration
 
-
 RAY = {"num_cpus": 8, "include_dashboard": False, "object_store_memory": 200 << 20, "log_to_driver": False}
 
 

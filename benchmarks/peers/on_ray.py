@@ -20,8 +20,9 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from common import responder, result, stats_of, table  # noqa: E402
 from run import QUIET, Peer, fresh, python_of  # noqa: E402
+
+from common import responder, result, stats_of, table  # noqa: E402
 
 PEERS = (
     Peer("DataGen", "own.py", ()),
