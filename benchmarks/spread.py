@@ -2,8 +2,8 @@
 
     python benchmarks/spread.py [-n 10000] [-r 3] [--ray] [--only plain checked vectors ceiling budget]
 
-`plain` is calls alone; `checked` adds a check that costs processor time (the language of a text), `vectors` a local
-model.
+`plain` is calls alone; `checked` adds a check that costs processor time (the language of a text), `own` one in plain
+Python that takes more (near_copies.py), `vectors` a local model.
 `ceiling` is the head with workers that answer at once (instant_worker.py) and have a core of their own. `budget`
 compares what a cap buys. Seconds are those of the work, without start-up and report; medians of the repeats.
 """
@@ -22,6 +22,7 @@ from typing import Any
 import orjson
 
 from common import config, folder, pinned, responder, result, table
+from near_copies import installed
 
 HERE = Path(__file__).resolve().parent
 HEAD = """
@@ -49,6 +50,7 @@ SIZE = 5
 CASES: dict[str, dict[str, Any]] = {
     "plain": {},
     "checked": {"dataset__constraints": LANGUAGE, "validators": ["constraints"]},
+    "own": {"validators": ["near_copies"]},
     "vectors": {"groupcheck": {"same": "meaning", "threshold": 0.999, "against_base": False}},
 }
 
@@ -65,6 +67,7 @@ def ran(
     """One run: seconds of its work, the head's processor seconds, those of all its processes, accepted items."""
     with folder() as place:
         path = config(place / "config.yaml", url, items, observe={"page": False}, **changes)
+        installed(place)
         out = place / "figures"
         code = HEAD.format(here=str(HERE), worker=worker, out=str(out))
         command = [sys.executable, "-c", code, "run", str(path), "-o", str(place / "run"), *options]
@@ -72,7 +75,7 @@ def ran(
         prefix = pinned(core) if core is not None else []
         head = subprocess.Popen(
             [*prefix, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": str(HERE)},
+            env={**os.environ, "PYTHONPATH": f"{HERE}{os.pathsep}{place}"},
         )  # fmt: skip
         if worker:
             _move(worker, core=1)

@@ -43,7 +43,7 @@ def main() -> None:
         batch = options.c // replicas  # what a step asks for at once
         load >> Problems(
             llm=model, input_batch_size=batch, add_raw_output=False, add_raw_input=False,
-            resources=StepResources(replicas=replicas, cpus=0.1 if options.on_ray else None),
+            resources=StepResources(replicas=replicas, cpus=1 if options.on_ray else None),
         )  # fmt: skip
     try:
         way = pipeline.ray(ray_init_kwargs=RAY) if options.on_ray else pipeline
