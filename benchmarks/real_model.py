@@ -2,6 +2,7 @@
 
     scripts/real_model                                   in another terminal
     python benchmarks/real_model.py [--url URL] [-n 12] [--data FILE.jsonl --text FIELD --label FIELD]
+    python benchmarks/real_model.py --recipes [NAME ...]    a few items of each recipe, two minutes at most
 
 The model is small and weak: that makes it a good critic of prompts and readers, and no measure of quality. Needs no
 network besides the server. The control is a server that is not there: it must come out as exit 4, not as data.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,7 @@ from typing import Any
 import yaml
 
 from common import table
+from engine.analysis.recipes import recipes
 
 ROOT = Path(__file__).resolve().parents[1]
 DESCRIPTION = "Grade-school mathematics word problems. The label is the final answer."
@@ -81,6 +84,39 @@ def came_of(folder: Path) -> tuple[str, str, str]:
     return told, f"{items['accepted']} of {items['target']}", "; ".join(filter(None, (why, events)))
 
 
+SECONDS = 120
+"""That a recipe may take before it is asked to end."""
+
+
+def of_recipe(name: str, url: str, there: Path) -> tuple[str, int, str, str, str, str]:
+    """A row of the table: a few items of a recipe, or a few rows of its data, on the model at this address."""
+    there.mkdir()
+    command = [sys.executable, "-m", "engine.cli"]
+    subprocess.run([*command, "init", "--recipe", name], cwd=there, check=True, capture_output=True)
+    config = yaml.safe_load((there / f"{name}.yaml").read_text())
+    config["model"] = {"name": "smollm2", "base_url": url, "price": {"input": 0.1, "output": 0.4}}
+    config["limits"] |= {"concurrency": 4}
+    if "map" in config:
+        config["map"]["max_tokens"] = 200
+        data = there / config["dataset"]["path"]
+        (there / "few.jsonl").write_text("".join(data.read_text().splitlines(keepends=True)[:5]))
+        arguments = ["map", "few.jsonl", "real.yaml"]
+    else:
+        size = min(2, config["generate"].get("batch_size", 1))
+        config["generate"] |= {"target": 3, "batch_size": size, "max_tokens": 600}
+        arguments = ["run", "real.yaml"]
+    (there / "real.yaml").write_text(yaml.safe_dump(config))
+    began = time.perf_counter()
+    with subprocess.Popen(
+        [*command, *arguments, "-o", "run"], cwd=there, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as running:
+        try:
+            running.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            running.send_signal(signal.SIGINT)
+    return (name, running.returncode, f"{time.perf_counter() - began:.0f} s", *came_of(there / "run"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:28080/v1")
@@ -88,9 +124,18 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT / "examples" / "grade_school.jsonl")
     parser.add_argument("--text", default="question")
     parser.add_argument("--label", default="answer")
+    parser.add_argument("--recipes", nargs="*", metavar="NAME", help="these recipes; all without a name")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         there = Path(name)
+        if given.recipes is not None:
+            rows = [of_recipe(each, given.url, there / each) for each in given.recipes or recipes()]
+            table(
+                "Recipes on a real model",
+                ("recipe", "exit", "took", "calls", "items", "lost, and events"),
+                rows,
+            )
+            return
         config, gone, few = there / "config.yaml", there / "gone.yaml", there / "few.jsonl"
         made = settings(given.url, given.data.resolve(), given.text, given.label, given.n)
         config.write_text(yaml.safe_dump(made))
