@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.config import FieldsConfig, LabelField
 from engine.config.dataset import wire_name
-from engine.constraints import Constraint, LabelIn, LabelRatio, Length, Regex
+from engine.constraints import Constraint, Length, Regex, allowed_by
 from engine.dataset.forms import LETTERS
 from engine.dataset.mapping import Mapped
 from engine.dataset.patterns import bounded
@@ -124,11 +124,8 @@ def _one_label(
     name: str, spec: LabelField, mapped: Mapped, constraints: Sequence[Constraint]
 ) -> dict[str, Any]:
     fields, shape = mapped.config, mapped.shape
-    for constraint in constraints:
-        if isinstance(constraint, LabelIn):
-            return {"type": "string", "enum": list(constraint.labels)}
-        if isinstance(constraint, LabelRatio):
-            return {"type": "string", "enum": list(constraint.weights)}
+    if allowed := allowed_by(constraints):
+        return {"type": "string", "enum": list(allowed)}
     if fields.choices is not None:
         letters = LETTERS[: shape.choices] if shape.choices is not None else LETTERS
         return {"type": "string", "enum": list(letters)}
