@@ -27,6 +27,7 @@ from engine.errors import (
 )
 from engine.items import Prompt
 from engine.llm.backends import http
+from engine.llm.backends.chat_reply import completion_of
 from engine.llm.backends.openai_compatible import OpenAICompatible
 from engine.protocols import Backend
 
@@ -364,3 +365,19 @@ async def test_a_header_of_ones_own_replaces_the_engines_however_it_is_spelled(
     sent = {name.lower(): value for name, value in server.headers[0].items()}
     assert (sent["accept"], sent["user-agent"], sent["x-own"]) == ("text/plain", "mine", "1")
     assert [name.lower() for name in server.headers[0]].count("accept") == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "named"),
+    [
+        ("/home/ada/models/SmolLM2.Q4_1.gguf", "SmolLM2.Q4_1.gguf"),
+        ("C:\\Users\\ada\\m.gguf", "m.gguf"),
+        ("org/name", "org/name"),
+        ("gpt-4o-mini-2024-07-18", "gpt-4o-mini-2024-07-18"),
+        ("models/", "models/"),
+        ("/", "/"),
+    ],
+)
+def test_folders_of_the_server_are_nobodys_business(told: str, named: str) -> None:
+    reply = {"model": told, "choices": [{"message": {"content": "{}"}, "finish_reason": "stop"}]}
+    assert completion_of(orjson.dumps(reply), "m").model == named

@@ -81,8 +81,15 @@ def completion_of(
     if not message.text.strip():
         raise with_usage(_empty(message, finish, usage), usage)
     return Completion(
-        message.text, str(reply.get("model") or model), finish, usage, reasoning=message.reasoning
+        message.text, _named(str(reply.get("model") or model)), finish, usage, reasoning=message.reasoning
     )
+
+
+def _named(model: str) -> str:
+    """The name; of a file on the server's disk, as llama.cpp tells it, without the folders: items are published."""
+    if model.startswith("/") or model[1:3] == ":\\":
+        return model.replace("\\", "/").rpartition("/")[2] or model
+    return model
 
 
 def _empty(message: Message, finish: str, usage: Usage) -> PermanentError:
