@@ -19,37 +19,25 @@ pytest.importorskip("ray")
 pytestmark = [pytest.mark.timeout(240), pytest.mark.enable_socket]
 
 
-@pytest.fixture(scope="module")
-def control() -> Iterator[Any]:
-    """A control service with a node of its own that has no room for workers."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_AUTH_MODE", "disabled")
-        patch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests'}")
-        from ray.cluster_utils import Cluster
-
-        args = {"include_dashboard": False, "object_store_memory": 80 << 20}
-        try:
-            made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **args})
-        except Exception as error:  # such as a machine without shared memory
-            pytest.skip(f"no Ray cluster can be started here: {error}")
-        try:
-            yield made
-        finally:
-            with contextlib.suppress(Exception):
-                made.shutdown()
-
-
 @pytest.fixture
-def cluster(control: Any) -> Iterator[Any]:
-    """The control service with two nodes of a core each, which may come to harm."""
-    control.workers = [control.add_node(num_cpus=1, object_store_memory=80 << 20) for _ in range(2)]
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A control service with a node of its own that has no room for workers, and two nodes with a core each."""
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests'}")
+    from ray.cluster_utils import Cluster
+
+    args = {"include_dashboard": False, "object_store_memory": 80 << 20}
     try:
-        yield control
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **args})
+    except Exception as error:  # such as a machine without shared memory
+        pytest.skip(f"no Ray cluster can be started here: {error}")
+    try:
+        made.workers = [made.add_node(num_cpus=1, object_store_memory=80 << 20) for _ in range(2)]
+        yield made
     finally:
-        for node in control.workers:
-            with contextlib.suppress(Exception):
-                control.remove_node(node, allow_graceful=False)
+        with contextlib.suppress(Exception):
+            made.shutdown()
 
 
 def raylet_of(node: Any) -> int:
@@ -134,10 +122,7 @@ async def test_the_dataset_is_the_same_and_no_secret_is_in_rays_hands(
 async def test_the_control_service_may_go(
     cluster: Any, endpoint: Start, configs: Configs, tmp_path: Path
 ) -> None:
-    """Whatever becomes of the workers: the run ends in order, or can be resumed without Ray.
-
-    The last one here: it leaves no cluster to others.
-    """
+    """Whatever becomes of the workers: the run ends in order, or can be resumed without Ray."""
     sections = {"generate": {"target": 120}}
     url, simulator = await endpoint(latency_s=0.1)
     config = configs.write(url, **sections, **on_ray(cluster), limits={"outage_s": 30, "concurrency": 4})
