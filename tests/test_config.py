@@ -276,3 +276,18 @@ model: simulated
     assert ratio.weights == {"yes": 1.0, "no": 2.5}
     values = [attribute.values for attribute in config.generate.attributes.values()]
     assert values == [{"yes": 1.0, "1": 1.0}, {"on": 1.0, "off": 2.0}]
+
+
+def test_on_is_a_key_where_it_is_ours(tmp_path: Path, problems: Path) -> None:
+    """YAML takes a bare `on` for true; of a section that has such a key, it can mean nothing else."""
+    fields = "{text: question, label: answer}"
+    head = f"dataset: {{path: {problems}, description: d, fields: {fields}}}\nmodel: simulated\n"
+    path = tmp_path / "c.yaml"
+    path.write_text(f"{head}spread:\n  on: local\n  workers: 2\n")
+    assert RunConfig.load(path).spread.on == "local"
+    path.write_text(f"{head}spread:\n  on: nowhere\n")
+    with pytest.raises(ConfigError, match=r"line 4: spread\.on|spread\.on.*line 4|c.yaml line 4"):
+        RunConfig.load(path)
+    path.write_text(f"{head}limits:\n  on: 3\n")
+    with pytest.raises(ConfigError, match="put it in quotes"):
+        RunConfig.load(path)

@@ -11,6 +11,7 @@ import pytest
 import hashing_embedder
 from conftest import Configs, Start, contents, datagen, finished, lines, run_in
 from engine.config import RunConfig
+from engine.errors import ConfigError
 from engine.runs.api import merge
 from engine.store.folder import RunFolder
 
@@ -91,3 +92,22 @@ async def test_what_cannot_be_merged_is_told(
     assert status == 2
     assert said in err
     assert not (tmp_path / "merged").exists()
+
+
+async def test_items_of_a_killed_run_are_all_merged(
+    endpoint: Start, configs: Configs, tmp_path: Path
+) -> None:
+    """Its files may be old or missing: run.db has what it made."""
+    runs = [await made(endpoint, configs, tmp_path / str(seed), seed) for seed in (1, 2, 3)]
+    old = (runs[0] / "accepted.jsonl").read_text().splitlines(keepends=True)
+    (runs[0] / "accepted.jsonl").write_text("".join(old[:7]))
+    (runs[2] / "accepted.jsonl").unlink()
+    report = await merge(config_of(runs[0]), runs, tmp_path / "merged")
+    assert report.data["items"]["generated"] == 120
+    assert (runs[0] / "accepted.jsonl").read_text() == "".join(old)
+
+
+async def test_a_run_is_merged_once(endpoint: Start, configs: Configs, tmp_path: Path) -> None:
+    run = await made(endpoint, configs, tmp_path / "1", 1)
+    with pytest.raises(ConfigError, match="is given twice"):
+        await merge(config_of(run), [run, tmp_path / "1" / ".." / "1"], tmp_path / "merged")

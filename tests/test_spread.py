@@ -17,8 +17,9 @@ import orjson
 import pytest
 
 from conftest import ROOT, Configs, Start, contents, datagen, finished, held, lines, run_in, when_served
+from engine.config import RunConfig
 from engine.config.spread import SpreadConfig
-from engine.runs.api import audit, enhance
+from engine.runs.api import audit, enhance, merge
 from engine.simulator.server import Simulator
 from engine.spread.joining import TOKEN
 from engine.store.parts import PartBook
@@ -541,13 +542,18 @@ async def test_rows_of_a_dataset_are_checked_by_workers(
     assert found[0] == found[1]
 
 
-async def test_what_is_one_process_says_so(endpoint: Start, configs: Configs, tmp_path: Path) -> None:
+async def test_what_is_one_process_is_that_whatever_the_config_says(
+    endpoint: Start, configs: Configs, tmp_path: Path
+) -> None:
+    """So that a config with workers can be calibrated, and runs of workers can be merged."""
     url, _ = await endpoint()
-    config = configs.write(url, **spread(2))
-    for arguments in (("calibrate", config, "-o", tmp_path / "run"),):
-        status, _, err = await finished(await datagen(*arguments))
-        assert status == 2
-        assert "datagen calibrate is done by one process" in err
+    for seed in (1, 2):
+        run = configs.load(url, seed=seed, generate={"target": 12}, **spread(1 if seed == 1 else 0))
+        assert (await run_in(tmp_path / f"{seed}", run)).outcome == "target"
+    first = RunConfig.load(tmp_path / "1" / "config.yaml")
+    report = await merge(first, [tmp_path / "1", tmp_path / "2"], tmp_path / "both")
+    assert report.data["items"]["generated"] == 24
+    assert rows(tmp_path / "both", "SELECT 1 FROM workers") == []
 
 
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

@@ -254,6 +254,8 @@ class _Reader:
         return value
 
     def _key(self, key: Any, keys: Keys) -> str:
+        if key is True and keys == ("spread",):
+            return "on"  # the one key of ours that YAML takes for a truth value
         if isinstance(key, bool) or key is None:
             spelled = {True: "yes, on or true", False: "no, off or false", None: "null or ~"}[key]
             raise ConfigError(f"{self.place.describe(keys)}: a key is {spelled} to YAML; put it in quotes")

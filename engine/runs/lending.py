@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -15,7 +16,6 @@ from typing import Any
 from engine import veil
 from engine._version import __version__
 from engine.config import ModelConfig, RunConfig
-from engine.errors import ConfigError
 from engine.files.source import Source
 from engine.flow.halt import Halt
 from engine.flow.stage import Stage
@@ -43,6 +43,9 @@ from engine.store.workers import WorkerBook, WorkerRow
 
 WORKER = "engine.runs.worker"
 """The module that is a worker of this machine."""
+_ANY = ("0.0.0.0", "::")  # noqa: S104 - every address of this machine, and none that others could dial
+_START_S = 120.0
+"""Seconds in which a worker of this machine must say who it is: many that start at once are slow; each is watched."""
 _MOST_OPEN = 4096
 """Batches that are given to workers at once, or wait for one."""
 
@@ -107,10 +110,6 @@ class Lending:
         """`config` is what workers are told: with its secrets, and with places that can be read again. `source` is
         the dataset's.
         """
-        if not mode.spreads:
-            raise ConfigError(
-                f"spread.workers: datagen {mode.name} is done by one process; leave workers out for it"
-            )
         self._mode = mode
         self._config = config
         self._settings = config.model_dump(mode="json")
@@ -145,7 +144,7 @@ class Lending:
                 await stack.enter_async_context(self._on_ray(head))
             elif spec.workers:
                 local = Local(
-                    spec.workers, [sys.executable, "-m", WORKER], head.link,
+                    spec.workers, [sys.executable, "-m", WORKER], lambda where: head.link(where, join_s=_START_S),
                     worked=head.worked.__contains__, record=self._record, hopeless=self._halt.set,
                 )  # fmt: skip
                 await stack.enter_async_context(local.running())
@@ -179,12 +178,14 @@ class Lending:
         veil.hide(tokens.own)
         async with listening(address, tokens.own, lambda: head.link(tokens=tokens)) as port:
             host, _ = parted(address)
+            host = socket.gethostname() if host in _ANY else host
             told = "with the token in the environment"
             if not os.environ.get(TOKEN):
                 file.touch(0o600)
                 file.write_text(tokens.own)
                 told = f"with {TOKEN} as in {file}"
-            self._notify(f"Workers may join, {told}: datagen worker --head {host}:{port}")
+            waits = "" if self._config.spread.workers else "Nothing is done until a worker has joined. "
+            self._notify(f"{waits}Workers may join, {told}: datagen worker --head {host}:{port}")
             try:
                 yield
             finally:

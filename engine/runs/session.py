@@ -257,7 +257,7 @@ class Session:
             backends.restore(self.journal.fact("terms") or {})
             self._terms = backends.terms
             lending = None
-            if config.spread.used:
+            if config.spread.used and self._mode.spreads:
                 backends, ends = lend(backends)
                 kept = self._kept.changed(limits=config.limits)
                 kept = stack.enter_context(for_workers(kept, self._inputs.shelf))

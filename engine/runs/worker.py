@@ -111,14 +111,14 @@ async def work(connect: Connect, join: Join, *, interruptible: bool = False) -> 
             loop.remove_signal_handler(number)
 
 
-async def work_for(address: str) -> str:
+async def work_for(address: str, tell: Callable[[str], None] = lambda _: None) -> str:
     """`work` for the head at this address, once it is there. Raises ConfigError, FatalError."""
     token = os.environ.get(TOKEN, "")
     if not token:
         raise ConfigError(f"{TOKEN} is not set: it is the token that the head gave out")
     veil.hide(token)
     key = public_key(token)
-    began = time.monotonic()
+    began, told = time.monotonic(), False
     while True:
         try:
             return await work(lambda link: connected(address, key, link), joining(token), interruptible=True)
@@ -126,6 +126,9 @@ async def work_for(address: str) -> str:
             if time.monotonic() - began > _HEAD_S:
                 said = getattr(error, "strerror", None) or "no answer"
                 raise FatalError(f"no head at {address} for {_HEAD_S:.0f} s: {said}") from None
+            if not told:
+                tell(f"No head answers at {address} yet; it is tried for {_HEAD_S:.0f} s.")
+                told = True
             await asyncio.sleep(1.0)
 
 

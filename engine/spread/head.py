@@ -46,6 +46,8 @@ from engine.spread.wire import batch_out, bytes_in, bytes_out, error_in, error_o
 
 _JOIN_S = 10.0
 """Seconds in which whoever connects must say who it is."""
+_ALONE_S = 30.0
+"""Seconds without any worker that are told of."""
 MOST_LOSSES = 3
 """Workers that are lost with a batch alone; then it is the reason, and is rejected."""
 NAME = "workers"
@@ -106,6 +108,7 @@ class Head:
         self._looking: asyncio.Task[None] | None = None
         self._first: asyncio.Future[Ready] | None = None
         self._alone_since: float | None = None
+        self._told_alone = False
         self._ended = False
 
     # --- its life ---
@@ -195,9 +198,13 @@ class Head:
 
     def _check_outage(self, now: float) -> None:
         if self.workers:
-            self._alone_since = None
+            self._alone_since, self._told_alone = None, False
         elif self._alone_since is None:
             self._alone_since = now
+        elif not self._told_alone and now - self._alone_since > min(_ALONE_S, self._outage_s / 2):
+            self._told_alone = True
+            most = f"at most {self._outage_s:.0f} s (limits.outage_s)"
+            self._record("workers", "worker", f"there is no worker: the run waits for one, {most}")
         elif now - self._alone_since > self._outage_s:
             self._halt.set(
                 WorkersLost(
@@ -207,10 +214,10 @@ class Head:
 
     # --- workers come ---
 
-    def link(self, where: str = "", tokens: Tokens | None = None) -> Link:
+    def link(self, where: str = "", tokens: Tokens | None = None, join_s: float = _JOIN_S) -> Link:
         """The head's end of a link to a worker that connects; `where` it is, unless the link itself tells.
 
-        It must show one of the `tokens`, if there are any.
+        It must show one of the `tokens`, if there are any, within `join_s` seconds.
         """
 
         def received(link: Link, messages: Sequence[Message]) -> None:
@@ -234,7 +241,7 @@ class Head:
 
         known: dict[Link, Worker | None] = {}
         link = Link(received, ended, longest=FIRST)
-        asyncio.get_running_loop().call_later(_JOIN_S, unknown)
+        asyncio.get_running_loop().call_later(join_s, unknown)
         return link
 
     def _join(self, link: Link, join: Join, where: str, tokens: Tokens | None) -> Worker | None:

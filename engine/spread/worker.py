@@ -73,6 +73,8 @@ class Worker:
         loop = asyncio.get_running_loop()
         self._hello: asyncio.Future[Hello] = loop.create_future()
         self._over: asyncio.Future[str] = loop.create_future()
+        for each in (self._hello, self._over):  # of a worker that never runs, nobody asks how it went
+            each.add_done_callback(lambda done: None if done.cancelled() else done.exception())
         self.link = Link(self._received, self._gone)
         self._calls = Calls(self.link)
         self._files: dict[int, asyncio.Queue[str]] = {}

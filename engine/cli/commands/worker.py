@@ -16,10 +16,11 @@ def worker(
 ) -> None:
     """Work for a run on another machine, until it ends. Its token is taken from DATAGEN_WORKER_TOKEN.
 
-    SIGTERM and Ctrl-C let what is here be finished first. Exit codes: 0 the run needs no more, 2 the head does not take
+    SIGTERM and Ctrl-C let what is here be finished first. Exit codes: 0 the run needs no more,
+    or this worker was asked to end; 2 the head does not take
     this worker, 4 the head is gone.
     """
     from engine.runs.worker import work_for
 
     with mistakes():
-        tell(f"Ended: {in_loop_tuned(lambda: work_for(head))}.")
+        tell(f"Ended: {in_loop_tuned(lambda: work_for(head, tell))}.")

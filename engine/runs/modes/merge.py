@@ -20,7 +20,7 @@ from engine.runs.inputs import Inputs, loaded
 from engine.runs.modes.audit import AuditMode, rows_of
 from engine.runs.pipeline import Making, embedding
 from engine.stages.dataset_rows import SIZE
-from engine.store.folder import RunFolder
+from engine.store.folder import RunFolder, write_items
 from engine.store.reading import connect, read_fact
 
 if TYPE_CHECKING:  # loads numpy: for runs that need it
@@ -100,14 +100,16 @@ def merging(config: RunConfig, runs: Sequence[Path]) -> RunConfig:
     if len(runs) < 2:
         raise ConfigError("a merge takes two runs at least")
     folders = [RunFolder.existing(run) for run in runs]
-    group, places = config.groupcheck, []
+    group, places, seen = config.groupcheck, list[str](), set[Path]()
     for folder in folders:
         if folder.mode() not in ("run", "audit", "enhance", "merge"):
             raise ConfigError(f"{folder.path}: is of datagen {folder.mode()}, whose items are no dataset")
         if folder.in_use():
             raise ConfigError(f"{folder.path}: is under way; merge it once it has ended")
-        if not folder.accepted.is_file():
-            raise ConfigError(f"{folder.path}: has no accepted.jsonl yet; resume it to its end")
+        if folder.path.resolve() in seen:
+            raise ConfigError(f"{folder.path}: is given twice; each of its items would repeat itself")
+        seen.add(folder.path.resolve())
+        _written(folder)
         own = RunConfig.load(folder.config, lenient=True).dataset.fields
         if own != config.dataset.fields:
             raise ConfigError(f"{folder.path}: its dataset.fields are not those of {folders[0].path}")
@@ -119,3 +121,15 @@ def merging(config: RunConfig, runs: Sequence[Path]) -> RunConfig:
             group = group.model_copy(update={"same": told["same"]})
     dataset = config.dataset.model_copy(update={"path": tuple(places)})
     return config.changed(dataset=dataset, groupcheck=group)
+
+
+def _written(folder: RunFolder) -> None:
+    """Makes accepted.jsonl hold what run.db does: of a run that was killed, it is old or missing. Raises StoreError."""
+    with contextlib.closing(connect(folder.database)) as connection:
+        [held] = connection.execute("SELECT count(*) FROM items WHERE state = 'accepted'").fetchone()
+    lines = 0
+    if folder.accepted.is_file():
+        with folder.accepted.open("rb") as file:
+            lines = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+    if lines != held:
+        write_items(folder)
