@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import subprocess
+import sys
 from collections import Counter
 from typing import Any
 
@@ -293,3 +296,14 @@ async def test_a_port_in_use_is_told(endpoint: Start) -> None:
     with pytest.raises(ConfigError, match=f"--port {port}"):
         async with serving(SimulatorConfig(), port):
             pass
+
+
+def test_a_parent_that_has_gone_leaves_no_trace_on_its_terminal() -> None:
+    """It was told to stop twice within its first second: nobody reads where the simulated model is."""
+    command = [sys.executable, "-m", "engine.simulator", SimulatorConfig().model_dump_json()]
+    here, there = os.pipe()
+    os.close(here)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=there, stderr=subprocess.PIPE)
+    os.close(there)
+    _, said = process.communicate(timeout=60)
+    assert said == b""

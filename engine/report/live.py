@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engine.report.formatting import duration
+from engine.report.formatting import counted, duration
 from engine.report.remaining import Left
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def plain_line(snapshot: Snapshot) -> str:
     """One line for a log file."""
     left = f", {snapshot.left.words} left" if snapshot.left is not None and snapshot.left.words else ""
     note = f" [{snapshot.note}]" if snapshot.note else ""
-    workers = f"{len(snapshot.workers)} workers, " if snapshot.workers else ""
+    workers = f"{counted(len(snapshot.workers), 'worker')}, " if snapshot.workers else ""
     return (
         f"{snapshot.accepted:,}/{snapshot.target:,} accepted, {snapshot.rejected:,} rejected{_share(snapshot)}, "
         f"{_waiting(snapshot)}{workers}"
