@@ -12,6 +12,7 @@ import hashing_embedder
 from conftest import Configs, Start, contents, datagen, finished, lines, run_in
 from engine.config import RunConfig
 from engine.errors import ConfigError
+from engine.report.tables import outcome_lines
 from engine.runs.api import merge
 from engine.store.folder import RunFolder
 
@@ -105,6 +106,16 @@ async def test_items_of_a_killed_run_are_all_merged(
     report = await merge(config_of(runs[0]), runs, tmp_path / "merged")
     assert report.data["items"]["generated"] == 120
     assert (runs[0] / "accepted.jsonl").read_text() == "".join(old)
+
+
+async def test_copies_are_no_reason_to_ask_otherwise(
+    endpoint: Start, configs: Configs, tmp_path: Path
+) -> None:
+    """Of items that are there already."""
+    runs = [await made(endpoint, configs, tmp_path / str(place), 1) for place in range(2)]
+    report = await merge(config_of(runs[0]), runs, tmp_path / "merged")
+    assert report.data["items"]["reasons"]["groupcheck"] == {"same_text": 40}
+    assert "temperature" not in " ".join(outcome_lines(report, tmp_path / "merged"))
 
 
 async def test_a_run_is_merged_once(endpoint: Start, configs: Configs, tmp_path: Path) -> None:

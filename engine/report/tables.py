@@ -82,7 +82,8 @@ def outcome_lines(report: Report, folder: Path, completed: str = "") -> Iterator
             "; dropped, since they did not pay" if data["lessons"]["dropped_at_batch"] is not None else ""
         )
         yield f"Lessons drawn: {data['lessons']['drawn']}; accepted: {arms}{dropped}."
-    yield from _copies(items)
+    if data["mode"] not in ("merge", "audit"):  # nothing was asked for anew
+        yield from _copies(items)
     yield from _events(data["events"])
     if (measures := data.get("diversity", {}).get("measures")) and "aps" in measures:
         clique, nearest = measures["remote_clique"]["pairs"], measures["nearest_within"].get("1", 0)
