@@ -129,7 +129,7 @@ async def running(config: Path, folder: Path, act: Callable[[Any], Awaitable[Non
         await asyncio.wait((acting, end), return_when=asyncio.FIRST_COMPLETED)
         assert acting.done(), f"ended before anything was done to it: {end.result()}"
         await acting
-        return await asyncio.wait_for(end, 90)
+        return await asyncio.wait_for(end, 150)
     finally:
         acting.cancel()
         if process.returncode is None:

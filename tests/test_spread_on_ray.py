@@ -16,7 +16,7 @@ from conftest import ROOT, Configs, Start, datagen, finished, when_served
 from test_spread import check_against_one, rows, running, until
 
 pytest.importorskip("ray")
-pytestmark = [pytest.mark.timeout(240), pytest.mark.enable_socket]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.enable_socket]
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ async def test_the_control_service_may_go(
     """Whatever becomes of the workers: the run ends in order, or can be resumed without Ray."""
     sections = {"generate": {"target": 120}}
     url, simulator = await endpoint(latency_s=0.1)
-    config = configs.write(url, **sections, **on_ray(cluster), limits={"outage_s": 30, "concurrency": 4})
+    config = configs.write(url, **sections, **on_ray(cluster), limits={"outage_s": 60, "concurrency": 4})
     folder = tmp_path / "run"
 
     async def act(_: Any) -> None:
